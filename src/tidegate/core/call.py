@@ -1,0 +1,251 @@
+"""What flows: a call, its attempts, and the events of its reply."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from tidegate.core.chat import Change, Channel
+from tidegate.core.errors import TidegateError
+from tidegate.core.money import NO_USAGE, Price, Usage
+
+if TYPE_CHECKING:
+    from tidegate.core.flight import Flight
+    from tidegate.core.ports import Codec, Headers, Provider
+
+
+class Principal(msgspec.Struct, frozen=True):
+    """Who is asking, as the key tells."""
+
+    key_id: str
+    name: str
+    admin: bool = False
+
+
+class Target(msgspec.Struct, frozen=True):
+    """A model at a provider, as a route names it."""
+
+    provider: Provider
+    model: str
+    weight: int = 1
+    order: int = 1
+    price: Price | None = None  # None: not known, and every row says so
+
+    @property
+    def name(self) -> str:
+        return f"{self.provider.name}/{self.model}"
+
+
+class Route(msgspec.Struct, frozen=True):
+    """What a model name stands for: defaults and route merged once, at load."""
+
+    name: str
+    targets: tuple[Target, ...]  # by order
+    timeout_s: float
+
+
+class Asked(msgspec.Struct):
+    """The typed minimum of a request, and where each value stands in its bytes."""
+
+    codec: Codec
+    body: bytes
+    model: str
+    stream: bool = False
+    wants_usage: bool = False  # in the stream; unless asked for, the chunk that carries it is withheld
+    user: str | None = None
+    typed: Any = None  # the codec's own struct
+    spans: dict[str, tuple[int, int]] = {}  # top-level key → where its value begins and ends
+
+
+class Event:
+    """One step of a reply: the bytes that the provider sent, and what they mean. A reply that is not streamed is one.
+
+    Codecs subclass it. `raw` is empty for what a client must not see (a usage chunk that only we asked for) and for an
+    error of our own, which the API edge writes in the client's dialect.
+    """
+
+    __slots__ = ("error", "last", "opens", "raw", "usage")
+
+    def __init__(
+        self,
+        raw: bytes = b"",
+        *,
+        opens: bool = False,
+        last: bool = False,
+        usage: Usage | None = None,
+        error: TidegateError | None = None,
+    ) -> None:
+        self.raw = raw
+        self.opens = opens  # carries content, a tool call, reasoning or an end: after it, nothing can be taken back
+        self.last = last
+        self.usage = usage
+        self.error = error
+
+    def texts(self) -> Iterable[tuple[Channel, str]]:
+        """All that is text, by channel."""
+        return ()
+
+    def changes(self) -> Sequence[Change]:
+        """What this event means in any dialect."""
+        return ()
+
+
+class Attempt:
+    """One request to one target, and how it ended."""
+
+    __slots__ = (
+        "ended_ns",
+        "first_ns",
+        "outcome",
+        "said",
+        "sent_ns",
+        "status",
+        "target",
+        "text_bytes",
+        "usage",
+        "usage_estimated",
+    )
+
+    def __init__(self, target: Target, sent_ns: int) -> None:
+        self.target = target
+        self.sent_ns = sent_ns
+        self.first_ns: int | None = None  # the first event that opens the reply
+        self.ended_ns: int | None = None
+        self.status: int | None = None
+        self.outcome = "abandoned"  # until something better is known
+        self.said: str | None = None
+        self.usage = NO_USAGE
+        self.usage_estimated = False
+        self.text_bytes = 0  # what it has said so far, for the estimate
+
+    @property
+    def cost_nusd(self) -> int | None:
+        """None when tokens were used whose price is not known."""
+        if self.usage == NO_USAGE:
+            return 0
+        price = self.target.price
+        return price.cost_nusd(self.usage) if price else None
+
+
+class ReplyHead(msgspec.Struct, frozen=True):
+    """What is known of a reply before its first event: the dialect of its bytes, and the headers that may pass."""
+
+    dialect: str
+    headers: Headers
+    target: Target
+
+
+class Source(Protocol):
+    """A reply as the upstream ring won it: its first events are there, the rest will be pushed."""
+
+    head: ReplyHead
+
+    def begin(self, push: Callable[[list[Event]], None]) -> None:
+        """Call `push` with each non-empty list of events, from the socket's callback, first with those that are there.
+
+        The very last event has `last=True`, and carries `error` if the reply broke. Nothing is raised.
+        """
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+
+class Call:
+    """One call, from its first line to its row. Owned by the task of its request; each field names who sets it."""
+
+    __slots__ = (
+        "address",
+        "arrived_ns",
+        "asked",
+        "at_ms",
+        "attempts",
+        "closed",
+        "credential",
+        "dialect",
+        "error",
+        "flight",
+        "headers",
+        "id",
+        "intake",
+        "kind",
+        "operation",
+        "outgoing",
+        "principal",
+        "query",
+        "route",
+        "session",
+        "status",
+        "tags",
+        "user",
+    )
+
+    def __init__(
+        self,
+        *,
+        id: str,
+        dialect: str,
+        operation: str,
+        at_ms: int,
+        arrived_ns: int,
+        address: str = "",
+        credential: str | Principal | None = None,
+        headers: Headers = (),
+        query: bytes = b"",
+        intake: Callable[[], Awaitable[bytes]],
+        kind: str = "live",
+    ) -> None:
+        # the API edge
+        self.id = id
+        self.dialect = dialect
+        self.operation = operation  # chat | complete | embed | count | raw | respond | rerank | image | speech
+        self.kind = kind  # live | batch | eval | shadow
+        self.at_ms = at_ms  # milliseconds since 1970
+        self.arrived_ns = arrived_ns  # by the clock that never goes back
+        self.address = address
+        self.credential = credential  # a presented key, or a known principal
+        self.headers = headers
+        self.query = query
+        self.intake = intake  # waits for the body, bounded in size and time
+        self.user: str | None = None
+        self.session: str | None = None
+        self.tags: tuple[str, ...] = ()
+        # auth
+        self.principal: Principal | None = None
+        # the gateway, from the codec
+        self.asked: Asked | None = None
+        self.outgoing = b""  # the very bytes that came, unless somebody changed them
+        # routes
+        self.route: Route | None = None
+        # the flight: its attempts are all that the inner ring writes
+        self.flight: Flight | None = None
+        self.attempts: list[Attempt] = []
+        # record
+        self.status: int | None = None
+        self.error: TidegateError | None = None
+        self.closed = False  # the row is spooled
+
+    @property
+    def usage(self) -> Usage:
+        """The sum over attempts: one that failed after it had used tokens is not forgotten."""
+        total = NO_USAGE
+        for attempt in self.attempts:
+            total = attempt.usage if total is NO_USAGE else total + attempt.usage
+        return total
+
+    @property
+    def cost_nusd(self) -> int | None:
+        """The sum over attempts; None when one of them has no known price."""
+        total = 0
+        for attempt in self.attempts:
+            cost = attempt.cost_nusd
+            if cost is None:
+                return None
+            total += cost
+        return total
+
+    def upstream_ns(self, now_ns: int) -> int:
+        """How long this call has waited for providers so far."""
+        return sum((attempt.ended_ns or now_ns) - attempt.sent_ns for attempt in self.attempts)

@@ -1,0 +1,165 @@
+"""What can go wrong, what a client is told, and whether asking again may help.
+
+One class per error that somebody catches or a client sees. `docs/reference/errors.md` is generated from the
+classes here: `code`, `status`, `retryable` and the first line of the docstring.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class TidegateError(Exception):
+    """Something went wrong."""
+
+    code: ClassVar[str] = "internal_error"
+    status: ClassVar[int] = 500
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, param: str | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param  # the field of the request that is wrong, as a path: messages[2].role
+        self.retry_after_s = retry_after_s
+
+
+class ConfigError(TidegateError):
+    """The configuration cannot be used; Tidegate does not start, or keeps the one it has."""
+
+    code = "config_error"
+
+
+# --- the client's own -------------------------------------------------------------------------------------------
+
+
+class BadRequest(TidegateError):
+    """The request cannot be understood: not JSON, a wrong type, a missing or duplicate field."""
+
+    code = "invalid_request"
+    status = 400
+
+
+class Unauthenticated(TidegateError):
+    """No key, or one that Tidegate does not know, or one that was revoked."""
+
+    code = "invalid_api_key"
+    status = 401
+
+
+class Forbidden(TidegateError):
+    """The key is known, but may not do this."""
+
+    code = "permission_denied"
+    status = 403
+
+
+class NotFound(TidegateError):
+    """There is nothing at this path, or nothing of yours under this id."""
+
+    code = "not_found"
+    status = 404
+
+
+class ModelNotFound(NotFound):
+    """No route, alias or `provider/model` has this name; the message names the nearest."""
+
+    code = "model_not_found"
+
+
+class MethodNotAllowed(TidegateError):
+    """The path exists, but not for this method; `Allow` says which."""
+
+    code = "method_not_allowed"
+    status = 405
+
+
+class BodyTimeout(TidegateError):
+    """The body did not arrive in time."""
+
+    code = "request_timeout"
+    status = 408
+    retryable = True
+
+
+class BodyTooLarge(TidegateError):
+    """The body is larger than `api.max_body` allows."""
+
+    code = "request_too_large"
+    status = 413
+
+
+class UnsupportedMedia(TidegateError):
+    """The body is compressed or not JSON; send it plain, as application/json."""
+
+    code = "unsupported_media_type"
+    status = 415
+
+
+# --- the provider's ---------------------------------------------------------------------------------------------
+
+
+class UpstreamRefused(TidegateError):
+    """The provider says the request itself is wrong; its status and its words are passed on."""
+
+    code = "upstream_refused"
+    status = 400
+
+    def __init__(self, message: str, *, status: int, dialect: str, body: bytes, content_type: str) -> None:
+        super().__init__(message)
+        self.status_given = status
+        self.dialect = dialect
+        self.body = body  # what the provider sent, cleaned of keys
+        self.content_type = content_type
+
+
+class UpstreamLimited(TidegateError):
+    """Every provider of the route is rate limiting Tidegate."""
+
+    code = "upstream_rate_limited"
+    status = 429
+    retryable = True
+
+
+class UpstreamFailed(TidegateError):
+    """Every provider of the route failed: unreachable, an error of its own, or an answer that makes no sense."""
+
+    code = "upstream_failed"
+    status = 502
+    retryable = True
+
+
+class UpstreamCutOff(UpstreamFailed):
+    """The provider ended the stream before the answer was complete. What came is kept; this is its last event."""
+
+    code = "upstream_cut_off"
+
+
+class UpstreamTimeout(TidegateError):
+    """No provider of the route answered within the route's timeout."""
+
+    code = "upstream_timeout"
+    status = 504
+    retryable = True
+
+
+# --- our own ----------------------------------------------------------------------------------------------------
+
+
+class Internal(TidegateError):
+    """A mistake in Tidegate. The log has the details under the request id."""
+
+
+class StorageFull(TidegateError):
+    """The data folder takes no more records, so no call that could not be accounted for is begun."""
+
+    code = "storage_full"
+    status = 503
+    retryable = True
+
+
+class ShuttingDown(TidegateError):
+    """Tidegate is leaving; another instance, or this one a moment later, will answer."""
+
+    code = "shutting_down"
+    status = 503
+    retryable = True

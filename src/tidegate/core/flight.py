@@ -1,0 +1,199 @@
+"""Who owns a reply? The house. A flight is one purchase from a provider; clients read it and never hold it.
+
+The flight's task enters `buy`, the source pushes events into the flight from the socket's callback, and readers look at
+them. When the last event is there, everything is given back first, then the flight lands: its row is closed, and only
+then is the last event released. A reader that leaves does so synchronously; the last one takes the flight with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Literal
+
+from tidegate.core.call import Call, Event, ReplyHead, Source
+from tidegate.core.errors import Internal, TidegateError
+from tidegate.core.world import World
+
+Buy = Callable[[Call], AbstractAsyncContextManager[Source]]
+Ending = Literal["complete", "failed", "broken", "abandoned"]
+
+MAX_UNREAD = 256 * 1024  # bytes of events that wait for a slow reader before the socket is paused
+
+
+class Flight:
+    """One purchase, from take-off to landing.
+
+    `ending` is None while in the air; then `complete` (last event, no error), `broken` (last event with an error),
+    `failed` (no event ever; `failure` says why) or `abandoned` (nobody wanted the rest).
+    """
+
+    __slots__ = (
+        "_buy",
+        "_ended",
+        "_landing",
+        "_last",
+        "_paused",
+        "_readers",
+        "_source",
+        "_stopped_by",
+        "_task",
+        "_unread",
+        "_world",
+        "call",
+        "ending",
+        "events",
+        "failure",
+        "head",
+    )
+
+    def __init__(self, world: World, buy: Buy, call: Call, landing: Callable[[Flight], None]) -> None:
+        self.call = call
+        self.head: ReplyHead | None = None  # known once the first events are there
+        self.events: list[Event] = []
+        self.ending: Ending | None = None
+        self.failure: TidegateError | None = None
+        self._world = world
+        self._buy = buy
+        self._landing = landing
+        self._readers: list[Reader] = []
+        self._source: Source | None = None
+        self._ended: asyncio.Future[None] | None = None
+        self._last: Event | None = None
+        self._stopped_by: TidegateError | None = None
+        self._unread = 0
+        self._paused = False
+        world.flights.add(self)
+        self._task = world.nursery.spawn(self._fly(), f"flight {call.id}")
+        self._task.add_done_callback(self._after)
+
+    def board(self) -> Reader:
+        reader = Reader(self)
+        self._readers.append(reader)
+        return reader
+
+    def stop(self, why: TidegateError) -> None:
+        """End now, with `why` as the last event; the house is closing."""
+        if self.ending is None:
+            self._stopped_by = why
+            self._task.cancel()
+
+    async def _fly(self) -> None:
+        try:
+            async with self._buy(self.call) as source:
+                self._source = source
+                self.head = source.head
+                self._ended = self._world.loop.create_future()
+                source.begin(self._push)
+                await self._ended
+        except TidegateError as failure:
+            self._land(failure)
+        else:
+            self._land(None)
+
+    def _push(self, events: list[Event]) -> None:
+        if events[-1].last:
+            self._last = events.pop()
+            if self._ended and not self._ended.done():
+                self._ended.set_result(None)
+        if events:
+            self.events += events
+            for event in events:
+                self._unread += len(event.raw)
+            if self._unread > MAX_UNREAD and not self._paused and self._source:
+                self._paused = True
+                self._source.pause()
+            self._wake()
+
+    def _read(self) -> None:
+        """A reader has taken all there is. Nobody else can join a private flight, so nothing is kept."""
+        self.events = []
+        self._unread = 0
+        if self._paused and self._source:
+            self._paused = False
+            self._source.resume()
+
+    def _left(self, reader: Reader) -> None:
+        if reader in self._readers:
+            self._readers.remove(reader)
+            if not self._readers and self.ending is None:
+                self._task.cancel()
+
+    def _after(self, task: asyncio.Task[None]) -> None:
+        """Land what never flew (a task cancelled before its first step runs no code of its own) or crashed."""
+        if self.ending is None:
+            crash = None if task.cancelled() else task.exception()
+            if crash is not None:
+                self._world.events.notice("flight_crashed", {"request_id": self.call.id, "error": repr(crash)})
+                self._land(Internal("Tidegate made a mistake; its log has the details under this request id"))
+            else:
+                self._land(self._stopped_by)
+
+    def _land(self, failure: TidegateError | None) -> None:
+        self._world.flights.discard(self)
+        last = self._last
+        if last is None and failure is not None and self.head is not None:
+            last = Event(last=True, error=failure)  # the reply has begun: its error is its last event
+        if last is not None:
+            self.ending = "broken" if last.error else "complete"
+            self.events.append(last)
+        elif failure is not None:
+            self.ending, self.failure = "failed", failure
+        else:
+            self.ending = "abandoned"
+        self._landing(self)
+        self._wake()
+
+    def _wake(self) -> None:
+        for reader in self._readers:
+            waiter = reader.waiter
+            if waiter is not None and not waiter.done():
+                waiter.set_result(None)
+
+
+class Reader:
+    """A place in a flight: (flight, index). Waiting consumes nothing, so a cancelled wait loses nothing."""
+
+    __slots__ = ("_done", "_flight", "waiter")
+
+    def __init__(self, flight: Flight) -> None:
+        self._flight = flight
+        self._done = False
+        self.waiter: asyncio.Future[None] | None = None
+
+    async def opened(self) -> ReplyHead:
+        """Wait for the first events. Raises what went wrong before there were any."""
+        flight = self._flight
+        while not flight.events and flight.ending is None:
+            await self._wait()
+        if flight.failure is not None:
+            raise flight.failure
+        if flight.head is None:
+            raise asyncio.CancelledError  # the flight was taken from us: only a leaving reader sees this
+        return flight.head
+
+    def __aiter__(self) -> Reader:
+        return self
+
+    async def __anext__(self) -> list[Event]:
+        """The events that came since; never an empty list. The last one of all has `last=True`."""
+        flight = self._flight
+        while not flight.events:
+            if self._done or flight.ending is not None:
+                raise StopAsyncIteration
+            await self._wait()
+        events = flight.events
+        flight._read()
+        self._done = events[-1].last
+        return events
+
+    def leave(self) -> None:
+        self._flight._left(self)
+
+    async def _wait(self) -> None:
+        self.waiter = self._flight._world.loop.create_future()
+        try:
+            await self.waiter
+        finally:
+            self.waiter = None

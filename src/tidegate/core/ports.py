@@ -1,0 +1,383 @@
+"""How the house reaches the world. Each protocol here has one contract suite, run against every adapter of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import msgspec
+
+from tidegate.core.chat import Conversation
+from tidegate.core.errors import TidegateError
+
+if TYPE_CHECKING:
+    from tidegate.core.call import Asked, Call, Event, Principal, Target
+    from tidegate.core.money import Price
+
+Headers = Sequence[tuple[bytes, bytes]]  # lower-case names, in the order they came
+
+
+# --- time -------------------------------------------------------------------------------------------------------
+
+
+class Clock(Protocol):
+    """Time, and waiting for it. A test's clock jumps."""
+
+    def now_ns(self) -> int:
+        """Nanoseconds since some fixed point; never goes back."""
+
+    def wall_ns(self) -> int:
+        """Nanoseconds since 1970, as the machine believes."""
+
+    async def sleep(self, seconds: float) -> None: ...
+
+
+# --- the way to a provider ----------------------------------------------------------------------------------------
+
+
+class Timeouts(msgspec.Struct, frozen=True):
+    """Seconds. Each bounds one kind of wait; `total` bounds the whole exchange, connecting included."""
+
+    connect: float = 5.0
+    first_byte: float = 60.0  # from the request's last byte to the end of the final response head
+    idle: float = 60.0  # between two pieces of the body
+    total: float = 600.0
+
+
+class Request(msgspec.Struct, frozen=True):
+    """One HTTP request to a provider. `url` is absolute; `headers` need neither host nor content-length."""
+
+    method: str
+    url: str
+    headers: Headers
+    body: bytes = b""
+    timeouts: Timeouts = Timeouts()
+
+
+class Head(msgspec.Struct, frozen=True):
+    """The head of the final response (1xx are passed over)."""
+
+    status: int
+    headers: Headers
+
+    def header(self, name: bytes) -> bytes | None:
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return None
+
+
+class TransportError(Exception):
+    """An exchange ended early.
+
+    `kind`: connect | tls | timeout | reset | protocol | too_large | closed. `sent` says whether any byte of the request
+    may have reached the provider: when it is False, sending the request again is always safe.
+    """
+
+    def __init__(self, kind: str, message: str, *, sent: bool) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.sent = sent
+
+
+class Exchange(Protocol):
+    """One request and its response, under way from the moment `send` returned it.
+
+    Read it by pulling (`head`, then `read` until b"") or, after `head`, by `pipe`. Whoever leaves calls `close()`, at any
+    time, once or often: it awaits nothing. After a complete response the connection goes back to the pool, else its
+    socket is closed.
+    """
+
+    @property
+    def sent(self) -> bool:
+        """Whether any byte of the request may have reached the provider."""
+
+    async def head(self) -> Head:
+        """Wait for the head of the response. Raises TransportError."""
+
+    async def read(self) -> bytes:
+        """The next piece of the body as it comes; b"" at its end. Raises TransportError. Cancelling loses nothing."""
+
+    def pipe(self, on_data: Callable[[bytes], None], on_end: Callable[[TransportError | None], None]) -> None:
+        """From now on push: every further piece to `on_data`, then `on_end` exactly once (never after `close()`).
+
+        Both are called on the event loop, from the socket's own callback (what was already buffered: before `pipe`
+        returns), and must not raise.
+        """
+
+    def pause(self) -> None:
+        """Stop reading from the socket: whoever reads us is slow. The idle timeout rests meanwhile."""
+
+    def resume(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Transport(Protocol):
+    """The pool of connections to all providers."""
+
+    def send(self, request: Request) -> Exchange:
+        """Begin at once and return; what goes wrong is raised where the exchange is read."""
+
+    async def aclose(self) -> None: ...
+
+    @property
+    def busy(self) -> int:
+        """Connections that carry an exchange or are being made."""
+
+
+# --- what a vendor speaks -----------------------------------------------------------------------------------------
+
+
+class Decoder(Protocol):
+    """A provider's reply, bytes to events. Sans-I/O, one per attempt; the stream may be cut anywhere.
+
+    Exactly the last event of a complete reply has `last=True`. Raises UpstreamFailed for what makes no sense.
+    """
+
+    def feed(self, data: bytes) -> list[Event]: ...
+
+    def end(self) -> list[Event]:
+        """The body has ended. Without a last event so far, the reply was cut off (and it is the caller that says so)."""
+
+
+class Encoder(Protocol):
+    """Events of any dialect to the bytes of one client. Sans-I/O, one per reader."""
+
+    def feed(self, events: Sequence[Event]) -> bytes: ...
+
+
+class Codec(Protocol):
+    """One dialect's words for one operation. Pure: no I/O, no state. Used from both sides: by the API edge towards a
+    client, by the upstream ring towards a provider."""
+
+    dialect: ClassVar[str]
+    operation: ClassVar[str]
+    path: ClassVar[str]  # of the operation below a provider's base URL: "/chat/completions"
+
+    def parse_request(self, body: bytes) -> Asked:
+        """The typed minimum and where each value stands. Raises BadRequest, with the path of the field."""
+
+    def outgoing(self, asked: Asked, model: str) -> bytes:
+        """The body for a provider of the same dialect: the client's bytes with the few splices that must be."""
+
+    def conversation(self, asked: Asked) -> Conversation:
+        """The neutral form, whole. What has no neutral form is in it as `Opaque`."""
+
+    def render_request(self, conversation: Conversation, model: str) -> bytes:
+        """The neutral form in this dialect. Raises BadRequest for what cannot be said in it, never drops it."""
+
+    def decoder(self, *, stream: bool, withhold_usage: bool) -> Decoder: ...
+
+    def encoder(self, *, stream: bool, wants_usage: bool, request_id: str, model: str) -> Encoder: ...
+
+    def parse_error(self, status: int, headers: Headers, body: bytes) -> str:
+        """What the provider says is wrong, in a sentence; "" when it does not say."""
+
+    def render_error(self, error: TidegateError, status: int) -> bytes:
+        """The body of an error response, as JSON."""
+
+    def render_error_event(self, error: TidegateError, status: int) -> bytes:
+        """The last event of a stream that failed."""
+
+    def texts(self, asked: Asked) -> Iterator[tuple[str, str]]:
+        """Every part of the request that is text: (path, text), in order."""
+
+
+Codecs = Mapping[tuple[str, str], Codec]  # by (dialect, operation)
+
+
+class PriceBook(Protocol):
+    """What each vendor asks for each model."""
+
+    def price(self, vendor: str, model: str) -> Price | None:
+        """None when it is not known."""
+
+
+class Provider(Protocol):
+    """A vendor, an account with it, and how to reach it."""
+
+    name: str
+    dialect: str
+    models: tuple[str, ...]  # those it is known to serve; others may be asked for by provider/model
+
+    def request(self, call: Call, target: Target, codec: Codec, body: bytes, timeouts: Timeouts) -> Request:
+        """`body` on its way to this provider: address, key and the headers that may pass."""
+
+    def price(self, model: str) -> Price | None: ...
+
+    def secrets(self) -> Iterable[str]:
+        """Its keys, so that they can be cleaned from whatever a provider says back."""
+
+    async def start(self) -> None:
+        """Make ready what this provider needs (a process of ours). Returns when it may be asked."""
+
+    async def aclose(self) -> None: ...
+
+    def trouble(self) -> str | None:
+        """Why this provider cannot be asked right now, and what to do; None when it can."""
+
+
+# --- what is kept -------------------------------------------------------------------------------------------------
+
+
+class Key(msgspec.Struct, frozen=True):
+    """A key as it is stored: never the key itself."""
+
+    id: str
+    name: str
+    env: str
+    digest: bytes  # HMAC-SHA-256 of the whole key under the pepper of `pepper_version`
+    pepper_version: int
+    admin: bool
+    created_ms: int
+    revoked_ms: int | None = None
+
+
+class Store(Protocol):
+    """The control plane: what is configured while running. Raises StoreDown when it cannot be asked."""
+
+    async def key(self, key_id: str) -> Key | None: ...
+
+    async def keys(self) -> list[Key]:
+        """All of them, revoked ones too, oldest first."""
+
+    async def add_key(self, key: Key) -> None:
+        """Raises ValueError when the id exists."""
+
+    async def revoke_key(self, key_id: str, at_ms: int) -> bool:
+        """False when there is no such key or it was revoked before."""
+
+    async def aclose(self) -> None: ...
+
+
+class StoreDown(Exception):
+    """The store does not answer. Not the client's fault; callers say what that means for a call."""
+
+
+class AttemptRow(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One attempt, as the ledger keeps it. Times are microseconds since the call came in."""
+
+    provider: str
+    model: str
+    outcome: str  # ok | refused | limited | failed | timeout | cut_off | abandoned
+    sent_us: int
+    ended_us: int
+    first_us: int | None = None
+    status: int | None = None
+    said: str | None = None  # why it failed, cleaned of keys
+    usage: dict[str, int] = {}
+    usage_estimated: bool = False
+    price: dict[str, Any] | None = None  # the price it was computed with: rates used and their source
+    cost_nusd: int | None = 0  # None: the price is not known
+
+
+class Opened(msgspec.Struct, frozen=True, tag="opened", tag_field="record", omit_defaults=True):
+    """Spooled before the first byte of a call goes upstream."""
+
+    id: str
+    at_ms: int
+    key_id: str
+    dialect: str
+    operation: str
+    route: str
+    model: str
+    stream: bool = False
+    user: str | None = None
+    session: str | None = None
+    tags: tuple[str, ...] = ()
+    kind: str = "live"
+
+
+class Closed(msgspec.Struct, frozen=True, tag="closed", tag_field="record", omit_defaults=True):
+    """The end of a call, and its row. Spooled before the last event is released."""
+
+    id: str
+    at_ms: int
+    key_id: str
+    dialect: str
+    operation: str
+    outcome: str  # ok | refused | failed | cut_off | client_left | interrupted
+    status: int  # as the client saw it; 499 when it had left before a status was sent
+    duration_us: int
+    overhead_us: int
+    route: str | None = None
+    model: str | None = None  # as the client asked
+    target: str | None = None  # provider/model that answered
+    stream: bool = False
+    first_us: int | None = None
+    error: str | None = None  # code
+    attempts: tuple[AttemptRow, ...] = ()
+    usage: dict[str, int] = {}
+    usage_estimated: bool = False
+    cost_nusd: int | None = 0  # the sum over attempts; None when a price is not known
+    user: str | None = None
+    session: str | None = None
+    tags: tuple[str, ...] = ()
+    kind: str = "live"
+
+
+Record = Opened | Closed
+
+
+class Ledger(Protocol):
+    """What every call cost, append-only.
+
+    `append` returns when the record outlives this process (kill -9), and is cheap enough for the event loop. Rows come
+    to `find` and `totals` at once, to the store a moment later, each exactly once.
+    """
+
+    def append(self, record: Record) -> None:
+        """Raises StorageFull; then nothing was written."""
+
+    async def find(self, call_id: str) -> Closed | None: ...
+
+    async def totals(self) -> Totals: ...
+
+    def rows(self) -> AsyncIterator[Closed]:
+        """All rows, oldest first: for exports and tests."""
+
+    async def flush(self) -> None:
+        """Return when everything appended so far is in the store."""
+
+    async def aclose(self) -> None: ...
+
+
+class Totals(msgspec.Struct, frozen=True):
+    """Sums over all closed rows."""
+
+    calls: int = 0
+    errors: int = 0  # outcomes other than ok and client_left
+    cost_nusd: int = 0
+    unpriced: int = 0  # calls whose cost is not known
+    tokens: int = 0
+
+
+class Vault(Protocol):
+    """What stored bytes look like. The first byte says how: 0 is plain."""
+
+    def seal(self, plain: bytes) -> bytes: ...
+
+    def unseal(self, stored: bytes) -> bytes:
+        """Raises ValueError for a format that this vault does not know, or bytes that were changed."""
+
+
+# --- what is told -------------------------------------------------------------------------------------------------
+
+
+class Events(Protocol):
+    """What happened, for whoever listens (logs, metrics). Must not raise, block, or take long."""
+
+    def call_began(self, call: Call) -> None: ...
+
+    def call_ended(self, call: Call, row: Closed | None) -> None:
+        """Once per call. `row` is None when no key was known, so that nobody could be charged."""
+
+    def notice(self, name: str, fields: Mapping[str, Any]) -> None:
+        """Something that an operator should know of, once: name is a few words, snake_case."""
+
+
+class Auth(Protocol):
+    """Who is this? The one stage that others (admin, models) use too."""
+
+    async def authenticate(self, credential: str | Principal | None) -> Principal: ...

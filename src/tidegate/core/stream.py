@@ -1,0 +1,75 @@
+"""Where does one server-sent event end and the next begin? Sans-I/O, by bytes, whatever the chunks were."""
+
+from __future__ import annotations
+
+import re
+
+from tidegate.core.errors import UpstreamFailed
+
+MAX_FRAME = 4 * 1024 * 1024  # an image in a delta is large; a line without an end is larger
+
+_BREAK = re.compile(rb"\n\r?\n|\r\r")  # after a line: an empty one, however lines end
+_LINE = re.compile(rb"\r\n|\n|\r")
+
+
+class Frames:
+    """Cuts a byte stream into whole frames, terminators included: joined again, they are the stream."""
+
+    __slots__ = ("_rest",)
+
+    def __init__(self) -> None:
+        self._rest = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The frames that are complete now. Raises UpstreamFailed when one grows over MAX_FRAME."""
+        if self._rest and b"\n" not in data and b"\r" not in data:
+            self._keep(data)  # in the middle of a line: nothing to look for, so nothing to copy
+            return []
+        text = bytes(self._rest) + data if self._rest else data
+        frames: list[bytes] = []
+        at = 0
+        if b"\r" in text:
+            for gap in _BREAK.finditer(text):
+                frames.append(text[at : gap.end()])
+                at = gap.end()
+        else:
+            end = text.find(b"\n\n")
+            while end >= 0:
+                frames.append(text[at : end + 2])
+                at = end + 2
+                end = text.find(b"\n\n", at)
+        self._rest.clear()
+        self._keep(text[at:])
+        return frames
+
+    def _keep(self, rest: bytes) -> None:
+        self._rest += rest
+        if len(self._rest) > MAX_FRAME:
+            raise UpstreamFailed(f"one event of the stream is larger than {MAX_FRAME // 1024 // 1024} MiB")
+
+    def end(self) -> bytes:
+        """What is left when the stream has ended: a frame without its empty line, or nothing."""
+        rest = bytes(self._rest)
+        self._rest.clear()
+        return rest
+
+
+def payload(frame: bytes) -> bytes:
+    """The data of a frame; b"" for comments and frames without any."""
+    if frame.startswith(b"data: ") and frame.find(b"\n") == len(frame) - 2:
+        return frame[6:-2]  # what everybody sends
+    lines = (line for line in _LINE.split(frame) if line.startswith(b"data"))
+    return b"\n".join(value(line) for line in lines)
+
+
+def name(frame: bytes) -> bytes:
+    """The event's name; b"" when it has none."""
+    for line in _LINE.split(frame):
+        if line.startswith(b"event"):
+            return value(line)
+    return b""
+
+
+def value(line: bytes) -> bytes:
+    _, _, rest = line.partition(b":")
+    return rest.removeprefix(b" ")

@@ -1,0 +1,51 @@
+"""What can a value of the configuration be, beyond text and numbers?"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, None: 1.0}
+_SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB)?")
+_BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, None: 1}
+
+
+class Duration(float):
+    """Seconds. Written as 250ms, 60s, 5m, 1h, 7d, or a number of seconds."""
+
+    @classmethod
+    def parse(cls, value: object) -> Duration:
+        """Raises ValueError."""
+        found = _DURATION.fullmatch(str(value)) if isinstance(value, str | int | float) else None
+        if found is None or isinstance(value, bool):
+            raise ValueError(f"a duration such as 250ms, 60s, 5m or 1h is expected, not {value!r}")
+        return cls(float(found[1]) * _SECONDS[found[2]])
+
+    def __repr__(self) -> str:
+        return f"{float(self):g}s"
+
+
+class Size(int):
+    """Bytes. Written as 64KiB, 32MiB, 1GiB, or a number of bytes."""
+
+    @classmethod
+    def parse(cls, value: object) -> Size:
+        """Raises ValueError."""
+        found = _SIZE.fullmatch(str(value)) if isinstance(value, str | int) else None
+        if found is None or isinstance(value, bool):
+            raise ValueError(f"a size such as 64KiB, 32MiB or 1GiB is expected, not {value!r}")
+        return cls(int(found[1]) * _BYTES[found[2]])
+
+
+class Secret(msgspec.Struct, frozen=True):
+    """A value that must not be shown, and where it came from: `env:OPENAI_API_KEY`, `file:PATH`, the configuration."""
+
+    value: str
+    source: str = "set in the configuration"
+
+    def __repr__(self) -> str:
+        return f"<{self.source}>"
+
+    __str__ = __repr__

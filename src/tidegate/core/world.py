@@ -1,0 +1,49 @@
+"""What is there, whatever the configuration: the ports, and the tasks of the house.
+
+A `Gateway` is one configuration and may be replaced; the World stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tidegate.core.flight import Flight
+    from tidegate.core.ports import Clock, Events, Ledger, Store, Transport
+
+
+class Nursery:
+    """The tasks that belong to the house and not to a client. What is still running can be counted and waited for."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.tasks: set[asyncio.Task[Any]] = set()
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = self.loop.create_task(work, name=name)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task
+
+    async def wait(self, seconds: float) -> None:
+        """Until no task is left, or for so long."""
+        if self.tasks:
+            await asyncio.wait(self.tasks, timeout=seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The ports, bound once by `app.build`."""
+
+    loop: asyncio.AbstractEventLoop
+    clock: Clock
+    nursery: Nursery
+    transport: Transport
+    store: Store
+    ledger: Ledger
+    events: Events
+    flights: set[Flight] = field(default_factory=set)
+    closing: asyncio.Event = field(default_factory=asyncio.Event)  # set on SIGTERM: no new purchases

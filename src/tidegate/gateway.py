@@ -1,0 +1,86 @@
+"""The life of a call. READ FIRST.
+
+    client ─► record · authenticate · understand · route ─► flight: upstream ─► provider
+    client ◄─ record ◄───────────────────────────────────── flight ◄─────────── provider
+
+Until the first event has left for the client everything may still be refused, retried or sent elsewhere, and an error is
+an HTTP status. After it the reply belongs to the client, and an error is the last event of the stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from tidegate.core.call import Call, ReplyHead, Source
+from tidegate.core.errors import NotFound, ShuttingDown
+from tidegate.core.flight import Flight, Reader
+from tidegate.core.ports import Auth, Codec, Codecs, Provider
+from tidegate.core.world import World
+from tidegate.stages.record import Recorder
+from tidegate.stages.routes import Routes
+from tidegate.upstream import Upstream
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a client reads: the head, then non-empty lists of events; the very last event has `last=True`."""
+
+    head: ReplyHead
+    events: Reader
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """One configuration, frozen, ready to answer."""
+
+    world: World
+    codecs: Codecs
+    providers: dict[str, Provider]
+    recorder: Recorder
+    auth: Auth
+    routes: Routes
+    upstream: Upstream
+
+    @asynccontextmanager
+    async def answer(self, call: Call) -> AsyncIterator[Reply]:
+        """Everything that happens to a call, in order. Send the reply from inside."""
+        async with self.recorder.record(call):  # one event; one row once the key is known
+            call.principal = await self.auth.authenticate(call.credential)  # 401
+            await self.understand(call)  # 400 408 413 415
+            call.route = self.routes.match(call)  # 404
+            async with self.fly(call) as reply:
+                yield reply
+
+    @asynccontextmanager
+    async def buy(self, call: Call) -> AsyncIterator[Source]:
+        """What is paid for. Entered by a flight only."""
+        self.recorder.opened(call)  # 503 when it could not be accounted for
+        async with self.upstream.open(call) as source:  # 502 503 504, or what the provider refuses
+            yield source
+
+    async def understand(self, call: Call) -> None:
+        """Wait for the body and read it, now that we know whose it is."""
+        codec = self.codec(call.dialect, call.operation)
+        call.outgoing = await call.intake()
+        call.asked = codec.parse_request(call.outgoing)
+        call.user = call.user or call.asked.user
+
+    @asynccontextmanager
+    async def fly(self, call: Call) -> AsyncIterator[Reply]:
+        """A flight of its own; where answers can be shared, this is where they are."""
+        if self.world.closing.is_set():
+            raise ShuttingDown("Tidegate is shutting down; try again in a moment", retry_after_s=1)
+        call.flight = flight = Flight(self.world, self.buy, call, self.recorder.landed)
+        reader = flight.board()
+        try:
+            yield Reply(await reader.opened(), reader)
+        finally:
+            reader.leave()
+
+    def codec(self, dialect: str, operation: str) -> Codec:
+        codec = self.codecs.get((dialect, operation))
+        if codec is None:
+            raise NotFound(f"nothing here answers {operation!r} in the dialect {dialect!r}")
+        return codec

@@ -1,0 +1,180 @@
+"""OpenAI's plain completions: a prompt in, its continuation out. Replies are chat's, with `text` for a message."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+
+import msgspec
+
+from tidegate.core.body import spans
+from tidegate.core.call import Asked, Event
+from tidegate.core.chat import Began, Conversation, Delta, Finished, Message, Opaque, Text
+from tidegate.core.errors import BadRequest, TidegateError
+from tidegate.core.money import NO_USAGE
+from tidegate.core.ports import Decoder, Encoder, Headers
+from tidegate.providers.openai import wire
+from tidegate.providers.openai.chat import FINISH, StreamOptions, decode, end_user, foreign, outgoing
+
+
+class CompleteAsked(msgspec.Struct):
+    model: str
+    prompt: str | list[Any] | None = None  # several prompts, or tokens: passed on as they are
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    suffix: str | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    stop: str | list[str] | None = None
+    n: int | None = None
+    user: str | None = None
+    safety_identifier: str | None = None
+    metadata: dict[str, Any] | None = None
+
+
+_ASKED = msgspec.json.Decoder(CompleteAsked)
+_NEUTRAL = {"model", "prompt", "stream", "stream_options", "max_tokens", "temperature", "top_p", "stop", "user"}
+
+
+class Complete:
+    dialect: ClassVar[str] = "openai"
+    operation: ClassVar[str] = "complete"
+    path: ClassVar[str] = "/completions"
+
+    def parse_request(self, body: bytes) -> Asked:
+        typed: CompleteAsked = decode(_ASKED, body)
+        if typed.n is not None and not 1 <= typed.n <= 128:
+            raise BadRequest("n: between 1 and 128", param="n")
+        return Asked(
+            codec=self,
+            body=body,
+            model=typed.model,
+            stream=bool(typed.stream),
+            wants_usage=bool(typed.stream_options and typed.stream_options.include_usage),
+            user=end_user(typed),
+            typed=typed,
+            spans=spans(body),
+        )
+
+    def outgoing(self, asked: Asked, model: str) -> bytes:
+        return outgoing(asked, model)
+
+    def texts(self, asked: Asked) -> Iterator[tuple[str, str]]:
+        prompt = asked.typed.prompt
+        if isinstance(prompt, str):
+            yield "prompt", prompt
+        elif prompt:
+            for at, one in enumerate(prompt):
+                if isinstance(one, str):
+                    yield f"prompt[{at}]", one
+        if asked.typed.suffix:
+            yield "suffix", asked.typed.suffix
+
+    def decoder(self, *, stream: bool, withhold_usage: bool) -> Decoder:
+        return wire.StreamDecoder(withhold_usage=withhold_usage) if stream else wire.BodyDecoder()
+
+    def encoder(self, *, stream: bool, wants_usage: bool, request_id: str, model: str) -> Encoder:
+        return TextWriter(request_id, model, stream=stream, wants_usage=wants_usage)
+
+    def parse_error(self, status: int, headers: Headers, body: bytes) -> str:
+        return wire.parse_error(status, headers, body)
+
+    def render_error(self, error: TidegateError, status: int) -> bytes:
+        return wire.write_error(error, status)
+
+    def render_error_event(self, error: TidegateError, status: int) -> bytes:
+        return b"data: %b\n\n" % wire.write_error(error, status)
+
+    def conversation(self, asked: Asked) -> Conversation:
+        """A single prompt is what a user says."""
+        typed: CompleteAsked = asked.typed
+        if not isinstance(typed.prompt, str):
+            raise BadRequest("prompt: only a single text can be said in another dialect", param="prompt")
+        return Conversation(
+            items=(Message("user", (Text(typed.prompt),)),),
+            stream=asked.stream,
+            max_tokens=typed.max_tokens,
+            temperature=typed.temperature,
+            top_p=typed.top_p,
+            stop=(typed.stop,) if isinstance(typed.stop, str) else tuple(typed.stop or ()),
+            user=typed.user,
+            extra=tuple(
+                (key, Opaque("openai", asked.body[start:end], key))
+                for key, (start, end) in asked.spans.items()
+                if key not in _NEUTRAL and asked.body[start:end] != b"null"
+            ),
+        )
+
+    def render_request(self, conversation: Conversation, model: str) -> bytes:
+        """Only a conversation of one user's text has this form."""
+        for _, opaque in conversation.extra:
+            if opaque.dialect != self.dialect:
+                raise foreign(opaque)
+        items = conversation.items
+        if len(items) != 1 or not isinstance(items[0], Message) or not isinstance(items[0].parts[0], Text):
+            raise BadRequest("plain completions take one text; ask a route whose provider has chat")
+        body: dict[str, Any] = {"model": model, "prompt": items[0].parts[0].text}
+        if conversation.stream:
+            body |= {"stream": True, "stream_options": {"include_usage": True}}
+        for key in ("max_tokens", "temperature", "top_p", "user"):
+            value = getattr(conversation, key)
+            if value is not None:
+                body[key] = value
+        if conversation.stop:
+            body["stop"] = list(conversation.stop)
+        body |= {key: msgspec.Raw(opaque.raw) for key, opaque in conversation.extra}
+        return msgspec.json.encode(body)
+
+
+class TextWriter:
+    """Events of any dialect as text completions, streamed or whole."""
+
+    __slots__ = ("_began", "_stream", "_texts", "_usage", "_wants_usage")
+
+    def __init__(self, request_id: str, model: str, *, stream: bool, wants_usage: bool) -> None:
+        self._began = Began(f"cmpl-{request_id}", model, 0)
+        self._stream = stream
+        self._wants_usage = wants_usage
+        self._usage = NO_USAGE
+        self._texts: dict[int, tuple[str, str | None]] = {}
+
+    def feed(self, events: Sequence[Event]) -> bytes:
+        written: list[bytes] = []
+        for event in events:
+            if event.usage is not None:
+                self._usage = event.usage
+            for change in event.changes():
+                if isinstance(change, Began):
+                    self._began = Began(change.id or self._began.id, change.model, change.created or int(time.time()))
+                elif isinstance(change, Delta) and change.channel.kind == "text":
+                    written.append(self._say(change.channel.choice, change.text, None))
+                elif isinstance(change, Finished):
+                    written.append(self._say(change.choice, "", FINISH.get(change.reason, change.reason)))
+            if event.last:
+                written.append(self._end())
+        return b"".join(written)
+
+    def _say(self, choice: int, text: str, reason: str | None) -> bytes:
+        if self._stream:
+            return self._write([{"index": choice, "text": text, "finish_reason": reason, "logprobs": None}])
+        before, _ = self._texts.get(choice, ("", None))
+        self._texts[choice] = (before + text, reason)
+        return b""
+
+    def _end(self) -> bytes:
+        usage = wire.write_usage(self._usage)
+        if self._stream:
+            return (self._write([], usage=usage) if self._wants_usage else b"") + wire.DONE
+        choices = [
+            {"index": index, "text": text, "finish_reason": reason, "logprobs": None}
+            for index, (text, reason) in sorted(self._texts.items())
+        ]
+        return self._write(choices, usage=usage)
+
+    def _write(self, choices: list[dict[str, Any]], **more: Any) -> bytes:
+        began = self._began
+        head = {"id": began.id, "object": "text_completion", "created": began.created, "model": began.model}
+        text = msgspec.json.encode(head | {"choices": choices} | more)
+        return b"data: %b\n\n" % text if self._stream else text

@@ -1,0 +1,307 @@
+"""What OpenAI's dialect looks like on the wire: the fields that we read, of chat and of plain completions.
+
+Everything else in a body or an event is passed by untouched. Source: OpenAI's API reference, and what vLLM, llama.cpp,
+Groq, DeepSeek and Mistral send under the same name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+from tidegate.core.call import Event
+from tidegate.core.chat import Began, Change, Channel, Delta, Finished, ToolBegan
+from tidegate.core.errors import TidegateError, UpstreamFailed, UpstreamRefused
+from tidegate.core.money import Usage
+from tidegate.core.ports import Headers
+from tidegate.core.stream import Frames, payload
+
+DONE = b"data: [DONE]\n\n"
+
+# --- what a reply says ---------------------------------------------------------------------------------------------
+
+
+class InputDetails(msgspec.Struct):
+    cached_tokens: int | None = None
+    audio_tokens: int | None = None
+
+
+class OutputDetails(msgspec.Struct):
+    reasoning_tokens: int | None = None
+    audio_tokens: int | None = None
+
+
+class UsageSaid(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens_details: InputDetails | None = None
+    completion_tokens_details: OutputDetails | None = None
+    prompt_cache_hit_tokens: int | None = None  # DeepSeek's name for cached_tokens
+
+    def usage(self) -> Usage:
+        """OpenAI's totals include cached, audio and reasoning tokens; ours are kinds that do not overlap."""
+        heard, said = self.prompt_tokens_details or InputDetails(), self.completion_tokens_details or OutputDetails()
+        cached = heard.cached_tokens or self.prompt_cache_hit_tokens or 0
+        audio_in, audio_out, reasoning = heard.audio_tokens or 0, said.audio_tokens or 0, said.reasoning_tokens or 0
+        return Usage(
+            input=max((self.prompt_tokens or 0) - cached - audio_in, 0),
+            cached_read=cached,
+            audio_input=audio_in,
+            output=max((self.completion_tokens or 0) - reasoning - audio_out, 0),
+            reasoning=reasoning,
+            audio_output=audio_out,
+        )
+
+
+class FunctionSaid(msgspec.Struct):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class ToolSaid(msgspec.Struct):
+    index: int | None = None
+    id: str | None = None
+    function: FunctionSaid | None = None
+
+
+class Said(msgspec.Struct):
+    """A message, or a piece of one."""
+
+    content: str | None = None
+    refusal: str | None = None
+    reasoning_content: str | None = None  # DeepSeek, vLLM
+    reasoning: str | None = None  # Groq, OpenRouter
+    tool_calls: list[ToolSaid] | None = None
+    function_call: Raw | UnsetType = UNSET  # what came before tool calls; only passed on
+
+    def pieces(self, choice: int) -> Iterator[tuple[Channel, str]]:
+        if self.content:
+            yield Channel(choice), self.content
+        thought = self.reasoning_content or self.reasoning
+        if thought:
+            yield Channel(choice, "reasoning"), thought
+        if self.refusal:
+            yield Channel(choice, "refusal"), self.refusal
+        for at, tool in enumerate(self.tool_calls or ()):
+            if tool.function and tool.function.arguments:
+                yield Channel(choice, "tool", at if tool.index is None else tool.index), tool.function.arguments
+
+
+class Choice(msgspec.Struct):
+    index: int = 0
+    delta: Said | None = None  # chat, streamed
+    message: Said | None = None  # chat, whole
+    text: str | None = None  # completions
+    finish_reason: str | None = None
+
+    def pieces(self) -> Iterator[tuple[Channel, str]]:
+        if self.text:
+            yield Channel(self.index), self.text
+        said = self.delta or self.message
+        if said:
+            yield from said.pieces(self.index)
+
+    def opens(self) -> bool:
+        said = self.delta or self.message
+        return bool(
+            self.finish_reason
+            or self.text
+            or (
+                said
+                and (
+                    said.content
+                    or said.tool_calls
+                    or said.reasoning_content
+                    or said.reasoning
+                    or said.refusal
+                    or said.function_call is not UNSET
+                )
+            )
+        )
+
+
+class Reply(msgspec.Struct):
+    """A whole reply, or one chunk of a streamed one."""
+
+    id: str | None = None
+    model: str | None = None
+    created: int | None = None
+    choices: list[Choice] | None = None
+    usage: UsageSaid | None = None
+    error: Raw | UnsetType = UNSET
+
+
+_REPLY = msgspec.json.Decoder(Reply)
+
+REASONS: dict[str, Literal["stop", "length", "tool_calls", "content_filter"]] = {
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+}
+
+
+class OpenAIEvent(Event):
+    """An event of this dialect: read once, when it comes; its meaning in other dialects only when asked for."""
+
+    __slots__ = ("first", "reply")
+
+    def __init__(self, raw: bytes, reply: Reply, *, first: bool = False, last: bool = False) -> None:
+        choices = reply.choices or ()
+        super().__init__(
+            raw,
+            opens=any(choice.opens() for choice in choices),
+            last=last,
+            usage=reply.usage.usage() if reply.usage else None,
+        )
+        self.reply = reply
+        self.first = first
+
+    def texts(self) -> Iterator[tuple[Channel, str]]:
+        for choice in self.reply.choices or ():
+            yield from choice.pieces()
+
+    def changes(self) -> Sequence[Change]:
+        changes: list[Change] = []
+        reply = self.reply
+        if self.first:
+            changes.append(Began(reply.id or "", reply.model or "", reply.created or 0))
+        for choice in reply.choices or ():
+            said = choice.delta or choice.message
+            for at, tool in enumerate((said and said.tool_calls) or ()):
+                if tool.function and tool.function.name:
+                    channel = Channel(choice.index, "tool", at if tool.index is None else tool.index)
+                    changes.append(ToolBegan(channel, tool.id or "", tool.function.name))
+            changes += (Delta(channel, text) for channel, text in choice.pieces())
+            if choice.finish_reason:
+                changes.append(Finished(choice.index, REASONS.get(choice.finish_reason, "other")))
+        return changes
+
+
+def read_reply(text: bytes) -> Reply:
+    """Raises UpstreamFailed: not this dialect, or an error where an answer should be."""
+    try:
+        reply = _REPLY.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as wrong:
+        raise UpstreamFailed(f"it sent something that is no answer: {str(wrong)[:200]}") from None
+    if reply.error is not UNSET and bytes(reply.error) != b"null":
+        raise UpstreamFailed(f"it sent an error: {error_message(text) or 'without words'}")
+    return reply
+
+
+class StreamDecoder:
+    """Server-sent chunks to events. Complete is: [DONE], or an end after every choice that began has finished."""
+
+    __slots__ = ("_began", "_frames", "_open", "_withhold_usage")
+
+    def __init__(self, *, withhold_usage: bool) -> None:
+        self._frames = Frames()
+        self._withhold_usage = withhold_usage
+        self._began = False
+        self._open: dict[int, bool] = {}  # choice → still speaking
+
+    def feed(self, data: bytes) -> list[Event]:
+        return [self._event(frame) for frame in self._frames.feed(data)]
+
+    def end(self) -> list[Event]:
+        rest = self._frames.end()
+        events = [self._event(rest)] if rest.strip() else []
+        if self._open and not any(self._open.values()) and not (events and events[-1].last):
+            events.append(Event(DONE, opens=True, last=True))
+        return events
+
+    def _event(self, frame: bytes) -> Event:
+        text = payload(frame)
+        if not text:
+            return Event(frame)  # a comment, to keep the connection awake
+        if text == b"[DONE]":
+            return Event(frame, opens=True, last=True)
+        reply = read_reply(text)
+        for choice in reply.choices or ():
+            self._open[choice.index] = choice.finish_reason is None
+        withheld = self._withhold_usage and not reply.choices and reply.usage is not None
+        event = OpenAIEvent(b"" if withheld else frame, reply, first=not self._began)
+        self._began = True
+        return event
+
+
+class BodyDecoder:
+    """A whole body to the one event that it is."""
+
+    __slots__ = ("_pieces",)
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def feed(self, data: bytes) -> list[Event]:
+        self._pieces.append(data)
+        return []
+
+    def end(self) -> list[Event]:
+        body = b"".join(self._pieces)
+        reply = read_reply(body)
+        if not reply.choices:
+            raise UpstreamFailed("it sent an answer with nothing in it")
+        event = OpenAIEvent(body, reply, first=True, last=True)
+        event.opens = True
+        return [event]
+
+
+def write_usage(usage: Usage) -> dict[str, object]:
+    """Our kinds as OpenAI's totals."""
+    return {
+        "prompt_tokens": usage.input_total,
+        "completion_tokens": usage.output_total,
+        "total_tokens": usage.input_total + usage.output_total,
+        "prompt_tokens_details": {"cached_tokens": usage.cached_read, "audio_tokens": usage.audio_input},
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning, "audio_tokens": usage.audio_output},
+    }
+
+
+# --- errors --------------------------------------------------------------------------------------------------------
+
+
+class ErrorSaid(msgspec.Struct):
+    message: str | None = None
+
+
+class ErrorBody(msgspec.Struct):
+    error: ErrorSaid | str | None = None
+    message: str | None = None  # vLLM and others, unwrapped
+    detail: Raw | UnsetType = UNSET  # FastAPI
+
+
+_ERROR = msgspec.json.Decoder(ErrorBody)
+
+
+def error_message(body: bytes) -> str:
+    """What an error body says, in whatever shape; "" when it is HTML, empty or says nothing."""
+    try:
+        said = _ERROR.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
+    if isinstance(said.error, str):
+        return said.error
+    detail = bytes(said.detail).decode() if said.detail is not UNSET else ""
+    return (said.error.message if said.error else None) or said.message or detail.strip('"')
+
+
+TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
+
+
+def write_error(error: TidegateError, status: int) -> bytes:
+    """`{"error": …}` as OpenAI's SDKs read it."""
+    if isinstance(error, UpstreamRefused) and error.dialect == "openai" and error.body.lstrip()[:1] == b"{":
+        return error.body
+    kind = TYPES.get(status) or ("invalid_request_error" if status < 500 else "server_error")
+    return msgspec.json.encode(
+        {"error": {"message": error.message, "type": kind, "param": error.param, "code": error.code}}
+    )
+
+
+def parse_error(status: int, headers: Headers, body: bytes) -> str:
+    return error_message(body)

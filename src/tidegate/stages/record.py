@@ -1,0 +1,165 @@
+"""What became of it? One row for every call whose key is known, one event for every call."""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+from tidegate.core.call import Attempt, Call
+from tidegate.core.errors import StorageFull, TidegateError, UpstreamRefused
+from tidegate.core.flight import Flight
+from tidegate.core.money import KINDS, NO_USAGE, Usage
+from tidegate.core.ports import AttemptRow, Closed, Opened
+from tidegate.core.world import World
+
+CLIENT_LEFT = 499  # nginx's number for a client that closed before there was a status
+
+
+def status_of(error: TidegateError) -> int:
+    """The HTTP status a client sees for `error`."""
+    return error.status_given if isinstance(error, UpstreamRefused) else error.status
+
+
+class Recorder:
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def record(self, call: Call) -> Recording:
+        """`async with recorder.record(call)`: whatever happens inside, it is told, and rowed once the key is known."""
+        return Recording(self, self._world, call)
+
+    def opened(self, call: Call) -> None:
+        """Before the first byte goes upstream. Raises StorageFull: what cannot be accounted for is not bought."""
+        assert call.principal is not None and call.route is not None and call.asked is not None
+        self._world.ledger.append(
+            Opened(
+                id=call.id,
+                at_ms=call.at_ms,
+                key_id=call.principal.key_id,
+                dialect=call.dialect,
+                operation=call.operation,
+                route=call.route.name,
+                model=call.asked.model,
+                stream=call.asked.stream,
+                user=call.user,
+                session=call.session,
+                tags=call.tags,
+                kind=call.kind,
+            )
+        )
+
+    def landed(self, flight: Flight) -> None:
+        """Close the row of the call that paid: before its last event is released, even when its client has left."""
+        call = flight.call
+        if flight.ending == "complete":
+            self.close(call, "ok", 200)
+        elif flight.ending == "broken":
+            call.error = flight.events[-1].error
+            self.close(call, "cut_off", 200)
+        elif flight.failure is not None:
+            call.error = flight.failure
+            status = status_of(flight.failure)
+            self.close(call, "refused" if status < 500 and status != 429 else "failed", status)
+        else:
+            self.close(call, "client_left", 200 if flight.head else CLIENT_LEFT)
+
+    def close(self, call: Call, outcome: str, status: int) -> None:
+        """Write the row and tell everybody, once."""
+        if call.closed:
+            return
+        call.closed = True
+        call.status = status
+        row = self._row(call, outcome, status) if call.principal else None
+        if row is not None:
+            try:
+                self._world.ledger.append(row)
+            except StorageFull as full:
+                self._world.events.notice("row_lost", {"request_id": call.id, "error": full.message})
+        self._world.events.call_ended(call, row)
+
+    def _row(self, call: Call, outcome: str, status: int) -> Closed:
+        assert call.principal is not None
+        now = self._world.clock.now_ns()
+        took = now - call.arrived_ns
+        first = next((attempt.first_ns for attempt in call.attempts if attempt.first_ns), None)
+        answered = call.attempts[-1].target.name if call.attempts and outcome in ("ok", "cut_off") else None
+        asked = call.asked
+        return Closed(
+            id=call.id,
+            at_ms=call.at_ms,
+            key_id=call.principal.key_id,
+            dialect=call.dialect,
+            operation=call.operation,
+            outcome=outcome,
+            status=status,
+            duration_us=took // 1000,
+            overhead_us=max(took - call.upstream_ns(now), 0) // 1000,
+            route=call.route.name if call.route else None,
+            model=asked.model[:256] if asked else None,
+            target=answered,
+            stream=asked.stream if asked else False,
+            first_us=(first - call.arrived_ns) // 1000 if first else None,
+            error=call.error.code if call.error else None,
+            attempts=tuple(_attempt_row(call, attempt, now) for attempt in call.attempts),
+            usage=_said(call.usage),
+            usage_estimated=any(attempt.usage_estimated for attempt in call.attempts),
+            cost_nusd=call.cost_nusd,
+            user=call.user,
+            session=call.session,
+            tags=call.tags,
+            kind=call.kind,
+        )
+
+
+def _said(usage: Usage) -> dict[str, int]:
+    return {kind: getattr(usage, kind) for kind in KINDS if getattr(usage, kind)} if usage != NO_USAGE else {}
+
+
+def _attempt_row(call: Call, attempt: Attempt, now_ns: int) -> AttemptRow:
+    price: dict[str, Any] | None = msgspec.to_builtins(attempt.target.price) if attempt.target.price else None
+    return AttemptRow(
+        provider=attempt.target.provider.name,
+        model=attempt.target.model,
+        outcome=attempt.outcome,
+        sent_us=(attempt.sent_ns - call.arrived_ns) // 1000,
+        ended_us=((attempt.ended_ns or now_ns) - call.arrived_ns) // 1000,
+        first_us=(attempt.first_ns - call.arrived_ns) // 1000 if attempt.first_ns else None,
+        status=attempt.status,
+        said=attempt.said,
+        usage=_said(attempt.usage),
+        usage_estimated=attempt.usage_estimated,
+        price=price,
+        cost_nusd=attempt.cost_nusd,
+    )
+
+
+class Recording:
+    """The outermost of a call: enters first, leaves last, awaits nothing on the way out."""
+
+    __slots__ = ("_call", "_recorder", "_world")
+
+    def __init__(self, recorder: Recorder, world: World, call: Call) -> None:
+        self._recorder = recorder
+        self._world = world
+        self._call = call
+
+    async def __aenter__(self) -> None:
+        self._world.events.call_began(self._call)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        call = self._call
+        if call.closed or (call.flight is not None and call.flight.ending is None):
+            return  # a flight still in the air closes the row when it lands
+        if isinstance(error, TidegateError):
+            call.error = error
+            status = status_of(error)
+            self._recorder.close(call, "refused" if status < 500 else "failed", status)
+        elif isinstance(error, asyncio.CancelledError):
+            self._recorder.close(call, "client_left", CLIENT_LEFT)
+        else:
+            self._recorder.close(call, "failed", 500)

@@ -1,0 +1,111 @@
+"""Which targets does a model name stand for? A route, an alias, or `provider/model`."""
+
+from __future__ import annotations
+
+import difflib
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from tidegate.core.call import Call, Route, Target
+from tidegate.core.errors import ConfigError, ModelNotFound
+from tidegate.core.ports import Provider
+from tidegate.core.values import Duration
+
+DEFAULT_TIMEOUT = Duration(60)
+MAX_REMEMBERED = 1_000  # routes made from provider/model; clients choose those names
+
+
+class TargetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A model at a provider.
+
+    provider: a name from `providers`.
+    model: as that provider calls it.
+    weight: its share among targets of the same order.
+    order: lower ones are asked first.
+    """
+
+    provider: str
+    model: Annotated[str, Meta(min_length=1)]
+    weight: Annotated[int, Meta(ge=0)] = 1
+    order: int = 1
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A name that clients ask for as `model`.
+
+    targets: who may answer.
+    aliases: other names of the same route.
+    timeout: how long a call may take, all attempts together.
+    """
+
+    targets: Annotated[tuple[TargetConfig, ...], Meta(min_length=1)]
+    aliases: tuple[str, ...] = ()
+    timeout: Duration = DEFAULT_TIMEOUT
+
+
+class Routes:
+    """All names that can be asked for, frozen."""
+
+    def __init__(self, routes: Mapping[str, Config], providers: Mapping[str, Provider]) -> None:
+        self._providers = providers
+        self._by_name: dict[str, Route] = {}
+        self._direct: OrderedDict[str, Route] = OrderedDict()
+        for name, config in routes.items():
+            targets = [self._target(f"routes.{name}.targets[{at}]", one) for at, one in enumerate(config.targets)]
+            self._add(name, Route(name, tuple(sorted(targets, key=lambda target: target.order)), config.timeout))
+        for name, config in routes.items():
+            for alias in config.aliases:
+                self._add(alias, self._by_name[name])
+        if not routes:
+            # Nothing was said, so every model that is served is a route of its own name; the first to serve it wins.
+            for provider in providers.values():
+                for model in provider.models:
+                    target = Target(provider, model, price=provider.price(model))
+                    self._by_name.setdefault(model, Route(model, (target,), DEFAULT_TIMEOUT))
+
+    @property
+    def names(self) -> list[str]:
+        """Routes and aliases, as `/v1/models` lists them: chat models first, in the order of the configuration."""
+        return list(self._by_name)
+
+    def match(self, call: Call) -> Route:
+        """Raises ModelNotFound, naming the nearest."""
+        assert call.asked is not None
+        return self.find(call.asked.model)
+
+    def find(self, model: str) -> Route:
+        route = self._by_name.get(model) or self._direct.get(model)
+        return route or self._by_provider(model)
+
+    def _by_provider(self, model: str) -> Route:
+        name, slash, rest = model.partition("/")
+        provider = self._providers.get(name)
+        if not slash or not rest or provider is None:
+            raise ModelNotFound(self._unknown(model), param="model")
+        route = Route(model, (Target(provider, rest, price=provider.price(rest)),), DEFAULT_TIMEOUT)
+        self._direct[model] = route
+        if len(self._direct) > MAX_REMEMBERED:
+            self._direct.popitem(last=False)
+        return route
+
+    def _unknown(self, model: str) -> str:
+        near = difflib.get_close_matches(model[:200], self._by_name, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(self.names[:10]) or 'none yet'}"
+        return f"no model {model[:200]!r}; {hint}"
+
+    def _add(self, name: str, route: Route) -> None:
+        if name in self._by_name:
+            raise ConfigError(f"routes.{route.name}: the name {name!r} is taken by route {self._by_name[name].name!r}")
+        self._by_name[name] = route
+
+    def _target(self, where: str, config: TargetConfig) -> Target:
+        provider = self._providers.get(config.provider)
+        if provider is None:
+            near = difflib.get_close_matches(config.provider, self._providers, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(self._providers) or 'none'}"
+            raise ConfigError(f"{where}.provider: no provider {config.provider!r}; {hint}")
+        return Target(provider, config.model, config.weight, config.order, provider.price(config.model))

@@ -1,0 +1,253 @@
+"""One request to one target: what it answers, event by event, and what that cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tidegate.core.call import Asked, Attempt, Call, Event, ReplyHead, Target
+from tidegate.core.errors import BadRequest, TidegateError, UpstreamCutOff, UpstreamFailed, UpstreamRefused
+from tidegate.core.money import NO_USAGE, Usage, estimated_tokens
+from tidegate.core.ports import Codec, Codecs, Decoder, Exchange, Head, Headers, Timeouts, TransportError
+from tidegate.core.world import World
+from tidegate.upstream import retry
+from tidegate.upstream.retry import Failure
+
+MAX_ERROR_BODY = 64 * 1024
+MAX_PREAMBLE = 64 * 1024  # bytes held back before the first event that carries anything
+
+# What a provider's head may tell a client. All else is between the provider and us.
+PASSING = (b"content-type", b"request-id", b"openai-processing-ms", b"openai-version", b"openai-model")
+PASSING_PREFIXES = (b"x-ratelimit-", b"anthropic-ratelimit-")
+
+
+class Stream:
+    """One attempt, from its request to its last event. Once `win` returned None it is the call's `Source`."""
+
+    __slots__ = ("_attempt", "_call", "_decoder", "_exchange", "_first", "_paused", "_push", "_world", "head")
+
+    head: ReplyHead
+
+    def __init__(self, world: World, call: Call, target: Target) -> None:
+        self._world = world
+        self._call = call
+        self._attempt = Attempt(target, world.clock.now_ns())
+        self._exchange: Exchange | None = None
+        self._decoder: Decoder | None = None
+        self._first: list[Event] = []
+        self._push: Callable[[list[Event]], None] | None = None
+
+    # --- before the first event: everything may fail, nothing has been seen
+
+    async def win(self, codecs: Codecs, timeouts: Timeouts) -> Failure | None:
+        """None when the first event is there, else why there is none."""
+        call, attempt = self._call, self._attempt
+        asked, target = call.asked, attempt.target
+        assert asked is not None
+        trouble = target.provider.trouble()
+        if trouble:
+            return Failure("unreachable", trouble)
+        try:
+            codec = _codec(codecs, target, asked.codec)
+            body = _body(codec, asked, target)
+        except BadRequest as wrong:  # cannot be said in this provider's dialect
+            return Failure("refused", wrong.message, refusal=wrong)
+        request = target.provider.request(call, target, codec, body, timeouts)
+        attempt.sent_ns = self._world.clock.now_ns()
+        call.attempts.append(attempt)
+        self._exchange = exchange = self._world.transport.send(request)
+        self._decoder = decoder = codec.decoder(stream=asked.stream, withhold_usage=not asked.wants_usage)
+        try:
+            head = await exchange.head()
+            attempt.status = head.status
+            if head.status != 200:
+                return self._failed(_refusal(target, codec, head, await _read_bounded(exchange)))
+            self._check_kind(head)
+            self.head = ReplyHead(codec.dialect, _passing(head.headers), target)
+            return await self._preamble(exchange, decoder)
+        except TransportError as error:
+            kind: retry.Kind = "timeout" if error.kind == "timeout" else "unreachable"
+            if error.kind in ("protocol", "too_large"):
+                kind = "nonsense"
+            return self._failed(Failure(kind, str(error), attempt.status))
+        except TidegateError as error:  # the decoder: what came is no answer
+            return self._failed(Failure("nonsense", error.message, attempt.status, error.retry_after_s))
+
+    async def _preamble(self, exchange: Exchange, decoder: Decoder) -> Failure | None:
+        """Hold back what carries nothing yet (a role, a ping), bounded, until the first event that does."""
+        held = 0
+        while True:
+            data = await exchange.read()
+            events = decoder.feed(data) if data else decoder.end()
+            self._note(events)
+            self._first += events
+            if any(event.opens or event.last for event in events):
+                self._attempt.first_ns = self._world.clock.now_ns()
+                return None
+            held += sum(len(event.raw) for event in events)
+            if not data:
+                return self._failed(Failure("nonsense", "the answer ended before it began", self._attempt.status))
+            if held > MAX_PREAMBLE:
+                return self._failed(Failure("nonsense", "64 KiB came and nothing in them", self._attempt.status))
+
+    def _check_kind(self, head: Head) -> None:
+        asked = self._call.asked
+        kind = (head.header(b"content-type") or b"").partition(b";")[0].strip().lower()
+        wanted = b"text/event-stream" if asked and asked.stream else b"application/json"
+        if kind and kind != wanted:
+            raise UpstreamFailed(f"it answered {kind.decode('latin-1')[:60]} instead of {wanted.decode()}")
+
+    def _failed(self, failure: Failure) -> Failure:
+        self._attempt.outcome = failure.outcome
+        self._attempt.said = failure.said
+        return failure
+
+    # --- after it: pushed from the socket's callback, never raising
+
+    def begin(self, push: Callable[[list[Event]], None]) -> None:
+        self._push = push
+        first, self._first = self._first, []
+        push(first)
+        if self._exchange is not None and self._attempt.ended_ns is None:
+            self._exchange.pipe(self._on_data, self._on_end)
+
+    def pause(self) -> None:
+        if self._exchange is not None:
+            self._exchange.pause()
+
+    def resume(self) -> None:
+        if self._exchange is not None:
+            self._exchange.resume()
+
+    def _on_data(self, data: bytes) -> None:
+        assert self._decoder is not None
+        try:
+            self._release(self._decoder.feed(data))
+        except TidegateError as wrong:
+            self._break_off(UpstreamCutOff(f"{self._attempt.target.name} sent what makes no sense: {wrong.message}"))
+
+    def _on_end(self, error: TransportError | None) -> None:
+        assert self._decoder is not None
+        name = self._attempt.target.name
+        if error is not None:
+            self._break_off(UpstreamCutOff(f"{name} was cut off: {error}"))
+            return
+        try:
+            self._release(self._decoder.end())
+        except TidegateError as wrong:
+            self._break_off(UpstreamCutOff(f"{name} sent what makes no sense: {wrong.message}"))
+        else:
+            self._break_off(UpstreamCutOff(f"{name} ended its answer in the middle"))
+
+    def _release(self, events: list[Event]) -> None:
+        if self._attempt.ended_ns is None and events and self._push is not None:
+            self._note(events)
+            self._push(events)
+
+    def _break_off(self, error: TidegateError) -> None:
+        self._release([Event(last=True, error=error)])
+        if self._exchange is not None:
+            self._exchange.close()
+
+    # --- the account of this attempt
+
+    def _note(self, events: list[Event]) -> None:
+        """What these events tell of usage and end."""
+        attempt = self._attempt
+        for event in events:
+            if event.usage is not None:
+                attempt.usage = event.usage
+            elif event.opens:
+                attempt.text_bytes += sum(_size(text) for _, text in event.texts())
+            if event.last:
+                attempt.outcome = "cut_off" if event.error else "ok"
+                attempt.said = event.error.message if event.error else None
+                self._end()
+
+    def _end(self) -> None:
+        """Stop the clock. A provider that worked and did not say for how much is estimated, and marked so."""
+        attempt, asked = self._attempt, self._call.asked
+        if attempt.ended_ns is not None:
+            return
+        attempt.ended_ns = self._world.clock.now_ns()
+        sent = self._exchange is not None and self._exchange.sent
+        worked = sent and attempt.outcome in ("ok", "cut_off", "abandoned", "timeout")
+        if worked and attempt.usage == NO_USAGE and asked is not None:
+            heard = sum(_size(text) for _, text in asked.codec.texts(asked))
+            attempt.usage = Usage(input=estimated_tokens(heard), output=estimated_tokens(attempt.text_bytes))
+            attempt.usage_estimated = True
+
+    def close(self) -> None:
+        """Leave, at any time: the socket is freed and the account closed."""
+        if self._exchange is not None:
+            self._exchange.close()
+        self._end()
+
+
+def _size(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def _codec(codecs: Codecs, target: Target, client: Codec) -> Codec:
+    """How the provider says what the client asks for."""
+    if target.provider.dialect == client.dialect:
+        return client
+    codec = codecs.get((target.provider.dialect, client.operation))
+    if codec is None:
+        raise BadRequest(
+            f"{target.name} speaks {target.provider.dialect}, which has no {client.operation!r}; ask a route that has"
+        )
+    return codec
+
+
+def _body(codec: Codec, asked: Asked, target: Target) -> bytes:
+    if codec is asked.codec:
+        return codec.outgoing(asked, target.model)
+    return codec.render_request(asked.codec.conversation(asked), target.model)
+
+
+async def _read_bounded(exchange: Exchange) -> bytes:
+    """The body of an error, or as much of it as anyone will read."""
+    body = b""
+    while len(body) < MAX_ERROR_BODY:
+        data = await exchange.read()
+        if not data:
+            break
+        body += data
+    return body[:MAX_ERROR_BODY]
+
+
+def _refusal(target: Target, codec: Codec, head: Head, body: bytes) -> Failure:
+    """What an error response means. The provider's words are cleaned of its keys before anyone sees them."""
+    for secret in target.provider.secrets():
+        body = body.replace(secret.encode(), b"[key]")
+    kind = retry.classify(head.status)
+    words = codec.parse_error(head.status, head.headers, body)[:500]
+    said = f"HTTP {head.status}" + (f" ({words})" if words else "")
+    if kind == "key":
+        said = f"HTTP {head.status}: it does not accept Tidegate's key"
+    refusal = None
+    if kind == "refused":
+        content_type = (head.header(b"content-type") or b"").decode("latin-1")
+        refusal = UpstreamRefused(
+            words or f"{target.name} refused the request with HTTP {head.status}",
+            status=head.status,
+            dialect=codec.dialect,
+            body=body,
+            content_type=content_type,
+        )
+    return Failure(kind, said, head.status, _retry_after_s(head), refusal)
+
+
+def _retry_after_s(head: Head) -> float | None:
+    for name, scale in ((b"retry-after-ms", 1000.0), (b"retry-after", 1.0)):
+        try:
+            wait = float(head.header(name) or b"none") / scale
+        except ValueError:
+            continue
+        if 0 <= wait < 86_400:
+            return wait
+    return None
+
+
+def _passing(headers: Headers) -> Headers:
+    return [(name, value) for name, value in headers if name in PASSING or name.startswith(PASSING_PREFIXES)]
