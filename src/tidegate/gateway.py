@@ -3,8 +3,8 @@
     client ─► record · authenticate · understand · route ─► flight: upstream ─► provider
     client ◄─ record ◄───────────────────────────────────── flight ◄─────────── provider
 
-Until the first event has left for the client everything may still be refused, retried or sent elsewhere, and an error is
-an HTTP status. After it the reply belongs to the client, and an error is the last event of the stream.
+Until the first event has left for the client everything may still be refused, retried or sent elsewhere, and an error
+is an HTTP status. After it the reply belongs to the client, and an error is the last event of the stream.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from tidegate.core.call import Call, ReplyHead, Source
 from tidegate.core.errors import NotFound, ShuttingDown
 from tidegate.core.flight import Flight, Reader
-from tidegate.core.ports import Auth, Codec, Codecs, Provider
+from tidegate.core.ports import Codec, Codecs, Provider
 from tidegate.core.world import World
+from tidegate.stages.auth import KeyAuth
 from tidegate.stages.record import Recorder
 from tidegate.stages.routes import Routes
 from tidegate.upstream import Upstream
@@ -39,7 +40,7 @@ class Gateway:
     codecs: Codecs
     providers: dict[str, Provider]
     recorder: Recorder
-    auth: Auth
+    auth: KeyAuth
     routes: Routes
     upstream: Upstream
 

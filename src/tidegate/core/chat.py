@@ -1,7 +1,7 @@
 """What is a conversation, whoever's dialect it was written in?
 
-The neutral form is a list of typed items in the order they happened. What it does not know is kept as `Opaque`, with the
-dialect it belongs to: it goes back into that dialect unchanged, and into another one only as a clear error.
+The neutral form is a list of typed items in the order they happened. What it does not know is kept as `Opaque`, with
+the dialect it belongs to: it goes back into that dialect unchanged, and into another one only as a clear error.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Conversation(msgspec.Struct, frozen=True):
     extra: tuple[tuple[str, Opaque], ...] = ()  # top-level fields of one dialect alone
 
 
-# --- what a reply is made of ---------------------------------------------------------------------------------------
+# --- what a reply is made of -----------------------------------------------------------------------------------------
 
 
 class Channel(NamedTuple):

@@ -11,13 +11,13 @@ from tidegate.core.chat import Conversation
 from tidegate.core.errors import TidegateError
 
 if TYPE_CHECKING:
-    from tidegate.core.call import Asked, Call, Event, Principal, Target
+    from tidegate.core.call import Asked, Call, Event, Target
     from tidegate.core.money import Price
 
 Headers = Sequence[tuple[bytes, bytes]]  # lower-case names, in the order they came
 
 
-# --- time -------------------------------------------------------------------------------------------------------
+# --- time ------------------------------------------------------------------------------------------------------------
 
 
 class Clock(Protocol):
@@ -32,7 +32,7 @@ class Clock(Protocol):
     async def sleep(self, seconds: float) -> None: ...
 
 
-# --- the way to a provider ----------------------------------------------------------------------------------------
+# --- the way to a provider -------------------------------------------------------------------------------------------
 
 
 class Timeouts(msgspec.Struct, frozen=True):
@@ -83,9 +83,9 @@ class TransportError(Exception):
 class Exchange(Protocol):
     """One request and its response, under way from the moment `send` returned it.
 
-    Read it by pulling (`head`, then `read` until b"") or, after `head`, by `pipe`. Whoever leaves calls `close()`, at any
-    time, once or often: it awaits nothing. After a complete response the connection goes back to the pool, else its
-    socket is closed.
+    Read it by pulling (`head`, then `read` until b"") or, after `head`, by `pipe`. Whoever leaves calls `close()`, at
+    any time, once or often: it awaits nothing. After a complete response the connection goes back to the pool, else
+    its socket is closed.
     """
 
     @property
@@ -126,7 +126,7 @@ class Transport(Protocol):
         """Connections that carry an exchange or are being made."""
 
 
-# --- what a vendor speaks -----------------------------------------------------------------------------------------
+# --- what a vendor speaks --------------------------------------------------------------------------------------------
 
 
 class Decoder(Protocol):
@@ -138,7 +138,7 @@ class Decoder(Protocol):
     def feed(self, data: bytes) -> list[Event]: ...
 
     def end(self) -> list[Event]:
-        """The body has ended. Without a last event so far, the reply was cut off (and it is the caller that says so)."""
+        """The body has ended. Without a last event so far, the reply was cut off; the caller says so."""
 
 
 class Encoder(Protocol):
@@ -198,6 +198,7 @@ class Provider(Protocol):
     """A vendor, an account with it, and how to reach it."""
 
     name: str
+    why: str  # it is here, for people: configured | found in the environment | …
     dialect: str
     models: tuple[str, ...]  # those it is known to serve; others may be asked for by provider/model
 
@@ -218,7 +219,7 @@ class Provider(Protocol):
         """Why this provider cannot be asked right now, and what to do; None when it can."""
 
 
-# --- what is kept -------------------------------------------------------------------------------------------------
+# --- what is kept ----------------------------------------------------------------------------------------------------
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -362,7 +363,7 @@ class Vault(Protocol):
         """Raises ValueError for a format that this vault does not know, or bytes that were changed."""
 
 
-# --- what is told -------------------------------------------------------------------------------------------------
+# --- what is told ----------------------------------------------------------------------------------------------------
 
 
 class Events(Protocol):
@@ -375,9 +376,3 @@ class Events(Protocol):
 
     def notice(self, name: str, fields: Mapping[str, Any]) -> None:
         """Something that an operator should know of, once: name is a few words, snake_case."""
-
-
-class Auth(Protocol):
-    """Who is this? The one stage that others (admin, models) use too."""
-
-    async def authenticate(self, credential: str | Principal | None) -> Principal: ...

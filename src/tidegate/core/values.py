@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import ClassVar
 
 import msgspec
 
@@ -42,8 +43,10 @@ class Size(int):
 class Secret(msgspec.Struct, frozen=True):
     """A value that must not be shown, and where it came from: `env:OPENAI_API_KEY`, `file:PATH`, the configuration."""
 
+    source_in_file: ClassVar[str] = "set in the configuration"
+
     value: str
-    source: str = "set in the configuration"
+    source: str = source_in_file
 
     def __repr__(self) -> str:
         return f"<{self.source}>"

@@ -15,7 +15,7 @@ from tidegate.core.values import Secret
 DEFAULT_URL = "https://api.openai.com/v1"
 
 
-class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="openai"):
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A provider that speaks OpenAI's dialect.
 
     base_url: where its API begins, with /v1; OpenAI's own when left out.
@@ -38,6 +38,7 @@ class OpenAI:
 
     def __init__(self, name: str, config: Config, prices: PriceBook) -> None:
         self.name = name
+        self.why = "configured"
         self.models = config.models
         self.base_url = (config.base_url or DEFAULT_URL).rstrip("/")
         self.keys = config.keys

@@ -33,7 +33,7 @@ from tidegate.core.money import NO_USAGE
 from tidegate.core.ports import Decoder, Encoder, Headers
 from tidegate.providers.openai import wire
 
-# --- the typed minimum of a request ---------------------------------------------------------------------------------
+# --- the typed minimum of a request ----------------------------------------------------------------------------------
 
 
 class PartAsked(msgspec.Struct):
@@ -280,7 +280,7 @@ def _read_tool(at: int, tool: Mapping[str, Any]) -> Tool:
     )
 
 
-# --- from the neutral form ---------------------------------------------------------------------------------------------
+# --- from the neutral form -------------------------------------------------------------------------------------------
 
 
 def foreign(opaque: Opaque) -> BadRequest:
@@ -369,7 +369,7 @@ def _write_tool(tool: Tool) -> dict[str, Any]:
     return {"type": "function", "function": function}
 
 
-# --- a reply of another dialect, for a client of this one ----------------------------------------------------------------
+# --- a reply of another dialect, for a client of this one ------------------------------------------------------------
 
 FINISH = {"other": "stop"}
 FIELDS = {"text": "content", "reasoning": "reasoning_content", "refusal": "refusal"}

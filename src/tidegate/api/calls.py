@@ -1,0 +1,161 @@
+"""How does a call get in and its reply out? The same way for every dialect, streamed or not."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from tidegate.api.incoming import ClientGone, Incoming
+from tidegate.core.call import Call, Event
+from tidegate.core.errors import Internal, TidegateError
+from tidegate.core.money import usd_text
+from tidegate.core.ports import Codec, Headers
+from tidegate.core.world import World
+from tidegate.gateway import Gateway, Reply
+from tidegate.stages.record import status_of
+
+MAX_LABEL = 256  # characters of a user, a session or a tag: they go into every row
+MAX_TAGS = 16
+
+
+def new_call(world: World, incoming: Incoming, dialect: str, operation: str) -> Call:
+    wall_ns = world.clock.wall_ns()
+    call = Call(
+        id=f"req_{wall_ns // 1_000_000:011x}{os.urandom(10).hex()}",
+        dialect=dialect,
+        operation=operation,
+        at_ms=wall_ns // 1_000_000,
+        arrived_ns=world.clock.now_ns(),
+        address=incoming.address,
+        headers=incoming.headers,
+        query=incoming.query,
+        intake=incoming.body,
+    )
+    call.user = incoming.text(b"x-tidegate-user", MAX_LABEL)
+    call.session = incoming.text(b"x-tidegate-session", MAX_LABEL) or incoming.text(
+        b"x-claude-code-session-id", MAX_LABEL
+    )
+    tags = incoming.text(b"x-tidegate-tags", MAX_LABEL * MAX_TAGS)
+    if tags:
+        call.tags = tuple(tag.strip()[:MAX_LABEL] for tag in tags.split(",")[:MAX_TAGS] if tag.strip())
+    return call
+
+
+async def handle(gateway: Gateway, incoming: Incoming, dialect: str, operation: str) -> None:
+    """Answer one call, whatever happens: with a reply, an error, or silence to a client that has gone."""
+    world = gateway.world
+    codec = gateway.codec(dialect, operation)
+    call = new_call(world, incoming, dialect, operation)
+    try:
+        async with while_client_listens(world, incoming, call):
+            call.credential = incoming.credential
+            async with gateway.answer(call) as reply:
+                await _send(world, incoming, call, codec, reply)
+    except ClientGone:
+        return
+    except TidegateError as error:
+        await incoming.problem(error, codec, told(call, world))
+    except Exception as crash:
+        world.events.notice("crash", {"request_id": call.id, "error": repr(crash)})
+        if incoming.started:
+            raise
+        mistake = Internal(f"Tidegate made a mistake; its log has the details under {call.id}")
+        await incoming.problem(mistake, codec, told(call, world))
+
+
+@asynccontextmanager
+async def while_client_listens(
+    world: World, incoming: Incoming, call: Call, body: bytes | None = None
+) -> AsyncIterator[None]:
+    """Run what is inside until it ends or the client leaves; in that case raise ClientGone.
+
+    The watch begins when the body has been read, for both read from the same place. `body`: it has been already.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    watch: asyncio.Task[None] | None = None
+    gone = False
+
+    async def intake() -> bytes:
+        nonlocal watch
+        text = await incoming.body() if body is None else body
+        watch = world.loop.create_task(incoming.left())
+        watch.add_done_callback(leave)
+        return text
+
+    def leave(watched: asyncio.Task[None]) -> None:
+        nonlocal gone
+        if not watched.cancelled():
+            gone = True
+            task.cancel()
+
+    call.intake = intake
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not gone:
+            raise
+        task.uncancel()
+        raise ClientGone from None
+    finally:
+        if watch is not None:
+            watch.remove_done_callback(leave)
+            watch.cancel()
+
+
+async def _send(world: World, incoming: Incoming, call: Call, codec: Codec, reply: Reply) -> None:
+    """Write the reply as it comes: one write for each wake."""
+    assert call.asked is not None and call.route is not None
+    same = reply.head.dialect == call.dialect
+    encoder = None
+    if not same:
+        encoder = codec.encoder(
+            stream=call.asked.stream, wants_usage=call.asked.wants_usage, request_id=call.id, model=call.asked.model
+        )
+
+    def written(events: Sequence[Event]) -> bytes:
+        text = encoder.feed(events) if encoder else b"".join([event.raw for event in events])
+        error = events[-1].error
+        return text + codec.render_error_event(error, status_of(error)) if error else text
+
+    events = await anext(reply.events)
+    kind = b"text/event-stream; charset=utf-8" if call.asked.stream else b"application/json"
+    headers = [*(reply.head.headers if same else ((b"content-type", kind),)), *told(call, world)]
+    if events[-1].last:
+        if events[-1].error and not call.asked.stream:
+            raise events[-1].error
+        body = written(events)
+        await incoming.start(200, [*headers, (b"content-length", str(len(body)).encode())])
+        await incoming.piece(body, last=True)
+        return
+    await incoming.start(200, [*headers, (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")])
+    await incoming.piece(written(events), last=False)
+    async for events in reply.events:
+        await incoming.piece(written(events), last=events[-1].last)
+
+
+def told(call: Call, world: World) -> Headers:
+    """What the response's head tells of the call, as far as it is known when the head leaves."""
+    headers = [(b"x-tidegate-request-id", call.id.encode())]
+    if call.route is not None:
+        headers.append((b"x-tidegate-route", _safe(call.route.name)))
+    if call.attempts:
+        headers.append((b"x-tidegate-target", _safe(call.attempts[-1].target.name)))
+        headers.append((b"x-tidegate-attempts", str(len(call.attempts)).encode()))
+    if call.closed:
+        cost = call.cost_nusd
+        headers.append((b"x-tidegate-cost-usd", b"unknown" if cost is None else usd_text(cost).encode()))
+    now = world.clock.now_ns()
+    overhead_ms = (now - call.arrived_ns - call.upstream_ns(now)) / 1e6
+    headers.append((b"x-tidegate-overhead-ms", b"%.3f" % max(overhead_ms, 0.0)))
+    return headers
+
+
+def _safe(name: str) -> bytes:
+    """A name as a header can carry it: clients choose some of them."""
+    return name.encode("ascii", "backslashreplace").translate(_PRINTABLE)[:MAX_LABEL]
+
+
+_PRINTABLE = bytes(byte if 0x20 <= byte < 0x7F else 0x3F for byte in range(256))

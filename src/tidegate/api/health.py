@@ -1,0 +1,33 @@
+"""Is it well? For people, load balancers and Prometheus; no key is asked for, and nothing here is anybody's secret."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import msgspec
+
+from tidegate.api.incoming import Incoming
+from tidegate.gateway import Gateway
+from tidegate.telemetry.metrics import CONTENT_TYPE, Metrics
+
+
+async def health(gateway: Gateway, incoming: Incoming) -> None:
+    """The process answers."""
+    body = {"status": "healthy", "timestamp": datetime.now(UTC).isoformat()}
+    await incoming.answer(200, msgspec.json.encode(body))
+
+
+async def ready(gateway: Gateway, incoming: Incoming) -> None:
+    """It may be sent calls: it is not leaving, and some provider can be asked."""
+    troubles = {name: provider.trouble() for name, provider in gateway.providers.items()}
+    leaving = gateway.world.closing.is_set()
+    well = not leaving and any(trouble is None for trouble in troubles.values())
+    body = {
+        "status": "ready" if well else "shutting down" if leaving else "no provider can be asked",
+        "providers": {name: trouble or "ok" for name, trouble in troubles.items()},
+    }
+    await incoming.answer(200 if well else 503, msgspec.json.encode(body))
+
+
+async def metrics(metrics: Metrics, incoming: Incoming) -> None:
+    await incoming.answer(200, metrics.page(), kind=CONTENT_TYPE)

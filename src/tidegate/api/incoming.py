@@ -1,0 +1,148 @@
+"""What does one client want, and what is it told? An HTTP request and the one response to it, bounded in every way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from tidegate import api
+from tidegate.core.errors import (
+    BodyTimeout,
+    BodyTooLarge,
+    TidegateError,
+    Unauthenticated,
+    UnsupportedMedia,
+)
+from tidegate.core.ports import Codec, Headers
+from tidegate.stages.record import status_of
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+JSON = b"application/json"
+
+
+class ClientGone(Exception):
+    """The client left while its body was being read."""
+
+
+class Incoming:
+    __slots__ = ("_config", "_receive", "_send", "address", "extra", "headers", "method", "path", "query", "started")
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, config: api.Config, extra: Headers) -> None:
+        self._config = config
+        self._receive = receive
+        self._send = send
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.query: bytes = scope.get("query_string", b"")
+        self.headers: Headers = scope["headers"]
+        self.address: str = scope["client"][0] if scope.get("client") else ""
+        self.extra = extra  # CORS: on every response to this client
+        self.started = False
+
+    def header(self, name: bytes) -> bytes | None:
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return None
+
+    def text(self, name: bytes, most: int) -> str | None:
+        """A header as text of at most so many characters; None when it is absent or empty."""
+        value = self.header(name)
+        return value.decode("utf-8", "replace").strip()[:most] or None if value else None
+
+    @property
+    def credential(self) -> str | None:
+        """The key that was presented, by either of the two headers that clients use."""
+        authorization = self.header(b"authorization")
+        if authorization is not None:
+            scheme, _, key = authorization.partition(b" ")
+            if scheme.lower() != b"bearer":
+                raise Unauthenticated("the Authorization header must be 'Bearer tg_…'")
+            return key.strip().decode("latin-1")
+        key = self.header(b"x-api-key") or b""
+        return key.strip().decode("latin-1") or None
+
+    # --- what comes in
+
+    async def body(self) -> bytes:
+        """The whole body. Raises 408 413 415, or ClientGone."""
+        self._check_kind()
+        length = self.header(b"content-length")
+        most = self._config.max_body
+        if length is not None and int(length) > most:
+            raise self._too_large()
+        try:
+            async with asyncio.timeout(self._config.body_timeout):
+                return await self._read(most)
+        except TimeoutError:
+            raise BodyTimeout(
+                f"the body did not arrive within {float(self._config.body_timeout):g} s (api.body_timeout)"
+            ) from None
+
+    async def _read(self, most: int) -> bytes:
+        message = await self._receive()
+        if message["type"] == "http.request" and not message.get("more_body"):
+            body: bytes = message.get("body", b"")  # almost always: all of it, in one piece
+            if len(body) > most:
+                raise self._too_large()
+            return body
+        whole = bytearray()
+        while message["type"] == "http.request":
+            whole += message.get("body", b"")
+            if len(whole) > most:
+                raise self._too_large()
+            if not message.get("more_body"):
+                return bytes(whole)
+            message = await self._receive()
+        raise ClientGone
+
+    def _too_large(self) -> BodyTooLarge:
+        return BodyTooLarge(f"the body is larger than {int(self._config.max_body)} bytes (api.max_body)")
+
+    def _check_kind(self) -> None:
+        encoding = (self.header(b"content-encoding") or b"identity").strip().lower()
+        if encoding != b"identity":
+            raise UnsupportedMedia(f"the body is compressed ({encoding.decode('latin-1')[:40]}); send it plain")
+        kind = (self.header(b"content-type") or JSON).partition(b";")[0].strip().lower()
+        if kind != JSON and not kind.endswith(b"+json"):
+            raise UnsupportedMedia(
+                f"the body must be JSON, with the header 'Content-Type: application/json'; "
+                f"this one says {kind.decode('latin-1')[:60]}"
+            )
+
+    async def left(self) -> None:
+        """Return when the client has gone. `send` to a client that has gone says nothing, so somebody must watch."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    # --- what goes out
+
+    async def answer(self, status: int, body: bytes, headers: Headers = (), kind: bytes = JSON) -> None:
+        """The whole response at once."""
+        length = (b"content-length", str(len(body)).encode())
+        await self.start(status, [(b"content-type", kind), length, *headers])
+        await self.piece(body, last=True)
+
+    async def start(self, status: int, headers: Headers) -> None:
+        self.started = True
+        await self._send({"type": "http.response.start", "status": status, "headers": [*headers, *self.extra]})
+
+    async def piece(self, body: bytes, *, last: bool) -> None:
+        await self._send({"type": "http.response.body", "body": body, "more_body": not last})
+
+    async def problem(self, error: TidegateError, codec: Codec, headers: Headers = ()) -> None:
+        """`error` as a response, in the dialect of `codec`."""
+        status = status_of(error)
+        more = list(headers)
+        if error.retry_after_s is not None:
+            more.append((b"retry-after", str(max(1, round(error.retry_after_s + 0.5))).encode()))
+        if status == 401:
+            more.append((b"www-authenticate", b"Bearer"))
+        if isinstance(error, Unauthenticated | BodyTooLarge | BodyTimeout | UnsupportedMedia):
+            more.append((b"connection", b"close"))  # what is left of its body is not wanted
+        await self.answer(status, codec.render_error(error, status), more)

@@ -1,0 +1,67 @@
+"""From the first connection to the last: uvicorn, and a SIGTERM that loses nothing."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Awaitable, Callable
+from types import FrameType
+
+import uvicorn
+
+from tidegate import api
+from tidegate.api.edge import Application
+from tidegate.api.protocol import protocol
+from tidegate.core.errors import ConfigError
+
+UNFINISHED_S = 5  # after the drain, for responses that are being written to the last client
+
+
+def listen(config: api.Config) -> socket.socket:
+    """The socket to serve on. Raises ConfigError when it cannot be had, saying what to do."""
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    found = socket.socket(family, socket.SOCK_STREAM)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        found.bind((config.host, config.port))
+    except OSError as wrong:
+        found.close()
+        where = f"{config.host}:{config.port}"
+        raise ConfigError(
+            f"cannot listen on {where}: {wrong.strerror or wrong}; "
+            f"choose another with --port, or end what listens there (ss -ltnp | grep :{config.port})"
+        ) from None
+    found.set_inheritable(False)
+    return found
+
+
+class Server(uvicorn.Server):
+    """On SIGTERM or Ctrl-C: `leave` first (no new calls, the running ones end or are ended), then close connections."""
+
+    def __init__(self, application: Application, config: api.Config, leave: Callable[[], Awaitable[None]]) -> None:
+        self._leave = leave
+        super().__init__(
+            uvicorn.Config(
+                application,
+                http=protocol(config),
+                ws="none",
+                lifespan="off",
+                access_log=False,
+                log_level="critical",  # our own log says what there is to say
+                proxy_headers=False,
+                server_header=False,
+                date_header=False,
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=UNFINISHED_S,
+            )
+        )
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        # uvicorn raises the signal again when it is done, so that a clean end looks like a killed one.
+        if self.should_exit and sig == signal.SIGINT:
+            self.force_exit = True
+        self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._leave()
+        await super().shutdown(sockets)

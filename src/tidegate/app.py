@@ -1,0 +1,155 @@
+"""Where does everything meet? `build(config)` makes the house, and nothing else knows all of its rooms."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tidegate import plugins
+from tidegate.api.edge import Edge
+from tidegate.api.incoming import Receive, Scope, Send
+from tidegate.config import Config
+from tidegate.core.errors import ConfigError, ShuttingDown, TidegateError
+from tidegate.core.ports import Clock, Codecs, Ledger, PriceBook, Provider, Store
+from tidegate.core.world import Nursery, World
+from tidegate.gateway import Gateway
+from tidegate.providers.prices import PriceList
+from tidegate.providers.transport import HttpTransport
+from tidegate.stages.auth import KeyAuth
+from tidegate.stages.record import Recorder
+from tidegate.stages.routes import Routes
+from tidegate.storage.ledger import SpoolLedger
+from tidegate.storage.pepper import load_or_create_pepper
+from tidegate.storage.sqlite import SqliteStore
+from tidegate.storage.vault import PlainVault
+from tidegate.telemetry import Listeners
+from tidegate.telemetry.logs import Log
+from tidegate.telemetry.metrics import Metrics
+from tidegate.upstream import Upstream
+
+QUICK_START_S = 0.25  # a provider that is ready by then is waited for; others get ready while calls come in
+LAST_EVENTS_S = 2.0  # for replies that were ended to reach their clients
+
+
+class SystemClock:
+    def now_ns(self) -> int:
+        return time.monotonic_ns()
+
+    def wall_ns(self) -> int:
+        return time.time_ns()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class App:
+    """The house, ready: an ASGI callable, with a way to leave it in order."""
+
+    def __init__(self, config: Config, gateway: Gateway, metrics: Metrics, log: Log) -> None:
+        self.config = config
+        self.gateway = gateway
+        self.world = gateway.world
+        self._log = log
+        self._edge = Edge(config.api, lambda: self.gateway, metrics)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._edge(scope, receive, send)
+
+    async def first_key(self) -> str | None:
+        """An admin key's text, when there was none at all; it is shown now and never again."""
+        if any(key.admin and key.revoked_ms is None for key in await self.world.store.keys()):
+            return None
+        text, _ = await self.gateway.auth.create("first admin key", "live", admin=True)
+        return text
+
+    async def leave(self) -> None:
+        """No new purchases; replies go on for `api.drain`, then they are ended with a last event that says so."""
+        world = self.world
+        world.closing.set()
+        await world.nursery.wait(self.config.api.drain)
+        for flight in list(world.flights):
+            flight.stop(ShuttingDown("Tidegate is shutting down; ask again"))
+        await world.nursery.wait(LAST_EVENTS_S)
+
+    async def aclose(self) -> None:
+        """Flush what is written, end what we started. After `leave`."""
+        await asyncio.gather(*(provider.aclose() for provider in self.gateway.providers.values()))
+        await self.world.transport.aclose()
+        await self.world.ledger.aclose()
+        await self.world.store.aclose()
+        self._log.close()
+
+
+async def build(
+    config: Config,
+    environment: Mapping[str, str],
+    *,
+    clock: Clock | None = None,
+    store: Store | None = None,
+    ledger: Ledger | None = None,
+) -> App:
+    """The house that `config` describes, started. Raises ConfigError; then nothing is left running."""
+    loop = asyncio.get_running_loop()
+    clock = clock or SystemClock()
+    log = Log(config.logs)
+    metrics = Metrics()
+    events = Listeners([log, metrics])
+    data_dir = _folder(config.storage.data_dir)
+    pepper = load_or_create_pepper(data_dir)
+    store = store or await SqliteStore.open(data_dir / "tidegate.sqlite")
+    ledger = ledger or await SpoolLedger.open(data_dir, PlainVault(), events.notice, max_spool=config.storage.max_spool)
+    world = World(loop, clock, Nursery(loop), HttpTransport(), store, ledger, events)
+    providers = _providers(config, PriceList.load(None))
+    codecs = _codecs()
+    gateway = Gateway(
+        world=world,
+        codecs=codecs,
+        providers=providers,
+        recorder=Recorder(world),
+        auth=KeyAuth(store, pepper, clock, environment.get("TIDEGATE_ADMIN_KEY")),
+        routes=Routes(config.routes, providers),
+        upstream=Upstream(config.upstream, world, codecs),
+    )
+    await _start(world, providers.values())
+    return App(config, gateway, metrics, log)
+
+
+def check(config: Config) -> None:
+    """Raise ConfigError for what only shows when the parts meet; starts nothing."""
+    Routes(config.routes, _providers(config, PriceList.load(None)))
+
+
+def _folder(name: str) -> Path:
+    path = Path(name).expanduser()
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as wrong:
+        raise ConfigError(f"storage.data_dir: {path} cannot be made: {wrong.strerror}; choose another folder") from None
+    return path
+
+
+def _providers(config: Config, prices: PriceBook) -> dict[str, Provider]:
+    made: dict[str, Provider] = {}
+    for name, (_, plugin, settings) in config.providers.items():
+        made[name] = plugin(name, settings, prices)
+    return made
+
+
+def _codecs() -> Codecs:
+    codecs = [plugins.find("codecs", name)() for name in plugins.names("codecs")]
+    return {(codec.dialect, codec.operation): codec for codec in codecs}
+
+
+async def _start(world: World, providers: Iterable[Provider]) -> None:
+    async def start(provider: Provider) -> None:
+        try:
+            await provider.start()
+        except TidegateError as wrong:  # `trouble()` says so to every call; the others can answer
+            world.events.notice("provider_not_started", {"provider": provider.name, "error": wrong.message})
+
+    tasks: list[asyncio.Task[Any]] = [world.nursery.spawn(start(one), f"start {one.name}") for one in providers]
+    if tasks:
+        await asyncio.wait(tasks, timeout=QUICK_START_S)

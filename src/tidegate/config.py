@@ -1,0 +1,278 @@
+"""What is configured? A file and the environment become one frozen Config, made of each module's own.
+
+Every message names the key and its line, and the nearest key when there is none of that name.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
+
+import msgspec
+import yaml
+from msgspec import Meta
+
+from tidegate import api, plugins, storage, upstream
+from tidegate.core.errors import ConfigError
+from tidegate.core.values import Duration, Secret, Size
+from tidegate.stages import routes
+from tidegate.telemetry import logs
+
+DEFAULT_FILE = "tidegate.yaml"
+ENVIRONMENT_PREFIX = "TIDEGATE_"  # TIDEGATE_API_PORT=9000 is api.port
+
+
+class Reserved(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Nothing can be set here in this version: leave it empty, {}."""
+
+
+class RouteConfig(routes.Config, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A name that clients ask for as `model`, with what each stage may be told about it.
+
+    cache: nothing to set yet.
+    guardrails: nothing to set yet.
+    """
+
+    cache: Reserved = Reserved()
+    guardrails: Reserved = Reserved()
+
+
+class Configured(NamedTuple):
+    """A plugin, by its `type`, and its own settings."""
+
+    type: str
+    plugin: Any
+    settings: msgspec.Struct
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything that can be configured.
+
+    api: how Tidegate is reached.
+    storage: where things are kept.
+    upstream: how providers are asked.
+    logs: what is written to standard error.
+    providers: who can answer; without any, the small local model.
+    routes: the names that clients ask for; without any, every served model is a route of its own name.
+    """
+
+    api: api.Config = api.Config()
+    storage: storage.Config = storage.Config()
+    upstream: upstream.Config = upstream.Config()
+    logs: logs.Config = logs.Config()
+    providers: dict[str, Configured] = {}
+    routes: dict[str, RouteConfig] = {}
+
+
+def load(path: Path | None, environment: Mapping[str, str]) -> Config:
+    """The file at `path`, or tidegate.yaml here when there is one, or what needs no file. Raises ConfigError."""
+    if path is None:
+        path = Path(environment.get("TIDEGATE_CONFIG") or DEFAULT_FILE)
+        if not path.exists() and "TIDEGATE_CONFIG" not in environment:
+            return parse("", environment, DEFAULT_FILE)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as wrong:
+        raise ConfigError(f"{path}: cannot be read: {wrong.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: is not UTF-8 text") from None
+    return parse(text, environment, str(path))
+
+
+def parse(text: str, environment: Mapping[str, str], file: str = DEFAULT_FILE) -> Config:
+    """The configuration that `text` says, with what the environment overrides."""
+    reading = _Reading(environment, file)
+    found = reading.tree(text)
+    for section in ("api", "storage"):
+        for field in get_type_hints(getattr(Config(), section).__class__):
+            value = environment.get(f"{ENVIRONMENT_PREFIX}{section}_{field}".upper())
+            if value is not None:
+                found.setdefault(section, {})[field] = yaml.safe_load(value)
+    asked = found.pop("providers", None) or {"local": {"type": "local"}}
+    if not isinstance(asked, dict):
+        raise reading.wrong("providers", "must be names and what each is, such as main: {type: openai}")
+    config: Config = reading.into(Config, found, "")
+    providers = {name: reading.provider(f"providers.{name}", value) for name, value in asked.items()}
+    config = msgspec.structs.replace(config, providers=providers)
+    _check(config, reading)
+    return config
+
+
+def _check(config: Config, reading: _Reading) -> None:
+    """What no single module can see."""
+    if config.api.workers > 1:
+        raise reading.wrong("api.workers", "more than one worker needs shared counters, which come later; set it to 1")
+    for key in ("database", "valkey"):
+        if getattr(config.storage, key) is not None:
+            raise reading.wrong(f"storage.{key}", "this version keeps everything in storage.data_dir; leave it null")
+    for name in config.providers:
+        if "/" in name or not name:
+            raise reading.wrong(f"providers.{name}", "a provider's name must not be empty or contain '/'")
+
+
+class Resolved(str):
+    """A value that came from `env:NAME` or `file:PATH`, and from which of them."""
+
+    source = ""
+
+
+class _Reading:
+    """One file being read: where each key stands, so that errors can say."""
+
+    def __init__(self, environment: Mapping[str, str], file: str) -> None:
+        self._environment = environment
+        self._file = file
+        self._lines: dict[str, int] = {}
+
+    def wrong(self, path: str, message: str) -> ConfigError:
+        """The error for the key at `path`, or the nearest one above it that stands in the file."""
+        at = path
+        while at and at not in self._lines:
+            at = at.rpartition("[")[0] if at.endswith("]") else at.rpartition(".")[0]
+        line = f":{self._lines[at]}" if at else ""
+        return ConfigError(f"{self._file}{line}: {path}: {message}" if path else f"{self._file}: {message}")
+
+    # --- text to plain values
+
+    def tree(self, text: str) -> dict[str, Any]:
+        try:
+            node = yaml.compose(text, Loader=yaml.SafeLoader)
+        except yaml.MarkedYAMLError as wrong:
+            mark = wrong.problem_mark or wrong.context_mark
+            line = f":{mark.line + 1}" if mark else ""
+            raise ConfigError(
+                f"{self._file}{line}: {wrong.problem or wrong.context}; look at the indentation and colons there"
+            ) from None
+        except yaml.YAMLError as wrong:
+            raise ConfigError(f"{self._file}: is not YAML: {wrong}") from None
+        if node is None:
+            return {}
+        value = self._value(node, "", ())
+        if value is None:
+            return {}
+        if not isinstance(value, dict):
+            raise self.wrong("", "must be keys and values, such as 'api: {port: 8080}'")
+        return value
+
+    def _value(self, node: yaml.Node, path: str, above: tuple[yaml.Node, ...]) -> Any:
+        if node in above:
+            raise self.wrong(path, "refers to itself")
+        self._lines.setdefault(path, node.start_mark.line + 1)
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, path, (*above, node))
+        if isinstance(node, yaml.SequenceNode):
+            return [self._value(item, f"{path}[{at}]", (*above, node)) for at, item in enumerate(node.value)]
+        try:
+            value = yaml.SafeLoader("").construct_object(node)
+        except (yaml.YAMLError, ValueError) as wrong:
+            raise self.wrong(path, f"cannot be read: {wrong}") from None
+        return self._resolved(value, path) if isinstance(value, str) else value
+
+    def _mapping(self, node: yaml.MappingNode, path: str, above: tuple[yaml.Node, ...]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = str(key_node.value)
+            inner = f"{path}.{key}" if path else key
+            if key in found:
+                raise self.wrong(inner, f"stands twice, again in line {key_node.start_mark.line + 1}")
+            self._lines[inner] = key_node.start_mark.line + 1
+            found[key] = self._value(value_node, inner, above)
+        return found
+
+    def _resolved(self, value: str, path: str) -> str:
+        kind, colon, rest = value.partition(":")
+        if not colon or kind not in ("env", "file") or not rest:
+            return value
+        if kind == "env":
+            text = self._environment.get(rest)
+            if text is None:
+                raise self.wrong(path, f"the environment variable {rest} is not set; set it, or take this key out")
+        else:
+            try:
+                text = Path(rest).read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as wrong:
+                raise self.wrong(path, f"the file {rest} cannot be read: {wrong}") from None
+        resolved = Resolved(text)
+        resolved.source = value
+        return resolved
+
+    # --- plain values to each module's Config
+
+    def provider(self, path: str, value: Any) -> Configured:
+        """A provider, by its `type`, with its own Config."""
+        if not isinstance(value, dict):
+            raise self.wrong(path, 'must be keys and values, such as {type: openai, keys: ["env:OPENAI_API_KEY"]}')
+        fields = dict(value)
+        kind = fields.pop("type", None)
+        if not isinstance(kind, str):
+            raise self.wrong(path, f"needs a type; there are: {', '.join(plugins.names('providers'))}")
+        try:
+            plugin = plugins.find("providers", kind)
+            config = plugins.config_of(plugin)
+        except ConfigError as unknown:
+            raise self.wrong(f"{path}.type", unknown.message) from None
+        return Configured(kind, plugin, self.into(config, fields, path))
+
+    def into(self, kind: Any, value: Any, path: str) -> Any:
+        """`value` as `kind`: structs field by field, so that a message can name what is wrong."""
+        if kind is Secret:
+            return Secret(str(value), value.source if isinstance(value, Resolved) else Secret.source_in_file)
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+            return self._struct(kind, value, path)
+        bounds = [meta for meta in getattr(kind, "__metadata__", ()) if isinstance(meta, Meta)]
+        bare = get_args(kind)[0] if bounds else kind
+        inner = get_args(bare)
+        if get_origin(bare) is dict and isinstance(value, dict):
+            return {key: self.into(inner[1], item, f"{path}.{key}") for key, item in value.items()}
+        if get_origin(bare) is tuple:
+            values = value if isinstance(value, list) else [value]  # `keys: env:A` for a list of one
+            if any(len(values) < (meta.min_length or 0) for meta in bounds):
+                raise self.wrong(path, "needs at least one")
+            return tuple(self.into(inner[0], item, f"{path}[{at}]") for at, item in enumerate(values))
+        return self._leaf(kind, value, path)
+
+    def _struct(self, kind: type[msgspec.Struct], value: Any, path: str) -> Any:
+        if not isinstance(value, dict):
+            raise self.wrong(path, f"must be keys and values, not {value!r}")
+        hints = get_type_hints(kind, include_extras=True)
+        fields: dict[str, Any] = {}
+        for key, item in value.items():
+            inner = f"{path}.{key}" if path else key
+            if key not in hints:
+                near = difflib.get_close_matches(key, hints, n=1, cutoff=0.5)
+                hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(hints) or 'none'}"
+                raise self.wrong(inner, f"no such key; {hint}")
+            if item is not None:  # `key:` with nothing after it leaves the default
+                fields[key] = self.into(hints[key], item, inner)
+        for field in msgspec.structs.fields(kind):
+            if field.required and field.name not in fields:
+                raise self.wrong(f"{path}.{field.name}".strip("."), "is needed")
+        return kind(**fields)
+
+    def _leaf(self, kind: Any, value: Any, path: str) -> Any:
+        try:
+            return kind.parse(value) if kind in (Duration, Size) else msgspec.convert(value, kind)
+        except (msgspec.ValidationError, ValueError) as wrong:
+            said = str(wrong)
+            raise self.wrong(path, said[:1].lower() + said[1:].replace("`", "'")) from None
+
+
+def shown(config: Config) -> str:
+    """`config` as YAML, every default filled in, secrets by where they come from."""
+    return yaml.safe_dump(_plain(config), sort_keys=False, allow_unicode=True)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Secret | Duration):
+        return repr(value)
+    if isinstance(value, Configured):
+        return {"type": value.type, **_plain(value.settings)}
+    if isinstance(value, msgspec.Struct):
+        return {name: _plain(getattr(value, name)) for name in value.__struct_fields__}
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return int(value) if isinstance(value, Size) else value

@@ -1,0 +1,78 @@
+"""Which class is meant by this name? Built-ins, then entry points, then dotted paths.
+
+What is heavy or optional is named here and imported only when a configuration asks for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import importlib
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from typing import Any
+
+from tidegate.core.errors import ConfigError
+
+BUILT_IN: dict[str, dict[str, str]] = {
+    "providers": {
+        "openai": "tidegate.providers.openai:OpenAI",
+        "local": "tidegate.providers.local:Local",
+        "scripted": "tidegate.providers.scripted:Scripted",
+    },
+    "codecs": {
+        "openai.chat": "tidegate.providers.openai.chat:Chat",
+        "openai.complete": "tidegate.providers.openai.complete:Complete",
+    },
+    "pages": {
+        "admin": "tidegate.api.admin:create",
+    },
+    "commands": {
+        "install_local": "tidegate.providers.local:install",
+    },
+    "loops": {
+        "uvloop": "uvloop:new_event_loop",  # not on Windows
+    },
+}
+
+
+def names(door: str) -> list[str]:
+    return [*BUILT_IN[door], *(point.name for point in entry_points(group=f"tidegate.{door}"))]
+
+
+def find(door: str, name: str) -> Any:
+    """The class behind `name`. Raises ConfigError, naming the nearest."""
+    dotted = BUILT_IN[door].get(name)
+    if dotted is None:
+        for point in entry_points(group=f"tidegate.{door}"):
+            if point.name == name:
+                dotted = point.value
+    if dotted is None and ":" in name:
+        dotted = name
+    if dotted is None:
+        near = difflib.get_close_matches(name, names(door), n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names(door))}"
+        raise ConfigError(f"no {door[:-1]} {name!r}; {hint}")
+    module, _, attribute = dotted.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as missing:
+        raise ConfigError(f"{door[:-1]} {name!r} ({dotted}) cannot be loaded: {missing}") from None
+
+
+def config_of(cls: type) -> Any:
+    """The Config class of a plugin: it stands in the plugin's own module."""
+    module = importlib.import_module(cls.__module__)
+    config = getattr(module, "Config", None)
+    if config is None:
+        raise ConfigError(f"{cls.__module__} has no class Config, so it cannot be configured")
+    return config
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    """The fastest event loop that is installed."""
+    try:
+        factory: Callable[[], asyncio.AbstractEventLoop] = find("loops", "uvloop")
+    except ConfigError:
+        return asyncio.new_event_loop
+    return factory

@@ -1,0 +1,155 @@
+"""Which connection? Those to one address: idle ones, those that carry an exchange, and those being made.
+
+The pool, and no caller, owns a connection while it is being made. A caller that leaves meanwhile leaves nothing behind:
+the connection goes to whoever waits next, or is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections import OrderedDict
+from contextvars import Context
+from typing import Annotated
+
+import msgspec
+
+from tidegate.providers.transport.exchange import Connection, HttpExchange
+from tidegate.providers.transport.tls import ResumingContext
+from tidegate.providers.transport.wire import Address, Fault, ResponseParser
+
+Count = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How connections to providers are made and kept."""
+
+    max_per_origin: Count = 1000  # connections to one scheme, host and port; more requests than that queue
+    idle_s: Annotated[float, msgspec.Meta(gt=0)] = 30.0  # an unused connection is closed after so long
+    max_head: Count = 64 * 1024  # bytes of the head of a response
+    max_body: Count = 64 * 1024 * 1024  # bytes of its body
+    ca_file: str | None = None  # certificates to trust besides those of this machine, in PEM
+
+
+class Pool:
+    """The connections to one address."""
+
+    __slots__ = (
+        "_closed", "_config", "_connecting", "_idle", "_open", "_reaching", "_ssl_context", "_waiting", "address",
+        "carrying", "loop",
+    )  # fmt: skip
+
+    def __init__(
+        self, address: Address, loop: asyncio.AbstractEventLoop, config: Config, ssl_context: ssl.SSLContext
+    ) -> None:
+        self.address = address
+        self.loop = loop
+        self.carrying = 0
+        self._config = config
+        self._ssl_context = ssl_context if address.scheme == "https" else None
+        self._idle: dict[Connection, None] = {}  # most recently used last
+        self._open: set[Connection] = set()
+        self._connecting: set[asyncio.Task[None]] = set()
+        self._reaching: set[asyncio.Task[None]] = set()  # those of them that may still be cancelled
+        self._waiting: OrderedDict[HttpExchange, None] = OrderedDict()  # who came first is first
+        self._closed: Fault | None = None
+
+    @property
+    def busy(self) -> int:
+        return self.carrying + len(self._connecting)
+
+    def begin(self, exchange: HttpExchange) -> None:
+        if self._closed is not None:
+            exchange.fail(self._closed)
+            return
+        if not exchange.retried:  # one old connection has failed it already; the next one is to be new
+            while self._idle:
+                connection = self._idle.popitem()[0]
+                if not connection.transport.is_closing():
+                    connection.carry(exchange)
+                    return
+        self._waiting[exchange] = None
+        if exchange.retried:
+            self._waiting.move_to_end(exchange, last=False)
+        exchange.wait()
+        self._fill()
+
+    def leave(self, exchange: HttpExchange) -> None:
+        self._waiting.pop(exchange, None)
+
+    def scarce(self) -> str:
+        if len(self._open) >= self._config.max_per_origin:
+            return f"has all its {self._config.max_per_origin} connections (max_per_origin) in use: none was free"
+        return "could not be reached"
+
+    def proved(self, connection: Connection) -> None:
+        if isinstance(self._ssl_context, ResumingContext):
+            self._ssl_context.remember(connection.transport.get_extra_info("ssl_object"))
+
+    def release(self, connection: Connection, hint_s: float | None) -> None:
+        if self._waiting:
+            connection.carry(self._waiting.popitem(last=False)[0])
+            return
+        self._idle[connection] = None
+        # Half a second before the server does it, or in the middle if that is short: who closes first, knows.
+        keep_s = self._config.idle_s if hint_s is None else min(self._config.idle_s, max(hint_s - 0.5, hint_s / 2))
+        connection.keep(keep_s)
+
+    def forget(self, connection: Connection) -> None:
+        self._idle.pop(connection, None)
+
+    def lost(self, connection: Connection) -> None:
+        self.forget(connection)
+        self._open.discard(connection)
+        self._fill()
+
+    # --- making connections
+
+    def _fill(self) -> None:
+        """One connection in the making for each exchange that waits, within the bound."""
+        while (
+            len(self._connecting) < len(self._waiting)
+            and len(self._connecting) + len(self._open) < self._config.max_per_origin
+        ):
+            newest = next(reversed(self._waiting))
+            # In a context of its own: it outlives the call that asked for it.
+            task = self.loop.create_task(self._connect(newest.request.timeouts.connect), context=Context())
+            self._connecting.add(task)
+            self._reaching.add(task)
+            task.add_done_callback(self._connected)
+
+    def _connected(self, task: asyncio.Task[None]) -> None:
+        self._connecting.discard(task)
+        self._reaching.discard(task)
+        self._fill()
+
+    async def _connect(self, seconds: float) -> None:
+        """Make one connection and hand it out. Takes at most twice `seconds`, whoever waits or has left."""
+        kind, doing = "connect", "could not be reached"
+        try:
+            reached = await self._reach(self.loop.time() + seconds)
+            kind, doing = ("tls", "failed at the TLS handshake") if self._ssl_context else (kind, doing)
+            # Not to be cancelled from here on: uvloop never calls connection_lost on what was cancelled too late.
+            self._reaching.discard(asyncio.current_task())  # type: ignore[arg-type]
+            _, connection = await self.loop.create_connection(
+                self._connection,
+                sock=reached,
+                ssl=self._ssl_context,
+                server_hostname=self.address.host if self._ssl_context else None,
+                ssl_handshake_timeout=seconds if self._ssl_context else None,
+            )
+        except (OSError, UnicodeError) as error:  # of these: ssl.SSLError, TimeoutError, socket.gaierror
+            fault = Fault(kind, f"{doing}: {error or type(error).__name__}")
+        else:
+            self._open.add(connection)
+            if not connection.transport.is_closing():
+                if self._closed is not None:
+                    connection.abort()
+                else:
+                    self.release(connection, None)
+                return
+            fault = Fault(kind, "closed the connection as soon as it was made")
+        # One failure for one of those who wait, unless as many are still being tried for as wait.
+        if len(self._waiting) >= len(self._connecting):
+            self._waiting.popitem(last=False)[0].fail(fault)

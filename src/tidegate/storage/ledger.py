@@ -1,0 +1,411 @@
+"""What did every call cost? Spooled at once, in a database a moment later, in both exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+
+from tidegate.core.errors import ConfigError, StorageFull
+from tidegate.core.ports import Closed, Opened, Record, StoreDown, Totals, Vault
+from tidegate.storage.spool import (
+    MAX_BYTES,
+    RESERVE_BYTES,
+    SEGMENT_BYTES,
+    Entry,
+    Spool,
+    preallocate,
+    scan,
+    set_aside,
+)
+
+Notice = Callable[[str, Mapping[str, Any]], None]
+
+WORTH_WRITING = 50  # rows, or
+PATIENCE_S = 0.05  # this long after the first: a batch is small, because its thread shares the interpreter with the loop
+BATCH = 200  # rows at most, when many wait
+LOOK_S = 0.5  # how often to look for room on a disk that was full
+BACKOFF_S = (0.05, 2.0)
+PAGE = 100
+CLIENT_LEFT = 499
+
+
+# --- what a database owes the ledger -------------------------------------------------------------------------------
+
+
+class Position(NamedTuple):
+    """How far a spool has been read: behind this byte of this segment."""
+
+    segment: int
+    byte: int
+
+
+class Row(NamedTuple):
+    closed: Closed
+    sealed: bytes  # the same, as it is stored
+
+
+class Books(Protocol):
+    """The half of the ledger that is a database. Raises StoreDown.
+
+    `account` and `take` are called from a thread and may block; the others from the event loop.
+    """
+
+    def account(self, spool: str) -> tuple[Position, Totals]:
+        """How far this spool has been read, and what came from it sums to; from its beginning if it is new."""
+
+    def take(self, spool: str, rows: Sequence[Row], position: Position) -> Totals:
+        """Store those whose id is new, the sums and the position, all or nothing. Returns what the new ones sum to."""
+
+    async def totals(self, besides: str) -> Totals:
+        """The sums over all spools but this one."""
+
+    async def find(self, call_id: str) -> bytes | None:
+        """The row as it was sealed."""
+
+    async def after(self, seq: int, most: int) -> list[tuple[int, bytes]]:
+        """The next rows in the order in which they were taken, each with its number."""
+
+
+def tally(row: Closed) -> Totals:
+    """One row, as a sum."""
+    return Totals(
+        calls=1,
+        errors=int(row.outcome not in ("ok", "client_left")),
+        cost_nusd=row.cost_nusd or 0,
+        unpriced=int(row.cost_nusd is None),
+        tokens=sum(row.usage.values()),
+    )
+
+
+def add(a: Totals, b: Totals, sign: int = 1) -> Totals:
+    return Totals(
+        a.calls + sign * b.calls,
+        a.errors + sign * b.errors,
+        a.cost_nusd + sign * b.cost_nusd,
+        a.unpriced + sign * b.unpriced,
+        a.tokens + sign * b.tokens,
+    )
+
+
+def interrupted(opened: Opened) -> Closed:
+    """The row of a call whose process died before it ended.
+
+    What the client saw, how long it took, which tokens were used and what they cost is not known, and the row says so:
+    status 499, duration 0, cost None.
+    """
+    return Closed(
+        id=opened.id,
+        at_ms=opened.at_ms,
+        key_id=opened.key_id,
+        dialect=opened.dialect,
+        operation=opened.operation,
+        outcome="interrupted",
+        status=CLIENT_LEFT,
+        duration_us=0,
+        overhead_us=0,
+        route=opened.route,
+        model=opened.model,
+        stream=opened.stream,
+        cost_nusd=None,
+        user=opened.user,
+        session=opened.session,
+        tags=opened.tags,
+        kind=opened.kind,
+    )
+
+
+# --- the ledger -----------------------------------------------------------------------------------------------------
+
+
+class SpoolLedger:
+    """A Ledger: records go to a spool, and a thread of its own takes rows from there to the books.
+
+    `append` belongs to the event loop on which the ledger was opened; notices come there too. While the books do not
+    answer, rows wait in the spool; the operator is told once, and once when all is well again.
+    """
+
+    def __init__(self, books: Books, vault: Vault, notice: Notice, make_spool: Callable[[], Spool]) -> None:
+        self._books = books
+        self._vault = vault
+        self._notice = notice
+        self._make_spool = make_spool
+        self._loop = asyncio.get_running_loop()
+        self._encode = msgspec.json.Encoder().encode
+        self._decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
+        self._wake = threading.Event()
+        self._stopping = False
+        self._lock = threading.Lock()  # of the two below
+        self._flushes: list[tuple[int, Future[None]]] = []  # done when so many rows are stored
+        self._over = False
+        self._told_full = False
+        self._told_behind = False
+        # Each written by one thread only: `_mine` by the loop, `_twice` by ours.
+        self._mine = Totals()
+        self._twice = Totals()  # counted when appended, and then found to be in the books before
+        self._ready: Future[Spool] = _running()
+        self._done: Future[None] = _running()
+        self._thread = threading.Thread(target=self._live, name="tidegate-ledger", daemon=True)
+
+    @classmethod
+    async def open(
+        cls,
+        data_dir: Path,
+        books: Books,
+        vault: Vault,
+        notice: Notice,
+        *,
+        max_spool_bytes: int = MAX_BYTES,
+        segment_bytes: int = SEGMENT_BYTES,
+        reserve_bytes: int = RESERVE_BYTES,
+        allocate: Callable[[int, int], None] = preallocate,
+    ) -> SpoolLedger:
+        """Claim `<data_dir>/spool`, and first bring into the books what the last process left there.
+
+        Raises ConfigError when the folder or the books cannot be used.
+        """
+
+        def make_spool() -> Spool:
+            return Spool(
+                data_dir / "spool",
+                segment_bytes=segment_bytes,
+                max_bytes=max_spool_bytes,
+                reserve_bytes=reserve_bytes,
+                allocate=allocate,
+            )
+
+        ledger = cls(books, vault, notice, make_spool)
+        ledger._thread.start()
+        try:
+            ledger._spool = await asyncio.wrap_future(ledger._ready)
+        except BaseException:
+            ledger._stop()
+            raise
+        return ledger
+
+    # --- from the event loop ---
+
+    def append(self, record: Record) -> None:
+        closes = isinstance(record, Closed)
+        if not self._spool.append(record.id, self._vault.seal(self._encode(record)), closes=closes):
+            return
+        if isinstance(record, Closed):
+            self._mine = add(self._mine, tally(record))
+            if self._spool.waiting in (1, WORTH_WRITING):
+                self._wake.set()
+
+    async def find(self, call_id: str) -> Closed | None:
+        sealed = self._spool.find(call_id) or await self._books.find(call_id)
+        return self._closed(sealed) if sealed else None
+
+    async def totals(self) -> Totals:
+        others = await self._books.totals(besides=self._spool.id)
+        return add(add(others, self._mine), self._twice, -1)
+
+    async def rows(self) -> AsyncIterator[Closed]:
+        await self.flush()
+        seq = 0
+        while page := await self._books.after(seq, PAGE):
+            for seq, sealed in page:
+                yield self._closed(sealed)
+
+    async def flush(self) -> None:
+        """Return when everything appended so far is in the store. Raises StoreDown when it cannot be now."""
+        stored: Future[None] = _running()
+        with self._lock:
+            if self._over:
+                return
+            self._flushes.append((self._spool.appended, stored))
+        self._wake.set()
+        await asyncio.wrap_future(stored)
+
+    async def aclose(self) -> None:
+        """Store what waits and give the spool back; what cannot be stored now is when the spool is opened again."""
+        self._stop()
+        await asyncio.wrap_future(self._done)
+        self._thread.join()
+
+    def _stop(self) -> None:
+        self._stopping = True
+        self._wake.set()
+
+    def _closed(self, sealed: bytes) -> Closed:
+        record = self._decoder.decode(self._vault.unseal(sealed))
+        if not isinstance(record, Closed):
+            raise ValueError(f"the record of call {record.id!r} where its row should be is its opening")
+        return record
+
+    # --- from our own thread ---
+
+    def _live(self) -> None:
+        try:
+            spool = self._make_spool()
+            try:
+                self._recover(spool)
+                self._ready.set_result(spool)
+                self._move_rows(spool)
+            finally:
+                spool.close()
+        except OSError as error:
+            self._fail(ConfigError(f"the spool cannot be used: {error}; storage.data_dir must be a folder to write to"))
+        except (StorageFull, StoreDown) as error:
+            self._fail(ConfigError(f"{error} (what is in the spool stays there)"))
+        except BaseException as error:  # noqa: BLE001 whoever waits for this thread must hear of anything
+            self._fail(error)
+        finally:
+            with self._lock:
+                self._over = True
+            self._answer_flushes(2**63, None)
+            self._done.set_result(None)
+
+    def _fail(self, error: BaseException) -> None:
+        if self._ready.done():
+            self._tell("ledger_stopped", error=str(error), what_to_do="restart; what is in the spool is stored then")
+        else:
+            self._ready.set_exception(error)
+
+    def _recover(self, spool: Spool) -> None:
+        """Store what the last process did not live to store, and end the calls that it did not live to end."""
+        position, _ = self._books.account(spool.id)
+        opened: dict[str, Opened] = {}
+        unreadable: list[Path] = []
+        for path in spool.leftovers:
+            found = scan(path.read_bytes())
+            number = int(path.stem)
+            damaged = found.damaged
+            rows: list[Row] = []
+            for frame in found.frames:
+                try:
+                    record = self._decoder.decode(self._vault.unseal(frame.payload))
+                except ValueError:
+                    damaged += len(frame.payload)
+                    continue
+                if isinstance(record, Opened):
+                    opened[record.id] = record
+                    continue
+                opened.pop(record.id, None)
+                if number != position.segment or frame.start >= position.byte:
+                    rows.append(Row(record, frame.payload))
+            for begin in range(0, len(rows), BATCH):
+                self._books.take(spool.id, rows[begin : begin + BATCH], position)
+            if found.torn:
+                self._tell("spool_repaired", segment=str(path), torn_bytes=found.torn)
+            if damaged:
+                unreadable.append(path)
+                self._tell(
+                    "spool_damaged",
+                    segment=str(path.with_suffix(".corrupt")),
+                    damaged_bytes=damaged,
+                    what_to_do="all records that could be read are stored; the file is kept: delete it, or name it .seg "
+                    "again to have it read at the next start (if the vault had the wrong key, say)",
+                )
+        orphans = [interrupted(record) for record in opened.values()]
+        number = max([position.segment, *(int(path.stem) for path in spool.leftovers)])
+        ended = Totals()
+        for begin in range(0, len(orphans), BATCH):
+            rows = [Row(row, self._vault.seal(self._encode(row))) for row in orphans[begin : begin + BATCH]]
+            ended = add(ended, self._books.take(spool.id, rows, position))
+        if ended.calls:
+            self._tell("calls_interrupted", calls=ended.calls)
+        self._books.take(spool.id, (), Position(number + 1, 0))
+        for path in spool.leftovers:
+            set_aside(path) if path in unreadable else path.unlink()
+        spool.begin(after=number)
+        spool.prepare()
+        _, self._mine = self._books.account(spool.id)
+
+    def _move_rows(self, spool: Spool) -> None:
+        wait_s = 0.0
+        while True:
+            self._wait(spool, wait_s)
+            self._tell_room(spool)
+            try:
+                self._move_waiting(spool)
+            except Exception as error:  # noqa: BLE001 whatever it is, the rows are safe and this thread must go on
+                self._answer_flushes(2**63, StoreDown(str(error)))
+                if not self._told_behind:
+                    self._told_behind = True
+                    self._tell("store_behind", error=str(error), what_to_do="rows wait in the spool until it is back")
+                if self._stopping:
+                    return
+                wait_s = min(max(2 * wait_s, BACKOFF_S[0]), BACKOFF_S[1])
+                continue
+            wait_s = 0.0
+            if self._told_behind:
+                self._told_behind = False
+                self._tell("store_caught_up")
+            if self._stopping and not spool.waiting:
+                return
+
+    def _wait(self, spool: Spool, backoff_s: float) -> None:
+        if backoff_s:
+            self._wake.wait(backoff_s)
+        elif spool.waiting < WORTH_WRITING and not self._hurried:
+            if not spool.waiting:
+                self._wake.wait(LOOK_S)
+                self._wake.clear()
+            if 0 < spool.waiting < WORTH_WRITING and not self._hurried:
+                self._wake.wait(PATIENCE_S)
+        self._wake.clear()
+
+    @property
+    def _hurried(self) -> bool:
+        return self._stopping or bool(self._flushes)
+
+    def _move_waiting(self, spool: Spool) -> None:
+        while entries := spool.oldest(BATCH):
+            rows = [row for entry in entries if (row := self._row(entry))]
+            new = self._books.take(spool.id, rows, Position(entries[-1].segment.number, entries[-1].end))
+            if new.calls != len(rows):
+                counted = Totals()
+                for row in rows:
+                    counted = add(counted, tally(row.closed))
+                self._twice = add(self._twice, add(counted, new, -1))
+            spool.release(entries)
+            spool.trim()
+            self._tell_room(spool)
+            self._answer_flushes(spool.released, None)
+            if spool.waiting < WORTH_WRITING and not self._hurried:
+                return
+        self._answer_flushes(spool.released, None)
+
+    def _row(self, entry: Entry) -> Row | None:
+        sealed = entry.segment.payload(entry.start, entry.end)
+        try:
+            return Row(self._closed(sealed), sealed)
+        except ValueError as error:
+            entry.segment.keep = True
+            self._tell("row_unreadable", request_id=entry.call_id, segment=str(entry.segment.path), error=str(error))
+            return None
+
+    def _tell_room(self, spool: Spool) -> None:
+        spool.prepare()
+        if spool.trouble and not self._told_full:
+            self._tell("spool_full", error=spool.trouble, what_to_do="when the rest is used, calls are refused; free space, and it goes on")
+        elif not spool.trouble and self._told_full:
+            self._tell("spool_has_room")
+        self._told_full = spool.trouble is not None
+
+    def _answer_flushes(self, stored: int, error: Exception | None) -> None:
+        with self._lock:
+            answered = [future for rows, future in self._flushes if rows <= stored]
+            self._flushes = [(rows, future) for rows, future in self._flushes if rows > stored]
+        for future in answered:
+            future.set_exception(error) if error else future.set_result(None)
+
+    def _tell(self, name: str, **fields: Any) -> None:
+        with suppress(RuntimeError):  # the loop is gone, and with it whoever listened
+            self._loop.call_soon_threadsafe(self._notice, name, fields)
+
+
+def _running() -> Future[Any]:
+    """A future that cannot be cancelled: whoever leaves while waiting for it takes nothing with him."""
+    future: Future[Any] = Future()
+    future.set_running_or_notify_cancel()
+    return future

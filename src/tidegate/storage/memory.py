@@ -1,0 +1,71 @@
+"""What is kept, where nothing can be? Everything in memory, gone with the process: for tests and for serverless."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from tidegate.core.ports import Closed, Key, Record, Totals
+from tidegate.storage.ledger import add, tally
+
+MAX_ROWS = 100_000
+
+
+class MemoryStore:
+    def __init__(self) -> None:
+        self._keys: dict[str, Key] = {}
+
+    async def key(self, key_id: str) -> Key | None:
+        return self._keys.get(key_id)
+
+    async def keys(self) -> list[Key]:
+        return sorted(self._keys.values(), key=lambda key: key.created_ms)
+
+    async def add_key(self, key: Key) -> None:
+        if key.id in self._keys:
+            raise ValueError(f"there is a key {key.id!r} already")
+        self._keys[key.id] = key
+
+    async def revoke_key(self, key_id: str, at_ms: int) -> bool:
+        key = self._keys.get(key_id)
+        if key is None or key.revoked_ms is not None:
+            return False
+        self._keys[key_id] = msgspec.structs.replace(key, revoked_ms=at_ms)
+        return True
+
+    async def aclose(self) -> None:
+        pass
+
+
+class MemoryLedger:
+    """The sums are kept for ever, rows as many as `max_rows`, the newest. Nothing outlives the process."""
+
+    def __init__(self, max_rows: int = MAX_ROWS) -> None:
+        self._max_rows = max_rows
+        self._rows: dict[str, Closed] = {}
+        self._totals = Totals()
+
+    def append(self, record: Record) -> None:
+        if not isinstance(record, Closed) or record.id in self._rows:
+            return
+        self._rows[record.id] = record
+        self._totals = add(self._totals, tally(record))
+        if len(self._rows) > self._max_rows:
+            del self._rows[next(iter(self._rows))]
+
+    async def find(self, call_id: str) -> Closed | None:
+        return self._rows.get(call_id)
+
+    async def totals(self) -> Totals:
+        return self._totals
+
+    async def rows(self) -> AsyncIterator[Closed]:
+        for row in list(self._rows.values()):
+            yield row
+
+    async def flush(self) -> None:
+        pass
+
+    async def aclose(self) -> None:
+        pass
