@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from tidegate.api.edge import Edge
 from tidegate.api.incoming import Receive, Scope, Send
 from tidegate.config import Config
 from tidegate.core.errors import ConfigError, ShuttingDown, TidegateError
-from tidegate.core.ports import Clock, Codecs, Ledger, PriceBook, Provider, Store
+from tidegate.core.ports import Clock, Codecs, PriceBook, Provider
 from tidegate.core.world import Nursery, World
 from tidegate.gateway import Gateway
 from tidegate.providers.prices import PriceList
@@ -48,11 +49,11 @@ class SystemClock:
 class App:
     """The house, ready: an ASGI callable, with a way to leave it in order."""
 
-    def __init__(self, config: Config, gateway: Gateway, metrics: Metrics, log: Log) -> None:
+    def __init__(self, config: Config, gateway: Gateway, metrics: Metrics, undo: AsyncExitStack) -> None:
         self.config = config
         self.gateway = gateway
         self.world = gateway.world
-        self._log = log
+        self._undo = undo
         self._edge = Edge(config.api, lambda: self.gateway, metrics)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -76,45 +77,45 @@ class App:
 
     async def aclose(self) -> None:
         """Flush what is written, end what we started. After `leave`."""
-        await asyncio.gather(*(provider.aclose() for provider in self.gateway.providers.values()))
-        await self.world.transport.aclose()
-        await self.world.ledger.aclose()
-        await self.world.store.aclose()
-        self._log.close()
+        await self._undo.aclose()
 
 
-async def build(
-    config: Config,
-    environment: Mapping[str, str],
-    *,
-    clock: Clock | None = None,
-    store: Store | None = None,
-    ledger: Ledger | None = None,
-) -> App:
+async def build(config: Config, environment: Mapping[str, str], *, clock: Clock | None = None) -> App:
     """The house that `config` describes, started. Raises ConfigError; then nothing is left running."""
     loop = asyncio.get_running_loop()
     clock = clock or SystemClock()
-    log = Log(config.logs)
-    metrics = Metrics()
-    events = Listeners([log, metrics])
+    providers = _providers(config, PriceList.load(None))
+    routes = Routes(config.routes, providers)
+    codecs = _codecs()
     data_dir = _folder(config.storage.data_dir)
     pepper = load_or_create_pepper(data_dir)
-    store = store or await SqliteStore.open(data_dir / "tidegate.sqlite")
-    ledger = ledger or await SpoolLedger.open(data_dir, PlainVault(), events.notice, max_spool=config.storage.max_spool)
-    world = World(loop, clock, Nursery(loop), HttpTransport(), store, ledger, events)
-    providers = _providers(config, PriceList.load(None))
-    codecs = _codecs()
-    gateway = Gateway(
-        world=world,
-        codecs=codecs,
-        providers=providers,
-        recorder=Recorder(world),
-        auth=KeyAuth(store, pepper, clock, environment.get("TIDEGATE_ADMIN_KEY")),
-        routes=Routes(config.routes, providers),
-        upstream=Upstream(config.upstream, world, codecs),
-    )
-    await _start(world, providers.values())
-    return App(config, gateway, metrics, log)
+    async with AsyncExitStack() as undo:
+        log = Log(config.logs)
+        undo.callback(log.close)
+        metrics = Metrics()
+        events = Listeners([log, metrics])
+        store = await SqliteStore.open(data_dir / "tidegate.sqlite")
+        undo.push_async_callback(store.aclose)
+        ledger = await SpoolLedger.open(
+            data_dir, store.books, PlainVault(), events.notice, max_spool_bytes=config.storage.max_spool
+        )
+        undo.push_async_callback(ledger.aclose)
+        transport = HttpTransport(loop=loop)
+        undo.push_async_callback(transport.aclose)
+        world = World(loop, clock, Nursery(loop), transport, store, ledger, events)
+        gateway = Gateway(
+            world=world,
+            codecs=codecs,
+            providers=providers,
+            recorder=Recorder(world),
+            auth=KeyAuth(store, pepper, clock, environment.get("TIDEGATE_ADMIN_KEY")),
+            routes=routes,
+            upstream=Upstream(config.upstream, world, codecs),
+        )
+        for provider in providers.values():
+            undo.push_async_callback(provider.aclose)
+        await _start(world, providers.values())
+        return App(config, gateway, metrics, undo.pop_all())
 
 
 def check(config: Config) -> None:

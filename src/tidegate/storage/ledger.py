@@ -28,7 +28,7 @@ from tidegate.storage.spool import (
 Notice = Callable[[str, Mapping[str, Any]], None]
 
 WORTH_WRITING = 50  # rows, or
-PATIENCE_S = 0.05  # this long after the first: a batch is small, because its thread shares the interpreter with the loop
+PATIENCE_S = 0.05  # this long after the first: batches are small, as their thread shares the interpreter with the loop
 BATCH = 200  # rows at most, when many wait
 LOOK_S = 0.5  # how often to look for room on a disk that was full
 BACKOFF_S = (0.05, 2.0)
@@ -131,6 +131,8 @@ class SpoolLedger:
     answer, rows wait in the spool; the operator is told once, and once when all is well again.
     """
 
+    _spool: Spool  # from `open` on
+
     def __init__(self, books: Books, vault: Vault, notice: Notice, make_spool: Callable[[], Spool]) -> None:
         self._books = books
         self._vault = vault
@@ -212,8 +214,9 @@ class SpoolLedger:
         await self.flush()
         seq = 0
         while page := await self._books.after(seq, PAGE):
-            for seq, sealed in page:
+            for _, sealed in page:
                 yield self._closed(sealed)
+            seq = page[-1][0]
 
     async def flush(self) -> None:
         """Return when everything appended so far is in the store. Raises StoreDown when it cannot be now."""
@@ -302,8 +305,8 @@ class SpoolLedger:
                     "spool_damaged",
                     segment=str(path.with_suffix(".corrupt")),
                     damaged_bytes=damaged,
-                    what_to_do="all records that could be read are stored; the file is kept: delete it, or name it .seg "
-                    "again to have it read at the next start (if the vault had the wrong key, say)",
+                    what_to_do="every record that could be read is stored, and the file is kept: delete it, or name it "
+                    ".seg to have it read again at the next start (when the vault had the wrong key, say)",
                 )
         orphans = [interrupted(record) for record in opened.values()]
         number = max([position.segment, *(int(path.stem) for path in spool.leftovers)])
@@ -387,7 +390,7 @@ class SpoolLedger:
     def _tell_room(self, spool: Spool) -> None:
         spool.prepare()
         if spool.trouble and not self._told_full:
-            self._tell("spool_full", error=spool.trouble, what_to_do="when the rest is used, calls are refused; free space, and it goes on")
+            self._tell("spool_full", error=spool.trouble, what_to_do="calls are refused once the room left is used")
         elif not spool.trouble and self._told_full:
             self._tell("spool_has_room")
         self._told_full = spool.trouble is not None

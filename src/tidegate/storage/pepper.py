@@ -44,7 +44,7 @@ def _create(path: Path) -> None:
     draft = path.with_name(f"pepper.{secrets.token_hex(8)}")
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        with open(handle, "w", encoding="ascii") as file:
+        with os.fdopen(handle, "w", encoding="ascii") as file:
             file.write(secrets.token_hex(LENGTH) + "\n")
             file.flush()
             os.fsync(handle)

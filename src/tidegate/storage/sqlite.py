@@ -16,17 +16,67 @@ import msgspec
 
 from tidegate.core.errors import ConfigError
 from tidegate.core.money import Usage
-from tidegate.core.ports import Closed, Key, StoreDown, Totals
+from tidegate.core.ports import Key, StoreDown, Totals
 from tidegate.storage.ledger import Position, Row, add, tally
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
 
 BUSY_S = 5.0  # how long to wait for another process that writes
-MAX_INTEGER = 2**63 - 1
+LARGEST = 2**63 - 1
+
+_KEY_FIELDS = ", ".join(Key.__struct_fields__)
+_TOTALS_FIELDS = Totals.__struct_fields__
 
 
 # --- the file -----------------------------------------------------------------------------------------------------
+
+
+class _Worker:
+    """A thread and the connection that is its own."""
+
+    def __init__(self, name: str, path: Path) -> None:
+        self._path = path
+        self._thread = ThreadPoolExecutor(1, name)
+        self._connection: sqlite3.Connection | None = None
+        self._closing: Future[None] | None = None
+
+    def connect(self, prepare: Work[None]) -> Future[None]:
+        return self._thread.submit(self._connect, prepare)
+
+    def _connect(self, prepare: Work[None]) -> None:
+        try:
+            self._connection = sqlite3.connect(self._path, timeout=BUSY_S, isolation_level=None)
+            prepare(self._connection)
+        except sqlite3.Error as error:
+            raise _unusable(self._path, error) from error
+
+    def submit(self, work: Work[T]) -> Future[T]:
+        try:
+            return self._thread.submit(self._do, work)
+        except RuntimeError as error:
+            raise StoreDown(f"the database {self._path} was closed") from error
+
+    def _do(self, work: Work[T]) -> T:
+        assert self._connection is not None
+        try:
+            return work(self._connection)
+        except sqlite3.Error as error:
+            raise StoreDown(f"the database {self._path} does not answer: {error}") from error
+
+    def close(self) -> Future[None]:
+        """After all that was submitted."""
+        if self._closing is None:
+            self._closing = self._thread.submit(self._close)
+            self._thread.shutdown(wait=False)
+        return self._closing
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+    def join(self) -> None:
+        self._thread.shutdown()
 
 
 class Database:
@@ -34,29 +84,262 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._writes = ThreadPoolExecutor(1, "tidegate-sqlite-write")
-        self._reads = ThreadPoolExecutor(1, "tidegate-sqlite-read")
+        self._writer = _Worker("tidegate-sqlite-write", path)
+        self._reader = _Worker("tidegate-sqlite-read", path)
 
     @classmethod
     async def open(cls, path: Path) -> Database:
-        """Raises ConfigError when the file cannot be used, and says what to do."""
+        """Make the file, or bring it up to date. Raises ConfigError when it cannot be used, and says what to do."""
         database = cls(path)
         try:
-            database._writer = await asyncio.wrap_future(database._writes.submit(_open, path))
-            database._reader = await asyncio.wrap_future(database._reads.submit(_connect, path))
+            _create(path)
+            await asyncio.wrap_future(database._writer.connect(_bring_up_to_date))
+            await asyncio.wrap_future(database._reader.connect(_read_only))
         except BaseException:
-            database._abandon()
+            database._writer.close()
+            database._reader.close()
             raise
         return database
 
     async def read(self, work: Work[T]) -> T:
-        return await asyncio.wrap_future(self._submit(self._reads, self._reader, work))
+        return await asyncio.wrap_future(self._reader.submit(work))
 
     async def write(self, work: Work[T]) -> T:
-        return await asyncio.wrap_future(self._submit(self._writes, self._writer, work))
+        return await asyncio.wrap_future(self._writer.submit(work))
 
     def write_now(self, work: Work[T]) -> T:
-        """The same, for a thread that may block."""
-        return self._submit(self._writes, self._writer, work).result()
+        """The same for a thread, which may block."""
+        return self._writer.submit(work).result()
 
-    def _submit(self, thread: ThreadPoolExecutor, connection: sqlite3.Connection, work: Work[T]) -> Future[T]: ...
+    async def aclose(self) -> None:
+        closing = [asyncio.wrap_future(worker.close()) for worker in (self._reader, self._writer)]
+        await asyncio.wait(closing)  # unlike gather, it cancels nothing when it is cancelled itself
+        self._reader.join()
+        self._writer.join()
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+# --- opening it ---------------------------------------------------------------------------------------------------
+
+
+def _create(path: Path) -> None:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write the database {path}: {error.strerror or error}; "
+            "storage.data_dir must be a folder that Tidegate may write to"
+        ) from error
+
+
+def _read_only(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA query_only = ON")
+    connection.execute("SELECT * FROM sqlite_schema").fetchall()
+
+
+def _bring_up_to_date(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    migrations = _migrations()
+    path = connection.execute("PRAGMA database_list").fetchone()[2]
+    version = _version(connection)
+    if version == 0 and connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+        raise ConfigError(f"the database {path} belongs to another program; choose another file for Tidegate")
+    if version > len(migrations):
+        raise ConfigError(
+            f"the database {path} was written by a newer Tidegate (schema {version}; this one knows {len(migrations)}): "
+            "start that version or a later one, or restore the backup from before the upgrade"
+        )
+    while version < len(migrations):
+        try:
+            connection.executescript(
+                f"BEGIN IMMEDIATE;\n{migrations[version]}\nPRAGMA user_version = {version + 1};\nCOMMIT;"
+            )
+        except sqlite3.Error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            if _version(connection) == version:  # else another process did it just now
+                raise
+        version = _version(connection)
+    with _transaction(connection):  # opening a file that cannot be written is no error in SQLite; writing is
+        connection.execute(f"PRAGMA user_version = {version}")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
+def _migrations() -> list[str]:
+    folder = files("tidegate.storage").joinpath("migrations", "sqlite")
+    return [file.read_text("utf-8") for file in sorted(folder.iterdir(), key=lambda file: file.name)]
+
+
+def _unusable(path: Path, error: sqlite3.Error) -> ConfigError:
+    advice = _ADVICE.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, "see whether the disk and the file are in order")
+    return ConfigError(f"cannot use the database {path}: {error}; {advice}")
+
+
+_ADVICE = {
+    sqlite3.SQLITE_NOTADB: "this file is not Tidegate's: move it away, or choose another",
+    sqlite3.SQLITE_CORRUPT: "restore it from a backup; what can be saved, `sqlite3 FILE .recover` prints",
+    sqlite3.SQLITE_READONLY: "Tidegate must be allowed to write to the file and to its folder",
+    sqlite3.SQLITE_CANTOPEN: "Tidegate must be allowed to write to the file and to its folder",
+    sqlite3.SQLITE_BUSY: f"another process has kept it locked for {BUSY_S:.0f} s: stop that one first",
+    sqlite3.SQLITE_FULL: "free some space on the disk",
+}
+
+
+# --- the control plane --------------------------------------------------------------------------------------------
+
+
+class SqliteStore:
+    """A Store. `books` is the database half of a ledger in the same file; close the ledger before the store."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.books = SqliteBooks(database)
+
+    @classmethod
+    async def open(cls, path: Path) -> SqliteStore:
+        """Raises ConfigError when the file cannot be used."""
+        return cls(await Database.open(path))
+
+    async def key(self, key_id: str) -> Key | None:
+        sql = f"SELECT {_KEY_FIELDS} FROM keys WHERE id = ?"
+        row = await self._database.read(lambda db: db.execute(sql, (key_id,)).fetchone())
+        return _key(row) if row else None
+
+    async def keys(self) -> list[Key]:
+        sql = f"SELECT {_KEY_FIELDS} FROM keys ORDER BY created_ms, rowid"
+        return [_key(row) for row in await self._database.read(lambda db: db.execute(sql).fetchall())]
+
+    async def add_key(self, key: Key) -> None:
+        sql = f"INSERT INTO keys ({_KEY_FIELDS}) VALUES ({_marks(len(Key.__struct_fields__))})"
+
+        def insert(db: sqlite3.Connection) -> None:
+            try:
+                db.execute(sql, msgspec.structs.astuple(key))
+            except sqlite3.IntegrityError as error:
+                raise ValueError(f"there is a key {key.id!r} already") from error
+
+        await self._database.write(insert)
+
+    async def revoke_key(self, key_id: str, at_ms: int) -> bool:
+        sql = "UPDATE keys SET revoked_ms = ? WHERE id = ? AND revoked_ms IS NULL"
+        return await self._database.write(lambda db: db.execute(sql, (at_ms, key_id)).rowcount == 1)
+
+    async def aclose(self) -> None:
+        await self._database.aclose()
+
+
+def _key(row: tuple[object, ...]) -> Key:
+    return msgspec.convert(dict(zip(Key.__struct_fields__, row, strict=True)), Key, strict=False)
+
+
+def _marks(count: int) -> str:
+    return ", ".join("?" * count)
+
+
+# --- the ledger's half --------------------------------------------------------------------------------------------
+
+
+_CALL_FIELDS = (
+    "id, at_ms, key_id, dialect, operation, route, target, outcome, status, error, cost_nusd, input_tokens, "
+    "output_tokens, duration_us, user, session, row"
+)
+_INSERT_CALL = f"INSERT OR IGNORE INTO calls ({_CALL_FIELDS}) VALUES ({_marks(_CALL_FIELDS.count(',') + 1)})"
+_KNOWN = "SELECT id FROM calls WHERE id IN (SELECT value FROM json_each(?))"
+_ACCOUNT = f"SELECT segment, byte, {', '.join(_TOTALS_FIELDS)} FROM spools WHERE id = ?"
+_NOTE = (
+    f"REPLACE INTO spools (id, segment, byte, {', '.join(_TOTALS_FIELDS)}) VALUES ({_marks(3 + len(_TOTALS_FIELDS))})"
+)
+
+
+class SqliteBooks:
+    """Rows and sums, for a SpoolLedger."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def account(self, spool: str) -> tuple[Position, Totals]:
+        return self._database.write_now(lambda db: _account(db, spool))
+
+    def take(self, spool: str, rows: Sequence[Row], position: Position) -> Totals:
+        return self._database.write_now(lambda db: _take(db, spool, rows, position))
+
+    async def totals(self, besides: str) -> Totals:
+        sums = ", ".join(f"coalesce(sum({name}), 0)" for name in _TOTALS_FIELDS)
+        sql = f"SELECT {sums} FROM spools WHERE id <> ?"
+        return Totals(*await self._database.read(lambda db: db.execute(sql, (besides,)).fetchone()))
+
+    async def find(self, call_id: str) -> bytes | None:
+        sql = "SELECT row FROM calls WHERE id = ?"
+        found = await self._database.read(lambda db: db.execute(sql, (call_id,)).fetchone())
+        return found[0] if found else None
+
+    async def after(self, seq: int, most: int) -> list[tuple[int, bytes]]:
+        sql = "SELECT seq, row FROM calls WHERE seq > ? ORDER BY seq LIMIT ?"
+        return await self._database.read(lambda db: db.execute(sql, (seq, most)).fetchall())
+
+
+def _account(db: sqlite3.Connection, spool: str) -> tuple[Position, Totals]:
+    found = db.execute(_ACCOUNT, (spool,)).fetchone() or (0,) * (2 + len(_TOTALS_FIELDS))
+    return Position(*found[:2]), Totals(*found[2:])
+
+
+def _take(db: sqlite3.Connection, spool: str, rows: Sequence[Row], position: Position) -> Totals:
+    with _transaction(db):
+        ids = msgspec.json.encode([row.closed.id for row in rows]).decode()
+        known = {id for (id,) in db.execute(_KNOWN, (ids,))}
+        new = {row.closed.id: row for row in reversed(rows) if row.closed.id not in known}  # of two alike, the first
+        db.executemany(_INSERT_CALL, [_values(row) for row in reversed(new.values())])
+        taken = Totals()
+        for row in new.values():
+            taken = add(taken, tally(row.closed))
+        _, before = _account(db, spool)
+        sums = (_bounded(value) for value in msgspec.structs.astuple(add(before, taken)))
+        db.execute(_NOTE, (spool, *position, *sums))
+    return taken
+
+
+def _values(row: Row) -> tuple[object, ...]:
+    closed = row.closed
+    usage = msgspec.convert(closed.usage, Usage)
+    return (
+        closed.id,
+        closed.at_ms,
+        closed.key_id,
+        closed.dialect,
+        closed.operation,
+        closed.route,
+        closed.target,
+        closed.outcome,
+        closed.status,
+        closed.error,
+        None if closed.cost_nusd is None else _bounded(closed.cost_nusd),
+        _bounded(usage.input_total),
+        _bounded(usage.output_total),
+        closed.duration_us,
+        closed.user,
+        closed.session,
+        row.sealed,
+    )
+
+
+def _bounded(number: int) -> int:
+    """As much of `number` as a column holds: a provider may report any usage, and a row must never be refused."""
+    return max(-LARGEST, min(number, LARGEST))

@@ -14,5 +14,5 @@ class PlainVault:
     def unseal(self, stored: bytes) -> bytes:
         """Raises ValueError for a format that this vault does not know."""
         if stored[:1] != PLAIN:
-            raise ValueError(f"these bytes are sealed in format {stored[:1].hex() or 'none'}, and only 00 (plain) is known")
+            raise ValueError(f"bytes sealed in format {stored[:1].hex() or 'none'}, where only 00, plain, is known")
         return stored[1:]

@@ -11,13 +11,16 @@ import socket
 import ssl
 from collections import OrderedDict
 from contextvars import Context
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
 from tidegate.providers.transport.exchange import Connection, HttpExchange
 from tidegate.providers.transport.tls import ResumingContext
 from tidegate.providers.transport.wire import Address, Fault, ResponseParser
+
+LAST_WAIT_S = 5.0  # for TLS handshakes under way when the house closes
+TURNS_TO_CLOSE = 100  # of the event loop: an aborted connection says that it is lost within two or three
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 
@@ -128,10 +131,10 @@ class Pool:
         """Make one connection and hand it out. Takes at most twice `seconds`, whoever waits or has left."""
         kind, doing = "connect", "could not be reached"
         try:
-            reached = await self._reach(self.loop.time() + seconds)
+            reached = await self._reach(seconds)
             kind, doing = ("tls", "failed at the TLS handshake") if self._ssl_context else (kind, doing)
             # Not to be cancelled from here on: uvloop never calls connection_lost on what was cancelled too late.
-            self._reaching.discard(asyncio.current_task())  # type: ignore[arg-type]
+            self._reaching.discard(asyncio.current_task())
             _, connection = await self.loop.create_connection(
                 self._connection,
                 sock=reached,
@@ -139,17 +142,79 @@ class Pool:
                 server_hostname=self.address.host if self._ssl_context else None,
                 ssl_handshake_timeout=seconds if self._ssl_context else None,
             )
-        except (OSError, UnicodeError) as error:  # of these: ssl.SSLError, TimeoutError, socket.gaierror
-            fault = Fault(kind, f"{doing}: {error or type(error).__name__}")
+        except TimeoutError:
+            return  # those who wait have clocks of their own
+        except (OSError, UnicodeError) as error:  # among them ssl.SSLError and socket.gaierror
+            fault = Fault(kind, f"{doing}: {error}")
         else:
-            self._open.add(connection)
             if not connection.transport.is_closing():
-                if self._closed is not None:
-                    connection.abort()
-                else:
+                self._open.add(connection)
+                if self._closed is None:
                     self.release(connection, None)
+                else:
+                    connection.abort()
                 return
             fault = Fault(kind, "closed the connection as soon as it was made")
-        # One failure for one of those who wait, unless as many are still being tried for as wait.
+        # One failure is one waiter's, unless those still being made (this one is counted) suffice for all who wait.
         if len(self._waiting) >= len(self._connecting):
             self._waiting.popitem(last=False)[0].fail(fault)
+
+    def _connection(self) -> Connection:
+        return Connection(self, ResponseParser(self._config.max_head, self._config.max_body))
+
+    async def _reach(self, seconds: float) -> socket.socket:
+        """A connected socket. May be cancelled at any time, as the socket is still ours.
+
+        The addresses of the host are tried in turn, each for its share of the time that is left.
+        """
+        deadline = self.loop.time() + seconds
+        addresses = await self._resolve(deadline)
+        for left in range(len(addresses), 0, -1):
+            family, kind, proto, _, where = addresses[-left]
+            reached = socket.socket(family, kind, proto)
+            try:
+                reached.setblocking(False)
+                async with asyncio.timeout((deadline - self.loop.time()) / left):
+                    await self.loop.sock_connect(reached, where)
+                _keep_alive(reached)
+                return reached
+            except BaseException as error:
+                reached.close()
+                if left == 1 or not isinstance(error, OSError):
+                    raise
+        raise OSError("its name has no address")
+
+    async def _resolve(self, deadline: float) -> list[tuple[Any, ...]]:
+        host, port = self.address.host, self.address.port
+        try:  # a literal address needs no thread
+            return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST))
+        except socket.gaierror:
+            async with asyncio.timeout_at(deadline):
+                return list(await self.loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+
+    def shut(self) -> None:
+        """Whatever is under way ends now, and nothing begins any more."""
+        self._closed = Fault("closed", "is not asked any more: Tidegate is shutting down")
+        for exchange in list(self._waiting):
+            exchange.fail(self._closed)
+        for connection in list(self._open):
+            connection.cut(self._closed)
+        for task in self._reaching:
+            task.cancel()
+
+    async def emptied(self) -> None:
+        """Returns when the sockets are closed and nothing is being made any more."""
+        if self._connecting:
+            await asyncio.wait(self._connecting, timeout=LAST_WAIT_S)
+        for _ in range(TURNS_TO_CLOSE):
+            if not self._open:
+                break
+            await asyncio.sleep(0)
+
+
+def _keep_alive(connected: socket.socket) -> None:
+    """A model may think for minutes without a byte. Meanwhile routers forget quiet connections, and servers die."""
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if hasattr(socket, "TCP_KEEPIDLE"):
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30)
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15)

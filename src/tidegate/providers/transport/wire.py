@@ -201,7 +201,7 @@ class ResponseParser:
         if name == b"content-length":
             self._length = int(value)
         elif self._framed or value.lower() != b"chunked":
-            self.fault = Fault("protocol", f"sent a response in transfer-encoding {value[:50]!r}, which is not 'chunked'")
+            self.fault = Fault("protocol", f"sent a response in transfer-encoding {value[:50]!r} instead of 'chunked'")
             raise ValueError
         self._framed = True
 
