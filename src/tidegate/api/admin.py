@@ -4,8 +4,7 @@ Loaded when first asked for. Nothing here is on the way of a call to a model, bu
 for a whole answer anyway.
 """
 
-from __future__ import annotations
-
+# No postponed annotations here: FastAPI evaluates them, and cannot see the functions inside `create`.
 import html
 from collections.abc import Callable
 from typing import Annotated, Any

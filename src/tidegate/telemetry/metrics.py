@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 
 from tidegate.core.call import Call
 from tidegate.core.money import NUSD_PER_USD
@@ -19,6 +19,7 @@ OVERHEAD = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
 
 class Metrics:
     def __init__(self) -> None:
+        disable_created_metrics()  # a second series for each, which nobody asks for
         self.registry = registry = CollectorRegistry()
         self._names: set[str] = set()
         self._children: dict[tuple[Any, ...], Any] = {}

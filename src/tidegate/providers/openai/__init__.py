@@ -8,7 +8,8 @@ from collections.abc import Iterable
 import msgspec
 
 from tidegate.core.call import Call, Target
-from tidegate.core.money import OWN_HARDWARE, Price, nusd_per_million
+from tidegate.core.errors import ConfigError
+from tidegate.core.money import KINDS, OWN_HARDWARE, Price, nusd_per_million
 from tidegate.core.ports import Codec, PriceBook, Request, Timeouts
 from tidegate.core.values import Secret
 
@@ -23,14 +24,30 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     models: those that become routes of their own name when no route is configured.
     price: dollars per million tokens for all its models, {input: 0.15, output: 0.6}; `own_hardware` costs nothing;
         when left out, the price list is asked for `vendor`.
-    vendor: whose prices apply, as the price list names it.
+    vendor: whose prices apply, as the price list names it; openai when base_url is left out, else nobody's.
     """
 
     base_url: str | None = None
     keys: tuple[Secret, ...] = ()
     models: tuple[str, ...] = ()
     price: dict[str, float] | str | None = None
-    vendor: str = "openai"
+    vendor: str | None = None
+
+
+def configured_price(name: str, given: dict[str, float] | str | None) -> Price | None:
+    """The price that a provider's configuration states. Raises ConfigError; None when it states none."""
+    if given is None:
+        return None
+    if isinstance(given, str):
+        if given != "own_hardware":
+            raise ConfigError(f"providers.{name}.price: own_hardware, or dollars by kind: {{input: 0.15, output: 0.6}}")
+        return OWN_HARDWARE
+    for kind, usd in given.items():
+        if kind not in KINDS:
+            raise ConfigError(f"providers.{name}.price.{kind}: no such kind of token; there are: {', '.join(KINDS)}")
+        if not 0 <= usd < 1_000_000:
+            raise ConfigError(f"providers.{name}.price.{kind}: dollars per million tokens, 0 or more, not {usd}")
+    return Price({kind: nusd_per_million(usd) for kind, usd in given.items()}, source="configuration")
 
 
 class OpenAI:
@@ -42,7 +59,8 @@ class OpenAI:
         self.models = config.models
         self.base_url = (config.base_url or DEFAULT_URL).rstrip("/")
         self.keys = config.keys
-        self._config = config
+        self._vendor = config.vendor or ("openai" if config.base_url is None else None)
+        self._price = configured_price(name, config.price)
         self._prices = prices
         self._turn = itertools.count()
 
@@ -54,12 +72,9 @@ class OpenAI:
         return Request("POST", self.base_url + codec.path, headers, body, timeouts)
 
     def price(self, model: str) -> Price | None:
-        given = self._config.price
-        if given is None:
-            return self._prices.price(self._config.vendor, model)
-        if isinstance(given, str):
-            return OWN_HARDWARE
-        return Price({kind: nusd_per_million(usd) for kind, usd in given.items()}, source="configuration")
+        if self._price is not None:
+            return self._price
+        return self._prices.price(self._vendor, model) if self._vendor else None
 
     def secrets(self) -> Iterable[str]:
         return [key.value for key in self.keys]
