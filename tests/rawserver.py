@@ -1,9 +1,8 @@
-"""A server that says exactly the bytes a test tells it to, and a house that is empty again afterwards."""
+"""A server that says exactly the bytes a test tells it to, how to ask it, and whether anything is left behind."""
 
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import socket
 import ssl
@@ -11,7 +10,11 @@ import struct
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import pytest
+
+from tidegate.core.ports import Exchange, Request, Timeouts, TransportError
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
@@ -31,6 +34,7 @@ class Peer:
         self.number = number  # which connection of this server it is, from 0
         self.reader = reader
         self.writer = writer
+        self.over = asyncio.Event()  # its script is done and the other side has closed
 
     async def request(self) -> Asked:
         """The next request, whole. Raises asyncio.IncompleteReadError when there is none."""
@@ -62,6 +66,11 @@ class Peer:
     def close(self) -> None:
         self.writer.close()
 
+    def close_now(self) -> None:
+        """The kernel has said FIN, and refuses what comes, before this returns: nobody has had a turn to notice."""
+        with socket.socket(fileno=os.dup(self.writer.get_extra_info("socket").fileno())) as same:
+            same.shutdown(socket.SHUT_RDWR)
+
     def reset(self) -> None:
         """RST instead of FIN."""
         self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -74,12 +83,12 @@ Script = Callable[[Peer], Awaitable[None]]
 class Server:
     """Plays `script` for each connection. `peers` are those that came, in order."""
 
-    def __init__(self, port: int, scheme: str) -> None:
-        self.port = port
-        self.url = f"{scheme}://127.0.0.1:{port}"
+    def __init__(self, listener: asyncio.Server, scheme: str) -> None:
+        self.listener = listener
+        self.port: int = listener.sockets[0].getsockname()[1]
+        self.url = f"{scheme}://127.0.0.1:{self.port}"
         self.script: Script = always()
         self.peers: list[Peer] = []
-        self.asked: list[Asked] = []
 
 
 def always(*answers: bytes) -> Script:
@@ -115,8 +124,7 @@ async def serving(context: ssl.SSLContext | None = None, host: str = "127.0.0.1"
     tasks: set[asyncio.Task[None]] = set()
 
     async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+        task = _this_task()
         tasks.add(task)
         peer = Peer(len(server.peers), reader, writer)
         server.peers.append(peer)
@@ -126,10 +134,11 @@ async def serving(context: ssl.SSLContext | None = None, host: str = "127.0.0.1"
                 await peer.gone()
         finally:
             tasks.discard(task)
+            peer.over.set()
             writer.transport.abort()
 
     listener = await asyncio.start_server(play, host, 0, ssl=context)
-    server = Server(listener.sockets[0].getsockname()[1], "https" if context else "http")
+    server = Server(listener, "https" if context else "http")
     try:
         yield server
     finally:
@@ -143,22 +152,52 @@ async def serving(context: ssl.SSLContext | None = None, host: str = "127.0.0.1"
                 await listener.wait_closed()
 
 
+def get(server: Server, path: str = "/", method: str = "GET", **timeouts: float) -> Request:
+    return Request(method, server.url + path, (), timeouts=Timeouts(**timeouts))
+
+
+def post(server: Server, body: bytes = b"{}", **timeouts: float) -> Request:
+    headers = ((b"content-type", b"application/json"),)
+    return Request("POST", server.url + "/v1/chat", headers, body, Timeouts(**timeouts))
+
+
+async def whole(exchange: Exchange) -> bytes:
+    body = b""
+    while data := await exchange.read():
+        body += data
+    return body
+
+
+async def failure(exchange: Exchange) -> TransportError:
+    with pytest.raises(TransportError) as caught:
+        await exchange.head()
+        await whole(exchange)
+    exchange.close()
+    return caught.value
+
+
 @asynccontextmanager
 async def nothing_left(seconds: float = 1.0) -> AsyncIterator[None]:
     """What was begun inside has ended on leaving: no task and no file descriptor more than before."""
     tasks, files = asyncio.all_tasks(), _files()
     yield
+    tasks.add(_this_task())
     loop = asyncio.get_running_loop()
     until = loop.time() + seconds
     while (asyncio.all_tasks() - tasks or _files() - files) and loop.time() < until:
         await asyncio.sleep(0.005)
-    gc.collect()
     assert not asyncio.all_tasks() - tasks
     assert not _files() - files
 
 
+def _this_task() -> asyncio.Task[Any]:
+    task = asyncio.current_task()
+    assert task is not None
+    return task
+
+
 def _files() -> set[str]:
-    """Open descriptors. An event loop opens its own once, for whatever it first does: those stay."""
+    """Open internet sockets. (Event loops open others, for themselves.)"""
     if sys.platform != "linux":
         return set()
     found = set()
@@ -166,5 +205,7 @@ def _files() -> set[str]:
         with suppress(OSError):
             name = os.readlink(f"/proc/self/fd/{number}")
             if name.startswith("socket:"):
-                found.add(name)
+                with socket.socket(fileno=os.dup(int(number))) as copy:
+                    if copy.family in (socket.AF_INET, socket.AF_INET6):
+                        found.add(name)
     return found

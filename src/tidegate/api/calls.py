@@ -147,6 +147,8 @@ def told(call: Call, world: World) -> Headers:
     if call.closed:
         cost = call.cost_nusd
         headers.append((b"x-tidegate-cost-usd", b"unknown" if cost is None else usd_text(cost).encode()))
+    if call.warnings:
+        headers.append((b"x-tidegate-warning", b"left out: " + _safe("; ".join(call.warnings))))
     now = world.clock.now_ns()
     overhead_ms = (now - call.arrived_ns - call.upstream_ns(now)) / 1e6
     headers.append((b"x-tidegate-overhead-ms", b"%.3f" % max(overhead_ms, 0.0)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -17,8 +18,8 @@ Spans = dict[str, tuple[int, int]]
 
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ANY = msgspec.json.Decoder()
-_SPACE = b" \t\r\n"
-_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[][{}:,]', re.DOTALL)
+_KEY = re.compile(rb'[ \t\r\n]*+("[^"\\]*+(?:\\.[^"\\]*+)*+")[ \t\r\n]*+:[ \t\r\n]*+', re.DOTALL)
+_AFTER = re.compile(rb"[ \t\r\n]*+([,}])")
 MAX_KEYS = 1_000
 
 
@@ -32,6 +33,20 @@ def checked(body: bytes) -> bytes:
     return body
 
 
+def decode(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
+    """The typed minimum of `body`. Raises BadRequest with the path of the field that is wrong."""
+    try:
+        return decoder.decode(checked(body))
+    except msgspec.ValidationError as wrong:
+        what, _, where = str(wrong).partition(" - at `$")
+        path = where.rstrip("`").lstrip(".")
+        raise BadRequest(f"{path}: {what}" if path else what, param=path or None) from None
+    except RecursionError:
+        raise BadRequest("the body is nested too deeply") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as wrong:
+        raise BadRequest(f"the body is not JSON: {wrong}") from None
+
+
 def spans(body: bytes) -> Spans:
     """Where each value of the top-level object begins and ends. Raises BadRequest: no object, or a key twice."""
     try:
@@ -42,63 +57,39 @@ def spans(body: bytes) -> Spans:
         raise BadRequest(f"the body is not a JSON object: {wrong}") from None
     if len(members) > MAX_KEYS:
         raise BadRequest(f"the body has {len(members)} top-level keys; {MAX_KEYS} are allowed")
-    return _walk(body, members) or _scan(body)
+    return _walk(body, members)
 
 
-def _walk(body: bytes, members: Mapping[str, msgspec.Raw]) -> Spans | None:
-    """Step from value to value by the lengths that the decoder found; None when the text does not agree.
+def _walk(body: bytes, members: Mapping[str, msgspec.Raw]) -> Spans:
+    """Step from value to value by the lengths that the decoder found. The work grows with the keys, not with the text.
 
-    A dict forgets a repeated key. Here every byte of the text is accounted for by the members we know, so a text
-    that ends where we end repeats nothing.
+    A dict forgets a repeated key: it keeps the place of the first and the value of the last. So the first step that
+    meets another key or another value than the dict says, or one more than it has, stands on a key that is there twice.
     """
     found: Spans = {}
     at = body.index(b"{") + 1
-    end = len(body.rstrip(_SPACE))
     for key, value in members.items():
-        quoted = b'"%b"' % key.encode()
-        at = _skip(body, at)
-        if not body.startswith(quoted, at):
-            return None
-        at = _skip(body, at + len(quoted))
-        if body[at : at + 1] != b":":
-            return None
-        at = _skip(body, at + 1)
+        name, start = _key(body, at)
         text = bytes(value)
-        if not body.startswith(text, at):
-            return None
-        found[key] = (at, at + len(text))
-        at = _skip(body, at + len(text))
-        if body[at : at + 1] != b",":
-            break
-        at += 1
-    return found if at == end - 1 and len(found) == len(members) else None
-
-
-def _skip(body: bytes, at: int) -> int:
-    while at < len(body) and body[at] in _SPACE:
-        at += 1
-    return at
-
-
-def _scan(body: bytes) -> Spans:
-    """The same from the tokens of the text, for keys written with escapes, and to name the key that stands twice."""
-    found: Spans = {}
-    depth = 0
-    key: str | None = None
-    start = -1  # of the value under way; -1 while a key is expected
-    for token in _TOKEN.finditer(body):
-        mark = token[0]
-        if depth == 1 and start < 0 and mark[0] == 0x22:
-            key = _ANY.decode(mark)
-        elif depth == 1 and mark == b":":
-            start = _skip(body, token.end())
-        elif depth == 1 and (mark == b"," or mark == b"}") and key is not None:
-            if key in found:
-                raise BadRequest(f"the key {key!r} stands twice", param=key)
-            found[key] = (start, len(body[: token.start()].rstrip(_SPACE)))
-            key, start = None, -1
-        depth += (mark in (b"{", b"[")) - (mark in (b"}", b"]"))
+        after = _AFTER.match(body, start + len(text))
+        if name != key or after is None or not body.startswith(text, start):
+            raise _twice(name)
+        found[key] = (start, start + len(text))
+        at = after.end()
+    if members and body[at - 1 : at] == b",":
+        raise _twice(_key(body, at)[0])
     return found
+
+
+def _key(body: bytes, at: int) -> tuple[str, int]:
+    """The key that stands at `at`, and where its value begins."""
+    member = _KEY.match(body, at)
+    assert member is not None  # the decoder has read this text, so it is JSON
+    return _ANY.decode(member[1]), member.end()
+
+
+def _twice(key: str) -> BadRequest:
+    return BadRequest(f"the key {key[:100]!r} stands twice", param=key[:100])
 
 
 def splice(body: bytes, where: Spans, changes: Mapping[str, bytes]) -> bytes:

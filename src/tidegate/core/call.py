@@ -180,6 +180,7 @@ class Call:
         "status",
         "tags",
         "user",
+        "warnings",
     )
 
     def __init__(
@@ -222,6 +223,7 @@ class Call:
         # the flight: its attempts are all that the inner ring writes
         self.flight: Flight | None = None
         self.attempts: list[Attempt] = []
+        self.warnings: tuple[str, ...] = ()  # what the last attempt had to leave out for another dialect
         # record
         self.status: int | None = None
         self.error: TidegateError | None = None

@@ -22,6 +22,7 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     input: int = 0
     cached_read: int = 0
     cached_write: int = 0
+    cached_write_1h: int = 0  # kept longer, and dearer
     audio_input: int = 0
     output: int = 0
     reasoning: int = 0
@@ -29,7 +30,7 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def input_total(self) -> int:
-        return self.input + self.cached_read + self.cached_write + self.audio_input
+        return self.input + self.cached_read + self.cached_write + self.cached_write_1h + self.audio_input
 
     @property
     def output_total(self) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import msgspec
 
-from tidegate.core.chat import Conversation
+from tidegate.core.chat import Conversation, Written
 from tidegate.core.errors import TidegateError
 
 if TYPE_CHECKING:
@@ -164,8 +164,8 @@ class Codec(Protocol):
     def conversation(self, asked: Asked) -> Conversation:
         """The neutral form, whole. What has no neutral form is in it as `Opaque`."""
 
-    def render_request(self, conversation: Conversation, model: str) -> bytes:
-        """The neutral form in this dialect. Raises BadRequest for what cannot be said in it, never drops it."""
+    def render_request(self, conversation: Conversation, model: str) -> Written:
+        """The neutral form in this dialect. Raises BadRequest for what cannot be said in it; drops nothing silently."""
 
     def decoder(self, *, stream: bool, withhold_usage: bool) -> Decoder: ...
 

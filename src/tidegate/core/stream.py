@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from tidegate.core.errors import UpstreamFailed
 
@@ -58,18 +59,16 @@ def payload(frame: bytes) -> bytes:
     """The data of a frame; b"" for comments and frames without any."""
     if frame.startswith(b"data: ") and frame.find(b"\n") == len(frame) - 2:
         return frame[6:-2]  # what everybody sends
-    lines = (line for line in _LINE.split(frame) if line.startswith(b"data"))
-    return b"\n".join(value(line) for line in lines)
+    return b"\n".join(_values(frame, b"data"))
 
 
 def name(frame: bytes) -> bytes:
     """The event's name; b"" when it has none."""
+    return next(_values(frame, b"event"), b"")
+
+
+def _values(frame: bytes, field: bytes) -> Iterator[bytes]:
     for line in _LINE.split(frame):
-        if line.startswith(b"event"):
-            return value(line)
-    return b""
-
-
-def value(line: bytes) -> bytes:
-    _, _, rest = line.partition(b":")
-    return rest.removeprefix(b" ")
+        said, _, value = line.partition(b":")
+        if said == field:
+            yield value.removeprefix(b" ")

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import msgspec
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?", re.ASCII)
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, None: 1.0}
-_SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB)?")
+_SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB)?", re.ASCII)
 _BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, None: 1}
 
 
@@ -25,7 +25,7 @@ class Duration(float):
         return cls(float(found[1]) * _SECONDS[found[2]])
 
     def __repr__(self) -> str:
-        return f"{float(self):g}s"
+        return f"{float(self):.3f}".rstrip("0").rstrip(".") + "s"
 
 
 class Size(int):

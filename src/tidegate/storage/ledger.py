@@ -187,7 +187,7 @@ class SpoolLedger:
         try:
             ledger._spool = await asyncio.wrap_future(ledger._ready)
         except BaseException:
-            ledger._stop()
+            await ledger.aclose()
             raise
         return ledger
 
@@ -230,13 +230,10 @@ class SpoolLedger:
 
     async def aclose(self) -> None:
         """Store what waits and give the spool back; what cannot be stored now is when the spool is opened again."""
-        self._stop()
-        await asyncio.wrap_future(self._done)
-        self._thread.join()
-
-    def _stop(self) -> None:
         self._stopping = True
         self._wake.set()
+        await asyncio.wrap_future(self._done)
+        self._thread.join()
 
     def _closed(self, sealed: bytes) -> Closed:
         record = self._decoder.decode(self._vault.unseal(sealed))
@@ -309,17 +306,15 @@ class SpoolLedger:
                     ".seg to have it read again at the next start (when the vault had the wrong key, say)",
                 )
         orphans = [interrupted(record) for record in opened.values()]
-        number = max([position.segment, *(int(path.stem) for path in spool.leftovers)])
         ended = Totals()
         for begin in range(0, len(orphans), BATCH):
             rows = [Row(row, self._vault.seal(self._encode(row))) for row in orphans[begin : begin + BATCH]]
             ended = add(ended, self._books.take(spool.id, rows, position))
         if ended.calls:
             self._tell("calls_interrupted", calls=ended.calls)
-        self._books.take(spool.id, (), Position(number + 1, 0))
         for path in spool.leftovers:
             set_aside(path) if path in unreadable else path.unlink()
-        spool.begin(after=number)
+        spool.begin(after=position.segment)
         spool.prepare()
         _, self._mine = self._books.account(spool.id)
 

@@ -67,7 +67,7 @@ def scan(data: bytes) -> Scan:
     """Every frame that is whole, also those behind a damaged one."""
     frames: list[Frame] = []
     at = len(MAGIC)
-    damaged = at if data[:at] not in (MAGIC, bytes(at), b"") else 0
+    damaged = at if any(data[:at]) and data[:at] != MAGIC else 0  # all zeros: it died before anything was written
     while frame := _frame_at(data, at) or _next_frame(data, at):
         damaged += frame.start - at
         frames.append(frame)
@@ -83,8 +83,9 @@ def _frame_at(data: bytes, at: int) -> Frame | None:
     if start > len(data):
         return None
     word, crc = _HEAD.unpack_from(data, at)
-    end = start + (word >> 8)
-    if word & 0xFF != _MARK or end == start or end > len(data):
+    length = word >> 8
+    end = start + length
+    if word & 0xFF != _MARK or not 0 < length <= MAX_RECORD or end > len(data):
         return None
     with memoryview(data) as view:
         good = zlib.crc32(view[start:end], word) == crc
@@ -343,12 +344,15 @@ class Spool:
 
     def prepare(self) -> None:
         """Have a segment ahead of need, and room for what was promised. Tries again what failed; see `trouble`."""
-        while self._free < self._reserved + self._segment_bytes:
+        while True:
+            with self._lock:
+                if self._free >= self._reserved + self._segment_bytes:
+                    self.trouble = None
+                    return
             try:
                 self._make()
             except StorageFull:
                 return
-        self.trouble = None
 
     def oldest(self, most: int) -> list[Entry]:
         """The rows that have waited longest, in order. They stay until they are released."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -24,6 +25,7 @@ Work = Callable[[sqlite3.Connection], T]
 
 BUSY_S = 5.0  # how long to wait for another process that writes
 LARGEST = 2**63 - 1
+OURS = int.from_bytes(b"TGAT", "big")  # the application_id of a file of ours, set by the first migration
 
 _KEY_FIELDS = ", ".join(Key.__struct_fields__)
 _TOTALS_FIELDS = Totals.__struct_fields__
@@ -35,8 +37,9 @@ _TOTALS_FIELDS = Totals.__struct_fields__
 class _Worker:
     """A thread and the connection that is its own."""
 
-    def __init__(self, name: str, path: Path) -> None:
+    def __init__(self, name: str, path: Path, busy_s: float) -> None:
         self._path = path
+        self._busy_s = busy_s
         self._thread = ThreadPoolExecutor(1, name)
         self._connection: sqlite3.Connection | None = None
         self._closing: Future[None] | None = None
@@ -46,10 +49,21 @@ class _Worker:
 
     def _connect(self, prepare: Work[None]) -> None:
         try:
-            self._connection = sqlite3.connect(self._path, timeout=BUSY_S, isolation_level=None)
-            prepare(self._connection)
+            self._connection = sqlite3.connect(self._path, timeout=self._busy_s, isolation_level=None)
+            self._patiently(prepare, self._connection)
         except sqlite3.Error as error:
             raise _unusable(self._path, error) from error
+
+    def _patiently(self, prepare: Work[None], connection: sqlite3.Connection) -> None:
+        """SQLite itself does not wait when two switch a new file to WAL at once."""
+        until = time.monotonic() + self._busy_s
+        while True:
+            try:
+                return prepare(connection)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                    raise
+            time.sleep(0.005)
 
     def submit(self, work: Work[T]) -> Future[T]:
         try:
@@ -64,14 +78,15 @@ class _Worker:
         except sqlite3.Error as error:
             raise StoreDown(f"the database {self._path} does not answer: {error}") from error
 
-    def close(self) -> Future[None]:
-        """After all that was submitted."""
+    def close(self, *after: Future[None]) -> Future[None]:
+        """When all that was submitted is done, and these."""
         if self._closing is None:
-            self._closing = self._thread.submit(self._close)
+            self._closing = self._thread.submit(self._close, after)
             self._thread.shutdown(wait=False)
         return self._closing
 
-    def _close(self) -> None:
+    def _close(self, after: Sequence[Future[None]]) -> None:
+        wait(after)
         if self._connection is not None:
             self._connection.close()
 
@@ -82,22 +97,20 @@ class _Worker:
 class Database:
     """One file, one thread that writes and one that reads. Work that was begun is finished, whoever waits for it."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._writer = _Worker("tidegate-sqlite-write", path)
-        self._reader = _Worker("tidegate-sqlite-read", path)
+    def __init__(self, path: Path, busy_s: float) -> None:
+        self._writer = _Worker("tidegate-sqlite-write", path, busy_s)
+        self._reader = _Worker("tidegate-sqlite-read", path, busy_s)
 
     @classmethod
-    async def open(cls, path: Path) -> Database:
+    async def open(cls, path: Path, busy_s: float = BUSY_S) -> Database:
         """Make the file, or bring it up to date. Raises ConfigError when it cannot be used, and says what to do."""
-        database = cls(path)
+        _create(path)
+        database = cls(path, busy_s)
         try:
-            _create(path)
             await asyncio.wrap_future(database._writer.connect(_bring_up_to_date))
             await asyncio.wrap_future(database._reader.connect(_read_only))
         except BaseException:
-            database._writer.close()
-            database._reader.close()
+            await database.aclose()
             raise
         return database
 
@@ -112,8 +125,10 @@ class Database:
         return self._writer.submit(work).result()
 
     async def aclose(self) -> None:
-        closing = [asyncio.wrap_future(worker.close()) for worker in (self._reader, self._writer)]
-        await asyncio.wait(closing)  # unlike gather, it cancels nothing when it is cancelled itself
+        closing = self._writer.close(
+            self._reader.close()
+        )  # who is last tidies up, and two at once both think they are not
+        await asyncio.wait([asyncio.wrap_future(closing)])  # which, unlike gather, cancels nothing when it is cancelled
         self._reader.join()
         self._writer.join()
 
@@ -146,7 +161,7 @@ def _create(path: Path) -> None:
 
 def _read_only(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA query_only = ON")
-    connection.execute("SELECT * FROM sqlite_schema").fetchall()
+    connection.execute("SELECT * FROM sqlite_master").fetchall()
 
 
 def _bring_up_to_date(connection: sqlite3.Connection) -> None:
@@ -155,12 +170,13 @@ def _bring_up_to_date(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA synchronous = NORMAL")
     migrations = _migrations()
     path = connection.execute("PRAGMA database_list").fetchone()[2]
-    version = _version(connection)
-    if version == 0 and connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-        raise ConfigError(f"the database {path} belongs to another program; choose another file for Tidegate")
+    version = _pragma(connection, "user_version")
+    # In this order: another process may be making the file right now, and then both come at once.
+    if connection.execute("SELECT * FROM sqlite_master").fetchone() and _pragma(connection, "application_id") != OURS:
+        raise ConfigError(f"the database {path} belongs to another program: choose another file for Tidegate")
     if version > len(migrations):
         raise ConfigError(
-            f"the database {path} was written by a newer Tidegate (schema {version}; this one knows {len(migrations)}): "
+            f"the database {path} was written by a newer Tidegate (schema {version}, here {len(migrations)} is known): "
             "start that version or a later one, or restore the backup from before the upgrade"
         )
     while version < len(migrations):
@@ -171,16 +187,14 @@ def _bring_up_to_date(connection: sqlite3.Connection) -> None:
         except sqlite3.Error:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-            if _version(connection) == version:  # else another process did it just now
+            if _pragma(connection, "user_version") == version:  # else another process did it just now
                 raise
-        version = _version(connection)
-    with _transaction(connection):  # opening a file that cannot be written is no error in SQLite; writing is
-        connection.execute(f"PRAGMA user_version = {version}")
+        version = _pragma(connection, "user_version")
 
 
-def _version(connection: sqlite3.Connection) -> int:
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    return version
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    value: int = connection.execute(f"PRAGMA {name}").fetchone()[0]
+    return value
 
 
 def _migrations() -> list[str]:
@@ -198,7 +212,7 @@ _ADVICE = {
     sqlite3.SQLITE_CORRUPT: "restore it from a backup; what can be saved, `sqlite3 FILE .recover` prints",
     sqlite3.SQLITE_READONLY: "Tidegate must be allowed to write to the file and to its folder",
     sqlite3.SQLITE_CANTOPEN: "Tidegate must be allowed to write to the file and to its folder",
-    sqlite3.SQLITE_BUSY: f"another process has kept it locked for {BUSY_S:.0f} s: stop that one first",
+    sqlite3.SQLITE_BUSY: "another process keeps it locked: wait for that one, or stop it",
     sqlite3.SQLITE_FULL: "free some space on the disk",
 }
 
@@ -214,9 +228,9 @@ class SqliteStore:
         self.books = SqliteBooks(database)
 
     @classmethod
-    async def open(cls, path: Path) -> SqliteStore:
+    async def open(cls, path: Path, busy_s: float = BUSY_S) -> SqliteStore:
         """Raises ConfigError when the file cannot be used."""
-        return cls(await Database.open(path))
+        return cls(await Database.open(path, busy_s))
 
     async def key(self, key_id: str) -> Key | None:
         sql = f"SELECT {_KEY_FIELDS} FROM keys WHERE id = ?"

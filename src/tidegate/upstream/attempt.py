@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tidegate.core.call import Asked, Attempt, Call, Event, ReplyHead, Target
+from tidegate.core.call import Attempt, Call, Event, ReplyHead, Target
 from tidegate.core.errors import BadRequest, TidegateError, UpstreamCutOff, UpstreamFailed, UpstreamRefused
 from tidegate.core.money import NO_USAGE, Usage, estimated_tokens
 from tidegate.core.ports import Codec, Codecs, Decoder, Exchange, Head, Headers, Timeouts, TransportError
@@ -48,7 +48,10 @@ class Stream:
             return Failure("unreachable", trouble)
         try:
             codec = _codec(codecs, target, asked.codec)
-            body = _body(codec, asked, target)
+            if codec is asked.codec:
+                body = codec.outgoing(asked, target.model)
+            else:
+                body, call.warnings = codec.render_request(asked.codec.conversation(asked), target.model)
         except BadRequest as wrong:  # cannot be said in this provider's dialect
             return Failure("refused", wrong.message, refusal=wrong)
         request = target.provider.request(call, target, codec, body, timeouts)
@@ -197,12 +200,6 @@ def _codec(codecs: Codecs, target: Target, client: Codec) -> Codec:
             f"{target.name} speaks {target.provider.dialect}, which has no {client.operation!r}; ask a route that has"
         )
     return codec
-
-
-def _body(codec: Codec, asked: Asked, target: Target) -> bytes:
-    if codec is asked.codec:
-        return codec.outgoing(asked, target.model)
-    return codec.render_request(asked.codec.conversation(asked), target.model)
 
 
 async def _read_bounded(exchange: Exchange) -> bytes:

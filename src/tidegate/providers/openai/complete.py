@@ -8,14 +8,16 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from tidegate.core.body import spans
+from tidegate.core.body import decode, spans
 from tidegate.core.call import Asked, Event
-from tidegate.core.chat import Began, Conversation, Delta, Finished, Message, Opaque, Text
+from tidegate.core.chat import Began, Conversation, Delta, Finished, Message, Opaque, Text, Written, left_out
 from tidegate.core.errors import BadRequest, TidegateError
 from tidegate.core.money import NO_USAGE
 from tidegate.core.ports import Decoder, Encoder, Headers
 from tidegate.providers.openai import wire
-from tidegate.providers.openai.chat import FINISH, StreamOptions, decode, end_user, foreign, outgoing
+from tidegate.providers.openai.asked import StreamOptions
+from tidegate.providers.openai.chat import end_user, outgoing
+from tidegate.providers.openai.reply import FINISH
 
 
 class CompleteAsked(msgspec.Struct):
@@ -107,11 +109,9 @@ class Complete:
             ),
         )
 
-    def render_request(self, conversation: Conversation, model: str) -> bytes:
+    def render_request(self, conversation: Conversation, model: str) -> Written:
         """Only a conversation of one user's text has this form."""
-        for _, opaque in conversation.extra:
-            if opaque.dialect != self.dialect:
-                raise foreign(opaque)
+        dropped = left_out(conversation, self.dialect)
         items = conversation.items
         if len(items) != 1 or not isinstance(items[0], Message) or not isinstance(items[0].parts[0], Text):
             raise BadRequest("plain completions take one text; ask a route whose provider has chat")
@@ -124,8 +124,8 @@ class Complete:
                 body[key] = value
         if conversation.stop:
             body["stop"] = list(conversation.stop)
-        body |= {key: msgspec.Raw(opaque.raw) for key, opaque in conversation.extra}
-        return msgspec.json.encode(body)
+        body |= {key: msgspec.Raw(own.raw) for key, own in conversation.extra if own.dialect == self.dialect}
+        return Written(msgspec.json.encode(body), tuple(dropped))
 
 
 class TextWriter:
@@ -152,7 +152,7 @@ class TextWriter:
                     written.append(self._say(change.channel.choice, change.text, None))
                 elif isinstance(change, Finished):
                     written.append(self._say(change.choice, "", FINISH.get(change.reason, change.reason)))
-            if event.last:
+            if event.last and event.error is None:
                 written.append(self._end())
         return b"".join(written)
 

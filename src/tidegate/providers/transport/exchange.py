@@ -17,8 +17,7 @@ from typing import Protocol, cast
 from tidegate.core.ports import Head, Request, TransportError
 from tidegate.providers.transport.wire import Address, Fault, ResponseParser
 
-ONE_WRITE = 64 * 1024  # bodies up to this go out together with their head, in one system call
-SLICE = 256 * 1024  # of a larger body; each one that leaves is progress
+SLICE = 256 * 1024  # of a body is sent at once, the first together with the head; each that leaves is progress
 FULL = 256 * 1024  # bytes waiting for a reader at which the socket rests
 SLACK_S = 0.001  # uvloop's timers count whole milliseconds
 
@@ -271,16 +270,14 @@ class Connection(asyncio.Protocol):
         exchange.carried(self)
         request = exchange.request
         self._parser.expect(request.method)
-        if len(request.body) <= ONE_WRITE:
-            self.transport.write(exchange.head_bytes + request.body)
-        else:
-            self.transport.write(exchange.head_bytes)
-            self._unsent = memoryview(request.body)
+        self.transport.write(exchange.head_bytes + request.body[:SLICE])  # a slice of all of it is no copy
         # Both loops hand the first write to the kernel on the spot. If that failed nothing has left.
         if not self.transport.is_closing():
             exchange.sent = True
         self._moved_at = self._home.loop.time()
-        self._send_on()
+        if len(request.body) > SLICE:
+            self._unsent = memoryview(request.body)[SLICE:]
+            self._send_on()
         if exchange.paused:
             self.pause()
         self._watch()

@@ -78,7 +78,7 @@ def request_head(line: bytes, method: str, headers: Headers, length: int) -> byt
             if lowered == b"accept-encoding":
                 identity = b""
     fields = b"".join(parts)
-    if not _FIELDS.fullmatch(fields):
+    if fields.count(b"\n") * 4 != len(parts) or not _FIELDS.fullmatch(fields):
         raise ValueError(f"{_broken(headers)} cannot be sent: a name is a word, a value holds no CR, LF or NUL")
     if length or method in BODY_EXPECTED:
         return b"%b%b%bcontent-length: %d\r\n\r\n" % (line, fields, identity, length)
@@ -88,7 +88,7 @@ def request_head(line: bytes, method: str, headers: Headers, length: int) -> byt
 def _broken(headers: Headers) -> str:
     """The header at fault, by its name only: a value may be a secret."""
     for name, value in headers:
-        if not _FIELDS.fullmatch(b"%b: %b\r\n" % (name, value)) or b"\n" in name:
+        if b"\n" in name + value or not _FIELDS.fullmatch(b"%b: %b\r\n" % (name, value)):
             return f"header {name[:100]!r}"
     return "a header"
 
@@ -148,6 +148,7 @@ class ResponseParser:
             self._barren = 0
             self._body += len(body)
             if self._body > self._max_body:
+                self.complete = False
                 self._too_large("body", self._max_body)
                 return b""
             return body

@@ -1,0 +1,292 @@
+"""What Anthropic's dialect looks like on the wire: the fields that we read of messages and their streams.
+
+Source: Anthropic's API reference and the types of its SDK, November 2026.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+from tidegate.core.call import Event
+from tidegate.core.chat import Began, Change, Channel, Delta, Finished, ToolBegan
+from tidegate.core.errors import TidegateError, UpstreamFailed, UpstreamRefused
+from tidegate.core.money import Usage
+from tidegate.core.ports import Headers
+from tidegate.core.stream import Frames, payload
+
+STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+
+
+class CacheCreation(msgspec.Struct):
+    ephemeral_1h_input_tokens: int | None = None
+
+
+class OutputDetails(msgspec.Struct):
+    thinking_tokens: int | None = None
+
+
+class UsageSaid(msgspec.Struct):
+    """Cumulative; of a stream, what the last event that has a field says."""
+
+    input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    cache_creation: CacheCreation | None = None
+    output_tokens: int | None = None
+    output_tokens_details: OutputDetails | None = None
+
+    def over(self, before: UsageSaid | None) -> UsageSaid:
+        """This, with what only an earlier event said."""
+        if before is None:
+            return self
+        said = (getattr(self, name) for name in self.__struct_fields__)
+        return UsageSaid(
+            *(old if new is None else new for new, old in zip(said, msgspec.structs.astuple(before), strict=True))
+        )
+
+    def usage(self) -> Usage:
+        """Anthropic's input kinds do not overlap; its output includes what was thought."""
+        hour = (self.cache_creation and self.cache_creation.ephemeral_1h_input_tokens) or 0
+        thought = (self.output_tokens_details and self.output_tokens_details.thinking_tokens) or 0
+        return Usage(
+            input=self.input_tokens or 0,
+            cached_read=self.cache_read_input_tokens or 0,
+            cached_write=max((self.cache_creation_input_tokens or 0) - hour, 0),
+            cached_write_1h=hour,
+            output=max((self.output_tokens or 0) - thought, 0),
+            reasoning=thought,
+        )
+
+
+class Block(msgspec.Struct):
+    type: str
+    id: str | None = None
+    name: str | None = None
+    text: str | None = None
+    thinking: str | None = None
+    input: Raw | UnsetType = UNSET
+
+
+class Piece(msgspec.Struct):
+    """More of a block; or of the message, with its end."""
+
+    type: str | None = None
+    text: str | None = None
+    partial_json: str | None = None
+    thinking: str | None = None
+    stop_reason: str | None = None
+
+
+class Said(msgspec.Struct):
+    """A whole message, or one event of a stream: the fields of both."""
+
+    type: str | None = None
+    id: str | None = None
+    model: str | None = None
+    content: list[Block] | None = None
+    stop_reason: str | None = None
+    usage: UsageSaid | None = None
+    index: int = 0
+    message: Said | None = None
+    content_block: Block | None = None
+    delta: Piece | None = None
+    error: Raw | UnsetType = UNSET
+
+
+_SAID = msgspec.json.Decoder(Said)
+
+REASONS: dict[str, Literal["stop", "length", "tool_calls", "content_filter", "other"]] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
+
+
+def pieces(block: Block, index: int) -> Iterator[tuple[Channel, str]]:
+    """What a block that stands whole says."""
+    if block.text:
+        yield Channel(0, "text"), block.text
+    if block.thinking:
+        yield Channel(0, "reasoning"), block.thinking
+    if block.type == "tool_use" and block.input is not UNSET and bytes(block.input) != b"{}":
+        yield Channel(0, "tool", index), bytes(block.input).decode()
+
+
+class AnthropicEvent(Event):
+    __slots__ = ("said",)
+
+    def __init__(self, raw: bytes, said: Said, usage: Usage | None) -> None:
+        delta = said.delta
+        opens = said.type in ("message", "message_stop") or bool(
+            delta and (delta.text or delta.partial_json or delta.thinking or delta.stop_reason)
+        )
+        opens = opens or bool(said.content_block and said.content_block.type not in ("text", "thinking"))
+        super().__init__(raw, opens=opens, last=said.type in ("message", "message_stop"), usage=usage)
+        self.said = said
+
+    def texts(self) -> Iterator[tuple[Channel, str]]:
+        said = self.said
+        for at, block in enumerate(said.content or ()):
+            yield from pieces(block, at)
+        if said.content_block is not None:
+            yield from pieces(said.content_block, said.index)
+        if said.delta is not None:
+            if said.delta.text:
+                yield Channel(0, "text"), said.delta.text
+            if said.delta.thinking:
+                yield Channel(0, "reasoning"), said.delta.thinking
+            if said.delta.partial_json:
+                yield Channel(0, "tool", said.index), said.delta.partial_json
+
+    def changes(self) -> Sequence[Change]:
+        said = self.said
+        changes: list[Change] = []
+        began = said.message or (said if said.type == "message" else None)
+        if began is not None:
+            changes.append(Began(began.id or "", began.model or "", 0))
+        blocks = list(enumerate(said.content or ()))
+        if said.content_block is not None:
+            blocks.append((said.index, said.content_block))
+        for at, block in blocks:
+            if block.type == "tool_use":
+                changes.append(ToolBegan(Channel(0, "tool", at), block.id or "", block.name or ""))
+                if said.type == "message" and not any(True for _ in pieces(block, at)):
+                    changes.append(Delta(Channel(0, "tool", at), "{}"))  # a tool without arguments
+        changes += (Delta(channel, text) for channel, text in self.texts())
+        reason = said.stop_reason or (said.delta.stop_reason if said.delta else None)
+        if reason:
+            changes.append(Finished(0, REASONS.get(reason, "other")))
+        return changes
+
+
+def read(text: bytes) -> Said:
+    """Raises UpstreamFailed: not this dialect, or an error where an answer should be."""
+    try:
+        said = _SAID.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as wrong:
+        raise UpstreamFailed(f"it sent something that is no answer: {str(wrong)[:200]}") from None
+    if said.type == "error" or (said.type is None and said.error is not UNSET):
+        raise UpstreamFailed(f"it sent an error: {error_message(text) or 'without words'}")
+    return said
+
+
+class StreamDecoder:
+    """Complete is: message_stop, or an end after the message said why it stopped."""
+
+    __slots__ = ("_frames", "_stopped", "_usage")
+
+    def __init__(self) -> None:
+        self._frames = Frames()
+        self._usage: UsageSaid | None = None
+        self._stopped = False
+
+    def feed(self, data: bytes) -> list[Event]:
+        return [self._event(frame) for frame in self._frames.feed(data)]
+
+    def end(self) -> list[Event]:
+        rest = self._frames.end()
+        events = [self._event(rest)] if rest.strip() else []
+        if self._stopped and not (events and events[-1].last):
+            events.append(Event(STOP, opens=True, last=True))
+        return events
+
+    def _event(self, frame: bytes) -> Event:
+        text = payload(frame)
+        if not text:
+            return Event(frame)
+        said = read(text)
+        told = said.usage or (said.message.usage if said.message else None)
+        if told is not None:
+            self._usage = told.over(self._usage)
+        if said.delta is not None and said.delta.stop_reason:
+            self._stopped = True
+        return AnthropicEvent(frame, said, self._usage.usage() if told is not None and self._usage else None)
+
+
+class BodyDecoder:
+    """A whole message to the one event that it is."""
+
+    __slots__ = ("_pieces",)
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def feed(self, data: bytes) -> list[Event]:
+        self._pieces.append(data)
+        return []
+
+    def end(self) -> list[Event]:
+        body = b"".join(self._pieces)
+        said = read(body)
+        if said.type != "message" or said.content is None:
+            raise UpstreamFailed("it sent an answer with nothing in it")
+        return [AnthropicEvent(body, said, said.usage.usage() if said.usage else None)]
+
+
+def write_usage(usage: Usage) -> dict[str, object]:
+    return {
+        "input_tokens": usage.input + usage.audio_input,
+        "cache_creation_input_tokens": usage.cached_write + usage.cached_write_1h,
+        "cache_read_input_tokens": usage.cached_read,
+        "output_tokens": usage.output_total,
+    }
+
+
+# --- errors ----------------------------------------------------------------------------------------------------------
+
+
+class ErrorSaid(msgspec.Struct):
+    message: str | None = None
+
+
+class ErrorBody(msgspec.Struct):
+    error: ErrorSaid | str | None = None
+    message: str | None = None
+
+
+_ERROR = msgspec.json.Decoder(ErrorBody)
+
+
+def error_message(body: bytes) -> str:
+    """What an error body says; "" when it says nothing."""
+    try:
+        said = _ERROR.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
+    if isinstance(said.error, str):
+        return said.error
+    return (said.error.message if said.error else None) or said.message or ""
+
+
+TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+
+
+def write_error(error: TidegateError, status: int) -> bytes:
+    """`{"type": "error", …}` as Anthropic's SDKs read it."""
+    if isinstance(error, UpstreamRefused) and error.dialect == "anthropic" and error.body.lstrip()[:1] == b"{":
+        return error.body
+    kind = TYPES.get(status) or ("invalid_request_error" if status < 500 else "api_error")
+    said = {"type": kind, "message": error.message, "code": error.code, "param": error.param}
+    return msgspec.json.encode({"type": "error", "error": {k: v for k, v in said.items() if v is not None}})
+
+
+def parse_error(status: int, headers: Headers, body: bytes) -> str:
+    return error_message(body)

@@ -1,0 +1,56 @@
+"""The typed minimum of a request in OpenAI's dialect: what is read of every one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from tidegate.providers.openai import wire
+
+
+class PartAsked(msgspec.Struct):
+    type: str | None = None
+    text: str | None = None
+
+
+class MessageAsked(msgspec.Struct):
+    role: str
+    content: str | list[PartAsked] | None = None
+    tool_calls: list[wire.ToolSaid] | None = None
+
+
+class StreamOptions(msgspec.Struct):
+    include_usage: bool | None = None
+
+
+class FunctionAsked(msgspec.Struct):
+    name: str | None = None
+    description: str | None = None
+
+
+class ToolAsked(msgspec.Struct):
+    type: str | None = None
+    function: FunctionAsked | None = None
+
+
+class ChatAsked(msgspec.Struct):
+    model: str
+    messages: list[MessageAsked]
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    tools: list[ToolAsked] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None  # not OpenAI's, but vLLM and llama.cpp take it
+    reasoning_effort: str | None = None
+    response_format: dict[str, Any] | None = None
+    stop: str | list[str] | None = None
+    n: int | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    user: str | None = None
+    safety_identifier: str | None = None
+    metadata: dict[str, Any] | None = None

@@ -1,0 +1,16 @@
+"""What holds for every test."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+from hypothesis.configuration import set_hypothesis_home_dir
+
+# Nothing is written into the working copy, and a slow or shared machine is no failure.
+set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "tidegate-hypothesis")
+settings.register_profile(
+    "house", database=None, deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("house")

@@ -1,0 +1,37 @@
+"""What do some tests need beyond Python? Absent parts are skipped by name; under TIDEGATE_CI they must be there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tidegate.providers import local
+
+ROOT = Path(__file__).parent.parent
+BIN = "Scripts" if os.name == "nt" else "bin"
+
+
+def needs(there: bool, what: str) -> pytest.MarkDecorator:
+    if not there and os.environ.get("TIDEGATE_CI"):
+        raise RuntimeError(f"TIDEGATE_CI allows no skip, and here it would be: needs {what}")
+    return pytest.mark.skipif(not there, reason=f"needs {what}")
+
+
+def debian(package: str, program: str = "") -> pytest.MarkDecorator:
+    return needs(shutil.which(program or package) is not None, f"Debian's {package}: apt-get install {package}")
+
+
+def local_model() -> pytest.MarkDecorator:
+    return needs(local.installed(), "the local model: tidegate local install")
+
+
+def client_python(name: str) -> Path:
+    """The Python of the environment that `./run test` made for the client `name`."""
+    return ROOT / ".venvs" / name / BIN / "python"
+
+
+def client(name: str) -> pytest.MarkDecorator:
+    return needs(client_python(name).exists(), f"the environment of the client {name}: ./run test makes it")

@@ -1,0 +1,385 @@
+"""Which connection: how many, whose turn, how long kept, and nothing left behind whoever leaves when."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+
+import msgspec
+import pytest
+
+from tests.rawserver import OK, Peer, Server, always, failure, get, nothing_left, post, serving, silent, whole
+from tidegate.core.ports import Request, Timeouts, TransportError
+from tidegate.providers.transport import Config, HttpTransport
+
+pytestmark = pytest.mark.timeout(20)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    async with nothing_left(), serving() as made:
+        yield made
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+def idle(transport: HttpTransport) -> int:
+    return sum(len(pool._idle) for pool in transport._pools.values())
+
+
+# --- how many, and whose turn
+
+
+async def test_requests_beyond_the_bound_wait_and_are_served_in_order(server: Server) -> None:
+    order: list[bytes] = []
+
+    async def script(peer: Peer) -> None:
+        while True:
+            asked = await peer.request()
+            order.append(asked.body)
+            await asyncio.sleep(0.001)
+            peer.say(OK)
+
+    server.script = script
+    transport = HttpTransport(Config(max_per_origin=2))
+    exchanges = [transport.send(post(server, b"%d" % i)) for i in range(20)]
+    assert transport.busy == 2
+    for exchange in exchanges:
+        assert await whole(exchange) == b"ok"
+    assert len(server.peers) == 2
+    # Two are under way at once, and each of them takes the oldest that waits.
+    assert all(abs(place - int(number)) <= 1 for place, number in enumerate(order))
+    await transport.aclose()
+
+
+async def test_a_waiter_that_leaves_does_not_lose_the_turn_of_others(server: Server) -> None:
+    transport = HttpTransport(Config(max_per_origin=1))
+    exchanges = [transport.send(post(server, b"%d" % i)) for i in range(5)]
+    for exchange in exchanges[:4]:
+        exchange.close()
+    assert await whole(exchanges[4]) == b"ok"
+    assert transport.busy == 0
+    await transport.aclose()
+
+
+async def test_waiting_for_a_turn_counts_as_connecting(server: Server) -> None:
+    server.script = silent
+    transport = HttpTransport(Config(max_per_origin=1))
+    holder = transport.send(post(server))
+    await until(lambda: holder.sent)
+    error = await failure(transport.send(post(server, connect=0.05)))
+    assert (error.kind, error.sent) == ("timeout", False)
+    assert "max_per_origin" in str(error)
+    assert "within 0.05 s (timeouts.connect)" in str(error)
+    error = await failure(transport.send(post(server, connect=9, total=0.05)))
+    assert "timeouts.total" in str(error)
+    await transport.aclose()
+
+
+async def test_a_slot_that_becomes_free_by_a_failure_is_given_on(server: Server) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        if peer.number:
+            peer.say(OK)
+        else:
+            peer.reset()
+
+    server.script = script
+    transport = HttpTransport(Config(max_per_origin=1))
+    first, second = transport.send(post(server)), transport.send(post(server))
+    assert (await failure(first)).kind == "reset"
+    assert await whole(second) == b"ok"
+    await transport.aclose()
+
+
+async def test_origins_do_not_share(server: Server) -> None:
+    async with serving() as other:
+        transport = HttpTransport(Config(max_per_origin=1))
+        exchanges = [transport.send(post(where)) for where in (server, other)]
+        assert transport.busy == 2
+        assert [await whole(exchange) for exchange in exchanges] == [b"ok", b"ok"]
+        assert (len(server.peers), len(other.peers)) == (1, 1)
+        await transport.aclose()
+
+
+# --- how long kept
+
+
+async def test_the_connection_used_last_is_used_first(server: Server) -> None:
+    asked = 0
+
+    async def script(peer: Peer) -> None:
+        nonlocal asked
+        while True:
+            await peer.request()
+            asked += 1
+            await until(lambda: asked >= 3)
+            peer.say(b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n%d" % peer.number)
+
+    server.script = script
+    transport = HttpTransport()
+    exchanges = [transport.send(post(server)) for _ in range(3)]
+    said = [await whole(exchange) for exchange in exchanges]
+    assert sorted(said) == [b"0", b"1", b"2"]
+    assert idle(transport) == 3
+    last = await whole(transport.send(post(server)))
+    assert [await whole(transport.send(post(server))) for _ in range(3)] == [last] * 3
+    await transport.aclose()
+
+
+async def test_a_connection_is_free_before_its_answer_is_read(server: Server) -> None:
+    transport = HttpTransport()
+    unread = transport.send(post(server))
+    await until(lambda: transport.busy == 0)
+    assert await whole(transport.send(post(server))) == b"ok"
+    assert await whole(unread) == b"ok"
+    unread.close()
+    assert len(server.peers) == 1
+    await transport.aclose()
+
+
+async def test_a_connection_that_nobody_uses_is_closed(server: Server) -> None:
+    transport = HttpTransport(Config(idle_s=0.05))
+    loop = asyncio.get_running_loop()
+    for _ in range(3):
+        assert await whole(transport.send(post(server))) == b"ok"
+        await asyncio.sleep(0.03)
+    assert len(server.peers) == 1  # each use has begun the time anew
+    began = loop.time()
+    await server.peers[0].over.wait()
+    assert loop.time() - began < 0.5
+    assert idle(transport) == 0
+    await transport.aclose()
+
+
+@pytest.mark.parametrize(("hint", "seconds"), [(b"timeout=1", 0.5), (b"timeout=0", 0.0)])
+async def test_a_server_that_says_how_long_is_believed(server: Server, hint: bytes, seconds: float) -> None:
+    server.script = always(b"HTTP/1.1 200 OK\r\nkeep-alive: %b\r\ncontent-length: 1\r\n\r\n0" % hint)
+    transport = HttpTransport(Config(idle_s=9))
+    assert await whole(transport.send(post(server))) == b"0"
+    began = asyncio.get_running_loop().time()
+    await until(lambda: idle(transport) == 0)
+    assert seconds - 0.05 < asyncio.get_running_loop().time() - began < seconds + 0.3
+    await transport.aclose()
+
+
+@pytest.mark.parametrize("act", [Peer.close, Peer.reset, Peer.half_close, lambda peer: peer.say(b"unasked")])
+async def test_an_idle_connection_ends_when_the_server_ends_it_or_speaks(
+    server: Server, act: Callable[[Peer], None]
+) -> None:
+    transport = HttpTransport()
+    assert await whole(transport.send(post(server))) == b"ok"
+    act(server.peers[0])
+    await until(lambda: idle(transport) == 0)
+    assert await whole(transport.send(post(server))) == b"ok"
+    assert len(server.peers) == 2
+    await transport.aclose()
+
+
+# --- making connections
+
+
+async def test_a_connection_whose_exchange_left_goes_to_the_next(server: Server) -> None:
+    transport = HttpTransport()
+    gone = transport.send(post(server))
+    gone.close()
+    assert transport.busy == 1  # it is still being made
+    assert await whole(transport.send(post(server))) == b"ok"
+    await until(lambda: transport.busy == 0)
+    assert len(server.peers) == 1
+    await transport.aclose()
+
+
+async def test_a_connection_that_nobody_wants_any_more_is_kept(server: Server) -> None:
+    transport = HttpTransport()
+    transport.send(post(server)).close()
+    await until(lambda: transport.busy == 0)
+    assert idle(transport) == 1
+    assert await whole(transport.send(post(server))) == b"ok"
+    assert len(server.peers) == 1
+    await transport.aclose()
+
+
+async def test_each_of_those_who_wait_hears_of_a_failure(server: Server) -> None:
+    server.listener.close()
+    transport = HttpTransport(Config(max_per_origin=2))
+    errors = await asyncio.gather(*(failure(transport.send(post(server))) for _ in range(7)))
+    assert {error.kind for error in errors} == {"connect"}
+    assert transport.busy == 0
+    await transport.aclose()
+
+
+async def test_connecting_to_nowhere_ends_by_itself_though_its_exchange_has_left() -> None:
+    async with nothing_left():
+        with socket.create_server(("127.0.0.1", 0), backlog=0) as full, socket.socket() as first:
+            first.connect(full.getsockname())
+            transport = HttpTransport()
+            url = f"http://127.0.0.1:{full.getsockname()[1]}/"
+            transport.send(Request("POST", url, (), timeouts=Timeouts(connect=0.1))).close()
+            assert transport.busy == 1
+            await until(lambda: transport.busy == 0)
+            error = await failure(transport.send(Request("POST", url, (), timeouts=Timeouts(connect=9, total=0.1))))
+            assert "could not be reached within 0.1 s (timeouts.total)" in str(error)
+            began = asyncio.get_running_loop().time()
+            await transport.aclose()  # does not wait out the nine seconds
+            assert asyncio.get_running_loop().time() - began < 1
+            assert transport.busy == 0
+
+
+async def test_every_address_of_a_name_is_tried(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = asyncio.get_running_loop()
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, socket.socket() as first:
+        first.connect(full.getsockname())
+
+        async def two(host: str, port: int, **_: object) -> list[object]:
+            assert host == "two.test"
+            found = socket.AF_INET, socket.SOCK_STREAM, 6, ""
+            return [(*found, full.getsockname()), (*found, ("127.0.0.1", server.port))]
+
+        transport = HttpTransport()
+        pool_loop = _Lookup(loop, two)
+        transport._loop = pool_loop  # type: ignore[assignment]
+        request = Request("POST", f"http://two.test:{server.port}/", (), timeouts=Timeouts(connect=0.2))
+        assert await whole(transport.send(request)) == b"ok"
+        await transport.aclose()
+
+
+class _Lookup:
+    """The loop, but for how it looks names up."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, lookup: object) -> None:
+        self._loop = loop
+        self.getaddrinfo = lookup
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._loop, name)
+
+
+# --- the end
+
+
+async def test_closing_ends_those_that_wait_those_under_way_and_those_idle(server: Server) -> None:
+    async def once_only(peer: Peer) -> None:
+        await peer.request()
+        if not peer.number:
+            peer.say(OK)
+
+    server.script = once_only
+    transport = HttpTransport(Config(max_per_origin=2))
+    assert await whole(transport.send(post(server))) == b"ok"
+    ends: list[TransportError | None] = []
+    exchanges = [transport.send(post(server)) for _ in range(4)]
+    exchanges[0].pipe(lambda data: None, ends.append)
+    await until(lambda: exchanges[1].sent)
+    errors = [asyncio.create_task(failure(exchange)) for exchange in exchanges[1:]]
+    await asyncio.sleep(0)
+    await transport.aclose()
+    assert [(await error).kind for error in errors] == ["closed"] * 3
+    assert [error and error.kind for error in ends] == ["closed"]
+    error = await failure(transport.send(Request("GET", "http://127.0.0.1:1/", ())))  # an origin it never knew
+    assert (error.kind, error.sent) == ("closed", False)
+    assert transport.busy == 0
+
+
+async def test_closing_while_connections_are_being_made_leaves_nothing(server: Server) -> None:
+    for turns in range(12):
+        transport = HttpTransport()
+        exchanges = [transport.send(post(server)) for _ in range(5)]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await transport.aclose()
+        assert transport.busy == 0
+        for exchange in exchanges:
+            with suppress(TransportError):
+                await whole(exchange)
+
+
+async def test_five_thousand_who_leave_at_any_moment_leave_nothing(server: Server) -> None:
+    """Whatever the server does and whenever a caller goes: no busy connection, no task, no descriptor."""
+    dice = random.Random(11)
+
+    async def moody(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            mood = dice.random()
+            if mood < 0.1:
+                await asyncio.sleep(0.002)
+            if mood < 0.75:
+                peer.say(OK)
+            elif mood < 0.85:
+                await peer.dictate(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\n", b"abc\r\n", b"0\r\n\r\n")
+            elif mood < 0.9:
+                peer.say(OK, b"surplus")
+            elif mood < 0.95:
+                peer.say(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf")
+                peer.close()
+                return
+            else:
+                peer.reset()
+                return
+
+    server.script = moody
+    transport = HttpTransport(Config(max_per_origin=20))
+    counts = {"answered": 0, "failed": 0, "left": 0}
+
+    async def one() -> None:
+        exchange = transport.send(dice.choice((post, get))(server))
+        mood = dice.random()
+        try:
+            if mood < 0.3:
+                reading = asyncio.create_task(whole(exchange))
+                for _ in range(dice.randrange(8)):
+                    await asyncio.sleep(0)
+                reading.cancel()
+                with suppress(asyncio.CancelledError):
+                    await reading
+                if dice.random() < 0.5:
+                    await whole(exchange)
+            elif mood < 0.5:
+                ended = asyncio.Event()
+                exchange.pipe(lambda data: exchange.close() if dice.random() < 0.5 else None, lambda error: ended.set())
+                for _ in range(dice.randrange(20)):
+                    await asyncio.sleep(0)
+                    dice.choice((exchange.pause, exchange.resume))()
+            elif mood < 0.75:
+                for _ in range(dice.randrange(12)):
+                    await asyncio.sleep(0)
+            else:
+                await whole(exchange)
+                counts["answered"] += 1
+        except TransportError:
+            counts["failed"] += 1
+        finally:
+            exchange.close()
+            counts["left"] += 1
+
+    async def many(number: int) -> None:
+        for _ in range(number):
+            going = asyncio.create_task(one())
+            if dice.random() < 0.3:
+                for _ in range(dice.randrange(10)):
+                    await asyncio.sleep(0)
+                going.cancel()
+            await asyncio.wait([going])
+
+    await asyncio.gather(*(many(100) for _ in range(50)))
+    assert counts["left"] > 4000  # those that were cancelled before their first step never sent anything
+    assert counts["answered"] > 500
+    assert counts["failed"] > 20
+    await until(lambda: transport.busy == 0)
+    assert len(server.peers) < 5000
+    await transport.aclose()
+
+
+async def test_a_configuration_is_checked() -> None:
+    assert msgspec.convert({"max_per_origin": 3}, Config).max_per_origin == 3
+    for wrong in ({"max_per_origin": 0}, {"idle_s": 0}, {"max_bodies": 1}):
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.convert(wrong, Config)

@@ -1,0 +1,171 @@
+"""TLS as it is on the wire: verified, resumed, and not to be cut off unnoticed."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import trustme
+
+from tests.rawserver import OK, Peer, Server, always, failure, nothing_left, post, serving, silent, whole
+from tidegate.core.errors import ConfigError
+from tidegate.core.ports import Request, Timeouts
+from tidegate.providers.transport import Config, HttpTransport
+
+pytestmark = pytest.mark.timeout(15)
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def ca_file(authority: trustme.CA, tmp_path: Path) -> str:
+    path = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return str(path)
+
+
+def server_context(authority: trustme.CA, name: str = "127.0.0.1") -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(name).configure_cert(context)
+    return context
+
+
+@pytest.fixture
+async def server(authority: trustme.CA) -> AsyncIterator[Server]:
+    async with nothing_left(), serving(server_context(authority)) as made:
+        yield made
+
+
+@pytest.fixture
+async def transport(ca_file: str) -> AsyncIterator[HttpTransport]:
+    made = HttpTransport(Config(ca_file=ca_file))
+    yield made
+    await made.aclose()
+    assert made.busy == 0
+
+
+async def test_a_verified_server_is_asked_over_one_connection(server: Server, transport: HttpTransport) -> None:
+    for size in (10, 1_000_000):
+        assert await whole(transport.send(post(server, bytes(size)))) == b"ok"
+    assert len(server.peers) == 1
+
+
+async def test_a_server_nobody_vouches_for_is_not_asked(server: Server) -> None:
+    transport = HttpTransport()
+    error = await failure(transport.send(post(server)))
+    assert (error.kind, error.sent) == ("tls", False)
+    assert "CERTIFICATE_VERIFY_FAILED" in str(error)
+    await transport.aclose()
+
+
+async def test_a_certificate_is_for_one_name_only(authority: trustme.CA, transport: HttpTransport) -> None:
+    async with nothing_left(), serving(server_context(authority, "other.test")) as server:
+        error = await failure(transport.send(post(server)))
+        assert (error.kind, error.sent) == ("tls", False)
+        assert "127.0.0.1" in str(error)
+
+
+async def test_a_server_without_tls_is_an_error_and_learns_nothing(transport: HttpTransport) -> None:
+    heard = b""
+
+    async def script(peer: Peer) -> None:
+        nonlocal heard
+        heard = await peer.reader.read(65536)
+        peer.say(b"HTTP/1.1 400 This is plain HTTP\r\n\r\n")
+
+    async with nothing_left(), serving() as server:
+        server.script = script
+        error = await failure(transport.send(Request("POST", f"https://127.0.0.1:{server.port}/", (), b"secret")))
+        assert (error.kind, error.sent) == ("tls", False)
+        assert b"secret" not in heard
+
+
+async def test_a_handshake_that_does_not_end_is_a_timeout_and_leaves_nothing(transport: HttpTransport) -> None:
+    async with nothing_left(), serving() as server:
+        server.script = silent
+        url = f"https://127.0.0.1:{server.port}/"
+        error = await failure(transport.send(Request("POST", url, (), b"{}", Timeouts(connect=0.1))))
+        assert (error.kind, error.sent) == ("timeout", False)
+        async with asyncio.timeout(2):
+            while transport.busy:  # the attempt itself ends a little later
+                await asyncio.sleep(0.005)
+
+
+async def test_a_session_is_taken_up_again(server: Server, transport: HttpTransport) -> None:
+    reused = []
+
+    async def script(peer: Peer) -> None:
+        reused.append(peer.writer.get_extra_info("ssl_object").session_reused)
+        await peer.request()
+        peer.say(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
+
+    server.script = script
+    for _ in range(3):
+        await whole(transport.send(post(server)))
+    assert reused == [False, True, True]
+
+
+async def test_a_body_that_ends_with_the_connection_cannot_be_cut_off_unnoticed(
+    server: Server, transport: HttpTransport
+) -> None:
+    """A FIN can be forged by anyone on the way; TLS's own goodbye cannot."""
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.dictate(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n", b"half")
+        peer.close_now()
+
+    server.script = script
+    error = await failure(transport.send(post(server)))
+    assert (error.kind, error.sent) == ("reset", True)
+
+
+async def test_a_body_that_ends_with_a_goodbye_is_whole(server: Server, transport: HttpTransport) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        peer.say(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nwhole")
+        peer.close()
+
+    server.script = script
+    assert await whole(transport.send(post(server))) == b"whole"
+
+
+async def test_an_idle_connection_ends_with_the_servers_goodbye(server: Server, transport: HttpTransport) -> None:
+    server.script = always(OK)
+    assert await whole(transport.send(post(server))) == b"ok"
+    server.peers[0].close()
+    async with asyncio.timeout(2):
+        await server.peers[0].over.wait()
+    assert await whole(transport.send(post(server))) == b"ok"
+    assert len(server.peers) == 2
+
+
+async def test_leaving_in_the_middle_of_a_stream_frees_the_socket(server: Server, transport: HttpTransport) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        peer.say(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+        while not peer.writer.is_closing():
+            peer.say(b"400\r\n", bytes(0x400), b"\r\n")
+            await peer.writer.drain()
+
+    server.script = script
+    exchange = transport.send(post(server))
+    await exchange.read()
+    exchange.pause()
+    exchange.close()
+    async with asyncio.timeout(2):
+        await server.peers[0].over.wait()
+
+
+async def test_a_ca_file_that_is_none_says_so_at_start(tmp_path: Path) -> None:
+    nonsense = tmp_path / "nonsense.pem"
+    nonsense.write_text("nonsense")
+    for path in (str(nonsense), str(tmp_path / "missing.pem")):
+        with pytest.raises(ConfigError, match="ca_file"):
+            HttpTransport(Config(ca_file=path))
