@@ -19,7 +19,6 @@ from tidegate.api.server import Server, listen
 from tidegate.app import App, SystemClock, build
 from tidegate.app import check as verify
 from tidegate.core.errors import ConfigError, TidegateError
-from tidegate.core.ports import StoreDown
 from tidegate.stages.auth import KeyAuth
 from tidegate.storage.pepper import load_or_create_pepper
 from tidegate.storage.sqlite import SqliteStore
@@ -33,7 +32,7 @@ class Teaching(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (TidegateError, StoreDown) as wrong:
+        except TidegateError as wrong:
             raise click.ClickException(str(wrong)) from None
 
 

@@ -143,6 +143,7 @@ async def test_a_reader_sees_every_event_once_and_in_order() -> None:
     with pytest.raises(StopAsyncIteration):
         await anext(reader)
     reader.leave()
+    await sky.quiet()
     assert sky.landed[0].ending == "complete"
     assert sky.empty()
 
@@ -217,6 +218,7 @@ async def test_a_failure_before_the_first_event_is_raised_to_the_reader() -> Non
     assert raised.value is failure
     assert (flight.ending, flight.failure, flight.events) == ("failed", failure, [])
     assert sky.log == ["bought", "given back", "landed"]
+    await sky.quiet()
     assert sky.empty()
 
 
@@ -264,6 +266,7 @@ async def test_a_crash_before_the_first_event_is_an_internal_error_and_a_notice(
     assert "a bug" not in raised.value.message, "the log has the details, not the client"
     assert sky.noted.notices == [("flight_crashed", {"request_id": "req_1", "error": "ZeroDivisionError('a bug')"})]
     assert sky.log == ["bought", "given back", "landed"]
+    await sky.quiet()
     assert sky.empty()
 
 
@@ -319,12 +322,13 @@ async def test_a_reader_that_is_cancelled_while_it_waits_loses_nothing() -> None
     await asyncio.wait([opening])
     await reader.opened()
     await anext(reader)
-    for text in (b"b", b"c"):
-        reading = asyncio.create_task(anext(reader))
-        await turns(1)
-        sky.source.push([said(text)])  # woken and cancelled in the same breath
-        reading.cancel()
-        await asyncio.wait([reading])
+    reading = asyncio.create_task(anext(reader))
+    await turns(1)
+    sky.source.push([said(b"b")])  # woken and cancelled in the same breath
+    reading.cancel()
+    sky.source.push([said(b"c")])
+    await asyncio.wait([reading])
+    assert reading.cancelled()
     assert [event.raw for event in await anext(reader)] == [b"b", b"c"]
     sky.source.push([END])
     assert await rest_of(reader) == [END]
@@ -526,7 +530,7 @@ async def live_through(steps: list[str]) -> None:
 
     ended = False
     for step in steps:
-        flying = sky.source.begun.is_set() and not ended
+        flying = sky.source.begun.is_set() and not ended and "given back" not in sky.log
         if step == "push" and flying:
             sent.append(b"%d" % len(sent))
             sky.source.push([said(sent[-1])])
@@ -557,6 +561,8 @@ async def live_through(steps: list[str]) -> None:
         await asyncio.wait_for(drain(reader, got), 5)
     reader.leave()
     await sky.quiet()
+    if gate.done() and not gate.cancelled():
+        gate.exception()  # nobody may have waited for it
     assert sky.landed == [flight]
     assert flight.ending is not None
     assert sky.empty()

@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import closing, suppress
 from http.client import HTTPException
 from typing import Any
@@ -41,6 +41,19 @@ async def server() -> AsyncIterator[Server]:
     yield server
     await server.aclose()
     assert not server.connections and not server.tasks
+
+
+@pytest.fixture
+def connect(server: Server) -> Iterator[Callable[[], Awaitable[Client]]]:
+    clients: list[Client] = []
+
+    async def connect() -> Client:
+        clients.append(await Client.of(server))
+        return clients[-1]
+
+    yield connect
+    for client in clients:
+        client.leave()
 
 
 class Client:
@@ -395,41 +408,37 @@ def test_what_was_said_before_a_reset_arrives_first(loop):
         runner.run(run())
 
 
-async def test_a_connection_can_be_closed_before_any_answer(server):
+async def test_a_connection_can_be_closed_before_any_answer(server, connect):
     server.says(raw=b"")
-    client = await Client.of(server)
+    client = await connect()
     client.send(HI)
     assert await client.rest() == b""
-    client.leave()
 
 
-async def test_a_connection_can_be_reset_before_any_answer(server):
+async def test_a_connection_can_be_reset_before_any_answer(server, connect):
     server.says(raw=b"", then="reset")
-    client = await Client.of(server)
+    client = await connect()
     client.send(HI)
     with pytest.raises(ConnectionResetError):
         await client.rest()
-    client.leave()
 
 
-async def test_a_connection_can_be_left_silent_before_any_answer(server):
+async def test_a_connection_can_be_left_silent_before_any_answer(server, connect):
     server.says(raw=b"", then="stall")
-    client = await Client.of(server)
+    client = await connect()
     client.send(HI)
     await until(lambda: server.requests and not server.tasks)
     assert not client.reader.at_eof() and len(server.connections) == 1
-    client.leave()
 
 
-async def test_a_half_closed_connection_says_no_more_and_stays(server):
+async def test_a_half_closed_connection_says_no_more_and_stays(server, connect):
     server.says("hello", cut_off=1, then="half_close")
-    client = await Client.of(server)
+    client = await connect()
     client.send(STREAMED)
     assert b"hello" in await client.rest()
     client.send(HI)
     await client.writer.drain()
     assert len(server.connections) == 1 and len(server.requests) == 1
-    client.leave()
 
 
 async def test_an_event_can_be_anything_else_instead(server):
@@ -444,31 +453,29 @@ async def test_an_event_can_be_anything_else_instead(server):
     assert response.complete and response.body == b'{"choices": ['
 
 
-async def test_a_whole_response_can_be_any_bytes(server):
+async def test_a_whole_response_can_be_any_bytes(server, connect):
     server.says(raw=b"SSH-2.0-OpenSSH_9.2\r\n")
-    client = await Client.of(server)
+    client = await connect()
     client.send(HI)
     assert await client.rest() == b"SSH-2.0-OpenSSH_9.2\r\n"
-    client.leave()
 
 
-async def test_a_connection_may_close_after_a_complete_answer_without_having_said_so(server):
+async def test_a_connection_may_close_after_a_complete_answer_without_having_said_so(server, connect):
     server.says("hello", then="close")
-    client = await Client.of(server)
+    client = await connect()
     response = await client.ask(HI)
     assert response.complete and "connection" not in response.headers
     assert await client.rest() == b""
-    client.leave()
 
 
 # --- time ------------------------------------------------------------------------------------------------------------
 
 
-async def test_it_waits_before_the_head_and_between_events(server):
+async def test_it_waits_before_the_head_and_between_events(server, connect):
     gate = Gate()
     server.sleep = gate.sleep
     server.says("a b", before=2.5, between=0.5)
-    client = await Client.of(server)
+    client = await connect()
     client.send(HI | {"stream": True})
     await until(lambda: gate.asked == [2.5])
     assert not client.reader._buffer
@@ -480,14 +487,13 @@ async def test_it_waits_before_the_head_and_between_events(server):
     rest = await client.reader.readuntil(b"0\r\n\r\n")
     assert b'" b"' in rest and b"[DONE]" in rest
     assert gate.asked == [2.5, 0.5, 0.5, 0.5, 0.5]
-    client.leave()
 
 
-async def test_it_trickles_so_many_bytes_at_a_time(server):
+async def test_it_trickles_so_many_bytes_at_a_time(server, connect):
     gate = Gate()
     server.sleep = gate.sleep
     server.says("hello", trickle=10, between=1)
-    client = await Client.of(server)
+    client = await connect()
     client.send(HI)
     await until(lambda: 0 in gate.asked)
     seen = []
@@ -495,14 +501,13 @@ async def test_it_trickles_so_many_bytes_at_a_time(server):
         seen.append(await client.reader.read(65536))
         gate.turns.release()
     assert seen == [b"HTTP/1.1 2", b"00 OK\r\ncon", b"tent-type:"]
-    client.leave()
 
 
-async def test_the_answer_under_way_ends_with_its_client(server):
+async def test_the_answer_under_way_ends_with_its_client(server, connect):
     gate = Gate()
     server.sleep = gate.sleep
     server.says("a b c", between=1)
-    client = await Client.of(server)
+    client = await connect()
     client.send(STREAMED)
     await client.reader.read(65536)
     assert len(server.tasks) == 1
@@ -536,9 +541,9 @@ async def until(there: Any) -> None:
 # --- many and much ---------------------------------------------------------------------------------------------------
 
 
-async def test_a_client_that_does_not_read_holds_the_stream_up(server):
+async def test_a_client_that_does_not_read_holds_the_stream_up(server, connect):
     server.says(["Z" * 60_000] * 500)
-    client = await Client.of(server)
+    client = await connect()
     client.writer.transport.pause_reading()
     client.send(STREAMED)
     await until(lambda: server.tasks)
@@ -550,7 +555,6 @@ async def test_a_client_that_does_not_read_holds_the_stream_up(server):
     client.writer.transport.resume_reading()
     response = await client.response()
     assert response.complete and response.body.count(b"Z") == 30_000_000
-    client.leave()
 
 
 async def test_a_thousand_connections_at_once(server):
@@ -560,35 +564,32 @@ async def test_a_thousand_connections_at_once(server):
     assert (server.responses, server.completion_tokens) == (1_000, 6_000)
 
 
-async def test_requests_sent_at_once_over_one_connection_are_answered_in_order(server):
+async def test_requests_sent_at_once_over_one_connection_are_answered_in_order(server, connect):
     server.says("one", before=0.001)
     server.says("two")
-    client = await Client.of(server)
+    client = await connect()
     client.send(HI)
     client.send(HI)
     data = b""
     while data.count(b"HTTP/1.1 200 OK") < 2 or not data.endswith(b"}"):
         data += await client.reader.read(65536)
     assert data.index(b'"one"') < data.index(b'"two"')
-    client.leave()
 
 
 @pytest.mark.parametrize("said", [b"hello\r\n\r\n", b"GET / HTTP/1.1\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n"])
-async def test_what_is_no_request_is_a_400_and_the_end(server, said):
-    client = await Client.of(server)
+async def test_what_is_no_request_is_a_400_and_the_end(server, connect, said):
+    client = await connect()
     client.writer.write(said)
     assert b" 40" in await client.rest()
-    client.leave()
 
 
-async def test_a_chunked_request_and_one_that_waits_for_100_are_read(server):
-    client = await Client.of(server)
+async def test_a_chunked_request_and_one_that_waits_for_100_are_read(server, connect):
+    client = await connect()
     head = b"POST /v1/completions HTTP/1.1\r\ntransfer-encoding: chunked\r\nexpect: 100-continue\r\n\r\n"
     client.writer.write(head)
     assert await client.reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
-    client.writer.write(b'5\r\n{"pro\r\n10\r\nmpt": "a chunk"}\r\n\r\n0\r\n\r\n')
+    client.writer.write(b'5\r\n{"pro\r\n10\r\nmpt": "a chunk"}\r\n0\r\n\r\n')
     assert (await client.response()).json()["choices"][0]["text"] == "You said 2 words: a chunk"
-    client.leave()
 
 
 # --- as a process, and as a provider ---------------------------------------------------------------------------------

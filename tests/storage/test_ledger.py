@@ -432,6 +432,8 @@ async def test_leaving_while_the_database_is_locked_keeps_the_rows_for_the_next_
     for n in range(120):
         ledger.append(closed(str(n)))
     await house.leave()
+    with pytest.raises(StoreDown, match="wait in the spool for the next start"):
+        await ledger.flush()
     other.execute("ROLLBACK")
     other.close()
     await house.enter()

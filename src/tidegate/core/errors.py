@@ -157,6 +157,14 @@ class StorageFull(TidegateError):
     retryable = True
 
 
+class StoreDown(TidegateError):
+    """The database does not answer. What needs no database goes on."""
+
+    code = "store_unavailable"
+    status = 503
+    retryable = True
+
+
 class ShuttingDown(TidegateError):
     """Tidegate is leaving; another instance, or this one a moment later, will answer."""
 

@@ -122,13 +122,13 @@ class Flight:
 
     def _after(self, task: asyncio.Task[None]) -> None:
         """Land what never flew (a task cancelled before its first step runs no code of its own) or crashed."""
+        crash = None if task.cancelled() else task.exception()
+        mistake = None
+        if crash is not None:
+            self._world.events.notice("flight_crashed", {"request_id": self.call.id, "error": repr(crash)})
+            mistake = Internal("Tidegate made a mistake; its log has the details under this request id")
         if self.ending is None:
-            crash = None if task.cancelled() else task.exception()
-            if crash is not None:
-                self._world.events.notice("flight_crashed", {"request_id": self.call.id, "error": repr(crash)})
-                self._land(Internal("Tidegate made a mistake; its log has the details under this request id"))
-            else:
-                self._land(self._stopped_by)
+            self._land(mistake or self._stopped_by)
 
     def _land(self, failure: TidegateError | None) -> None:
         self._world.flights.discard(self)
@@ -142,8 +142,10 @@ class Flight:
             self.ending, self.failure = "failed", failure
         else:
             self.ending = "abandoned"
-        self._landing(self)
-        self._wake()
+        try:
+            self._landing(self)
+        finally:
+            self._wake()  # whatever became of the row, nobody waits for ever
 
     def _wake(self) -> None:
         for reader in self._readers:

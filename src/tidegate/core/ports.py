@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import msgspec
 
 from tidegate.core.chat import Conversation, Written
+from tidegate.core.errors import StoreDown as StoreDown
 from tidegate.core.errors import TidegateError
 
 if TYPE_CHECKING:
@@ -250,10 +251,6 @@ class Store(Protocol):
         """False when there is no such key or it was revoked before."""
 
     async def aclose(self) -> None: ...
-
-
-class StoreDown(Exception):
-    """The store does not answer. Not the client's fault; callers say what that means for a call."""
 
 
 class AttemptRow(msgspec.Struct, frozen=True, omit_defaults=True):

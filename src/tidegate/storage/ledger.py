@@ -19,6 +19,7 @@ from tidegate.storage.spool import (
     RESERVE_BYTES,
     SEGMENT_BYTES,
     Entry,
+    Frame,
     Spool,
     preallocate,
     scan,
@@ -30,7 +31,7 @@ Notice = Callable[[str, Mapping[str, Any]], None]
 WORTH_WRITING = 50  # rows, or
 PATIENCE_S = 0.05  # this long after the first: batches are small, as their thread shares the interpreter with the loop
 BATCH = 200  # rows at most, when many wait
-LOOK_S = 0.5  # how often to look for room on a disk that was full
+LOOK_S = 0.5  # how often to look for room, when nothing else happens
 BACKOFF_S = (0.05, 2.0)
 PAGE = 100
 CLIENT_LEFT = 499
@@ -54,7 +55,7 @@ class Row(NamedTuple):
 class Books(Protocol):
     """The half of the ledger that is a database. Raises StoreDown.
 
-    `account` and `take` are called from a thread and may block; the others from the event loop.
+    `account` and `take` are called from a thread and may block; the others are called from the event loop.
     """
 
     def account(self, spool: str) -> tuple[Position, Totals]:
@@ -194,10 +195,10 @@ class SpoolLedger:
     # --- from the event loop ---
 
     def append(self, record: Record) -> None:
-        closes = isinstance(record, Closed)
-        if not self._spool.append(record.id, self._vault.seal(self._encode(record)), closes=closes):
-            return
-        if isinstance(record, Closed):
+        sealed = self._vault.seal(self._encode(record))
+        if not isinstance(record, Closed):
+            self._spool.append(record.id, sealed, closes=False)
+        elif self._spool.append(record.id, sealed, closes=True):
             self._mine = add(self._mine, tally(record))
             if self._spool.waiting in (1, WORTH_WRITING):
                 self._wake.set()
@@ -222,8 +223,10 @@ class SpoolLedger:
         """Return when everything appended so far is in the store. Raises StoreDown when it cannot be now."""
         stored: Future[None] = _running()
         with self._lock:
-            if self._over:
+            if self._over and self._spool.released == self._spool.appended:
                 return
+            if self._over:
+                raise _closed_early()
             self._flushes.append((self._spool.appended, stored))
         self._wake.set()
         await asyncio.wrap_future(stored)
@@ -261,7 +264,7 @@ class SpoolLedger:
         finally:
             with self._lock:
                 self._over = True
-            self._answer_flushes(2**63, None)
+            self._answer_flushes(2**63, _closed_early())
             self._done.set_result(None)
 
     def _fail(self, error: BaseException) -> None:
@@ -274,49 +277,56 @@ class SpoolLedger:
         """Store what the last process did not live to store, and end the calls that it did not live to end."""
         position, _ = self._books.account(spool.id)
         opened: dict[str, Opened] = {}
-        unreadable: list[Path] = []
+        damaged: list[Path] = []
         for path in spool.leftovers:
-            found = scan(path.read_bytes())
-            number = int(path.stem)
-            damaged = found.damaged
+            records, bad_bytes = self._read(path)
             rows: list[Row] = []
-            for frame in found.frames:
-                try:
-                    record = self._decoder.decode(self._vault.unseal(frame.payload))
-                except ValueError:
-                    damaged += len(frame.payload)
-                    continue
+            for frame, record in records:
                 if isinstance(record, Opened):
                     opened[record.id] = record
                     continue
                 opened.pop(record.id, None)
-                if number != position.segment or frame.start >= position.byte:
+                if int(path.stem) != position.segment or frame.start >= position.byte:
                     rows.append(Row(record, frame.payload))
-            for begin in range(0, len(rows), BATCH):
-                self._books.take(spool.id, rows[begin : begin + BATCH], position)
-            if found.torn:
-                self._tell("spool_repaired", segment=str(path), torn_bytes=found.torn)
-            if damaged:
-                unreadable.append(path)
-                self._tell(
-                    "spool_damaged",
-                    segment=str(path.with_suffix(".corrupt")),
-                    damaged_bytes=damaged,
-                    what_to_do="every record that could be read is stored, and the file is kept: delete it, or name it "
-                    ".seg to have it read again at the next start (when the vault had the wrong key, say)",
-                )
+            self._take_all(spool, rows, position)
+            if bad_bytes:
+                damaged.append(path)
         orphans = [interrupted(record) for record in opened.values()]
-        ended = Totals()
-        for begin in range(0, len(orphans), BATCH):
-            rows = [Row(row, self._vault.seal(self._encode(row))) for row in orphans[begin : begin + BATCH]]
-            ended = add(ended, self._books.take(spool.id, rows, position))
-        if ended.calls:
-            self._tell("calls_interrupted", calls=ended.calls)
+        ended = self._take_all(spool, [Row(row, self._vault.seal(self._encode(row))) for row in orphans], position)
+        if ended:
+            self._tell("calls_interrupted", calls=ended)
         for path in spool.leftovers:
-            set_aside(path) if path in unreadable else path.unlink()
+            set_aside(path) if path in damaged else path.unlink()
         spool.begin(after=position.segment)
         spool.prepare()
         _, self._mine = self._books.account(spool.id)
+
+    def _read(self, path: Path) -> tuple[list[tuple[Frame, Record]], int]:
+        """All that can be read of a segment, and how many bytes cannot; what is wrong is told."""
+        found = scan(path.read_bytes())
+        records: list[tuple[Frame, Record]] = []
+        bad_bytes = found.damaged
+        for frame in found.frames:
+            try:
+                records.append((frame, self._decoder.decode(self._vault.unseal(frame.payload))))
+            except ValueError:
+                bad_bytes += len(frame.payload)
+        if found.torn:
+            self._tell("spool_repaired", segment=str(path), torn_bytes=found.torn)
+        if bad_bytes:
+            self._tell(
+                "spool_damaged",
+                segment=str(path.with_suffix(".corrupt")),
+                damaged_bytes=bad_bytes,
+                what_to_do="every record that could be read is stored and the file kept: delete it, or name it .seg "
+                "to have it read again at the next start (when the vault had the wrong key, say)",
+            )
+        return records, bad_bytes
+
+    def _take_all(self, spool: Spool, rows: Sequence[Row], position: Position) -> int:
+        """How many of them were new."""
+        batches = (rows[begin : begin + BATCH] for begin in range(0, len(rows), BATCH))
+        return sum(self._books.take(spool.id, batch, position).calls for batch in batches)
 
     def _move_rows(self, spool: Spool) -> None:
         wait_s = 0.0
@@ -400,6 +410,10 @@ class SpoolLedger:
     def _tell(self, name: str, **fields: Any) -> None:
         with suppress(RuntimeError):  # the loop is gone, and with it whoever listened
             self._loop.call_soon_threadsafe(self._notice, name, fields)
+
+
+def _closed_early() -> StoreDown:
+    return StoreDown("the ledger was closed before these rows were stored; they wait in the spool for the next start")
 
 
 def _running() -> Future[Any]:

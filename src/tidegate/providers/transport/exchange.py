@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
 import sys
 from collections.abc import Callable
@@ -354,7 +355,8 @@ class Connection(asyncio.Protocol):
         exchange = self._exchange
         if exchange is not None:
             parser = self._parser
-            parser.eof()
+            if self._goodbye():
+                parser.eof()
             if parser.complete:
                 self._finish(exchange)
                 exchange.finish()
@@ -401,15 +403,15 @@ class Connection(asyncio.Protocol):
         # A server that answers before it has read everything may take the rest of the request for the next one.
         free = parser.reusable and not self._unsent and not self.transport.get_write_buffer_size()
         self._detach(exchange)
+        if not self._used:
+            self._used = True
+            self._home.proved(self)
         if not free or self.transport.is_closing():
             self.abort()
             return
         if self._resting:
             self._resting = False
             self.transport.resume_reading()
-        if not self._used:
-            self._used = True
-            self._home.proved(self)
         self._home.release(self, parser.hint_s)
 
     def _lose(self, exchange: HttpExchange, fault: Fault) -> None:
@@ -426,6 +428,16 @@ class Connection(asyncio.Protocol):
             exchange.begin_again()
         else:
             exchange.fail(fault)
+
+    def _goodbye(self) -> bool:
+        """Whether it was the server that ended the connection. With TLS it says so; a bare FIN may be anyone's."""
+        tls: ssl.SSLObject | None = self.transport.get_extra_info("ssl_object")
+        if tls is None:
+            return True
+        try:
+            return not tls.read(1)
+        except ssl.SSLError:  # it wants more: asyncio tells us of a bare FIN, uvloop does not
+            return False
 
     def _refused(self, exchange: HttpExchange) -> bool:
         """Whether the server had closed the connection before any of the request arrived. Linux knows, others do not.

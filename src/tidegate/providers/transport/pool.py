@@ -11,7 +11,7 @@ import socket
 import ssl
 from collections import OrderedDict
 from contextvars import Context
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec
 
@@ -125,42 +125,50 @@ class Pool:
     def _connected(self, task: asyncio.Task[None]) -> None:
         self._connecting.discard(task)
         self._reaching.discard(task)
+        if not task.cancelled():
+            task.result()  # a mistake of ours is logged, and not made again at once
         self._fill()
 
     async def _connect(self, seconds: float) -> None:
         """Make one connection and hand it out. Takes at most twice `seconds`, whoever waits or has left."""
-        kind, doing = "connect", "could not be reached"
+        task = cast(asyncio.Task[None], asyncio.current_task())
+        tls = self._ssl_context is not None
         try:
             reached = await self._reach(seconds)
-            kind, doing = ("tls", "failed at the TLS handshake") if self._ssl_context else (kind, doing)
-            # Not to be cancelled from here on: uvloop never calls connection_lost on what was cancelled too late.
-            self._reaching.discard(asyncio.current_task())
-            _, connection = await self.loop.create_connection(
-                self._connection,
-                sock=reached,
-                ssl=self._ssl_context,
-                server_hostname=self.address.host if self._ssl_context else None,
-                ssl_handshake_timeout=seconds if self._ssl_context else None,
-            )
         except TimeoutError:
             return  # those who wait have clocks of their own
-        except (OSError, UnicodeError) as error:  # among them ssl.SSLError and socket.gaierror
-            fault = Fault(kind, f"{doing}: {error}")
+        except (OSError, UnicodeError) as error:  # among them socket.gaierror
+            self._failed(task, Fault("connect", f"could not be reached: {error}"))
+            return
+        # Not to be cancelled from here on: uvloop never calls connection_lost on what is cancelled too late.
+        self._reaching.discard(task)
+        try:
+            _, connection = await self.loop.create_connection(
+                lambda: Connection(self, ResponseParser(self._config.max_head, self._config.max_body)),
+                sock=reached,
+                ssl=self._ssl_context,
+                server_hostname=self.address.host if tls else None,
+                ssl_handshake_timeout=seconds if tls else None,
+            )
+        except OSError as error:  # among them ssl.SSLError
+            hint = "; trust it with ca_file" if isinstance(error, ssl.SSLCertVerificationError) else ""
+            self._failed(task, Fault("tls", f"failed at the TLS handshake: {error}{hint}"))
+            return
+        if connection.transport.is_closing():
+            self._failed(task, Fault("connect", "closed the connection as soon as it was made"))
+            return
+        self._connecting.discard(task)
+        self._open.add(connection)
+        if self._closed is None:
+            self.release(connection, None)
         else:
-            if not connection.transport.is_closing():
-                self._open.add(connection)
-                if self._closed is None:
-                    self.release(connection, None)
-                else:
-                    connection.abort()
-                return
-            fault = Fault(kind, "closed the connection as soon as it was made")
-        # One failure is one waiter's, unless those still being made (this one is counted) suffice for all who wait.
-        if len(self._waiting) >= len(self._connecting):
-            self._waiting.popitem(last=False)[0].fail(fault)
+            connection.abort()
 
-    def _connection(self) -> Connection:
-        return Connection(self, ResponseParser(self._config.max_head, self._config.max_body))
+    def _failed(self, task: asyncio.Task[None], fault: Fault) -> None:
+        """One failure is one waiter's, unless the connections still being made are enough for all who wait."""
+        self._connecting.discard(task)
+        if len(self._waiting) > len(self._connecting):
+            self._waiting.popitem(last=False)[0].fail(fault)
 
     async def _reach(self, seconds: float) -> socket.socket:
         """A connected socket. May be cancelled at any time, as the socket is still ours.

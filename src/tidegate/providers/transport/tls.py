@@ -33,6 +33,7 @@ def client_context(ca_file: str | None) -> ResumingContext:
     """Trusts what this machine trusts, and the certificates in `ca_file` (PEM) besides."""
     context = ResumingContext(ssl.PROTOCOL_TLS_CLIENT)  # verifies certificate and host name
     context.sessions = {}
+    context.set_alpn_protocols(["http/1.1"])
     context.load_default_certs()
     if ca_file is not None:
         try:
