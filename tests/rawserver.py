@@ -10,6 +10,8 @@ import struct
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from importlib import import_module
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -201,11 +203,19 @@ def _files() -> set[str]:
     if sys.platform != "linux":
         return set()
     found = set()
-    for number in os.listdir("/proc/self/fd"):
+    for entry in Path("/proc/self/fd").iterdir():
         with suppress(OSError):
-            name = os.readlink(f"/proc/self/fd/{number}")
+            name = str(entry.readlink())
             if name.startswith("socket:"):
-                with socket.socket(fileno=os.dup(int(number))) as copy:
+                with socket.socket(fileno=os.dup(int(entry.name))) as copy:
                     if copy.family in (socket.AF_INET, socket.AF_INET6):
                         found.add(name)
     return found
+
+
+def both_loops() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """What `pytest_asyncio_loop_factories` returns where every test is to run on each event loop there is."""
+    loops = {"asyncio": asyncio.new_event_loop}
+    if sys.platform != "win32":
+        loops["uvloop"] = import_module("uvloop").new_event_loop
+    return loops

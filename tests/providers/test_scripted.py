@@ -24,8 +24,9 @@ from tidegate.core.errors import ConfigError, UpstreamFailed
 from tidegate.core.money import OWN_HARDWARE
 from tidegate.providers.openai.chat import Chat
 from tidegate.providers.openai.complete import Complete
-from tidegate.providers.scripted import Config, Script, Scripted, Server
-from tidegate.providers.scripted.script import Asked, Message, StreamOptions, Tool, answer, read_request
+from tidegate.providers.scripted import Config, Scripted
+from tidegate.providers.scripted.script import Asked, Message, Script, StreamOptions, Tool, answer, read_request
+from tidegate.providers.scripted.server import Server
 
 pytestmark = pytest.mark.timeout(15)
 
@@ -534,7 +535,7 @@ async def test_closing_breaks_off_what_is_being_said():
 
 async def until(there: Any) -> None:
     async with asyncio.timeout(5):
-        while not there():  # noqa: ASYNC110
+        while not there():
             await asyncio.sleep(0)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 
+from tidegate.core.call import Event
 from tidegate.core.errors import UpstreamFailed
 
 MAX_FRAME = 4 * 1024 * 1024  # an image in a delta is large; a line without an end is larger
@@ -53,6 +55,59 @@ class Frames:
         rest = bytes(self._rest)
         self._rest.clear()
         return rest
+
+
+class FrameDecoder(ABC):
+    """A streamed reply, up to its last event; a dialect says what one frame means.
+
+    What makes no sense is raised after the events that came before it, even in the same piece: a reply is the same
+    however the network cut it.
+    """
+
+    __slots__ = ("_ended", "_frames", "_wrong")
+
+    def __init__(self) -> None:
+        self._frames = Frames()
+        self._ended = False
+        self._wrong: UpstreamFailed | None = None
+
+    @abstractmethod
+    def event(self, frame: bytes) -> Event:
+        """Raises UpstreamFailed."""
+
+    @abstractmethod
+    def unsaid_end(self) -> Event | None:
+        """The last event, where a provider has said everything but this; None when it was cut off."""
+
+    def feed(self, data: bytes) -> list[Event]:
+        return [] if self._ended else self._events(self._frames.feed(data))
+
+    def end(self) -> list[Event]:
+        rest = self._frames.end()
+        events = self._events([rest + b"\n\n"] if rest.strip() else [])  # else a client would wait for the empty line
+        last = None if self._ended else self.unsaid_end()
+        if last is not None:
+            self._ended = True
+            events.append(last)
+        return events
+
+    def _events(self, frames: Sequence[bytes]) -> list[Event]:
+        if self._wrong is not None:
+            raise self._wrong
+        events: list[Event] = []
+        for frame in frames:
+            if self._ended:
+                break  # some end twice, or wave after it
+            try:
+                event = self.event(frame)
+            except UpstreamFailed as wrong:
+                if not events:
+                    raise
+                self._wrong = wrong
+                break
+            self._ended = event.last
+            events.append(event)
+        return events
 
 
 def payload(frame: bytes) -> bytes:

@@ -9,7 +9,18 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from tests.rawserver import (
-    OK, Peer, Server, always, failure, get, nothing_left, once, post, serving, silent, whole,
+    OK,
+    Peer,
+    Server,
+    always,
+    failure,
+    get,
+    nothing_left,
+    once,
+    post,
+    serving,
+    silent,
+    whole,
 )  # fmt: skip
 from tidegate.core.ports import Exchange, Request, Timeouts, Transport, TransportError
 from tidegate.providers.transport import Config, HttpTransport

@@ -11,7 +11,18 @@ import pytest
 
 from tests.providers.transport.test_wire import RECORDED, Recorded
 from tests.rawserver import (
-    OK, Peer, Script, Server, failure, get, nothing_left, once, post, serving, silent, whole,
+    OK,
+    Peer,
+    Script,
+    Server,
+    failure,
+    get,
+    nothing_left,
+    once,
+    post,
+    serving,
+    silent,
+    whole,
 )  # fmt: skip
 from tidegate.core.ports import Head, Request, Timeouts, TransportError
 from tidegate.providers.transport import Config, HttpTransport
@@ -90,8 +101,10 @@ async def test_noise_of_any_kind_is_an_error_or_an_answer_and_never_a_crash(
     transport: HttpTransport, server: Server
 ) -> None:
     said = random.Random(4)
-    words = [b"HTTP/1.1 200 OK\r\n", b"content-length: 3\r\n", b"transfer-encoding: chunked\r\n", b"\r\n", b"\n", b"3\r\n",
-             b"abc", b"0\r\n\r\n", b"HTTP/1.1 100 x\r\n\r\n", b"connection: close\r\n", b"\0", b"\xff"]  # fmt: skip
+    words = [
+        b"HTTP/1.1 200 OK\r\n", b"content-length: 3\r\n", b"transfer-encoding: chunked\r\n", b"\r\n", b"\n", b"\0",
+        b"3\r\n", b"abc", b"0\r\n\r\n", b"HTTP/1.1 100 x\r\n\r\n", b"connection: close\r\n", b"\xff",
+    ]  # fmt: skip
     noises = [b"".join(said.choices(words, k=said.randrange(12))) for _ in range(300)]
     noises += [said.randbytes(said.randrange(200)) for _ in range(50)]
     kinds = set()
@@ -305,9 +318,7 @@ async def aged(transport: HttpTransport, server: Server) -> Peer:
 
 @linux
 @pytest.mark.parametrize("size", [10, 20_000, 200_000])
-async def test_a_post_that_met_a_closed_door_is_sent_again(
-    transport: HttpTransport, server: Server, size: int
-) -> None:
+async def test_a_post_that_met_a_closed_door_is_sent_again(transport: HttpTransport, server: Server, size: int) -> None:
     server.script = ends_when_old(reads=False)
     peer = await aged(transport, server)
     peer.close_now()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -11,7 +10,7 @@ from contextlib import suppress
 import msgspec
 import pytest
 
-from tests.rawserver import OK, Peer, Server, always, failure, get, nothing_left, post, serving, silent, whole
+from tests.rawserver import OK, Peer, Server, always, failure, nothing_left, post, serving, silent, whole
 from tidegate.core.ports import Request, Timeouts, TransportError
 from tidegate.providers.transport import Config, HttpTransport
 
@@ -114,13 +113,16 @@ async def test_origins_do_not_share(server: Server) -> None:
 
 async def test_the_connection_used_last_is_used_first(server: Server) -> None:
     asked = 0
+    all_there = asyncio.Event()
 
     async def script(peer: Peer) -> None:
         nonlocal asked
         while True:
             await peer.request()
             asked += 1
-            await until(lambda: asked >= 3)
+            if asked == 3:
+                all_there.set()
+            await all_there.wait()
             peer.say(b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n%d" % peer.number)
 
     server.script = script
@@ -299,83 +301,6 @@ async def test_closing_while_connections_are_being_made_leaves_nothing(server: S
         for exchange in exchanges:
             with suppress(TransportError):
                 await whole(exchange)
-
-
-async def test_five_thousand_who_leave_at_any_moment_leave_nothing(server: Server) -> None:
-    """Whatever the server does and whenever a caller goes: no busy connection, no task, no descriptor."""
-    dice = random.Random(11)
-
-    async def moody(peer: Peer) -> None:
-        while True:
-            await peer.request()
-            mood = dice.random()
-            if mood < 0.1:
-                await asyncio.sleep(0.002)
-            if mood < 0.75:
-                peer.say(OK)
-            elif mood < 0.85:
-                await peer.dictate(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\n", b"abc\r\n", b"0\r\n\r\n")
-            elif mood < 0.9:
-                peer.say(OK, b"surplus")
-            elif mood < 0.95:
-                peer.say(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf")
-                peer.close()
-                return
-            else:
-                peer.reset()
-                return
-
-    server.script = moody
-    transport = HttpTransport(Config(max_per_origin=20))
-    counts = {"answered": 0, "failed": 0, "left": 0}
-
-    async def one() -> None:
-        exchange = transport.send(dice.choice((post, get))(server))
-        mood = dice.random()
-        try:
-            if mood < 0.3:
-                reading = asyncio.create_task(whole(exchange))
-                for _ in range(dice.randrange(8)):
-                    await asyncio.sleep(0)
-                reading.cancel()
-                with suppress(asyncio.CancelledError):
-                    await reading
-                if dice.random() < 0.5:
-                    await whole(exchange)
-            elif mood < 0.5:
-                ended = asyncio.Event()
-                exchange.pipe(lambda data: exchange.close() if dice.random() < 0.5 else None, lambda error: ended.set())
-                for _ in range(dice.randrange(20)):
-                    await asyncio.sleep(0)
-                    dice.choice((exchange.pause, exchange.resume))()
-            elif mood < 0.75:
-                for _ in range(dice.randrange(12)):
-                    await asyncio.sleep(0)
-            else:
-                await whole(exchange)
-                counts["answered"] += 1
-        except TransportError:
-            counts["failed"] += 1
-        finally:
-            exchange.close()
-            counts["left"] += 1
-
-    async def many(number: int) -> None:
-        for _ in range(number):
-            going = asyncio.create_task(one())
-            if dice.random() < 0.3:
-                for _ in range(dice.randrange(10)):
-                    await asyncio.sleep(0)
-                going.cancel()
-            await asyncio.wait([going])
-
-    await asyncio.gather(*(many(100) for _ in range(50)))
-    assert counts["left"] > 4000  # those that were cancelled before their first step never sent anything
-    assert counts["answered"] > 500
-    assert counts["failed"] > 20
-    await until(lambda: transport.busy == 0)
-    assert len(server.peers) < 5000
-    await transport.aclose()
 
 
 async def test_a_configuration_is_checked() -> None:

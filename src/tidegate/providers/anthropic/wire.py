@@ -16,7 +16,7 @@ from tidegate.core.chat import Began, Change, Channel, Delta, Finished, ToolBega
 from tidegate.core.errors import TidegateError, UpstreamFailed, UpstreamRefused
 from tidegate.core.money import Usage
 from tidegate.core.ports import Headers
-from tidegate.core.stream import Frames, payload
+from tidegate.core.stream import FrameDecoder, payload
 
 STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 
@@ -177,27 +177,17 @@ def read(text: bytes) -> Said:
     return said
 
 
-class StreamDecoder:
+class StreamDecoder(FrameDecoder):
     """Complete is: message_stop, or an end after the message said why it stopped."""
 
-    __slots__ = ("_frames", "_stopped", "_usage")
+    __slots__ = ("_stopped", "_usage")
 
     def __init__(self) -> None:
-        self._frames = Frames()
+        super().__init__()
         self._usage: UsageSaid | None = None
         self._stopped = False
 
-    def feed(self, data: bytes) -> list[Event]:
-        return [self._event(frame) for frame in self._frames.feed(data)]
-
-    def end(self) -> list[Event]:
-        rest = self._frames.end()
-        events = [self._event(rest)] if rest.strip() else []
-        if self._stopped and not (events and events[-1].last):
-            events.append(Event(STOP, opens=True, last=True))
-        return events
-
-    def _event(self, frame: bytes) -> Event:
+    def event(self, frame: bytes) -> Event:
         text = payload(frame)
         if not text:
             return Event(frame)
@@ -208,6 +198,9 @@ class StreamDecoder:
         if said.delta is not None and said.delta.stop_reason:
             self._stopped = True
         return AnthropicEvent(frame, said, self._usage.usage() if told is not None and self._usage else None)
+
+    def unsaid_end(self) -> Event | None:
+        return Event(STOP, opens=True, last=True) if self._stopped else None
 
 
 class BodyDecoder:

@@ -17,7 +17,7 @@ from tidegate.core.chat import Began, Change, Channel, Delta, Finished, ToolBega
 from tidegate.core.errors import TidegateError, UpstreamFailed, UpstreamRefused
 from tidegate.core.money import Usage
 from tidegate.core.ports import Headers
-from tidegate.core.stream import Frames, payload
+from tidegate.core.stream import FrameDecoder, payload
 
 DONE = b"data: [DONE]\n\n"
 
@@ -44,16 +44,22 @@ class UsageSaid(msgspec.Struct):
     def usage(self) -> Usage:
         """OpenAI's totals include cached, audio and reasoning tokens; ours are kinds that do not overlap."""
         heard, said = self.prompt_tokens_details or InputDetails(), self.completion_tokens_details or OutputDetails()
-        cached = heard.cached_tokens or self.prompt_cache_hit_tokens or 0
-        audio_in, audio_out, reasoning = heard.audio_tokens or 0, said.audio_tokens or 0, said.reasoning_tokens or 0
+        cached = _count(heard.cached_tokens or self.prompt_cache_hit_tokens)
+        audio_in, audio_out = _count(heard.audio_tokens), _count(said.audio_tokens)
+        reasoning = _count(said.reasoning_tokens)
         return Usage(
-            input=max((self.prompt_tokens or 0) - cached - audio_in, 0),
+            input=_count((self.prompt_tokens or 0) - cached - audio_in),
             cached_read=cached,
             audio_input=audio_in,
-            output=max((self.completion_tokens or 0) - reasoning - audio_out, 0),
+            output=_count((self.completion_tokens or 0) - reasoning - audio_out),
             reasoning=reasoning,
             audio_output=audio_out,
         )
+
+
+def _count(tokens: int | None) -> int:
+    """What a provider says may be missing, and must never pay us back."""
+    return max(tokens or 0, 0)
 
 
 class FunctionSaid(msgspec.Struct):
@@ -67,10 +73,15 @@ class ToolSaid(msgspec.Struct):
     function: FunctionSaid | None = None
 
 
+class PartSaid(msgspec.Struct):
+    text: str | None = None
+    thinking: list[PartSaid] | None = None
+
+
 class Said(msgspec.Struct):
     """A message, or a piece of one."""
 
-    content: str | None = None
+    content: str | list[PartSaid] | None = None  # in parts: Mistral, when it thinks
     refusal: str | None = None
     reasoning_content: str | None = None  # DeepSeek, vLLM
     reasoning: str | None = None  # Groq, OpenRouter
@@ -78,8 +89,14 @@ class Said(msgspec.Struct):
     function_call: Raw | UnsetType = UNSET  # what came before tool calls; only passed on
 
     def pieces(self, choice: int) -> Iterator[tuple[Channel, str]]:
-        if self.content:
-            yield Channel(choice), self.content
+        if isinstance(self.content, str):
+            if self.content:
+                yield Channel(choice), self.content
+        else:
+            for part in self.content or ():
+                yield from ((Channel(choice, "reasoning"), one.text) for one in part.thinking or () if one.text)
+                if part.text:
+                    yield Channel(choice), part.text
         thought = self.reasoning_content or self.reasoning
         if thought:
             yield Channel(choice, "reasoning"), thought
@@ -128,7 +145,7 @@ class Reply(msgspec.Struct):
 
     id: str | None = None
     model: str | None = None
-    created: int | None = None
+    created: int | float | None = None
     choices: list[Choice] | None = None
     usage: UsageSaid | None = None
     error: Raw | UnsetType = UNSET
@@ -169,7 +186,7 @@ class OpenAIEvent(Event):
         changes: list[Change] = []
         reply = self.reply
         if self.first:
-            changes.append(Began(reply.id or "", reply.model or "", reply.created or 0))
+            changes.append(Began(reply.id or "", reply.model or "", int(reply.created or 0)))
         for choice in reply.choices or ():
             said = choice.delta or choice.message
             for at, tool in enumerate((said and said.tool_calls) or ()):
@@ -193,28 +210,18 @@ def read_reply(text: bytes) -> Reply:
     return reply
 
 
-class StreamDecoder:
+class StreamDecoder(FrameDecoder):
     """Server-sent chunks to events. Complete is: [DONE], or an end after every choice that began has finished."""
 
-    __slots__ = ("_began", "_frames", "_open", "_withhold_usage")
+    __slots__ = ("_began", "_open", "_withhold_usage")
 
     def __init__(self, *, withhold_usage: bool) -> None:
-        self._frames = Frames()
+        super().__init__()
         self._withhold_usage = withhold_usage
         self._began = False
         self._open: dict[int, bool] = {}  # choice → still speaking
 
-    def feed(self, data: bytes) -> list[Event]:
-        return [self._event(frame) for frame in self._frames.feed(data)]
-
-    def end(self) -> list[Event]:
-        rest = self._frames.end()
-        events = [self._event(rest)] if rest.strip() else []
-        if self._open and not any(self._open.values()) and not (events and events[-1].last):
-            events.append(Event(DONE, opens=True, last=True))
-        return events
-
-    def _event(self, frame: bytes) -> Event:
+    def event(self, frame: bytes) -> Event:
         text = payload(frame)
         if not text:
             return Event(frame)  # a comment, to keep the connection awake
@@ -222,11 +229,17 @@ class StreamDecoder:
             return Event(frame, opens=True, last=True)
         reply = read_reply(text)
         for choice in reply.choices or ():
-            self._open[choice.index] = choice.finish_reason is None
+            # "" is what some send for null, and some have a last word after the finish
+            self._open[choice.index] = self._open.get(choice.index, True) and not choice.finish_reason
         withheld = self._withhold_usage and not reply.choices and reply.usage is not None
-        event = OpenAIEvent(b"" if withheld else frame, reply, first=not self._began)
-        self._began = True
-        return event
+        # Azure begins with a verdict on the prompt that has neither choices nor an id.
+        first = not self._began and bool(reply.choices)
+        self._began = self._began or first
+        return OpenAIEvent(b"" if withheld else frame, reply, first=first)
+
+    def unsaid_end(self) -> Event | None:
+        finished = self._open and not any(self._open.values())
+        return Event(DONE, opens=True, last=True) if finished else None
 
 
 class BodyDecoder:
@@ -286,7 +299,7 @@ def error_message(body: bytes) -> str:
         return ""
     if isinstance(said.error, str):
         return said.error
-    detail = bytes(said.detail).decode() if said.detail is not UNSET else ""
+    detail = bytes(said.detail).decode("utf-8", "replace") if said.detail is not UNSET else ""
     return (said.error.message if said.error else None) or said.message or detail.strip('"')
 
 

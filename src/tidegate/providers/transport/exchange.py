@@ -293,20 +293,18 @@ class Connection(asyncio.Protocol):
         self.transport.abort()
 
     def cut(self, fault: Fault) -> None:
-        """The house is closing."""
+        """Close the socket, and end what it carries with `fault`."""
         exchange = self._exchange
-        if exchange is not None:
-            self._detach(exchange)
-        self.abort()
+        self.drop()
         if exchange is not None:
             exchange.fail(fault)
 
     # --- told by the exchange
 
     def drop(self) -> None:
-        """Its caller has left before the end: the rest of the response is in the way of the next."""
-        self._home.carrying -= 1
-        self._exchange = None
+        """Close the socket: what it carried has ended, and what is still coming would be in the way of the next."""
+        if self._exchange is not None:
+            self._detach(self._exchange)
         self.abort()
 
     def pause(self) -> None:
@@ -335,18 +333,14 @@ class Connection(asyncio.Protocol):
             self._finish(exchange)
             exchange.receive(head, body)
             exchange.finish()
-            return
-        fault = parser.fault
-        if fault is not None:
-            self._detach(exchange)
-            self.abort()
+        elif parser.fault is not None:
             exchange.receive(head, body)
-            exchange.fail(fault)
-            return
-        if head is not None and exchange.received is None:
+            self.drop()
+            exchange.fail(parser.fault)
+        elif head is not None and exchange.received is None:
             self._moved_at = self._home.loop.time()
             exchange.receive(head, body)
-            self._watch()
+            self._watch()  # from here on it is another clock
         elif body:
             self._moved_at = self._home.loop.time()
             exchange.receive(head, body)
@@ -409,9 +403,7 @@ class Connection(asyncio.Protocol):
         if not free or self.transport.is_closing():
             self.abort()
             return
-        if self._resting:
-            self._resting = False
-            self.transport.resume_reading()
+        self.resume()
         self._home.release(self, parser.hint_s)
 
     def _lose(self, exchange: HttpExchange, fault: Fault) -> None:
@@ -487,14 +479,11 @@ class Connection(asyncio.Protocol):
         if self._home.loop.time() + SLACK_S < deadline:
             self._watch()
             return
-        exchange = self._exchange
-        if exchange is not None:
-            seconds = getattr(exchange.request.timeouts, name)
-            self._detach(exchange)
+        if self._exchange is None:
             self.abort()
-            exchange.fail(Fault("timeout", f"{TOO_SLOW[name]} within {seconds:g} s (timeouts.{name})"))
-        else:
-            self.abort()
+            return
+        seconds = getattr(self._exchange.request.timeouts, name)
+        self.cut(Fault("timeout", f"{TOO_SLOW[name]} within {seconds:g} s (timeouts.{name})"))
 
 
 TOO_SLOW = {

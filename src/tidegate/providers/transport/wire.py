@@ -185,16 +185,15 @@ class ResponseParser:
             self.reusable = False  # a second response, to a question that nobody asked
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self.head is not None:
-            return  # a trailer: dropped
         name = name.lower()
-        value = value.rstrip()
         if name in NOTED:
-            self._note(name, value)
+            self._note(name, value.rstrip())
         self._headers.append((name, value))
 
     def _note(self, name: bytes, value: bytes) -> None:
         """httptools refuses two lengths, and a length beside chunks; codings that we do not speak are refused here."""
+        if self.head is not None:
+            return  # a trailer
         if name == b"keep-alive":
             hint = _TIMEOUT.search(value)
             self.hint_s = float(hint[1]) if hint else None
@@ -223,6 +222,7 @@ class ResponseParser:
             self._too_large("body", self._max_body)
             raise ValueError
         self.head = Head(status, self._headers)
+        self._headers = []  # for trailers, which nobody sees
         if self._to_head:
             self._end()
 

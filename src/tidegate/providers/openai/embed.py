@@ -1,0 +1,119 @@
+"""OpenAI's embeddings: texts in, vectors out, as numbers or as base64. Vectors are passed on, not looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar, NoReturn
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+from tidegate.core.body import decode, spans
+from tidegate.core.call import Asked, Event
+from tidegate.core.chat import Conversation, Written
+from tidegate.core.errors import BadRequest, TidegateError, UpstreamFailed
+from tidegate.core.ports import Decoder, Encoder, Headers
+from tidegate.providers.openai import wire
+from tidegate.providers.openai.chat import end_user, outgoing
+
+
+class EmbedAsked(msgspec.Struct):
+    model: str
+    input: str | list[str | int | list[int]]  # a text, texts, tokens, or lists of tokens
+    dimensions: int | None = None
+    encoding_format: str | None = None
+    user: str | None = None
+    safety_identifier: str | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class EmbedSaid(msgspec.Struct):
+    data: list[Raw] | None = None
+    usage: wire.UsageSaid | None = None
+    error: Raw | UnsetType = UNSET
+
+
+_ASKED = msgspec.json.Decoder(EmbedAsked)
+_SAID = msgspec.json.Decoder(EmbedSaid)
+
+
+class Embed:
+    dialect: ClassVar[str] = "openai"
+    operation: ClassVar[str] = "embed"
+    path: ClassVar[str] = "/embeddings"
+
+    def parse_request(self, body: bytes) -> Asked:
+        typed: EmbedAsked = decode(_ASKED, body)
+        if not typed.input:
+            raise BadRequest("input: at least one text is needed", param="input")
+        if typed.encoding_format not in (None, "float", "base64"):
+            raise BadRequest("encoding_format: float or base64", param="encoding_format")
+        if typed.dimensions is not None and typed.dimensions < 1:
+            raise BadRequest("dimensions: 1 or more", param="dimensions")
+        return Asked(
+            codec=self, body=body, model=typed.model, user=end_user(typed), typed=typed, spans=spans(body)
+        )  # fmt: skip
+
+    def outgoing(self, asked: Asked, model: str) -> bytes:
+        return outgoing(asked, model)
+
+    def texts(self, asked: Asked) -> Iterator[tuple[str, str]]:
+        given = asked.typed.input
+        if isinstance(given, str):
+            yield "input", given
+            return
+        for at, one in enumerate(given):
+            if isinstance(one, str):
+                yield f"input[{at}]", one
+
+    def decoder(self, *, stream: bool, withhold_usage: bool) -> Decoder:
+        return EmbedDecoder()
+
+    def encoder(self, *, stream: bool, wants_usage: bool, request_id: str, model: str) -> Encoder:
+        _only_here()
+
+    def parse_error(self, status: int, headers: Headers, body: bytes) -> str:
+        return wire.parse_error(status, headers, body)
+
+    def render_error(self, error: TidegateError, status: int) -> bytes:
+        return wire.write_error(error, status)
+
+    def render_error_event(self, error: TidegateError, status: int) -> bytes:
+        return wire.write_error(error, status)
+
+    def conversation(self, asked: Asked) -> Conversation:
+        _only_here()
+
+    def render_request(self, conversation: Conversation, model: str) -> Written:
+        _only_here()
+
+
+def _only_here() -> NoReturn:
+    raise BadRequest(
+        "embeddings are asked and answered in OpenAI's dialect alone; ask a route whose providers speak it"
+    )
+
+
+class EmbedDecoder:
+    """All vectors are one event."""
+
+    __slots__ = ("_pieces",)
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def feed(self, data: bytes) -> list[Event]:
+        self._pieces.append(data)
+        return []
+
+    def end(self) -> list[Event]:
+        body = b"".join(self._pieces)
+        try:
+            said = _SAID.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as wrong:
+            raise UpstreamFailed(f"it sent something that is no answer: {str(wrong)[:200]}") from None
+        if said.error is not UNSET and bytes(said.error) != b"null":
+            raise UpstreamFailed(f"it sent an error: {wire.error_message(body) or 'without words'}")
+        if not said.data:
+            raise UpstreamFailed("it sent an answer without vectors")
+        return [Event(body, opens=True, last=True, usage=said.usage.usage() if said.usage else None)]
