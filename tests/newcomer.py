@@ -1,9 +1,9 @@
 """Does a newcomer get to the first answer? Walks through README.md, word by word, in an empty environment.
 
-`python3 tests/newcomer.py`, from anywhere: clones the last commit into a fresh folder, and runs there, with an empty home
-and no environment but a PATH, what README.md has between `<!-- run: NAME -->` marks. Then `./run check`, and `./run test`
-with TIDEGATE_CI, under which no test may be skipped for want of a part. It needs git, curl and a free port 8080; as root
-it also starts Tidegate once more without any network.
+`python3 tests/newcomer.py`, from anywhere: clones the last commit into a fresh folder, and runs there, with an empty
+home and no environment but a PATH, what README.md has below its `<!-- run: NAME -->` marks. Then `./run check`, and
+`./run test` with TIDEGATE_CI, under which no test may be skipped for want of a part. It needs git, curl and a free port
+8080; as root it also starts Tidegate once more without any network.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 ADDRESS = "http://127.0.0.1:8080"
 BLOCK = re.compile(r"^<!-- run: (\w+) -->\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 KEY = re.compile(r"tg_[a-z]+_[0-9A-Za-z]+_[0-9A-Za-z]+_[0-9A-Za-z]+")
-PRINTED_CURL = re.compile(r"^ +curl .*(?:\\\n.*)*", re.MULTILINE)
+PRINTED_CURL = re.compile(r"^ +curl (?:.*\\\n)*.*$", re.MULTILINE)
 INSTALL_S, ANSWER_S, LEAVE_S, CHECK_S, TEST_S = 600, 90, 60, 300, 1200
 
 
@@ -64,10 +65,10 @@ class Newcomer:
         """The `start` block, in the background, until it answers; and stopped at the end, as a service manager does."""
         log = self.home / "output"
         with log.open("w") as file:
+            words = [*before, "sh", "-c", f"exec {self.blocks['start'].strip()}"]
             process = subprocess.Popen(
-                [*before, "sh", "-c", f"exec {self.blocks['start'].strip()}"],
-                cwd=self.clone, env=self.env, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True,
-            )  # fmt: skip
+                words, cwd=self.clone, env=self.env, stdin=subprocess.DEVNULL, stdout=file, stderr=file, process_group=0
+            )
         prefix = ["nsenter", f"--net=/proc/{process.pid}/ns/net"] if before else []
         try:
             wait_until_ready(process, prefix, log)
@@ -102,7 +103,7 @@ def wait_until_ready(process: subprocess.Popen[bytes], within: list[str], log: P
 
 
 def text_of_chat(printed: str) -> str:
-    return str(json.loads(printed)["choices"][0]["message"]["content"])
+    return str(answer(printed, "choices")[0]["message"]["content"])
 
 
 def text_of_stream(printed: str) -> str:
@@ -114,7 +115,14 @@ def text_of_stream(printed: str) -> str:
 
 
 def text_of_guide(printed: str) -> str:
-    return str(json.loads(printed)["response"])
+    return str(answer(printed, "response"))
+
+
+def answer(printed: str, field: str) -> Any:
+    """`field` of what was printed, which an error does not have."""
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        return json.loads(printed)[field]
+    raise Lost(f"this is no answer: {printed}")
 
 
 def expect(what: str, text: str) -> None:
@@ -207,7 +215,5 @@ if __name__ == "__main__":
     try:
         main()
     except (Lost, subprocess.SubprocessError, KeyError, ValueError) as error:
-        print(
-            f"newcomer: lost: {error!r}" if not isinstance(error, Lost) else f"newcomer: lost: {error}", file=sys.stderr
-        )
+        print(f"newcomer: lost: {error if isinstance(error, Lost) else repr(error)}", file=sys.stderr)
         sys.exit(1)

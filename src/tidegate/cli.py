@@ -249,3 +249,7 @@ def _run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """On uvloop where there is one."""
     with asyncio.Runner(loop_factory=plugins.loop_factory()) as runner:
         runner.run(work())
+
+
+if __name__ == "__main__":
+    main()

@@ -17,12 +17,18 @@ from tidegate.core.errors import ConfigError
 BUILT_IN: dict[str, dict[str, str]] = {
     "providers": {
         "openai": "tidegate.providers.openai:OpenAI",
+        "anthropic": "tidegate.providers.anthropic:Anthropic",
         "local": "tidegate.providers.local:Local",
         "scripted": "tidegate.providers.scripted:Scripted",
     },
     "codecs": {
         "openai.chat": "tidegate.providers.openai.chat:Chat",
         "openai.complete": "tidegate.providers.openai.complete:Complete",
+        "openai.embed": "tidegate.providers.openai.embed:Embed",
+        "openai.raw": "tidegate.providers.raw:OpenAIRaw",
+        "anthropic.chat": "tidegate.providers.anthropic.messages:Messages",
+        "anthropic.count": "tidegate.providers.anthropic.count:Count",
+        "anthropic.raw": "tidegate.providers.raw:AnthropicRaw",
     },
     "pages": {
         "admin": "tidegate.api.admin:create",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 
@@ -44,6 +44,9 @@ class Route(msgspec.Struct, frozen=True):
     name: str
     targets: tuple[Target, ...]  # by order
     timeout_s: float
+
+
+Metering = Literal["tokens", "free", "unknown"]  # what a reply without usage has cost: an estimate, nothing, who knows
 
 
 class Asked(msgspec.Struct):
@@ -106,6 +109,7 @@ class Attempt:
         "text_bytes",
         "usage",
         "usage_estimated",
+        "usage_unknown",
     )
 
     def __init__(self, target: Target, sent_ns: int) -> None:
@@ -118,11 +122,14 @@ class Attempt:
         self.said: str | None = None
         self.usage = NO_USAGE
         self.usage_estimated = False
+        self.usage_unknown = False  # it has cost something, and nobody says what
         self.text_bytes = 0  # what it has said so far, for the estimate
 
     @property
     def cost_nusd(self) -> int | None:
-        """None when tokens were used whose price is not known."""
+        """None when what was used is not known, or its price."""
+        if self.usage_unknown:
+            return None
         if self.usage == NO_USAGE:
             return 0
         price = self.target.price
@@ -134,7 +141,8 @@ class ReplyHead(msgspec.Struct, frozen=True):
 
     dialect: str
     headers: Headers
-    target: Target
+    target: Target | None  # None: we answered ourselves
+    status: int = 200
 
 
 class Source(Protocol):
@@ -171,8 +179,10 @@ class Call:
         "id",
         "intake",
         "kind",
+        "method",
         "operation",
         "outgoing",
+        "path",
         "principal",
         "query",
         "route",
@@ -194,6 +204,8 @@ class Call:
         address: str = "",
         credential: str | Principal | None = None,
         headers: Headers = (),
+        method: str = "POST",
+        path: str = "",
         query: bytes = b"",
         intake: Callable[[], Awaitable[bytes]],
         kind: str = "live",
@@ -208,6 +220,8 @@ class Call:
         self.address = address
         self.credential = credential  # a presented key, or a known principal
         self.headers = headers
+        self.method = method
+        self.path = path  # of the request; only `raw` passes it on
         self.query = query
         self.intake = intake  # waits for the body, bounded in size and time
         self.user: str | None = None

@@ -12,7 +12,7 @@ from tidegate.core.errors import StoreDown as StoreDown
 from tidegate.core.errors import TidegateError
 
 if TYPE_CHECKING:
-    from tidegate.core.call import Asked, Call, Event, Target
+    from tidegate.core.call import Asked, Call, Event, Metering, Target
     from tidegate.core.money import Price
 
 Headers = Sequence[tuple[bytes, bytes]]  # lower-case names, in the order they came
@@ -154,7 +154,8 @@ class Codec(Protocol):
 
     dialect: ClassVar[str]
     operation: ClassVar[str]
-    path: ClassVar[str]  # of the operation below a provider's base URL: "/chat/completions"
+    path: ClassVar[str]  # below a provider's base URL: "/chat/completions"; "" for the one that the client asked for
+    metering: ClassVar[Metering]
 
     def parse_request(self, body: bytes) -> Asked:
         """The typed minimum and where each value stands. Raises BadRequest, with the path of the field."""
@@ -181,6 +182,9 @@ class Codec(Protocol):
     def render_error_event(self, error: TidegateError, status: int) -> bytes:
         """The last event of a stream that failed."""
 
+    def own_answer(self, asked: Asked) -> Event | None:
+        """What we answer when no provider of the route has this operation; None when only a provider can."""
+
     def texts(self, asked: Asked) -> Iterator[tuple[str, str]]:
         """Every part of the request that is text: (path, text), in order."""
 
@@ -199,6 +203,7 @@ class Provider(Protocol):
     """A vendor, an account with it, and how to reach it."""
 
     name: str
+    ready: bool  # it may be asked; until then `start` is waited for
     why: str  # it is here, for people: configured | found in the environment | …
     dialect: str
     models: tuple[str, ...]  # those it is known to serve; others may be asked for by provider/model

@@ -7,10 +7,11 @@ again or elsewhere, and after it nothing is: what goes wrong later is the reply'
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import msgspec
 
-from tidegate.core.call import Call, Route
+from tidegate.core.call import Asked, Call, Event, ReplyHead, Route, Source
 from tidegate.core.errors import UpstreamTimeout
 from tidegate.core.ports import Codecs, Timeouts
 from tidegate.core.world import World
@@ -61,10 +62,13 @@ class Opening:
         self._call = call
         self._stream: Stream | None = None
 
-    async def __aenter__(self) -> Stream:
+    async def __aenter__(self) -> Source:
         """Ask target after target until one has begun to answer."""
         call, config = self._call, self._ring.config.retry
-        assert call.route is not None
+        assert call.route is not None and call.asked is not None
+        own = self._own_answer(call.asked, call.route)
+        if own is not None:
+            return own
         failures: list[str] = []
         last: Failure | None = None
         for target in call.route.targets:
@@ -89,6 +93,14 @@ class Opening:
         assert last is not None  # a route has at least one target
         raise last.error(_nobody(call.route, failures, "nobody is left to ask"))
 
+    def _own_answer(self, asked: Asked, route: Route) -> Source | None:
+        """What we can answer ourselves, when no provider of the route can."""
+        operation = asked.codec.operation
+        if any((target.provider.dialect, operation) in self._ring.codecs for target in route.targets):
+            return None
+        event = asked.codec.own_answer(asked)
+        return OwnAnswer(asked.codec.dialect, event) if event else None
+
     async def __aexit__(self, *_: object) -> None:
         if self._stream is not None:
             self._stream.close()
@@ -99,3 +111,20 @@ class Opening:
 
 def _nobody(route: Route, failures: list[str], why: str) -> str:
     return f"route {route.name!r}: {why} ({'; '.join(failures) or 'no attempt was made'})"
+
+
+class OwnAnswer:
+    """A reply that nobody had to be asked for."""
+
+    def __init__(self, dialect: str, event: Event) -> None:
+        self.head = ReplyHead(dialect, [(b"content-type", b"application/json")], None)
+        self._event = event
+
+    def begin(self, push: Callable[[list[Event]], None]) -> None:
+        push([self._event])
+
+    def pause(self) -> None:
+        """It is here already."""
+
+    def resume(self) -> None:
+        """It is here already."""

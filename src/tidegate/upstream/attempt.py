@@ -16,7 +16,14 @@ MAX_ERROR_BODY = 64 * 1024
 MAX_PREAMBLE = 64 * 1024  # bytes held back before the first event that carries anything
 
 # What a provider's head may tell a client. All else is between the provider and us.
-PASSING = (b"content-type", b"request-id", b"openai-processing-ms", b"openai-version", b"openai-model")
+PASSING = (
+    b"content-type",
+    b"content-disposition",
+    b"request-id",
+    b"openai-processing-ms",
+    b"openai-version",
+    b"openai-model",
+)
 PASSING_PREFIXES = (b"x-ratelimit-", b"anthropic-ratelimit-")
 
 
@@ -54,6 +61,11 @@ class Stream:
                 body, call.warnings = codec.render_request(asked.codec.conversation(asked), target.model)
         except BadRequest as wrong:  # cannot be said in this provider's dialect
             return Failure("refused", wrong.message, refusal=wrong)
+        if not target.provider.ready:
+            try:
+                await target.provider.start()
+            except UpstreamFailed as wrong:
+                return Failure("unreachable", wrong.message)
         request = target.provider.request(call, target, codec, body, timeouts)
         attempt.sent_ns = self._world.clock.now_ns()
         call.attempts.append(attempt)
@@ -62,10 +74,10 @@ class Stream:
         try:
             head = await exchange.head()
             attempt.status = head.status
-            if head.status != 200:
+            if not 200 <= head.status < 300:
                 return self._failed(_refusal(target, codec, head, await _read_bounded(exchange)))
             self._check_kind(head)
-            self.head = ReplyHead(codec.dialect, _passing(head.headers), target)
+            self.head = ReplyHead(codec.dialect, _passing(head.headers), target, head.status)
             return await self._preamble(exchange, decoder)
         except TransportError as error:
             kind: retry.Kind = "timeout" if error.kind == "timeout" else "unreachable"
@@ -95,7 +107,9 @@ class Stream:
     def _check_kind(self, head: Head) -> None:
         asked = self._call.asked
         kind = (head.header(b"content-type") or b"").partition(b";")[0].strip().lower()
-        wanted = b"text/event-stream" if asked and asked.stream else b"application/json"
+        if asked is None or asked.codec.metering == "unknown":
+            return  # raw: whatever it is
+        wanted = b"text/event-stream" if asked.stream else b"application/json"
         if kind and kind != wanted:
             raise UpstreamFailed(f"it answered {kind.decode('latin-1')[:60]} instead of {wanted.decode()}")
 
@@ -174,10 +188,14 @@ class Stream:
         attempt.ended_ns = self._world.clock.now_ns()
         sent = self._exchange is not None and self._exchange.sent
         worked = sent and attempt.outcome in ("ok", "cut_off", "abandoned", "timeout")
-        if worked and attempt.usage == NO_USAGE and asked is not None:
-            heard = sum(_size(text) for _, text in asked.codec.texts(asked))
-            attempt.usage = Usage(input=estimated_tokens(heard), output=estimated_tokens(attempt.text_bytes))
-            attempt.usage_estimated = True
+        if not worked or attempt.usage != NO_USAGE or asked is None or asked.codec.metering == "free":
+            return
+        if asked.codec.metering == "unknown":
+            attempt.usage_unknown = self._call.method == "POST"  # looking something up costs nothing
+            return
+        heard = sum(_size(text) for _, text in asked.codec.texts(asked))
+        attempt.usage = Usage(input=estimated_tokens(heard), output=estimated_tokens(attempt.text_bytes))
+        attempt.usage_estimated = True
 
     def close(self) -> None:
         """Leave, at any time: the socket is freed and the account closed."""

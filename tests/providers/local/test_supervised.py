@@ -118,7 +118,7 @@ async def test_what_it_says_instead_of_its_address_is_told(says: str, why: str):
 async def test_one_that_never_gets_ready_is_ended_and_told(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(supervised, "READY_S", 0.2)
     async with closing(child("import sys; sys.stdin.read()")) as process:
-        with pytest.raises(UpstreamFailed, match="not ready after 0.2 s"):
+        with pytest.raises(UpstreamFailed, match=r"not ready after 0\.2 s"):
             await process.start()
 
 
@@ -144,7 +144,8 @@ async def test_it_leaves_when_it_is_closed():
         await process.start()
 
 
-async def test_closing_while_it_loads_leaves_nothing_behind(tmp_path: Path):
+async def test_closing_while_it_loads_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(supervised, "LEAVE_S", 0.1)
     pid = tmp_path / "pid"
     process = child(f"import os, time; open({str(pid)!r}, 'w').write(str(os.getpid())); time.sleep(60)")
     waiting = asyncio.create_task(process.start())

@@ -30,7 +30,7 @@ from tidegate.providers.openai.wire import (
     BodyDecoder,
     StreamDecoder,
     UsageSaid,
-    parse_error,
+    error_message,
     read_reply,
     write_error,
     write_usage,
@@ -383,12 +383,12 @@ def test_no_usage_is_written_as_nothing_used() -> None:
     ],
 )
 def test_the_words_of_an_error_in_whatever_shape(body: bytes, said: str) -> None:
-    assert parse_error(400, (), body) == said
+    assert error_message(body) == said
 
 
 @given(st.binary(max_size=60))
 def test_the_words_of_any_bytes_are_text(body: bytes) -> None:
-    assert isinstance(parse_error(500, (), body), str)
+    assert isinstance(error_message(body), str)
 
 
 @pytest.mark.parametrize(

@@ -8,17 +8,18 @@ from typing import Any, ClassVar
 import msgspec
 from msgspec import UNSET, Raw
 
-from tidegate.core.body import decode, spans, splice
+from tidegate.core.body import decode, spans
 from tidegate.core.call import Asked
 from tidegate.core.chat import (
     Conversation,
     Written,
 )
-from tidegate.core.errors import BadRequest, TidegateError
-from tidegate.core.ports import Decoder, Encoder, Headers
+from tidegate.core.errors import BadRequest
+from tidegate.core.ports import Decoder, Encoder
 from tidegate.providers.anthropic import wire
 from tidegate.providers.anthropic.asked import BlockAsked, MessagesAsked
 from tidegate.providers.anthropic.conversation import read_conversation, write_conversation
+from tidegate.providers.anthropic.dialect import AnthropicDialect
 from tidegate.providers.anthropic.reply import BodyWriter, StreamWriter
 
 _ASKED = msgspec.json.Decoder(MessagesAsked)
@@ -41,8 +42,7 @@ def block_texts(path: str, content: str | list[BlockAsked] | dict[str, Any] | No
             yield from block_texts(f"{here}.content", block.content)
 
 
-class Messages:
-    dialect: ClassVar[str] = "anthropic"
+class Messages(AnthropicDialect):
     operation: ClassVar[str] = "chat"
     path: ClassVar[str] = "/v1/messages"
 
@@ -61,11 +61,6 @@ class Messages:
             spans=spans(body),
         )
 
-    def outgoing(self, asked: Asked, model: str) -> bytes:
-        if model == asked.model:
-            return asked.body
-        return splice(asked.body, asked.spans, {"model": msgspec.json.encode(model)})
-
     def texts(self, asked: Asked) -> Iterator[tuple[str, str]]:
         typed: MessagesAsked = asked.typed
         yield from block_texts("system", typed.system)
@@ -80,15 +75,6 @@ class Messages:
 
     def encoder(self, *, stream: bool, wants_usage: bool, request_id: str, model: str) -> Encoder:
         return StreamWriter(request_id, model) if stream else BodyWriter(request_id, model)
-
-    def parse_error(self, status: int, headers: Headers, body: bytes) -> str:
-        return wire.parse_error(status, headers, body)
-
-    def render_error(self, error: TidegateError, status: int) -> bytes:
-        return wire.write_error(error, status)
-
-    def render_error_event(self, error: TidegateError, status: int) -> bytes:
-        return b"event: error\ndata: %b\n\n" % wire.write_error(error, status)
 
     def conversation(self, asked: Asked) -> Conversation:
         return read_conversation(asked)

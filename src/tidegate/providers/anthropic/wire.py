@@ -15,7 +15,6 @@ from tidegate.core.call import Event
 from tidegate.core.chat import Began, Change, Channel, Delta, Finished, ToolBegan
 from tidegate.core.errors import TidegateError, UpstreamFailed, UpstreamRefused
 from tidegate.core.money import Usage
-from tidegate.core.ports import Headers
 from tidegate.core.stream import FrameDecoder, payload
 
 STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
@@ -279,7 +278,3 @@ def write_error(error: TidegateError, status: int) -> bytes:
     kind = TYPES.get(status) or ("invalid_request_error" if status < 500 else "api_error")
     said = {"type": kind, "message": error.message, "code": error.code, "param": error.param}
     return msgspec.json.encode({"type": "error", "error": {k: v for k, v in said.items() if v is not None}})
-
-
-def parse_error(status: int, headers: Headers, body: bytes) -> str:
-    return error_message(body)

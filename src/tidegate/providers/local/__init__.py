@@ -51,6 +51,10 @@ class Local(openai.OpenAI):
             {"TIDEGATE_LOCAL": json.dumps(settings)},
         )
 
+    @property
+    def ready(self) -> bool:
+        return bool(self.process.address)
+
     def request(self, call: Call, target: Target, codec: Codec, body: bytes, timeouts: Timeouts) -> Request:
         self.base_url = f"{self.process.address}/v1"
         return super().request(call, target, codec, body, timeouts)

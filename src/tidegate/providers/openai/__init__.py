@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
+from typing import ClassVar
 
 import msgspec
 
 from tidegate.core.call import Call, Target
 from tidegate.core.errors import ConfigError
 from tidegate.core.money import KINDS, OWN_HARDWARE, Price, nusd_per_million
-from tidegate.core.ports import Codec, PriceBook, Request, Timeouts
+from tidegate.core.ports import Codec, Headers, PriceBook, Request, Timeouts
 from tidegate.core.values import Secret
 
-DEFAULT_URL = "https://api.openai.com/v1"
+JSON = (b"content-type", b"application/json")
+IDENTITY = (b"accept-encoding", b"identity")
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,24 +54,48 @@ def configured_price(name: str, given: dict[str, float] | str | None) -> Price |
 
 class OpenAI:
     dialect = "openai"
+    default_url: ClassVar[str] = "https://api.openai.com/v1"
+    default_vendor: ClassVar[str] = "openai"
+    prefix: ClassVar[str] = "/v1"  # what base_url has already of the paths that clients ask for
+    forwarded: ClassVar[tuple[bytes, ...]] = (b"openai-beta",)  # a client's headers that a provider of its dialect gets
 
     def __init__(self, name: str, config: Config, prices: PriceBook) -> None:
         self.name = name
         self.why = "configured"
         self.models = config.models
-        self.base_url = (config.base_url or DEFAULT_URL).rstrip("/")
+        self.base_url = (config.base_url or self.default_url).rstrip("/")
         self.keys = config.keys
-        self._vendor = config.vendor or ("openai" if config.base_url is None else None)
+        self._vendor = config.vendor or (self.default_vendor if config.base_url is None else None)
         self._price = configured_price(name, config.price)
         self._prices = prices
         self._turn = itertools.count()
 
+    @property
+    def ready(self) -> bool:
+        return True
+
     def request(self, call: Call, target: Target, codec: Codec, body: bytes, timeouts: Timeouts) -> Request:
-        headers = [(b"content-type", b"application/json"), (b"accept-encoding", b"identity")]
+        """Same dialect: the client's query string and its headers that mean something there go along."""
+        headers: list[tuple[bytes, bytes]] = [IDENTITY]
+        url = self.base_url + (codec.path or call.path.removeprefix(self.prefix))
+        kind = JSON
+        if call.dialect == self.dialect:
+            headers += [header for header in call.headers if header[0] in self.forwarded]
+            if call.query:
+                url = f"{url}?{call.query.decode('ascii')}"
+            kind = kind if codec.path else next((one for one in call.headers if one[0] == JSON[0]), JSON)
+        if body:
+            headers.append(kind)
+        headers += self.own_headers(call)
         if self.keys:
-            key = self.keys[next(self._turn) % len(self.keys)]
-            headers.append((b"authorization", b"Bearer " + key.value.encode()))
-        return Request("POST", self.base_url + codec.path, headers, body, timeouts)
+            headers.append(self.key_header(self.keys[next(self._turn) % len(self.keys)]))
+        return Request("POST" if codec.path else call.method, url, headers, body, timeouts)
+
+    def key_header(self, key: Secret) -> tuple[bytes, bytes]:
+        return b"authorization", b"Bearer " + key.value.encode()
+
+    def own_headers(self, call: Call) -> Headers:
+        return ()
 
     def price(self, model: str) -> Price | None:
         if self._price is not None:

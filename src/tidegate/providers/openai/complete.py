@@ -11,12 +11,12 @@ import msgspec
 from tidegate.core.body import decode, spans
 from tidegate.core.call import Asked, Event
 from tidegate.core.chat import Began, Conversation, Delta, Finished, Message, Opaque, Text, Written, left_out
-from tidegate.core.errors import BadRequest, TidegateError
+from tidegate.core.errors import BadRequest
 from tidegate.core.money import NO_USAGE
-from tidegate.core.ports import Decoder, Encoder, Headers
+from tidegate.core.ports import Decoder, Encoder
 from tidegate.providers.openai import wire
 from tidegate.providers.openai.asked import StreamOptions
-from tidegate.providers.openai.chat import end_user, outgoing
+from tidegate.providers.openai.dialect import OpenAIDialect, end_user
 from tidegate.providers.openai.reply import FINISH
 
 
@@ -40,8 +40,7 @@ _ASKED = msgspec.json.Decoder(CompleteAsked)
 _NEUTRAL = {"model", "prompt", "stream", "stream_options", "max_tokens", "temperature", "top_p", "stop", "user"}
 
 
-class Complete:
-    dialect: ClassVar[str] = "openai"
+class Complete(OpenAIDialect):
     operation: ClassVar[str] = "complete"
     path: ClassVar[str] = "/completions"
 
@@ -60,9 +59,6 @@ class Complete:
             spans=spans(body),
         )
 
-    def outgoing(self, asked: Asked, model: str) -> bytes:
-        return outgoing(asked, model)
-
     def texts(self, asked: Asked) -> Iterator[tuple[str, str]]:
         prompt = asked.typed.prompt
         if isinstance(prompt, str):
@@ -79,15 +75,6 @@ class Complete:
 
     def encoder(self, *, stream: bool, wants_usage: bool, request_id: str, model: str) -> Encoder:
         return TextWriter(request_id, model, stream=stream, wants_usage=wants_usage)
-
-    def parse_error(self, status: int, headers: Headers, body: bytes) -> str:
-        return wire.parse_error(status, headers, body)
-
-    def render_error(self, error: TidegateError, status: int) -> bytes:
-        return wire.write_error(error, status)
-
-    def render_error_event(self, error: TidegateError, status: int) -> bytes:
-        return b"data: %b\n\n" % wire.write_error(error, status)
 
     def conversation(self, asked: Asked) -> Conversation:
         """A single prompt is what a user says."""

@@ -126,11 +126,11 @@ def _read_message(path: str, raw: Raw) -> Iterator[Item]:
         if thought:
             yield Reasoning(str(thought))
         name = _ANY.decode(fields.get("name", b"null"))
-        if parts or "tool_calls" not in fields:
+        calls = _ANY.decode(fields.get("tool_calls", b"null")) or ()
+        if parts or not calls:
             yield Message(role, parts, name)
-        for call in _ANY.decode(fields.get("tool_calls", b"null")) or ():
-            function = call.get("function") or {}
-            yield ToolCall(str(call.get("id")), str(function.get("name")), str(function.get("arguments", "")))
+        for at, call in enumerate(calls):
+            yield _read_call(f"{path}.tool_calls[{at}]", call)
         known = {"role", "content", "name", "tool_calls", "reasoning_content"}
     else:
         yield Opaque("openai", bytes(raw), path)
@@ -138,6 +138,13 @@ def _read_message(path: str, raw: Raw) -> Iterator[Item]:
     for key, value in fields.items():
         if key not in known and bytes(value) not in _EMPTY:
             yield Opaque("openai", bytes(value), f"{path}.{key}")
+
+
+def _read_call(path: str, call: Mapping[str, Any]) -> ToolCall | Opaque:
+    function = call.get("function")
+    if call.get("type", "function") != "function" or not isinstance(function, dict):
+        return Opaque("openai", msgspec.json.encode(call), path)
+    return ToolCall(str(call.get("id")), str(function.get("name")), str(function.get("arguments", "")))
 
 
 def _read_parts(path: str, raw: Raw | None) -> Iterator[Part]:
@@ -220,9 +227,7 @@ def _write_items(items: Sequence[Item], dropped: list[str]) -> list[Any]:
                 messages[-1]["name"] = item.name
         elif isinstance(item, ToolCall):
             asked.add(item.id)
-            if not messages or not isinstance(messages[-1], dict) or messages[-1]["role"] != "assistant":
-                messages.append({"role": "assistant", "content": None})
-            messages[-1].setdefault("tool_calls", []).append(
+            _calls(messages).append(
                 {"id": item.id, "type": "function", "function": {"name": item.name, "arguments": item.arguments}}
             )
         elif isinstance(item, ToolResult):
@@ -234,12 +239,22 @@ def _write_items(items: Sequence[Item], dropped: list[str]) -> list[Any]:
         elif isinstance(item, Reasoning):
             dropped.append("reasoning of an earlier turn")
         elif item.dialect == "openai":
-            _, _, key = item.path.rpartition(".")
-            if "]" in key:
+            _, dot, key = item.path.partition(".")
+            if not dot:
                 messages.append(Raw(item.raw))  # a message of its own
+            elif key.startswith("tool_calls["):
+                _calls(messages).append(Raw(item.raw))
             else:
                 messages[-1][key] = Raw(item.raw)  # a field of the message before
     return messages
+
+
+def _calls(messages: list[Any]) -> list[Any]:
+    """The tool calls of the assistant's message that is being written; a new one where it has said nothing else."""
+    if not messages or not isinstance(messages[-1], dict) or messages[-1]["role"] != "assistant":
+        messages.append({"role": "assistant", "content": None})
+    calls: list[Any] = messages[-1].setdefault("tool_calls", [])
+    return calls
 
 
 def _write_result(result: ToolResult) -> Iterator[dict[str, Any]]:

@@ -11,10 +11,10 @@ from msgspec import UNSET, Raw, UnsetType
 from tidegate.core.body import decode, spans
 from tidegate.core.call import Asked, Event
 from tidegate.core.chat import Conversation, Written
-from tidegate.core.errors import BadRequest, TidegateError, UpstreamFailed
-from tidegate.core.ports import Decoder, Encoder, Headers
+from tidegate.core.errors import BadRequest, UpstreamFailed
+from tidegate.core.ports import Decoder, Encoder
 from tidegate.providers.openai import wire
-from tidegate.providers.openai.chat import end_user, outgoing
+from tidegate.providers.openai.dialect import OpenAIDialect, end_user
 
 
 class EmbedAsked(msgspec.Struct):
@@ -37,8 +37,7 @@ _ASKED = msgspec.json.Decoder(EmbedAsked)
 _SAID = msgspec.json.Decoder(EmbedSaid)
 
 
-class Embed:
-    dialect: ClassVar[str] = "openai"
+class Embed(OpenAIDialect):
     operation: ClassVar[str] = "embed"
     path: ClassVar[str] = "/embeddings"
 
@@ -54,9 +53,6 @@ class Embed:
             codec=self, body=body, model=typed.model, user=end_user(typed), typed=typed, spans=spans(body)
         )  # fmt: skip
 
-    def outgoing(self, asked: Asked, model: str) -> bytes:
-        return outgoing(asked, model)
-
     def texts(self, asked: Asked) -> Iterator[tuple[str, str]]:
         given = asked.typed.input
         if isinstance(given, str):
@@ -71,15 +67,6 @@ class Embed:
 
     def encoder(self, *, stream: bool, wants_usage: bool, request_id: str, model: str) -> Encoder:
         _only_here()
-
-    def parse_error(self, status: int, headers: Headers, body: bytes) -> str:
-        return wire.parse_error(status, headers, body)
-
-    def render_error(self, error: TidegateError, status: int) -> bytes:
-        return wire.write_error(error, status)
-
-    def render_error_event(self, error: TidegateError, status: int) -> bytes:
-        return wire.write_error(error, status)
 
     def conversation(self, asked: Asked) -> Conversation:
         _only_here()

@@ -16,7 +16,6 @@ from tidegate.core.call import Event
 from tidegate.core.chat import Began, Change, Channel, Delta, Finished, ToolBegan
 from tidegate.core.errors import TidegateError, UpstreamFailed, UpstreamRefused
 from tidegate.core.money import Usage
-from tidegate.core.ports import Headers
 from tidegate.core.stream import FrameDecoder, payload
 
 DONE = b"data: [DONE]\n\n"
@@ -257,10 +256,9 @@ class BodyDecoder:
     def end(self) -> list[Event]:
         body = b"".join(self._pieces)
         reply = read_reply(body)
-        if not reply.choices:
-            raise UpstreamFailed("it sent an answer with nothing in it")
         event = OpenAIEvent(body, reply, first=True, last=True)
-        event.opens = True
+        if not event.opens:  # no choice, or choices that neither say anything nor say why
+            raise UpstreamFailed("it sent an answer with nothing in it")
         return [event]
 
 
@@ -314,7 +312,3 @@ def write_error(error: TidegateError, status: int) -> bytes:
     return msgspec.json.encode(
         {"error": {"message": error.message, "type": kind, "param": error.param, "code": error.code}}
     )
-
-
-def parse_error(status: int, headers: Headers, body: bytes) -> str:
-    return error_message(body)

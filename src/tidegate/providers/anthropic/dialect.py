@@ -1,0 +1,35 @@
+"""What do all operations of Anthropic's dialect have in common?"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+
+from tidegate.core.body import splice
+from tidegate.core.call import Asked, Event, Metering
+from tidegate.core.errors import TidegateError
+from tidegate.core.ports import Headers
+from tidegate.providers.anthropic import wire
+
+
+class AnthropicDialect:
+    dialect: ClassVar[str] = "anthropic"
+    metering: ClassVar[Metering] = "tokens"
+
+    def outgoing(self, asked: Asked, model: str) -> bytes:
+        if model == asked.model:
+            return asked.body
+        return splice(asked.body, asked.spans, {"model": msgspec.json.encode(model)})
+
+    def own_answer(self, asked: Asked) -> Event | None:
+        return None
+
+    def parse_error(self, status: int, headers: Headers, body: bytes) -> str:
+        return wire.error_message(body)
+
+    def render_error(self, error: TidegateError, status: int) -> bytes:
+        return wire.write_error(error, status)
+
+    def render_error_event(self, error: TidegateError, status: int) -> bytes:
+        return b"event: error\ndata: %b\n\n" % wire.write_error(error, status)
