@@ -6,15 +6,17 @@ import asyncio
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tidegate import plugins
 from tidegate.api.edge import Edge
 from tidegate.api.incoming import Receive, Scope, Send
-from tidegate.config import Config
+from tidegate.config import Config, Configured
 from tidegate.core.errors import ConfigError, ShuttingDown, TidegateError
-from tidegate.core.ports import Clock, Codecs, PriceBook, Provider
+from tidegate.core.flight import Flight
+from tidegate.core.ports import Clock, Codecs, Provider
 from tidegate.core.world import Nursery, World
 from tidegate.gateway import Gateway
 from tidegate.providers.prices import PriceList
@@ -31,6 +33,7 @@ from tidegate.telemetry.logs import Log
 from tidegate.telemetry.metrics import Metrics
 from tidegate.upstream import Upstream
 
+FIXED = ("api", "storage", "logs", "prices")  # parts of the configuration that a running house is built on
 QUICK_START_S = 0.25  # a provider that is ready by then is waited for; others get ready while calls come in
 LAST_EVENTS_S = 2.0  # for replies that were ended to reach their clients
 
@@ -47,7 +50,7 @@ class SystemClock:
 
 
 class App:
-    """The house, ready: an ASGI callable, with a way to leave it in order."""
+    """The house, ready: an ASGI callable, with a way to change it while it serves, and a way to leave it in order."""
 
     def __init__(self, config: Config, gateway: Gateway, metrics: Metrics, undo: AsyncExitStack) -> None:
         self.config = config
@@ -66,6 +69,25 @@ class App:
         text, _ = await self.gateway.auth.create("first admin key", "live", admin=True)
         return text
 
+    async def reload(self, config: Config) -> None:
+        """New calls are answered as `config` says, those under way as they began. Raises ConfigError, changing nothing."""
+        for part in FIXED:
+            if getattr(config, part) != getattr(self.config, part):
+                raise ConfigError(f"{part}: cannot change while serving; put it back, or start again")
+        before = self.gateway
+        made = _providers(
+            config, {name: (self.config.providers.get(name), one) for name, one in before.providers.items()}
+        )
+        routes = Routes(config.routes, made)
+        fresh = [provider for name, provider in made.items() if before.providers.get(name) is not provider]
+        await _start(self.world, fresh)
+        upstream = Upstream(config.upstream, self.world, before.codecs)
+        self.gateway = replace(before, providers=made, routes=routes, upstream=upstream)
+        self.config = config
+        stale = [one for one in before.providers.values() if one not in made.values()]
+        self.world.nursery.spawn(_retire(list(self.world.flights), stale), "retire providers")
+        self.world.events.notice("reloaded", {"providers": list(made), "routes": routes.names[:20]})
+
     async def leave(self) -> None:
         """No new purchases; replies go on for `api.drain`, then they are ended with a last event that says so."""
         world = self.world
@@ -77,14 +99,22 @@ class App:
 
     async def aclose(self) -> None:
         """Flush what is written, end what we started. After `leave`."""
+        await asyncio.gather(*(provider.aclose() for provider in self.gateway.providers.values()))
         await self._undo.aclose()
+
+
+async def _retire(flights: Iterable[Flight], providers: Iterable[Provider]) -> None:
+    """End what the last configuration had, when no call is left that began with it."""
+    for flight in flights:
+        await flight.landed()
+    await asyncio.gather(*(provider.aclose() for provider in providers))
 
 
 async def build(config: Config, environment: Mapping[str, str], *, clock: Clock | None = None) -> App:
     """The house that `config` describes, started. Raises ConfigError; then nothing is left running."""
     loop = asyncio.get_running_loop()
     clock = clock or SystemClock()
-    providers = _providers(config, PriceList.load(None))
+    providers = _providers(config, {})
     routes = Routes(config.routes, providers)
     codecs = _codecs()
     data_dir = _folder(config.storage.data_dir)
@@ -112,15 +142,13 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
             routes=routes,
             upstream=Upstream(config.upstream, world, codecs),
         )
-        for provider in providers.values():
-            undo.push_async_callback(provider.aclose)
         await _start(world, providers.values())
         return App(config, gateway, metrics, undo.pop_all())
 
 
 def check(config: Config) -> None:
     """Raise ConfigError for what only shows when the parts meet; starts nothing."""
-    Routes(config.routes, _providers(config, PriceList.load(None)))
+    Routes(config.routes, _providers(config, {}))
 
 
 def _folder(name: str) -> Path:
@@ -132,10 +160,14 @@ def _folder(name: str) -> Path:
     return path
 
 
-def _providers(config: Config, prices: PriceBook) -> dict[str, Provider]:
+def _providers(config: Config, before: Mapping[str, tuple[Configured | None, Provider]]) -> dict[str, Provider]:
+    """Those of `config`; the very same as before where nothing was changed, so that what they know is kept."""
+    prices = PriceList.load(Path(config.prices.file) if config.prices.file else None)
     made: dict[str, Provider] = {}
-    for name, (_, plugin, settings) in config.providers.items():
-        made[name] = plugin(name, settings, prices)
+    for name, configured in config.providers.items():
+        was, provider = before.get(name, (None, None))
+        same = provider is not None and was == configured
+        made[name] = provider if same and provider else configured.plugin(name, configured.settings, prices)
     return made
 
 

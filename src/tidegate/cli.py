@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ from tidegate.core.errors import ConfigError, TidegateError
 from tidegate.stages.auth import KeyAuth
 from tidegate.storage.pepper import load_or_create_pepper
 from tidegate.storage.sqlite import SqliteStore
+
+FOLLOW_S = 1.0  # how often the configuration's file is looked at
 
 FILE = click.option("--config", "file", type=click.Path(path_type=Path), help="The configuration; tidegate.yaml here.")
 
@@ -63,14 +67,19 @@ def serve(file: Path | None, host: str | None, port: int | None, data_dir: str |
     """
     settings = _settings(file, host=host, port=port, data_dir=data_dir)
     socket = listen(settings.api)
+
+    def again() -> config.Config:
+        return _settings(file, host=host, port=port, data_dir=data_dir)
+
     try:
-        _run(lambda: _serve(settings, socket))
+        _run(lambda: _serve(settings, socket, config.where(file, os.environ), again))
     finally:
         socket.close()
 
 
-async def _serve(settings: config.Config, socket: Any) -> None:
+async def _serve(settings: config.Config, socket: Any, file: Path, again: Callable[[], config.Config]) -> None:
     app = await build(settings, os.environ)
+    following = app.world.loop.create_task(_follow(app, file, again), name="follow the configuration")
     try:
         key = None if os.environ.get("TIDEGATE_ADMIN_KEY") else await app.first_key()
         server = Server(app, settings.api, app.leave)
@@ -80,7 +89,29 @@ async def _serve(settings: config.Config, socket: Any) -> None:
         sys.setswitchinterval(0.0005)  # the writer's thread must not keep the loop waiting for 5 ms
         await server.serve(sockets=[socket])
     finally:
+        following.cancel()
         await app.aclose()
+
+
+async def _follow(app: App, file: Path, again: Callable[[], config.Config]) -> None:
+    """Take up the configuration when its file changes or SIGHUP comes; a bad one changes nothing and says why."""
+    asked = asyncio.Event()
+    if hasattr(signal, "SIGHUP"):
+        app.world.loop.add_signal_handler(signal.SIGHUP, asked.set)
+    before = config.stamp(file)
+    while True:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FOLLOW_S):
+                await asked.wait()
+        now = config.stamp(file)
+        if not asked.is_set() and now == before:
+            continue
+        before = now
+        asked.clear()
+        try:
+            await app.reload(again())
+        except ConfigError as wrong:
+            app.world.events.notice("reload_refused", {"error": wrong.message, "now": "as before"})
 
 
 def _greet(app: App, address: tuple[Any, ...], key: str | None) -> None:

@@ -17,6 +17,7 @@ from msgspec import Meta
 from tidegate import api, plugins, storage, upstream
 from tidegate.core.errors import ConfigError
 from tidegate.core.values import Duration, Secret, Size
+from tidegate.providers import prices
 from tidegate.stages import routes
 from tidegate.telemetry import logs
 
@@ -54,6 +55,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     storage: where things are kept.
     upstream: how providers are asked.
     logs: what is written to standard error.
+    prices: what tokens cost.
     providers: who can answer; without any, the small local model.
     routes: the names that clients ask for; without any, every served model is a route of its own name.
     """
@@ -62,16 +64,31 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     storage: storage.Config = storage.Config()
     upstream: upstream.Config = upstream.Config()
     logs: logs.Config = logs.Config()
+    prices: prices.Config = prices.Config()
     providers: dict[str, Configured] = {}
     routes: dict[str, RouteConfig] = {}
 
 
+def where(path: Path | None, environment: Mapping[str, str]) -> Path:
+    """The file that is read: the one that was named, or tidegate.yaml here."""
+    return path or Path(environment.get("TIDEGATE_CONFIG") or DEFAULT_FILE)
+
+
+def stamp(path: Path) -> tuple[int, int] | None:
+    """Another one when the file has changed; None when there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
 def load(path: Path | None, environment: Mapping[str, str]) -> Config:
-    """The file at `path`, or tidegate.yaml here when there is one, or what needs no file. Raises ConfigError."""
-    if path is None:
-        path = Path(environment.get("TIDEGATE_CONFIG") or DEFAULT_FILE)
-        if not path.exists() and "TIDEGATE_CONFIG" not in environment:
-            return parse("", environment, DEFAULT_FILE)
+    """What `where` says, or what needs no file. Raises ConfigError."""
+    named = path is not None or "TIDEGATE_CONFIG" in environment
+    path = where(path, environment)
+    if not named and not path.exists():
+        return parse("", environment, DEFAULT_FILE)
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as wrong:

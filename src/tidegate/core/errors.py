@@ -73,8 +73,8 @@ class MethodNotAllowed(TidegateError):
     status = 405
 
 
-class BodyTimeout(TidegateError):
-    """The body did not arrive in time."""
+class RequestTimeout(TidegateError):
+    """The headers or the body did not arrive in time."""
 
     code = "request_timeout"
     status = 408
@@ -86,6 +86,13 @@ class BodyTooLarge(TidegateError):
 
     code = "request_too_large"
     status = 413
+
+
+class HeadTooLarge(TidegateError):
+    """The request line and headers together are larger than `api.max_head` allows."""
+
+    code = "headers_too_large"
+    status = 431
 
 
 class UnsupportedMedia(TidegateError):

@@ -79,6 +79,11 @@ class Flight:
             self._stopped_by = why
             self._task.cancel()
 
+    async def landed(self) -> None:
+        """Return when it has, however."""
+        if not self._task.done():
+            await asyncio.wait([self._task])
+
     async def _fly(self) -> None:
         try:
             async with self._buy(self.call) as source:

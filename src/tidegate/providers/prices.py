@@ -22,6 +22,15 @@ REMEMBERED = 1000  # names that were looked up
 _COMPACT_DATE = re.compile(r"-(20\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=-|:|$)")
 
 
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What tokens cost, besides the dated list that comes with Tidegate.
+
+    file: prices of your own, by vendor/model, in dollars per million tokens; they go before the list.
+    """
+
+    file: str | None = None
+
+
 class Model(msgspec.Struct, frozen=True):
     """What a model is called, and what it costs; without rates: known, and not priced by the token."""
 

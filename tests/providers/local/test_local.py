@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests import parts
+from tidegate.core.call import Call, Target
 from tidegate.core.errors import TidegateError, UpstreamFailed
 from tidegate.core.money import OWN_HARDWARE
 from tidegate.core.ports import Timeouts
@@ -38,7 +41,9 @@ class House:
 
     async def ask(self, content: str = "Say hello.", **more) -> tuple[int, dict]:
         body = {"model": local.MODEL, "max_tokens": 16, "messages": [{"role": "user", "content": content}], **more}
-        request = self.model.request(None, None, Chat(), json.dumps(body).encode(), Timeouts())
+        call = Call(id="", dialect="openai", operation="chat", at_ms=0, arrived_ns=0, intake=bytes)
+        target = Target(self.model, local.MODEL)
+        request = self.model.request(call, target, Chat(), json.dumps(body).encode(), Timeouts())
         exchange = self.transport.send(request)
         head = await exchange.head()
         data = b""
@@ -105,6 +110,32 @@ class TestModel:
         status, reply = await house.ask("word " * 3000)
         assert status == 400
         assert "context size" in reply["error"]["message"]
+
+
+PARENT = """
+import asyncio
+from tidegate.providers.local import Config, Local
+async def main():
+    model = Local("local", Config(), None)
+    await model.start()
+    print(model.process.address, flush=True)
+    await asyncio.sleep(60)
+asyncio.run(main())
+"""
+
+
+@parts.local_model()
+async def test_it_does_not_outlive_a_parent_that_is_killed():
+    parent = await asyncio.create_subprocess_exec(sys.executable, "-c", PARENT, stdout=asyncio.subprocess.PIPE)
+    host, port = (await parent.stdout.readline()).decode().strip().removeprefix("http://").split(":")
+    socket.create_connection((host, int(port)), timeout=5).close()
+    parent.kill()
+    await parent.wait()
+    async with asyncio.timeout(20):
+        with pytest.raises(ConnectionRefusedError):
+            while True:
+                socket.create_connection((host, int(port)), timeout=5).close()
+                await asyncio.sleep(0.02)
 
 
 @parts.local_model()

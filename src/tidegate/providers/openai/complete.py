@@ -99,10 +99,11 @@ class Complete(OpenAIDialect):
     def render_request(self, conversation: Conversation, model: str) -> Written:
         """Only a conversation of one user's text has this form."""
         dropped = left_out(conversation, self.dialect)
-        items = conversation.items
-        if len(items) != 1 or not isinstance(items[0], Message) or not isinstance(items[0].parts[0], Text):
-            raise BadRequest("plain completions take one text; ask a route whose provider has chat")
-        body: dict[str, Any] = {"model": model, "prompt": items[0].parts[0].text}
+        match conversation.items:
+            case (Message(parts=(Text(text),)),):
+                body: dict[str, Any] = {"model": model, "prompt": text}
+            case _:
+                raise BadRequest("plain completions take one text; ask a route whose provider has chat")
         if conversation.stream:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         for key in ("max_tokens", "temperature", "top_p", "user"):
