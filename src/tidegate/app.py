@@ -70,12 +70,15 @@ class App:
         return text
 
     async def reload(self, config: Config) -> None:
-        """New calls are answered as `config` says, those under way as they began. Raises ConfigError, changing nothing."""
+        """New calls are answered as `config` says, those under way as they began.
+
+        Raises ConfigError, and changes nothing then.
+        """
         for part in FIXED:
             if getattr(config, part) != getattr(self.config, part):
                 raise ConfigError(f"{part}: cannot change while serving; put it back, or start again")
         before = self.gateway
-        made = _providers(
+        made = make_providers(
             config, {name: (self.config.providers.get(name), one) for name, one in before.providers.items()}
         )
         routes = Routes(config.routes, made)
@@ -114,9 +117,9 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
     """The house that `config` describes, started. Raises ConfigError; then nothing is left running."""
     loop = asyncio.get_running_loop()
     clock = clock or SystemClock()
-    providers = _providers(config, {})
+    providers = make_providers(config, {})
     routes = Routes(config.routes, providers)
-    codecs = _codecs()
+    words = codecs()
     data_dir = _folder(config.storage.data_dir)
     pepper = load_or_create_pepper(data_dir)
     async with AsyncExitStack() as undo:
@@ -135,12 +138,12 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
         world = World(loop, clock, Nursery(loop), transport, store, ledger, events)
         gateway = Gateway(
             world=world,
-            codecs=codecs,
+            codecs=words,
             providers=providers,
             recorder=Recorder(world),
             auth=KeyAuth(store, pepper, clock, environment.get("TIDEGATE_ADMIN_KEY")),
             routes=routes,
-            upstream=Upstream(config.upstream, world, codecs),
+            upstream=Upstream(config.upstream, world, words),
         )
         await _start(world, providers.values())
         return App(config, gateway, metrics, undo.pop_all())
@@ -148,7 +151,7 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
 
 def check(config: Config) -> None:
     """Raise ConfigError for what only shows when the parts meet; starts nothing."""
-    Routes(config.routes, _providers(config, {}))
+    Routes(config.routes, make_providers(config, {}))
 
 
 def _folder(name: str) -> Path:
@@ -160,20 +163,23 @@ def _folder(name: str) -> Path:
     return path
 
 
-def _providers(config: Config, before: Mapping[str, tuple[Configured | None, Provider]]) -> dict[str, Provider]:
+def make_providers(config: Config, before: Mapping[str, tuple[Configured | None, Provider]]) -> dict[str, Provider]:
     """Those of `config`; the very same as before where nothing was changed, so that what they know is kept."""
     prices = PriceList.load(Path(config.prices.file) if config.prices.file else None)
     made: dict[str, Provider] = {}
     for name, configured in config.providers.items():
         was, provider = before.get(name, (None, None))
         same = provider is not None and was == configured
-        made[name] = provider if same and provider else configured.plugin(name, configured.settings, prices)
+        if not same or provider is None:
+            provider = configured.plugin(name, configured.settings, prices)
+            provider.why = configured.why or provider.why
+        made[name] = provider
     return made
 
 
-def _codecs() -> Codecs:
-    codecs = [plugins.find("codecs", name)() for name in plugins.names("codecs")]
-    return {(codec.dialect, codec.operation): codec for codec in codecs}
+def codecs() -> Codecs:
+    found = [plugins.find("codecs", name)() for name in plugins.names("codecs")]
+    return {(codec.dialect, codec.operation): codec for codec in found}
 
 
 async def _start(world: World, providers: Iterable[Provider]) -> None:

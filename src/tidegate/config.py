@@ -6,7 +6,7 @@ Every message names the key and its line, and the nearest key when there is none
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
@@ -18,10 +18,12 @@ from tidegate import api, plugins, storage, upstream
 from tidegate.core.errors import ConfigError
 from tidegate.core.values import Duration, Secret, Size
 from tidegate.providers import prices
+from tidegate.providers.discovery import Found
 from tidegate.stages import routes
 from tidegate.telemetry import logs
 
 DEFAULT_FILE = "tidegate.yaml"
+LOCAL = Found("local", {"type": "local"}, "")
 ENVIRONMENT_PREFIX = "TIDEGATE_"  # TIDEGATE_API_PORT=9000 is api.port
 
 
@@ -46,6 +48,7 @@ class Configured(NamedTuple):
     type: str
     plugin: Any
     settings: msgspec.Struct
+    why: str = ""  # it is here, when nobody configured it
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -83,35 +86,38 @@ def stamp(path: Path) -> tuple[int, int] | None:
     return found.st_mtime_ns, found.st_size
 
 
-def load(path: Path | None, environment: Mapping[str, str]) -> Config:
-    """What `where` says, or what needs no file. Raises ConfigError."""
+def load(path: Path | None, environment: Mapping[str, str], found: Sequence[Found] = ()) -> Config:
+    """What `where` says, or what needs no file; `found` is who may answer when nobody is configured."""
     named = path is not None or "TIDEGATE_CONFIG" in environment
     path = where(path, environment)
     if not named and not path.exists():
-        return parse("", environment, DEFAULT_FILE)
+        return parse("", environment, DEFAULT_FILE, found)
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as wrong:
         raise ConfigError(f"{path}: cannot be read: {wrong.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: is not UTF-8 text") from None
-    return parse(text, environment, str(path))
+    return parse(text, environment, str(path), found)
 
 
-def parse(text: str, environment: Mapping[str, str], file: str = DEFAULT_FILE) -> Config:
+def parse(text: str, environment: Mapping[str, str], file: str = DEFAULT_FILE, found: Sequence[Found] = ()) -> Config:
     """The configuration that `text` says, with what the environment overrides."""
     reading = _Reading(environment, file)
-    found = reading.tree(text)
+    tree = reading.tree(text)
     for section in ("api", "storage"):
         for field in get_type_hints(getattr(Config(), section).__class__):
             value = environment.get(f"{ENVIRONMENT_PREFIX}{section}_{field}".upper())
             if value is not None:
-                found.setdefault(section, {})[field] = yaml.safe_load(value)
-    asked = found.pop("providers", None) or {"local": {"type": "local"}}
+                tree.setdefault(section, {})[field] = yaml.safe_load(value)
+    asked = tree.pop("providers", None) or {}
     if not isinstance(asked, dict):
         raise reading.wrong("providers", "must be names and what each is, such as main: {type: openai}")
-    config: Config = reading.into(Config, found, "")
+    config: Config = reading.into(Config, tree, "")
     providers = {name: reading.provider(f"providers.{name}", value) for name, value in asked.items()}
+    for name, settings, why in () if asked else (*found, LOCAL):
+        settings = reading.resolved(settings, f"providers.{name}")
+        providers[name] = reading.provider(f"providers.{name}", settings)._replace(why=why)
     config = msgspec.structs.replace(config, providers=providers)
     _check(config, reading)
     return config
@@ -197,6 +203,14 @@ class _Reading:
             self._lines[inner] = key_node.start_mark.line + 1
             found[key] = self._value(value_node, inner, above)
         return found
+
+    def resolved(self, value: Any, path: str) -> Any:
+        """Plain values with what `env:NAME` and `file:PATH` stand for in them."""
+        if isinstance(value, dict):
+            return {key: self.resolved(item, f"{path}.{key}") for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.resolved(item, path) for item in value]
+        return self._resolved(value, path) if isinstance(value, str) else value
 
     def _resolved(self, value: str, path: str) -> str:
         kind, colon, rest = value.partition(":")

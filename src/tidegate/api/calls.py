@@ -6,10 +6,10 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 from tidegate.api.incoming import ClientGone, Incoming
 from tidegate.core.call import Call, Event
-from tidegate.core.errors import Internal, TidegateError
 from tidegate.core.money import usd_text
 from tidegate.core.ports import Codec, Headers
 from tidegate.core.world import World
@@ -44,25 +44,15 @@ def new_call(world: World, incoming: Incoming, dialect: str, operation: str) -> 
 
 
 async def handle(gateway: Gateway, incoming: Incoming, dialect: str, operation: str) -> None:
-    """Answer one call, whatever happens: with a reply, an error, or silence to a client that has gone."""
+    """Answer one call. What is raised becomes an error in its dialect, at the edge."""
     world = gateway.world
-    codec = gateway.codec(dialect, operation)
+    incoming.codec = codec = gateway.codec(dialect, operation)
     call = new_call(world, incoming, dialect, operation)
-    try:
-        async with while_client_listens(world, incoming, call):
-            call.credential = incoming.credential
-            async with gateway.answer(call) as reply:
-                await _send(world, incoming, call, codec, reply)
-    except ClientGone:
-        return
-    except TidegateError as error:
-        await incoming.problem(error, codec, told(call, world))
-    except Exception as crash:
-        world.events.notice("crash", {"request_id": call.id, "error": repr(crash)})
-        if incoming.started:
-            raise
-        mistake = Internal(f"Tidegate made a mistake; its log has the details under {call.id}")
-        await incoming.problem(mistake, codec, told(call, world))
+    incoming.told = partial(told, call, world)
+    async with while_client_listens(world, incoming, call):
+        call.credential = incoming.credential
+        async with gateway.answer(call) as reply:
+            await _send(world, incoming, call, codec, reply)
 
 
 @asynccontextmanager

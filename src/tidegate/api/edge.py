@@ -18,8 +18,11 @@ Endpoint = Callable[[Gateway, Incoming], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 PAGES = ("/api/", "/admin/", "/v1/requests/", "/docs", "/openapi.json")
-CORS_HEADERS = b"authorization, content-type, x-api-key, x-tidegate-user, x-tidegate-session, x-tidegate-tags"
-CORS_EXPOSED = b"x-tidegate-request-id, x-tidegate-route, x-tidegate-target, x-tidegate-attempts, x-tidegate-cost-usd"
+# What a web page may read of our answers, besides their bodies.
+EXPOSED = (
+    b"retry-after, x-tidegate-request-id, x-tidegate-route, x-tidegate-target, x-tidegate-attempts, "
+    b"x-tidegate-cost-usd, x-tidegate-overhead-ms, x-tidegate-warning"
+)
 
 
 class Edge:
@@ -49,21 +52,30 @@ class Edge:
         gateway = self._gateway()
         incoming = Incoming(scope, receive, send, self._config, self._cors(scope))
         try:
-            if incoming.path.startswith(PAGES):
+            if incoming.method == "OPTIONS" and incoming.header(b"access-control-request-method") and incoming.extra:
+                await incoming.start(204, _PREFLIGHT)
+                await incoming.piece(b"", last=True)
+            elif incoming.path.startswith(PAGES):
                 await self._page(scope, incoming, send)
-            elif incoming.method == "OPTIONS" and incoming.extra:
-                await incoming.answer(204, b"", _PREFLIGHT)
             else:
                 await self._endpoint(incoming)(gateway, incoming)
         except ClientGone:
             return
-        except TidegateError as error:
-            await incoming.problem(error, gateway.codec("openai", "chat"), _allow(error))
-        except Exception as crash:
-            gateway.world.events.notice("crash", {"path": incoming.path[:200], "error": repr(crash)})
-            if incoming.started:
-                raise
-            await incoming.problem(Internal("Tidegate made a mistake; its log has it"), gateway.codec("openai", "chat"))
+        except Exception as wrong:  # noqa: BLE001 nobody above can tell the client
+            await self._problem(gateway, incoming, wrong)
+
+    async def _problem(self, gateway: Gateway, incoming: Incoming, wrong: Exception) -> None:
+        """Whatever went wrong, told to the client in its dialect; and to the operator, if the mistake is ours."""
+        codec, told = incoming.codec or gateway.codec("openai", "chat"), incoming.told()
+        if isinstance(wrong, TidegateError) and not incoming.started:
+            await incoming.problem(wrong, codec, told)
+            return
+        id = next((value.decode() for name, value in told if name == b"x-tidegate-request-id"), None)
+        gateway.world.events.notice("crash", {"path": incoming.path[:200], "request_id": id, "error": repr(wrong)})
+        if incoming.started:
+            raise wrong
+        where = f" under {id}" if id else ""
+        await incoming.problem(Internal(f"Tidegate made a mistake; its log has the details{where}"), codec, told)
 
     def _endpoint(self, incoming: Incoming) -> Endpoint:
         path, method = incoming.path, incoming.method
@@ -76,7 +88,7 @@ class Edge:
             )
         endpoint = methods.get("GET" if method == "HEAD" else method)
         if endpoint is None:
-            raise _NotThisMethod(path, method, ", ".join(methods))
+            raise MethodNotAllowed(f"{path} answers {', '.join(methods)}, not {method}", allowed=", ".join(methods))
         return endpoint
 
     async def _page(self, scope: Scope, incoming: Incoming, send: Send) -> None:
@@ -105,36 +117,22 @@ class Edge:
 
     def _cors(self, scope: Scope) -> Headers:
         """The headers that let a web page read our answer; none for origins that are not configured."""
-        if not self._config.cors:
-            return ()
-        origin = next((value for key, value in scope["headers"] if key == b"origin"), None)
-        if origin is None:
-            return ()
         allowed = self._config.cors
-        if "*" not in allowed and origin.decode("latin-1") not in allowed:
+        if not allowed:
             return ()
-        return [
-            (b"access-control-allow-origin", origin),
-            (b"access-control-expose-headers", CORS_EXPOSED),
-            (b"vary", b"origin"),
-        ]
+        vary = (b"vary", b"origin")
+        origin = next((value for key, value in scope["headers"] if key == b"origin"), None)
+        if origin is None or ("*" not in allowed and origin.decode("latin-1") not in allowed):
+            return [vary]
+        return [(b"access-control-allow-origin", origin), (b"access-control-expose-headers", EXPOSED), vary]
 
 
 _PREFLIGHT: Headers = [
     (b"access-control-allow-methods", b"GET, POST, DELETE"),
-    (b"access-control-allow-headers", CORS_HEADERS),
+    # SDKs send headers of their own (x-stainless-…); `*` is every name but this one.
+    (b"access-control-allow-headers", b"authorization, *"),
     (b"access-control-max-age", b"600"),
 ]
-
-
-class _NotThisMethod(MethodNotAllowed):
-    def __init__(self, path: str, method: str, allowed: str) -> None:
-        super().__init__(f"{path} answers {allowed}, not {method}")
-        self.allowed = allowed
-
-
-def _allow(error: TidegateError) -> Headers:
-    return [(b"allow", error.allowed.encode())] if isinstance(error, _NotThisMethod) else []
 
 
 async def _without_gateway(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from typing import Any
 
 from tidegate import api
 from tidegate.core.errors import (
-    BodyTimeout,
     BodyTooLarge,
+    MethodNotAllowed,
+    RequestTimeout,
     TidegateError,
     Unauthenticated,
     UnsupportedMedia,
@@ -23,14 +26,29 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 JSON = b"application/json"
+LINGER_S = 2.0
 
 
-class ClientGone(Exception):
-    """The client left while its body was being read."""
+class ClientGone(asyncio.CancelledError):
+    """The client left, so nobody needs what is done for it any more."""
 
 
 class Incoming:
-    __slots__ = ("_config", "_receive", "_send", "address", "extra", "headers", "method", "path", "query", "started")
+    __slots__ = (
+        "_config",
+        "_owed",
+        "_receive",
+        "_send",
+        "address",
+        "codec",
+        "extra",
+        "headers",
+        "method",
+        "path",
+        "query",
+        "started",
+        "told",
+    )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, config: api.Config, extra: Headers) -> None:
         self._config = config
@@ -43,6 +61,10 @@ class Incoming:
         self.address: str = scope["client"][0] if scope.get("client") else ""
         self.extra = extra  # CORS: on every response to this client
         self.started = False
+        self.codec: Codec | None = None  # in which errors are told, and what their heads tell of the call
+        self.told: Callable[[], Headers] = tuple
+        # A body was announced and has not been read to its end.
+        self._owed = (self.header(b"content-length") or b"0") != b"0" or self.header(b"transfer-encoding") is not None
 
     def header(self, name: bytes) -> bytes | None:
         for key, value in self.headers:
@@ -59,7 +81,7 @@ class Incoming:
     def credential(self) -> str | None:
         """The key that was presented, by either of the two headers that clients use."""
         authorization = self.header(b"authorization")
-        if authorization is not None:
+        if authorization:
             scheme, _, key = authorization.partition(b" ")
             return (key if scheme.lower() == b"bearer" else authorization).strip().decode("latin-1")
         key = self.header(b"x-api-key") or b""
@@ -76,11 +98,13 @@ class Incoming:
             raise self._too_large()
         try:
             async with asyncio.timeout(self._config.body_timeout):
-                return await self._read(most)
+                text = await self._read(most)
         except TimeoutError:
-            raise BodyTimeout(
+            raise RequestTimeout(
                 f"the body did not arrive within {float(self._config.body_timeout):g} s (api.body_timeout)"
             ) from None
+        self._owed = False
+        return text
 
     async def _read(self, most: int) -> bytes:
         message = await self._receive()
@@ -124,11 +148,24 @@ class Incoming:
         """The whole response at once."""
         length = (b"content-length", str(len(body)).encode())
         await self.start(status, [(b"content-type", kind), length, *headers])
+        if self._owed:
+            await self.piece(body, last=False)
+            await self._hear_out()
+            body = b""
         await self.piece(body, last=True)
+
+    async def _hear_out(self) -> None:
+        """Until the client is done sending, or has had time to read our answer: to whom still sends into a connection
+        that was closed, the answer is lost."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                while (await self._receive()).get("more_body"):
+                    pass
 
     async def start(self, status: int, headers: Headers) -> None:
         self.started = True
-        await self._send({"type": "http.response.start", "status": status, "headers": [*headers, *self.extra]})
+        close = [(b"connection", b"close")] if self._owed else []
+        await self._send({"type": "http.response.start", "status": status, "headers": [*headers, *close, *self.extra]})
 
     async def piece(self, body: bytes, *, last: bool) -> None:
         await self._send({"type": "http.response.body", "body": body, "more_body": not last})
@@ -136,11 +173,16 @@ class Incoming:
     async def problem(self, error: TidegateError, codec: Codec, headers: Headers = ()) -> None:
         """`error` as a response, in the dialect of `codec`."""
         status = status_of(error)
-        more = list(headers)
-        if error.retry_after_s is not None:
-            more.append((b"retry-after", str(max(1, round(error.retry_after_s + 0.5))).encode()))
-        if status == 401:
-            more.append((b"www-authenticate", b"Bearer"))
-        if isinstance(error, Unauthenticated | BodyTooLarge | BodyTimeout | UnsupportedMedia):
-            more.append((b"connection", b"close"))  # what is left of its body is not wanted
-        await self.answer(status, codec.render_error(error, status), more)
+        await self.answer(status, codec.render_error(error, status), [*advice(error), *headers])
+
+
+def advice(error: TidegateError) -> Headers:
+    """What the head of an error response says of it."""
+    found = []
+    if error.retry_after_s is not None:
+        found.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_s))))
+    if isinstance(error, Unauthenticated):
+        found.append((b"www-authenticate", b"Bearer"))
+    if isinstance(error, MethodNotAllowed):
+        found.append((b"allow", error.allowed.encode()))
+    return found

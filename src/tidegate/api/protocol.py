@@ -49,7 +49,9 @@ class _Bounded(HttpToolsProtocol):
         self._timer = self.loop.call_later(self.head_timeout, self._too_slow)
 
     def _too_slow(self) -> None:
-        if self._head_size or self._unfinished:
+        if self._busy is not None:  # an answer goes out meanwhile, perhaps for minutes, and is not to suffer from this
+            self._wait_for_head()
+        elif self._head_size or self._unfinished:
             self._refuse(
                 RequestTimeout(f"the headers did not arrive within {self.head_timeout:g} s (api.head_timeout)")
             )
@@ -116,6 +118,11 @@ class _Bounded(HttpToolsProtocol):
 
     # --- what is said
 
+    @property
+    def _busy(self) -> RequestResponseCycle | None:
+        """The request that is being answered."""
+        return self._answering if self._answering and not self._answering.response_complete else None
+
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answering = cycle
         super()._start_asgi_task(cycle, app)
@@ -127,11 +134,9 @@ class _Bounded(HttpToolsProtocol):
         if self._deaf or self.transport.is_closing():
             return
         self._stop_timer()
-        answering = self._answering
-        if answering is not None and answering.response_complete:
-            answering = None
+        busy = self._busy
         # While a whole request is being answered, this would be taken for its answer. Then nothing more is said at all.
-        if answering is None or (answering.more_body and not answering.response_started):
+        if busy is None or (busy.more_body and not busy.response_started):
             body = write_error(wrong, wrong.status)
             head = (
                 f"HTTP/1.1 {wrong.status} {HTTPStatus(wrong.status).phrase}\r\ncontent-type: application/json\r\n"

@@ -72,6 +72,10 @@ class MethodNotAllowed(TidegateError):
     code = "method_not_allowed"
     status = 405
 
+    def __init__(self, message: str, *, allowed: str) -> None:
+        super().__init__(message)
+        self.allowed = allowed  # methods, as `Allow` lists them
+
 
 class RequestTimeout(TidegateError):
     """The headers or the body did not arrive in time."""

@@ -52,7 +52,7 @@ def parse_key(text: str) -> ParsedKey | None:
 
 def digest(pepper: bytes, text: str) -> bytes:
     """What is stored of a key."""
-    return hmac.digest(pepper, text.encode("utf-8", "surrogateescape"), hashlib.sha256)
+    return hmac.digest(pepper, text.encode("utf-8", "surrogatepass"), hashlib.sha256)
 
 
 def _random(length: int) -> str:

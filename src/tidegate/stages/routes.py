@@ -17,6 +17,7 @@ from tidegate.core.values import Duration
 
 DEFAULT_TIMEOUT = Duration(60)
 MAX_REMEMBERED = 1_000  # routes made from provider/model; clients choose those names
+MAX_NAME = 256  # characters of such a name: it is remembered, and goes into rows
 
 
 class TargetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -84,7 +85,7 @@ class Routes:
     def _by_provider(self, model: str) -> Route:
         name, slash, rest = model.partition("/")
         provider = self._providers.get(name)
-        if not slash or not rest or provider is None:
+        if not slash or not rest or provider is None or len(model) > MAX_NAME:
             raise ModelNotFound(self._unknown(model), param="model")
         route = Route(model, (Target(provider, rest, price=provider.price(rest)),), DEFAULT_TIMEOUT)
         self._direct[model] = route

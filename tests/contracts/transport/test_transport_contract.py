@@ -27,7 +27,7 @@ from tidegate.providers.transport import Config, HttpTransport
 
 pytestmark = pytest.mark.timeout(10)
 
-MAX_HEAD, MAX_BODY = 16 * 1024, 1024 * 1024
+MAX_HEAD, MAX_BODY = 16 * 1024, 30_000_000
 
 ADAPTERS: dict[str, Callable[[], Transport]] = {
     "own": lambda: HttpTransport(Config(max_head=MAX_HEAD, max_body=MAX_BODY)),
@@ -377,9 +377,8 @@ async def test_a_paused_exchange_holds_the_server_up(transport: Transport, serve
             await peer.writer.drain()
         peer.close()
 
-    made = HttpTransport(Config(max_body=2 * total)) if isinstance(transport, HttpTransport) else transport
     server.script = script
-    exchange = made.send(post(server, idle=0.05))
+    exchange = transport.send(post(server, idle=0.05))
     await exchange.head()
     ear = Ear(exchange)
     exchange.pause()
@@ -393,7 +392,6 @@ async def test_a_paused_exchange_holds_the_server_up(transport: Transport, serve
     await ear.ended.wait()
     assert ear.ends == [None]
     assert len(ear.heard) == total
-    await made.aclose()
 
 
 async def test_what_nobody_reads_is_bounded(transport: Transport, server: Server) -> None:

@@ -138,8 +138,7 @@ class ResponseParser:
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self.reusable = False  # after the end it is only that: the response stands
-            if not self.complete and self.fault is None:
+            if not self.complete and self.fault is None:  # after the end it is no fault of the response
                 self.fault = Fault("protocol", f"sent what is not HTTP/1.1 ({error})")
         pieces = self._pieces
         if pieces:

@@ -1,0 +1,88 @@
+"""What can be done from a terminal? tidegate serve · check · init · keys · chat · doctor · local."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+import yaml
+
+from tidegate import __version__, config, plugins
+from tidegate.app import check as verify
+from tidegate.cli.chat import chat
+from tidegate.cli.doctor import doctor
+from tidegate.cli.keys import keys
+from tidegate.cli.serve import serve
+from tidegate.cli.shared import FILE, Teaching, found_here, settings
+from tidegate.core.errors import ConfigError
+
+
+@click.group(cls=Teaching, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="tidegate")
+def main() -> None:
+    """The production gateway for LLM applications.
+
+    \b
+    tidegate serve                     answer calls on http://127.0.0.1:8080
+    tidegate chat                      talk to a model in the terminal
+    tidegate check                     what the configuration comes to
+    tidegate init                      a configuration from what is found here
+    tidegate doctor                    what is wrong, and how to mend it
+    tidegate keys create --name ci     a key for a client
+    tidegate local install             the small model that needs no key
+    """
+
+
+for command in (serve, keys, chat, doctor):
+    main.add_command(command)
+
+
+@main.command()
+@FILE
+def check(file: Path | None) -> None:
+    """Read the configuration, say what is wrong, print what it comes to.
+
+    \b
+    tidegate check
+    tidegate check --config tidegate.yaml
+    """
+    found = settings(file, found_here())
+    verify(found)
+    click.echo(config.shown(found), nl=False)
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path), default=Path(config.DEFAULT_FILE))
+def init(file: Path) -> None:
+    """Write a configuration from what is found on this machine; keys stay where they are.
+
+    \b
+    tidegate init
+    tidegate init other.yaml
+    """
+    if file.exists():
+        raise ConfigError(f"{file} is there already; take it away, or name another: tidegate init other.yaml")
+    found = [*found_here(), config.LOCAL]
+    text = yaml.safe_dump({"providers": {one.name: one.settings for one in found}}, sort_keys=False)
+    config.parse(text, os.environ, str(file))
+    reasons = "".join(f"# {one.name}: {one.why or 'the small model that needs no key'}\n" for one in found)
+    file.write_text(
+        f"# What tidegate init found here. Every key: tidegate.example.yaml\n{reasons}{text}", encoding="utf-8"
+    )
+    click.echo(f"wrote {file}; see what it comes to with: tidegate check --config {file}")
+
+
+@main.group()
+def local() -> None:
+    """The small model that runs on this machine and needs no key."""
+
+
+@local.command("install")
+def install_local() -> None:
+    """Fetch the small local model (about 200 MB).
+
+    \b
+    tidegate local install
+    """
+    plugins.find("commands", "install_local")()

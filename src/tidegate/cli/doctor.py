@@ -1,0 +1,159 @@
+"""tidegate doctor: what is wrong with machine, configuration, keys or providers, and how to mend it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+
+from tidegate import config
+from tidegate.app import SystemClock, codecs, make_providers
+from tidegate.cli.shared import FILE, found_here, run, settings
+from tidegate.core.call import Call, Target
+from tidegate.core.errors import TidegateError
+from tidegate.core.ports import Codec, Provider, Timeouts, TransportError
+from tidegate.plugins import loop_factory
+from tidegate.providers.transport import HttpTransport
+from tidegate.stages.routes import Routes
+
+PATIENCE = Timeouts(connect=3.0, first_byte=5.0, idle=5.0, total=8.0)
+LOW_DISK = 1024**3
+
+
+class Finding(NamedTuple):
+    well: bool
+    what: str
+    mend: str = ""
+
+
+@click.command()
+@FILE
+def doctor(file: Path | None) -> None:
+    """Look at everything, say what is wrong and how to mend it. Exit code 1 when something is.
+
+    \b
+    tidegate doctor
+    tidegate doctor --config tidegate.yaml
+    """
+    ill = False
+
+    def tell(finding: Finding) -> None:
+        nonlocal ill
+        ill = ill or not finding.well
+        mark = click.style("ok  ", fg="green") if finding.well else click.style("ILL ", fg="red")
+        click.echo(f"{mark} {finding.what}" + (f"\n     mend: {finding.mend}" if finding.mend else ""))
+
+    for finding in _machine():
+        tell(finding)
+    try:
+        found = settings(file, found_here())
+        providers = make_providers(found, {})
+        Routes(found.routes, providers)
+    except TidegateError as wrong:
+        tell(Finding(False, "the configuration cannot be used", wrong.message))
+    else:
+        where = config.where(file, os.environ)
+        tell(Finding(True, f"configuration: {where if where.exists() else 'none, so what is found here is served'}"))
+        for finding in (_data_dir(found.storage.data_dir), _port(found)):
+            tell(finding)
+        run(lambda: _providers(providers, tell))
+    if ill:
+        raise SystemExit(1)
+
+
+def _machine() -> Iterator[Finding]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    yield Finding(sys.version_info >= (3, 11), f"Python {version}", "" if sys.version_info >= (3, 11) else "use 3.11")
+    fast = loop_factory() is not asyncio.new_event_loop
+    yield Finding(True, "event loop: uvloop" if fast else "event loop: asyncio's own; uvloop would be faster")
+
+
+def _data_dir(name: str) -> Finding:
+    path = Path(name).expanduser()
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path) as file:
+            file.write(b"x")
+    except OSError as wrong:
+        return Finding(False, f"data folder {path}: {wrong.strerror}", "choose another: storage.data_dir or --data-dir")
+    free = shutil.disk_usage(path).free
+    if free < LOW_DISK:
+        return Finding(
+            False, f"data folder {path}: {free // 1024**2} MiB are free", "make room, or choose another disk"
+        )
+    return Finding(True, f"data folder {path}: can be written, {free // 1024**3} GiB are free")
+
+
+def _port(found: config.Config) -> Finding:
+    where = f"{found.api.host}:{found.api.port}"
+    try:
+        with socket.create_server((found.api.host, found.api.port)):
+            return Finding(True, f"{where} is free")
+    except OSError as wrong:
+        return Finding(
+            False,
+            f"cannot listen on {where}: {wrong.strerror}",
+            f"if that is your Tidegate, all is well; else end it (ss -ltnp | grep :{found.api.port}) or set api.port",
+        )
+
+
+async def _providers(providers: dict[str, Provider], tell: Callable[[Finding], None]) -> None:
+    """Ask each for its models: that it can be reached, and that it takes our key."""
+    transport = HttpTransport()
+    words = codecs()
+    try:
+        for name, provider in providers.items():
+            tell(await _provider(transport, words[(provider.dialect, "raw")], name, provider))
+    finally:
+        await transport.aclose()
+
+
+async def _provider(transport: HttpTransport, codec: Codec, name: str, provider: Provider) -> Finding:
+    try:
+        await provider.start()
+        trouble = provider.trouble()
+        if trouble:
+            return Finding(False, f"provider {name}", trouble)
+        request = provider.request(_question(provider), Target(provider, ""), codec, b"", PATIENCE)
+        exchange = transport.send(request)
+        try:
+            head = await exchange.head()
+        finally:
+            exchange.close()
+    except TransportError as wrong:
+        return Finding(False, f"provider {name}: {wrong}", f"check providers.{name}.base_url, and that it runs")
+    except (TidegateError, ValueError) as wrong:
+        return Finding(False, f"provider {name}", str(wrong))
+    finally:
+        await provider.aclose()
+    if head.status in (401, 403):
+        mend = f"put a valid key into providers.{name}.keys"
+        return Finding(False, f"provider {name}: it does not accept the key (HTTP {head.status})", mend)
+    if head.status >= 500:
+        return Finding(False, f"provider {name}: HTTP {head.status}", "it is ill itself; try again later")
+    return Finding(True, f"provider {name}: answers (HTTP {head.status} for its models)")
+
+
+def _question(provider: Provider) -> Call:
+    async def nothing() -> bytes:
+        return b""
+
+    clock = SystemClock()
+    return Call(
+        id="doctor",
+        dialect=provider.dialect,
+        operation="raw",
+        at_ms=0,
+        arrived_ns=clock.now_ns(),
+        method="GET",
+        path="/v1/models",
+        intake=nothing,
+    )

@@ -1,0 +1,130 @@
+"""tidegate serve: answer calls."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from tidegate import __version__, config
+from tidegate.api.server import Server, listen
+from tidegate.app import App, build
+from tidegate.cli.shared import FILE, found_here, run
+from tidegate.cli.shared import settings as settings_of
+from tidegate.core.call import Target
+from tidegate.core.errors import ConfigError
+
+FOLLOW_S = 1.0  # how often the configuration's file is looked at
+
+
+@click.command()
+@FILE
+@click.option("--host", help="The address to listen on; 127.0.0.1.")
+@click.option("--port", type=click.IntRange(0, 65535), help="The port; 8080, and 0 takes any that is free.")
+@click.option("--data-dir", help="Where keys and ledger are kept; ./tidegate-data.")
+def serve(file: Path | None, host: str | None, port: int | None, data_dir: str | None) -> None:
+    """Answer calls until SIGTERM or Ctrl-C.
+
+    \b
+    tidegate serve
+    tidegate serve --config tidegate.yaml --port 9000
+    """
+    found = found_here()  # before we listen: 8080 is a usual port of others too
+    settings = settings_of(file, found, host=host, port=port, data_dir=data_dir)
+    socket = listen(settings.api)
+
+    def again() -> config.Config:
+        return settings_of(file, found, host=host, port=port, data_dir=data_dir)
+
+    try:
+        run(lambda: _serve(settings, socket, config.where(file, os.environ), again))
+    finally:
+        socket.close()
+
+
+async def _serve(settings: config.Config, socket: Any, file: Path, again: Callable[[], config.Config]) -> None:
+    app = await build(settings, os.environ)
+    following = app.world.loop.create_task(_follow(app, file, again), name="follow the configuration")
+    try:
+        key = None if os.environ.get("TIDEGATE_ADMIN_KEY") else await app.first_key()
+        server = Server(app, settings.api, app.leave)
+        _greet(app, socket.getsockname(), key)
+        gc.collect()
+        gc.freeze()  # what start-up made lives for ever; looking through it again and again costs tens of milliseconds
+        sys.setswitchinterval(0.0005)  # the writer's thread must not keep the loop waiting for 5 ms
+        await server.serve(sockets=[socket])
+    finally:
+        following.cancel()
+        await app.aclose()
+
+
+async def _follow(app: App, file: Path, again: Callable[[], config.Config]) -> None:
+    """Take up the configuration when its file changes or SIGHUP comes; a bad one changes nothing and says why."""
+    asked = asyncio.Event()
+    if hasattr(signal, "SIGHUP"):
+        app.world.loop.add_signal_handler(signal.SIGHUP, asked.set)
+    before = config.stamp(file)
+    while True:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FOLLOW_S):
+                await asked.wait()
+        now = config.stamp(file)
+        if not asked.is_set() and now == before:
+            continue
+        before = now
+        asked.clear()
+        try:
+            await app.reload(again())
+        except ConfigError as wrong:
+            app.world.events.notice("reload_refused", {"error": wrong.message, "now": "as before"})
+
+
+def _greet(app: App, address: tuple[Any, ...], key: str | None) -> None:
+    """Where it is, who may come in, what it serves and why, and a line to paste."""
+    host, port = address[:2]
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    lines = ["", f"  Tidegate {__version__} answers on {url}", ""]
+    if key:
+        lines += [f"  Your admin key, shown this once:  {key}", ""]
+    elif os.environ.get("TIDEGATE_ADMIN_KEY"):
+        lines += ["  The admin key is the one in TIDEGATE_ADMIN_KEY.", ""]
+    else:
+        lines += ["  There are admin keys already; make another with:  tidegate keys create --admin", ""]
+    names = app.gateway.routes.names
+    lines.append("  It serves:" if names else "  It serves no model yet; ask for provider/model, or configure routes.")
+    for name in names:
+        route = app.gateway.routes.find(name)
+        lines.append(f"    {name}  ({', then '.join(_why(target) for target in route.targets)})")
+    for name, provider in app.gateway.providers.items():
+        trouble = provider.trouble()
+        if trouble:
+            lines.append(f"    {name}: {trouble}")
+        elif not provider.models and not app.config.routes:
+            lines.append(f"    {name}/MODEL for any of its models  ({provider.why})")
+    if names:
+        body = msgspec.json.encode(
+            {"model": names[0], "messages": [{"role": "user", "content": "Say hello."}]}
+        ).decode()
+        lines += [
+            "",
+            "  Ask it:",
+            "",
+            f"    curl {url}/v1/chat/completions -H 'Authorization: Bearer {key or '$TIDEGATE_KEY'}' \\",
+            f"      -H 'Content-Type: application/json' -d '{body}'",
+        ]
+    click.echo("\n".join(lines) + "\n")
+
+
+def _why(target: Target) -> str:
+    price = target.price
+    cost = "price unknown" if price is None else f"price: {price.source}"
+    return f"{target.name}, {target.provider.why}; {cost}"

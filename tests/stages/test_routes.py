@@ -1,0 +1,221 @@
+"""A model name leads to its targets: a route, an alias or `provider/model`; anything else is told what is near."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidegate.core.call import Asked, Call
+from tidegate.core.errors import ConfigError, ModelNotFound
+from tidegate.core.money import Price
+from tidegate.core.values import Duration
+from tidegate.providers import openai
+from tidegate.providers.openai.chat import Chat
+from tidegate.stages.routes import DEFAULT_TIMEOUT, MAX_NAME, MAX_REMEMBERED, Config, Routes, TargetConfig
+
+
+class Prices:
+    """Knows one model of one vendor."""
+
+    known = Price({"input": 1, "output": 2}, "a list")
+
+    def price(self, vendor: str, model: str) -> Price | None:
+        return self.known if (vendor, model) == ("acme", "gpt") else None
+
+
+def provider(name: str, *models: str) -> openai.OpenAI:
+    return openai.OpenAI(name, openai.Config(models=models, vendor="acme"), Prices())
+
+
+PROVIDERS = {one.name: one for one in (provider("main", "gpt", "gpt-mini"), provider("spare", "gpt", "llama"))}
+
+
+def targets(*names: str, **fields: Any) -> tuple[TargetConfig, ...]:
+    return tuple(TargetConfig(*name.split("/", 1), **fields) for name in names)
+
+
+def routes(**configs: Config) -> Routes:
+    return Routes(configs, PROVIDERS)
+
+
+def found(table: Routes, model: str) -> list[str]:
+    return [target.name for target in table.find(model).targets]
+
+
+# --- names
+
+
+def test_a_route_is_found_by_its_name_and_its_aliases() -> None:
+    table = routes(fast=Config(targets("main/gpt"), aliases=("gpt-4o", "default"), timeout=Duration(5)))
+    assert [table.find(name) for name in ("gpt-4o", "default")] == [table.find("fast")] * 2
+    assert table.find("default").name == "fast", "rows and limits know one name"
+    assert table.find("fast").timeout_s == 5
+    assert table.names == ["fast", "gpt-4o", "default"]
+
+
+def test_a_call_is_matched_by_the_model_it_asks_for() -> None:
+    async def intake() -> bytes:
+        return b""
+
+    call = Call(id="r", dialect="openai", operation="chat", at_ms=0, arrived_ns=0, intake=intake)
+    call.asked = Asked(codec=Chat(), body=b"", model="fast")
+    table = routes(fast=Config(targets("main/gpt")))
+    assert table.match(call) is table.find("fast")
+
+
+def test_targets_are_asked_by_their_order_and_else_as_they_are_written() -> None:
+    written = (
+        TargetConfig("main", "third", order=2),
+        TargetConfig("spare", "first", order=1),
+        TargetConfig("main", "fourth", order=2),
+        TargetConfig("main", "second", order=1),
+    )
+    assert found(routes(fast=Config(written)), "fast") == ["spare/first", "main/second", "main/third", "main/fourth"]
+
+
+def test_a_target_carries_its_share_and_its_price() -> None:
+    table = routes(fast=Config((TargetConfig("main", "gpt", weight=3), TargetConfig("main", "new"))))
+    first, second = table.find("fast").targets
+    assert (first.weight, first.price) == (3, Prices.known)
+    assert second.price is None, "not known is not free"
+
+
+def test_without_routes_every_served_model_is_one_and_the_first_provider_wins() -> None:
+    table = routes()
+    assert table.names == ["gpt", "gpt-mini", "llama"]
+    assert found(table, "gpt") == ["main/gpt"]
+    assert found(table, "llama") == ["spare/llama"]
+    assert table.find("gpt").timeout_s == DEFAULT_TIMEOUT
+
+
+def test_with_routes_only_they_have_names() -> None:
+    table = routes(fast=Config(targets("main/gpt")))
+    assert table.names == ["fast"]
+    with pytest.raises(ModelNotFound):
+        table.find("gpt")
+
+
+# --- provider/model
+
+
+@pytest.mark.parametrize("model", ["gpt", "anything", "meta-llama/Llama-3.1-8B", "a b", "ünï", "/"])
+def test_any_model_of_a_provider_can_be_asked_for_by_both_names(model: str) -> None:
+    (target,) = routes(fast=Config(targets("main/gpt"))).find(f"spare/{model}").targets
+    assert (target.provider, target.model) == (PROVIDERS["spare"], model)
+    assert target.price == (Prices.known if model == "gpt" else None)
+
+
+def test_a_route_comes_before_a_provider() -> None:
+    table = Routes({"main/gpt": Config(targets("spare/llama"))}, PROVIDERS)
+    assert found(table, "main/gpt") == ["spare/llama"]
+    assert found(table, "main/other") == ["main/other"]
+
+
+@pytest.mark.parametrize(
+    "model", ["", "/", "main", "main/", "/gpt", "nobody/gpt", "MAIN/gpt", " main/gpt", "fas", "FAST"]
+)
+def test_what_has_no_route_is_not_found(model: str) -> None:
+    with pytest.raises(ModelNotFound) as refused:
+        routes(fast=Config(targets("main/gpt"))).find(model)
+    assert refused.value.param == "model"
+
+
+def test_the_routes_that_clients_name_are_remembered_and_bounded() -> None:
+    table = routes()
+    first = table.find("main/0")
+    assert table.find("main/0") is first
+    for number in range(1, MAX_REMEMBERED + 1):
+        last = table.find(f"main/{number}")
+    assert table.find(f"main/{number}") is last
+    assert table.find("main/0") is not first, "it was made anew"
+    assert table.names == ["gpt", "gpt-mini", "llama"], "what clients make up is not listed"
+
+
+def test_a_name_that_is_too_long_to_be_one_is_not_found_and_not_remembered() -> None:
+    with pytest.raises(ModelNotFound) as refused:
+        routes().find("main/" + "x" * MAX_NAME)
+    assert len(refused.value.message) < 1_000
+
+
+# --- what is near
+
+
+@pytest.mark.parametrize(
+    ("asked", "hint"),
+    [
+        ("fsat", "no model 'fsat'; did you mean 'fast'?"),
+        ("smart-2", "no model 'smart-2'; did you mean 'smart'?"),
+        ("gpt-4", "no model 'gpt-4'; did you mean 'gpt-4o'?"),
+        ("zzzzzz", "no model 'zzzzzz'; there are: fast, smart, gpt-4o"),
+        ("", "no model ''; there are: fast, smart, gpt-4o"),
+        ("a\r\nb: c", "no model 'a\\r\\nb: c'; there are: fast, smart, gpt-4o"),
+    ],
+)
+def test_an_unknown_model_is_told_the_nearest(asked: str, hint: str) -> None:
+    table = routes(fast=Config(targets("main/gpt"), aliases=("gpt-4o",)), smart=Config(targets("spare/llama")))
+    with pytest.raises(ModelNotFound) as refused:
+        table.find(asked)
+    assert refused.value.message == hint
+
+
+def test_where_there_is_nothing_yet_it_says_so() -> None:
+    with pytest.raises(ModelNotFound, match="no model 'gpt'; there are: none yet"):
+        Routes({}, {}).find("gpt")
+
+
+@given(st.text(max_size=30))
+def test_any_name_is_a_route_or_not_found(model: str) -> None:
+    try:
+        assert routes().find(model).targets
+    except ModelNotFound:
+        return
+
+
+def test_a_wrong_name_among_a_thousand_routes_holds_nobody_up() -> None:
+    table = Routes({f"route-{number}": Config(targets("main/gpt")) for number in range(1_000)}, PROVIDERS)
+    began = time.process_time()
+    with pytest.raises(ModelNotFound):
+        table.find("rout-" + "x" * 300)
+    with pytest.raises(ModelNotFound, match="did you mean 'route-5'"):
+        table.find("route-5oo")
+    assert time.process_time() - began < 0.5
+
+
+# --- what cannot be configured
+
+
+@pytest.mark.parametrize(
+    ("configs", "message"),
+    [
+        (
+            {"fast": Config(targets("main/gpt", "spar/gpt"))},
+            "routes.fast.targets[1].provider: no provider 'spar'; did you mean 'spare'?",
+        ),
+        (
+            {"fast": Config(targets("zzz/gpt"))},
+            "routes.fast.targets[0].provider: no provider 'zzz'; there are: main, spare",
+        ),
+        (
+            {"fast": Config(targets("main/gpt")), "slow": Config(targets("main/gpt"), aliases=("fast",))},
+            "routes.slow: the name 'fast' is taken by route 'fast'",
+        ),
+        (
+            {"a": Config(targets("main/gpt"), aliases=("x",)), "b": Config(targets("main/gpt"), aliases=("x",))},
+            "routes.b: the name 'x' is taken by route 'a'",
+        ),
+        ({"a": Config(targets("main/gpt"), aliases=("a",))}, "routes.a: the name 'a' is taken by route 'a'"),
+    ],
+)
+def test_routes_that_cannot_be_are_refused_by_name(configs: dict[str, Config], message: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        Routes(configs, PROVIDERS)
+    assert refused.value.message == message
+
+
+def test_a_target_without_any_provider_says_that_there_is_none() -> None:
+    with pytest.raises(ConfigError, match=r"no provider 'main'; there are: none"):
+        Routes({"fast": Config(targets("main/gpt"))}, {})
