@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import json
 import re
 import sys
 from pathlib import Path
@@ -72,11 +73,9 @@ def shown(value: Any) -> str:
         )
     if isinstance(value, Duration):
         return repr(value)
-    return (
-        {None: "null", True: "true", False: "false", (): "[]"}.get(value, str(value))
-        if not isinstance(value, dict)
-        else "{}"
-    )
+    if value is None or isinstance(value, bool | tuple | dict):
+        return json.dumps(value)
+    return str(value)
 
 
 def default(field: msgspec.structs.FieldInfo) -> Any:
@@ -127,7 +126,8 @@ def configuration() -> str:
         "\n`tidegate.yaml` in the folder where Tidegate starts, or `--config FILE`, or `TIDEGATE_CONFIG`. Without a "
         "file every default below holds. `tidegate check` prints what a file comes to.\n",
         "A value can come from elsewhere: `env:NAME` is an environment variable, `file:PATH` the content of a file. "
-        "`TIDEGATE_API_PORT=9000` sets `api.port`, and so on for every key of `api` and `storage`.\n",
+        "`TIDEGATE_API_PORT=9000` sets `api.port`, and so on for every key of `api` and `storage`; in a list, "
+        "commas separate.\n",
     ]
     for name in ("api", "storage", "upstream", "logs", "prices"):
         parts.append(section(name, type(getattr(top, name))))

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ class App:
         self.gateway = gateway
         self.world = gateway.world
         self._undo = undo
-        self._edge = Edge(config.api, lambda: self.gateway, metrics)
+        self._edge = Edge(config.api, lambda: self.gateway, metrics, partial(plugins.find, "pages", "admin"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._edge(scope, receive, send)
@@ -92,12 +93,17 @@ class App:
         self.world.events.notice("reloaded", {"providers": list(made), "routes": routes.names[:20]})
 
     async def leave(self) -> None:
-        """No new purchases; replies go on for `api.drain`, then they are ended with a last event that says so."""
+        """No new purchases; replies go on for `api.drain`, then they are ended with a last event that says so.
+
+        When cancelled they are ended at once.
+        """
         world = self.world
         world.closing.set()
-        await world.nursery.wait(self.config.api.drain)
-        for flight in list(world.flights):
-            flight.stop(ShuttingDown("Tidegate is shutting down; ask again"))
+        try:
+            await world.nursery.wait(self.config.api.drain)
+        finally:  # cancelled by who cannot wait: their rows are closed all the same
+            for flight in list(world.flights):
+                flight.stop(ShuttingDown("Tidegate is shutting down; ask again in a moment", retry_after_s=1))
         await world.nursery.wait(LAST_EVENTS_S)
 
     async def aclose(self) -> None:

@@ -25,6 +25,7 @@ from tidegate.telemetry import logs
 DEFAULT_FILE = "tidegate.yaml"
 LOCAL = Found("local", {"type": "local"}, "")
 ENVIRONMENT_PREFIX = "TIDEGATE_"  # TIDEGATE_API_PORT=9000 is api.port
+YAML_TAG = "tag:yaml.org,2002:"
 
 
 class Reserved(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -105,11 +106,7 @@ def parse(text: str, environment: Mapping[str, str], file: str = DEFAULT_FILE, f
     """The configuration that `text` says, with what the environment overrides."""
     reading = _Reading(environment, file)
     tree = reading.tree(text)
-    for section in ("api", "storage"):
-        for field in get_type_hints(getattr(Config(), section).__class__):
-            value = environment.get(f"{ENVIRONMENT_PREFIX}{section}_{field}".upper())
-            if value is not None:
-                tree.setdefault(section, {})[field] = yaml.safe_load(value)
+    reading.override(tree)
     asked = tree.pop("providers", None) or {}
     if not isinstance(asked, dict):
         raise reading.wrong("providers", "must be names and what each is, such as main: {type: openai}")
@@ -148,9 +145,13 @@ class _Reading:
         self._environment = environment
         self._file = file
         self._lines: dict[str, int] = {}
+        self._variables: dict[str, str] = {}  # the key that a variable sets → its name
 
     def wrong(self, path: str, message: str) -> ConfigError:
         """The error for the key at `path`, or the nearest one above it that stands in the file."""
+        variable = self._variables.get(path.partition("[")[0])
+        if variable is not None:
+            return ConfigError(f"{variable}: {path}: {message}")
         at = path
         while at and at not in self._lines:
             at = at.rpartition("[")[0] if at.endswith("]") else at.rpartition(".")[0]
@@ -169,7 +170,9 @@ class _Reading:
                 f"{self._file}{line}: {wrong.problem or wrong.context}; look at the indentation and colons there"
             ) from None
         except yaml.YAMLError as wrong:
-            raise ConfigError(f"{self._file}: is not YAML: {wrong}") from None
+            raise ConfigError(f"{self._file}: is not YAML: {str(wrong).splitlines()[0]}") from None
+        except RecursionError:
+            raise ConfigError(f"{self._file}: is nested too deeply") from None
         if node is None:
             return {}
         value = self._value(node, "", ())
@@ -189,8 +192,8 @@ class _Reading:
             return [self._value(item, f"{path}[{at}]", (*above, node)) for at, item in enumerate(node.value)]
         try:
             value = yaml.SafeLoader("").construct_object(node)
-        except (yaml.YAMLError, ValueError) as wrong:
-            raise self.wrong(path, f"cannot be read: {wrong}") from None
+        except (yaml.YAMLError, ValueError, AttributeError, KeyError):  # the last two: what PyYAML does not expect
+            raise self.wrong(path, f"cannot be read as {node.tag.removeprefix(YAML_TAG)}") from None
         return self._resolved(value, path) if isinstance(value, str) else value
 
     def _mapping(self, node: yaml.MappingNode, path: str, above: tuple[yaml.Node, ...]) -> dict[str, Any]:
@@ -212,6 +215,21 @@ class _Reading:
             return [self.resolved(item, path) for item in value]
         return self._resolved(value, path) if isinstance(value, str) else value
 
+    def override(self, tree: dict[str, Any]) -> None:
+        """What the environment says of `api` and `storage` goes before the file; lists are separated by commas."""
+        for section in ("api", "storage"):
+            for field, kind in get_type_hints(getattr(Config(), section).__class__).items():
+                variable = f"{ENVIRONMENT_PREFIX}{section}_{field}".upper()
+                given = self._environment.get(variable)
+                if tree.get(section) is None:
+                    tree[section] = {}
+                if given and isinstance(tree[section], dict):
+                    value = Resolved(given)
+                    value.source = f"env:{variable}"
+                    self._variables[f"{section}.{field}"] = variable
+                    several = get_origin(kind) is tuple
+                    tree[section][field] = [Resolved(one.strip()) for one in given.split(",")] if several else value
+
     def _resolved(self, value: str, path: str) -> str:
         kind, colon, rest = value.partition(":")
         if not colon or kind not in ("env", "file") or not rest:
@@ -223,7 +241,7 @@ class _Reading:
         else:
             try:
                 text = Path(rest).read_text(encoding="utf-8").strip()
-            except (OSError, UnicodeDecodeError) as wrong:
+            except (OSError, ValueError) as wrong:
                 raise self.wrong(path, f"the file {rest} cannot be read: {wrong}") from None
         resolved = Resolved(text)
         resolved.source = value
@@ -249,7 +267,10 @@ class _Reading:
     def into(self, kind: Any, value: Any, path: str) -> Any:
         """`value` as `kind`: structs field by field, so that a message can name what is wrong."""
         if kind is Secret:
-            return Secret(str(value), value.source if isinstance(value, Resolved) else Secret.source_in_file)
+            text = self._leaf(str, value, path)
+            if not text.strip():
+                raise self.wrong(path, "is empty; set it, or take this key out")
+            return Secret(text, value.source if isinstance(value, Resolved) else Secret.source_in_file)
         if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
             return self._struct(kind, value, path)
         bounds = [meta for meta in getattr(kind, "__metadata__", ()) if isinstance(meta, Meta)]
@@ -283,8 +304,11 @@ class _Reading:
         return kind(**fields)
 
     def _leaf(self, kind: Any, value: Any, path: str) -> Any:
+        elsewhere = isinstance(value, Resolved)  # there, everything is text: "9000" is a number where one is wanted
         try:
-            return kind.parse(value) if kind in (Duration, Size) else msgspec.convert(value, kind)
+            if kind in (Duration, Size):
+                return kind.parse(value)
+            return msgspec.convert(str(value) if elsewhere else value, kind, strict=not elsewhere)
         except (msgspec.ValidationError, ValueError) as wrong:
             said = str(wrong)
             raise self.wrong(path, said[:1].lower() + said[1:].replace("`", "'")) from None

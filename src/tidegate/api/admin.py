@@ -7,6 +7,7 @@ for a whole answer anyway.
 # No postponed annotations here: FastAPI evaluates them, and cannot see the functions inside `create`.
 import html
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
@@ -15,14 +16,15 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
-from tidegate import __version__, api
+from tidegate import __version__
 from tidegate.api.calls import new_call, told, while_client_listens
-from tidegate.api.incoming import Incoming, Message
+from tidegate.api.incoming import Incoming, advice
 from tidegate.core.call import Principal
-from tidegate.core.errors import BadRequest, Forbidden, MethodNotAllowed, NotFound, TidegateError
+from tidegate.core.errors import BadRequest, Forbidden, Internal, MethodNotAllowed, NotFound, TidegateError
 from tidegate.core.money import NUSD_PER_USD
-from tidegate.core.ports import Key
+from tidegate.core.ports import Headers, Key
 from tidegate.gateway import Gateway
 from tidegate.stages.record import status_of
 
@@ -83,34 +85,20 @@ class Problem(BaseModel):
 
 
 ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "description": meaning}
-    for status, meaning in {
-        400: "The request is wrong; the message says where.",
-        401: "No valid key.",
-        403: "The key may not do this.",
-        404: "Not there, or not yours.",
-        413: "The body is too large.",
-        415: "The body is not JSON.",
-    }.items()
-}
-UPSTREAM_ERRORS = ERRORS | {
-    status: {"model": Problem, "description": meaning}
-    for status, meaning in {
-        429: "Rate limited upstream.",
-        502: "No provider answered well.",
-        503: "Leaving.",
-        504: "Too slow.",
-    }.items()
+    "4XX": {"model": Problem, "description": "The request or its key is wrong; the message says what to do."},
+    "5XX": {"model": Problem, "description": "It could not be done now; `code` says why."},
 }
 
 
-def create(gateway: Callable[[], Gateway], config: api.Config) -> FastAPI:
+def create(gateway: Callable[[], Gateway]) -> FastAPI:
     app = FastAPI(
         title="Tidegate",
         version=__version__,
         summary="Administration, and a simple chat. Models are asked at /v1, as OpenAI's clients do.",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
+        strict_content_type=False,  # what is not JSON was refused before
     )
     bearer = HTTPBearer(auto_error=False, description="A key: tg_…")
 
@@ -121,12 +109,6 @@ def create(gateway: Callable[[], Gateway], config: api.Config) -> FastAPI:
         if not principal.admin:
             raise Forbidden(f"key {principal.name!r} may not administer; use an admin key")
         return principal
-
-    def _incoming(request: Request) -> Incoming:
-        async def send(_: Message) -> None:
-            raise AssertionError("this application answers through its own responses")
-
-        return Incoming(request.scope, request.receive, send, config, ())
 
     # --- keys
 
@@ -153,7 +135,7 @@ def create(gateway: Callable[[], Gateway], config: api.Config) -> FastAPI:
 
     # --- what the guide has
 
-    @app.post("/api/chat", tags=["chat"], responses=UPSTREAM_ERRORS)
+    @app.post("/api/chat", tags=["chat"], responses=ERRORS)
     async def chat(
         request: Request,
         response: Response,
@@ -181,6 +163,7 @@ def create(gateway: Callable[[], Gateway], config: api.Config) -> FastAPI:
         }
         incoming = _incoming(request)
         call = new_call(house.world, incoming, "openai", "chat")
+        incoming.told = partial(told, call, house.world)
         call.credential = principal
         said: list[str] = []
         async with while_client_listens(house.world, incoming, call, body=msgspec.json.encode(asked)):
@@ -190,8 +173,7 @@ def create(gateway: Callable[[], Gateway], config: api.Config) -> FastAPI:
                         if event.error:
                             raise event.error
                         said += [text for channel, text in event.texts() if channel.kind == "text"]
-        for name, value in told(call, house.world):
-            response.headers[name.decode()] = value.decode()
+        response.headers.update(_text(incoming.told()))
         cost = call.cost_nusd
         return ChatAnswer(
             response="".join(said),
@@ -229,23 +211,45 @@ def create(gateway: Callable[[], Gateway], config: api.Config) -> FastAPI:
 
     # --- errors, in the shape of all our errors
 
-    async def problem(request: Request, error: Exception) -> Response:
-        if isinstance(error, RequestValidationError):
-            first = error.errors()[0]
-            path = ".".join(str(part) for part in first["loc"][1:])
-            error = BadRequest(f"{path}: {first['msg']}".lstrip(": "), param=path or None)
-        elif isinstance(error, HTTPException):
-            kind = {404: NotFound, 405: MethodNotAllowed}.get(error.status_code, BadRequest)
-            error = kind(f"{request.url.path[:200]}: {error.detail}; /docs lists what there is")
-        assert isinstance(error, TidegateError)
+    async def problem(request: Request, wrong: Exception) -> Response:
+        error = _problem(app, request.url.path, wrong)
         status = status_of(error)
-        headers = {"www-authenticate": "Bearer"} if status == 401 else {}
         text = gateway().codec("openai", "chat").render_error(error, status)
+        headers = _text([*advice(error), *_incoming(request).told()])
         return Response(text, status, headers, media_type="application/json")
 
-    for kind in (TidegateError, RequestValidationError, HTTPException):
+    for kind in (TidegateError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, problem)
     return app
+
+
+def _incoming(request: Request) -> Incoming:
+    """The request, as the edge has it."""
+    incoming: Incoming = request.scope["tidegate.incoming"]
+    return incoming
+
+
+def _text(headers: Headers) -> dict[str, str]:
+    return {name.decode(): value.decode() for name, value in headers}
+
+
+def _problem(app: FastAPI, path: str, wrong: Exception) -> TidegateError:
+    """What a framework finds wrong, as one of our errors."""
+    if isinstance(wrong, TidegateError):
+        return wrong
+    if isinstance(wrong, RequestValidationError):
+        first = wrong.errors()[0]
+        param = ".".join(str(part) for part in first["loc"][1:])
+        return BadRequest(f"{param or 'the body'}: {first['msg']}", param=param or None)
+    if isinstance(wrong, HTTPException) and wrong.status_code < 500:
+        routes = [route for route in app.routes if isinstance(route, Route) and route.path_regex.match(path)]
+        if not routes:
+            return NotFound(f"there is nothing at {path[:200]}; /docs lists what there is")
+        if wrong.status_code == 405:
+            methods = ", ".join(sorted(method for route in routes for method in route.methods or ()))
+            return MethodNotAllowed(f"{path[:200]} answers {methods}", allowed=methods)
+        return BadRequest(wrong.detail)
+    return Internal("Tidegate made a mistake; its log has the details")
 
 
 def _shown(key: Key) -> dict[str, Any]:

@@ -65,8 +65,9 @@ async def while_client_listens(
     """
     task = asyncio.current_task()
     assert task is not None
+    before = task.cancelling()
     watch: asyncio.Task[None] | None = None
-    gone = False
+    gone = over = False
 
     async def intake() -> bytes:
         nonlocal watch
@@ -77,7 +78,7 @@ async def while_client_listens(
 
     def leave(watched: asyncio.Task[None]) -> None:
         nonlocal gone
-        if not watched.cancelled():
+        if not watched.cancelled() and not over:
             gone = True
             task.cancel()
 
@@ -85,13 +86,12 @@ async def while_client_listens(
     try:
         yield
     except asyncio.CancelledError:
-        if not gone:
+        if not gone or task.uncancel() > before:
             raise
-        task.uncancel()
         raise ClientGone from None
     finally:
+        over = True  # `leave` may be on its way already, and must not cancel what comes after this
         if watch is not None:
-            watch.remove_done_callback(leave)
             watch.cancel()
 
 
@@ -111,8 +111,10 @@ async def _send(world: World, incoming: Incoming, call: Call, codec: Codec, repl
         return text + codec.render_error_event(error, status_of(error)) if error else text
 
     events = await anext(reply.events)
-    kind = b"text/event-stream; charset=utf-8" if call.asked.stream else b"application/json"
-    headers = [*(reply.head.headers if same else ((b"content-type", kind),)), *told(call, world)]
+    headers = [*(reply.head.headers if same else ()), *told(call, world)]
+    if not any(name == b"content-type" for name, _ in headers):
+        kind = b"text/event-stream; charset=utf-8" if call.asked.stream else b"application/json"
+        headers.append((b"content-type", kind))
     if events[-1].last:
         if events[-1].error and not call.asked.stream:
             raise events[-1].error

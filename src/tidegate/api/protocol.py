@@ -7,6 +7,7 @@ an `Authorization` that comes after the body. Here the head has a size and a tim
 from __future__ import annotations
 
 import asyncio
+import re
 from http import HTTPStatus
 from typing import Any
 
@@ -17,6 +18,8 @@ from tidegate.core.errors import BadRequest, HeadTooLarge, RequestTimeout, Tideg
 from tidegate.providers.openai.wire import write_error
 
 LINGER_S = 1.0  # so long is heard to its end who is told that it is wrong: to close at once would take the answer away
+
+_UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 
 
 def protocol(config: api.Config) -> type[HttpToolsProtocol]:
@@ -65,6 +68,10 @@ class _Bounded(HttpToolsProtocol):
             return
         if self._in_head and self._timer is None:
             self._wait_for_head()
+        if self._in_head and b"pgrade" in data:
+            # From who offers another protocol httptools takes no body; and Java's client offers one with every request.
+            head, end, rest = data.partition(b"\r\n\r\n")
+            data = _UPGRADE.sub(b"\r\nx-upgrade:", head) + end + rest
         self._unfinished += len(data)
         super().data_received(data)
         if self._unfinished > self.max_head:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import signal
 import socket
 from collections.abc import Awaitable, Callable
@@ -14,6 +16,7 @@ from tidegate.api.edge import Application
 from tidegate.api.protocol import protocol
 from tidegate.core.errors import ConfigError
 
+BACKLOG = 2048  # connections that wait to be accepted
 UNFINISHED_S = 5  # after the drain, for responses that are being written to the last client
 
 
@@ -24,13 +27,15 @@ def listen(config: api.Config) -> socket.socket:
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         found.bind((config.host, config.port))
-    except OSError as wrong:
+        found.listen(BACKLOG)  # at once: two that start together would both be allowed to bind
+    except (OSError, UnicodeError) as wrong:
         found.close()
-        where = f"{config.host}:{config.port}"
-        raise ConfigError(
-            f"cannot listen on {where}: {wrong.strerror or wrong}; "
-            f"choose another with --port, or end what listens there (ss -ltnp | grep :{config.port})"
-        ) from None
+        said = wrong.strerror if isinstance(wrong, OSError) else "this is no name of a host"
+        advice = {
+            errno.EADDRINUSE: f"choose another --port, or end what listens there (ss -ltnp | grep :{config.port})",
+            errno.EACCES: "choose a --port of 1024 or more, for those below belong to root",
+        }.get(getattr(wrong, "errno", None) or 0, "choose a --host of this machine; 0.0.0.0 is all of its addresses")
+        raise ConfigError(f"cannot listen on {config.host}:{config.port}: {said or wrong}; {advice}") from None
     found.set_inheritable(False)
     return found
 
@@ -63,5 +68,9 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await self._leave()
+        leaving = asyncio.ensure_future(self._leave())
+        while not leaving.done():
+            if self.force_exit:  # Ctrl-C again: nobody wants to wait
+                leaving.cancel()
+            await asyncio.wait([leaving], timeout=0.1)
         await super().shutdown(sockets)

@@ -1,4 +1,4 @@
-"""python -m tidegate.cli"""
+"""What does `python -m tidegate.cli` do? The same as `tidegate`."""
 
 from tidegate.cli import main
 

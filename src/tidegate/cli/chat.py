@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -67,34 +68,38 @@ class Line:
         self._headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
 
     def first_model(self) -> str:
-        models = json.loads(self._ask("GET", "/v1/models").read())["data"]
+        with self._asked("GET", "/v1/models") as answer:
+            models = json.loads(answer.read())["data"]
         if not models:
             raise ConfigError("the gateway serves no model by name; say which: --model provider/model")
         return str(models[0]["id"])
 
     def say(self, model: str, turns: Sequence[Turn]) -> Iterator[str]:
         asked = {"model": model, "messages": list(turns), "stream": True}
-        answer = self._ask("POST", "/v1/chat/completions", json.dumps(asked))
         frames = Frames()
-        while data := answer.read1(65536):
-            for frame in frames.feed(data):
-                text = payload(frame)
-                if text and text != b"[DONE]":
-                    yield from _said(json.loads(text))
+        with self._asked("POST", "/v1/chat/completions", json.dumps(asked)) as answer:
+            while data := answer.read1(65536):
+                for frame in frames.feed(data):
+                    text = payload(frame)
+                    if text and text != b"[DONE]":
+                        yield from _said(json.loads(text))
 
-    def _ask(self, method: str, path: str, body: str | None = None) -> http.client.HTTPResponse:
+    @contextmanager
+    def _asked(self, method: str, path: str, body: str | None = None) -> Iterator[http.client.HTTPResponse]:
         kind = http.client.HTTPSConnection if self._at.scheme == "https" else http.client.HTTPConnection
         line = kind(self._at.hostname or "", self._at.port, timeout=PATIENCE_S)
         try:
             line.request(method, self._at.path.rstrip("/") + path, body, self._headers)
-            answer = line.getresponse()
-        except OSError as wrong:
+            with line.getresponse() as answer:
+                if answer.status != 200:
+                    raise ConfigError(f"HTTP {answer.status}: {_problem(answer.read())}")
+                yield answer
+        except (OSError, http.client.HTTPException) as wrong:
             raise ConfigError(
                 f"nobody answers at {self._at.geturl()}: {wrong}; is it running? tidegate serve"
             ) from None
-        if answer.status != 200:
-            raise ConfigError(f"HTTP {answer.status}: {_problem(answer.read())}")
-        return answer
+        finally:
+            line.close()
 
 
 def _said(event: dict[str, Any]) -> Iterator[str]:

@@ -7,9 +7,10 @@ the dialect it belongs to: it goes back into that dialect unchanged, and into an
 from __future__ import annotations
 
 import base64
+import binascii
 import re
-from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -19,7 +20,7 @@ Role = Literal["system", "developer", "user", "assistant"]
 
 
 class Opaque(msgspec.Struct, frozen=True, tag=True):
-    """A value that only its own dialect understands, as the JSON it came as.
+    """A value that only its own dialect understands, as JSON.
 
     A hint may be left out in another dialect, and the client is told; anything else is refused there.
     """
@@ -30,19 +31,25 @@ class Opaque(msgspec.Struct, frozen=True, tag=True):
     hint: bool = False
 
 
-class Text(msgspec.Struct, frozen=True, tag=True):
+Extra = tuple[tuple[str, Opaque], ...]  # fields that one dialect alone has, by name; a field's field is "outer.inner"
+
+
+class _Extensible(msgspec.Struct, frozen=True, kw_only=True):
+    extra: Extra = ()
+
+
+class Text(_Extensible, frozen=True, tag=True):
     text: str
 
 
-class Image(msgspec.Struct, frozen=True, tag=True):
+class Image(_Extensible, frozen=True, tag=True):
     """A picture by address; a `data:` address carries it whole."""
 
     url: str
-    detail: str | None = None
 
 
-class File(msgspec.Struct, frozen=True, tag=True):
-    """A document by address; a `data:` address carries it whole."""
+class File(_Extensible, frozen=True, tag=True):
+    """A document, whole: a `data:` address."""
 
     url: str
     name: str | None = None
@@ -51,13 +58,12 @@ class File(msgspec.Struct, frozen=True, tag=True):
 Part = Text | Image | File | Opaque
 
 
-class Message(msgspec.Struct, frozen=True, tag=True):
+class Message(_Extensible, frozen=True, tag=True):
     role: Role
     parts: tuple[Part, ...]
-    name: str | None = None
 
 
-class ToolCall(msgspec.Struct, frozen=True, tag=True):
+class ToolCall(_Extensible, frozen=True, tag=True):
     """The model asks for a tool. `arguments` is JSON as the model wrote it, valid or not."""
 
     id: str
@@ -65,30 +71,23 @@ class ToolCall(msgspec.Struct, frozen=True, tag=True):
     arguments: str
 
 
-class ToolResult(msgspec.Struct, frozen=True, tag=True):
-    call_id: str
+class ToolResult(_Extensible, frozen=True, tag=True):
+    call_id: str  # of a ToolCall before it
     parts: tuple[Part, ...]
     is_error: bool = False
 
 
-class Reasoning(msgspec.Struct, frozen=True, tag=True):
-    """What a model thought in an earlier turn; only the vendor that signed it takes it back."""
-
-    text: str
-    signature: str | None = None
+Item = Message | ToolCall | ToolResult | Opaque
 
 
-Item = Message | ToolCall | ToolResult | Reasoning | Opaque
-
-
-class Tool(msgspec.Struct, frozen=True):
+class Tool(_Extensible, frozen=True, tag=True):
     name: str
     description: str | None = None
     parameters: bytes | None = None  # a JSON schema
     strict: bool | None = None
 
 
-class OutputSchema(msgspec.Struct, frozen=True):
+class OutputSchema(_Extensible, frozen=True):
     """The answer is to be JSON of this schema."""
 
     name: str
@@ -96,12 +95,16 @@ class OutputSchema(msgspec.Struct, frozen=True):
     strict: bool | None = None
 
 
-class Conversation(msgspec.Struct, frozen=True):
-    """All that a client may ask of a chat model. None means: not said, the provider decides."""
+class Conversation(_Extensible, frozen=True):
+    """All that a client may ask of a chat model. None means: not said, the provider decides.
+
+    What a model thought in an earlier turn is no part of it: only the vendor that signed it takes it back, so it is
+    Opaque, and a hint.
+    """
 
     items: tuple[Item, ...]
     stream: bool = False
-    tools: tuple[Tool, ...] = ()
+    tools: tuple[Tool | Opaque, ...] = ()
     tool_choice: str | None = None  # auto | none | required | the name of a tool, as "tool:NAME"
     parallel_tool_calls: bool | None = None
     max_tokens: int | None = None
@@ -112,7 +115,6 @@ class Conversation(msgspec.Struct, frozen=True):
     effort: str | None = None  # of reasoning: none | minimal | low | medium | high | xhigh | max
     output_schema: OutputSchema | None = None
     user: str | None = None
-    extra: tuple[tuple[str, Opaque], ...] = ()  # (path, value) of what one dialect alone has a field for
 
 
 class Written(NamedTuple):
@@ -139,17 +141,65 @@ def left_out(conversation: Conversation, dialect: str) -> list[str]:
     return found
 
 
-def _opaques(conversation: Conversation) -> Iterator[Opaque]:
-    for _, opaque in conversation.extra:
-        yield opaque
-    for item in conversation.items:
-        if isinstance(item, Opaque):
-            yield item
-        elif isinstance(item, Message | ToolResult):
-            yield from (part for part in item.parts if isinstance(part, Opaque))
+def _opaques(value: object) -> Iterator[Opaque]:
+    if isinstance(value, Opaque):
+        yield value
+    elif isinstance(value, msgspec.Struct):
+        for field in value.__struct_fields__:
+            yield from _opaques(getattr(value, field))
+    elif isinstance(value, tuple):
+        for one in value:
+            yield from _opaques(one)
 
 
-# --- what a part's address can carry ---------------------------------------------------------------------------------
+# --- how it is read and written --------------------------------------------------------------------------------------
+
+_NOTHING: tuple[Any, ...] = (None, "", [], {})
+
+
+class Own(NamedTuple):
+    """What one dialect has fields for and no other: kept where it is read, put back where it is written."""
+
+    dialect: str
+    hints: Collection[str]  # names of fields
+    idle: Mapping[str, Any]  # values that ask for nothing, by field; null and what is empty never do
+    nests: Collection[str]  # fields whose fields may be extra too
+
+    def keep(self, path: str, value: Any, *, hint: bool = False) -> Opaque:
+        return Opaque(self.dialect, msgspec.json.encode(value), path, hint)
+
+    def beside(
+        self, path: str, fields: Mapping[str, Any], known: Collection[str], *, within: str = "", hint: bool = False
+    ) -> Extra:
+        """The fields that are not `known`, at `path`; `within`: of the field of this name."""
+        return tuple(
+            (f"{within}.{key}" if within else key, self.keep(at(path, key), value, hint=hint or key in self.hints))
+            for key, value in fields.items()
+            if key not in known and value not in _NOTHING and not (key in self.idle and value == self.idle[key])
+        )
+
+    def back(self, written: dict[str, Any], extra: Extra) -> dict[str, Any]:
+        for key, own in extra:
+            if own.dialect == self.dialect:
+                outer, _, inner = key.partition(".")
+                if inner and outer in self.nests:
+                    written.setdefault(outer, {})[inner] = msgspec.Raw(own.raw)
+                else:
+                    written[key] = msgspec.Raw(own.raw)
+        return written
+
+
+def at(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key
+
+
+def read_text(fields: Mapping[str, Any], key: str, path: str) -> str:
+    """Raises BadRequest, with the path, when it is not there or no text."""
+    value = fields.get(key)
+    if not isinstance(value, str):
+        raise BadRequest(f"{at(path, key)}: a text is needed here", param=at(path, key))
+    return value
+
 
 _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)(?:;[\w=.+-]+)*;base64,(.*)", re.DOTALL)
 
@@ -158,15 +208,43 @@ def data_url(media_type: str, data: str) -> str:
     return f"data:{media_type};base64,{data}"
 
 
-def read_data_url(url: str, what: str) -> tuple[str, str]:
-    """Media type and base64 of a `data:` address. Raises BadRequest when it is none."""
+def read_data_url(url: str, path: str) -> tuple[str, bytes]:
+    """Media type and content of a `data:` address. Raises BadRequest, with the path, when it is none."""
     found = _DATA_URL.fullmatch(url)
     try:
-        if found and base64.b64decode(found[2], validate=True):
-            return found[1], found[2]
-    except ValueError:
-        pass
-    raise BadRequest(f"an {what} address begins with {url[:40]!r}, but what follows is not 'data:TYPE;base64,…'")
+        content = base64.b64decode(found[2], validate=True) if found else b""
+    except (binascii.Error, ValueError):
+        content = b""
+    if not found or not content:
+        raise BadRequest(f"{path}: {url[:40]!r} is not 'data:TYPE/SUBTYPE;base64,' and base64 after it", param=path)
+    return found[1], content
+
+
+def read_image(url: str, path: str, extra: Extra) -> Image:
+    """Raises BadRequest, with the path, when there can be no picture at this address."""
+    kind = read_data_url(url, path)[0] if url.startswith("data:") else "image" if re.match("https?://.", url) else url
+    if not kind.startswith("image"):
+        raise BadRequest(f"{path}: {kind[:40]!r} is no picture; give an https:// address or data:image/…", param=path)
+    return Image(url, extra=extra)
+
+
+def read_file(url: str, name: str | None, path: str, extra: Extra) -> File:
+    """Raises BadRequest, with the path, when it is not whole, or no text though it says so."""
+    kind, content = read_data_url(url, path)
+    if kind.startswith("text/"):
+        try:
+            content.decode()
+        except UnicodeDecodeError:
+            raise BadRequest(f"{path}: it says {kind}, but is not UTF-8", param=path) from None
+    return File(url, name, extra=extra)
+
+
+def silent(path: str) -> BadRequest:
+    return BadRequest(f"{path}: this message of the user is empty; say something, or leave it out", param=path)
+
+
+def unasked(call_id: str, path: str) -> BadRequest:
+    return BadRequest(f"{path}: no tool call {call_id!r} comes before this result of one", param=path)
 
 
 # --- what a reply is made of -----------------------------------------------------------------------------------------

@@ -208,6 +208,9 @@ class Provider(Protocol):
     dialect: str
     models: tuple[str, ...]  # those it is known to serve; others may be asked for by provider/model
 
+    def serves(self, model: str) -> bool:
+        """Whether it is worth asking for `model`."""
+
     def request(self, call: Call, target: Target, codec: Codec, body: bytes, timeouts: Timeouts) -> Request:
         """`body` on its way to this provider: address, key and the headers that may pass."""
 

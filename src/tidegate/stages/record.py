@@ -15,6 +15,7 @@ from tidegate.core.money import KINDS, NO_USAGE, Usage
 from tidegate.core.ports import AttemptRow, Closed, Opened
 from tidegate.core.world import World
 
+MAX_WORD = 256  # characters of what a client calls itself, and the model: they stand in every row
 CLIENT_LEFT = 499  # nginx's number for a client that closed before there was a status
 
 
@@ -42,9 +43,9 @@ class Recorder:
                 dialect=call.dialect,
                 operation=call.operation,
                 route=call.route.name,
-                model=call.asked.model,
+                model=call.asked.model[:MAX_WORD],
                 stream=call.asked.stream,
-                user=call.user,
+                user=call.user and call.user[:MAX_WORD],
                 session=call.session,
                 tags=call.tags,
                 kind=call.kind,
@@ -77,7 +78,9 @@ class Recorder:
             try:
                 self._world.ledger.append(row)
             except StorageFull as full:
-                self._world.events.notice("row_lost", {"request_id": call.id, "error": full.message})
+                # Of a call that was refused for just that, nothing is lost: nothing was bought.
+                if not isinstance(call.error, StorageFull):
+                    self._world.events.notice("row_lost", {"request_id": call.id, "error": full.message})
         self._world.events.call_ended(call, row)
 
     def _row(self, call: Call, outcome: str, status: int) -> Closed:
@@ -98,7 +101,7 @@ class Recorder:
             duration_us=took // 1000,
             overhead_us=max(took - call.upstream_ns(now), 0) // 1000,
             route=call.route.name if call.route else None,
-            model=asked.model[:256] if asked else None,
+            model=asked.model[:MAX_WORD] if asked else None,
             target=answered,
             stream=asked.stream if asked else False,
             first_us=(first - call.arrived_ns) // 1000 if first else None,
@@ -107,7 +110,7 @@ class Recorder:
             usage=_said(call.usage),
             usage_estimated=any(attempt.usage_estimated for attempt in call.attempts),
             cost_nusd=call.cost_nusd,
-            user=call.user,
+            user=call.user and call.user[:MAX_WORD],
             session=call.session,
             tags=call.tags,
             kind=call.kind,

@@ -85,7 +85,7 @@ class Routes:
     def _by_provider(self, model: str) -> Route:
         name, slash, rest = model.partition("/")
         provider = self._providers.get(name)
-        if not slash or not rest or provider is None or len(model) > MAX_NAME:
+        if not slash or not rest or provider is None or not provider.serves(rest) or len(model) > MAX_NAME:
             raise ModelNotFound(self._unknown(model), param="model")
         route = Route(model, (Target(provider, rest, price=provider.price(rest)),), DEFAULT_TIMEOUT)
         self._direct[model] = route
@@ -109,4 +109,7 @@ class Routes:
             near = difflib.get_close_matches(config.provider, self._providers, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(self._providers) or 'none'}"
             raise ConfigError(f"{where}.provider: no provider {config.provider!r}; {hint}")
+        if not provider.serves(config.model):
+            there = ", ".join(provider.models)
+            raise ConfigError(f"{where}.model: {config.provider} has no model {config.model!r}; there are: {there}")
         return Target(provider, config.model, config.weight, config.order, provider.price(config.model))

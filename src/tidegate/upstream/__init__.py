@@ -63,6 +63,16 @@ class Opening:
         self._stream: Stream | None = None
 
     async def __aenter__(self) -> Source:
+        try:
+            return await self._win()
+        except BaseException:
+            self._leave()  # what was never entered is never exited: a call that is cancelled here holds a connection
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._leave()
+
+    async def _win(self) -> Source:
         """Ask target after target until one has begun to answer."""
         call, config = self._call, self._ring.config.retry
         assert call.route is not None and call.asked is not None
@@ -101,7 +111,7 @@ class Opening:
         event = asked.codec.own_answer(asked)
         return OwnAnswer(asked.codec.dialect, event) if event else None
 
-    async def __aexit__(self, *_: object) -> None:
+    def _leave(self) -> None:
         if self._stream is not None:
             self._stream.close()
 

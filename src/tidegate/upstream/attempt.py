@@ -14,6 +14,7 @@ from tidegate.upstream.retry import Failure
 
 MAX_ERROR_BODY = 64 * 1024
 MAX_PREAMBLE = 64 * 1024  # bytes held back before the first event that carries anything
+LINGER_S = 1.0  # for the end of a response whose last event is there: only then its connection can be used again
 
 # What a provider's head may tell a client. All else is between the provider and us.
 PASSING = (
@@ -30,7 +31,7 @@ PASSING_PREFIXES = (b"x-ratelimit-", b"anthropic-ratelimit-")
 class Stream:
     """One attempt, from its request to its last event. Once `win` returned None it is the call's `Source`."""
 
-    __slots__ = ("_attempt", "_call", "_decoder", "_exchange", "_first", "_paused", "_push", "_world", "head")
+    __slots__ = ("_attempt", "_call", "_decoder", "_exchange", "_first", "_over", "_push", "_world", "head")
 
     head: ReplyHead
 
@@ -42,6 +43,7 @@ class Stream:
         self._decoder: Decoder | None = None
         self._first: list[Event] = []
         self._push: Callable[[list[Event]], None] | None = None
+        self._over = False  # the response has ended
 
     # --- before the first event: everything may fail, nothing has been seen
 
@@ -92,6 +94,7 @@ class Stream:
         held = 0
         while True:
             data = await exchange.read()
+            self._over = not data
             events = decoder.feed(data) if data else decoder.end()
             self._note(events)
             self._first += events
@@ -124,7 +127,7 @@ class Stream:
         self._push = push
         first, self._first = self._first, []
         push(first)
-        if self._exchange is not None and self._attempt.ended_ns is None:
+        if self._exchange is not None and not self._over:
             self._exchange.pipe(self._on_data, self._on_end)
 
     def pause(self) -> None:
@@ -144,6 +147,7 @@ class Stream:
 
     def _on_end(self, error: TransportError | None) -> None:
         assert self._decoder is not None
+        self._over = True
         name = self._attempt.target.name
         if error is not None:
             self._break_off(UpstreamCutOff(f"{name} was cut off: {error}"))
@@ -198,9 +202,12 @@ class Stream:
         attempt.usage_estimated = True
 
     def close(self) -> None:
-        """Leave, at any time: the socket is freed and the account closed."""
+        """Leave, at any time: the account is closed, and the socket freed, at once or when a whole reply has ended."""
         if self._exchange is not None:
-            self._exchange.close()
+            if self._attempt.outcome == "ok" and not self._over:
+                self._world.loop.call_later(LINGER_S, self._exchange.close)
+            else:
+                self._exchange.close()
         self._end()
 
 

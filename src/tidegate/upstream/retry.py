@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from tidegate.core.errors import TidegateError, UpstreamFailed, UpstreamLimited, UpstreamTimeout
 
@@ -17,9 +18,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_s: no wait is longer than this; a provider that asks for more is passed over.
     """
 
-    tries: int = 3
-    base_s: float = 0.1
-    max_s: float = 5.0
+    tries: Annotated[int, Meta(ge=1, le=100)] = 3
+    base_s: Annotated[float, Meta(ge=0)] = 0.1
+    max_s: Annotated[float, Meta(ge=0)] = 5.0
 
 
 Step = Literal["again", "next", "give_back"]

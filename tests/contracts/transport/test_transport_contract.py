@@ -541,11 +541,11 @@ async def test_the_idle_timeout_begins_anew_with_each_piece(transport: Transport
         await peer.request()
         peer.say(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n")
         for _ in range(10):
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.05)
             peer.say(b".")
 
     server.script = script
-    assert await whole(transport.send(post(server, idle=0.1))) == b"." * 10
+    assert await whole(transport.send(post(server, idle=0.3))) == b"." * 10
 
 
 @pytest.mark.parametrize("header", [(b"x-a", b"b\r\nx-evil: 1"), (b"x-a\r\nx-evil", b"1"), (b"x-a", b"b\n")])

@@ -180,14 +180,14 @@ async def test_a_server_that_does_not_read_is_a_timeout(transport: HttpTransport
 
 async def test_progress_with_a_large_body_puts_the_first_byte_off(transport: HttpTransport, server: Server) -> None:
     async def script(peer: Peer) -> None:
-        for _ in range(8):
+        for _ in range(9):
             await peer.reader.readexactly(2_000_000)
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.1)
         await peer.reader.read(65536)
         peer.say(OK)
 
     server.script = script
-    assert await whole(transport.send(post(server, bytes(16_000_000), first_byte=0.25))) == b"ok"
+    assert await whole(transport.send(post(server, bytes(18_000_000), first_byte=0.6))) == b"ok"
 
 
 async def test_what_one_read_brings_comes_in_one_piece(transport: HttpTransport, server: Server) -> None:
@@ -272,7 +272,7 @@ async def test_a_timeout_says_which_and_how_long(
     loop = asyncio.get_running_loop()
     began = loop.time()
     error = await failure(transport.send(Request("POST", server.url, (), b"{}", timeouts)))
-    assert 0.04 < loop.time() - began < 0.5
+    assert 0.04 < loop.time() - began < 2
     assert (error.kind, error.sent) == ("timeout", True)
     assert words in str(error)
     assert f"127.0.0.1:{server.port}" in str(error)

@@ -97,6 +97,18 @@ async def test_a_handshake_that_does_not_end_is_a_timeout_and_leaves_nothing(tra
                 await asyncio.sleep(0.005)
 
 
+async def test_closing_while_a_handshake_is_under_way_leaves_nothing(server: Server, ca_file: str) -> None:
+    for turns in range(0, 30, 2):
+        transport = HttpTransport(Config(ca_file=ca_file))
+        exchange = transport.send(post(server))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await transport.aclose()
+        assert transport.busy == 0
+        if not turns:
+            assert (await failure(exchange)).kind == "closed"
+
+
 async def test_a_session_is_taken_up_again(server: Server, transport: HttpTransport) -> None:
     reused = []
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, Raw, UnsetType
 
 
 class BlockAsked(msgspec.Struct):
     type: str
     text: str | None = None
     thinking: str | None = None
-    title: str | None = None
-    context: str | None = None
-    content: str | list[BlockAsked] | dict[str, Any] | None = None  # of a tool result; some results are objects
-    input: Raw | UnsetType = UNSET
+    title: Any = None
+    context: Any = None
+    content: Any = None  # of results: a text, blocks, or an object; of blocks that we do not know, who knows
+    source: Any = None
+    input: Any = None
 
 
 class MessageAsked(msgspec.Struct):
@@ -26,10 +26,16 @@ class MessageAsked(msgspec.Struct):
 class ToolAsked(msgspec.Struct):
     name: str | None = None
     description: str | None = None
+    input_schema: Any = None
 
 
 class Metadata(msgspec.Struct):
     user_id: str | None = None
+
+
+class OutputConfig(msgspec.Struct):
+    effort: str | None = None
+    format: dict[str, Any] | None = None
 
 
 class MessagesAsked(msgspec.Struct):
@@ -46,4 +52,4 @@ class MessagesAsked(msgspec.Struct):
     stop_sequences: list[str] | None = None
     tool_choice: dict[str, Any] | None = None
     thinking: dict[str, Any] | None = None
-    output_config: dict[str, Any] | None = None
+    output_config: OutputConfig | None = None

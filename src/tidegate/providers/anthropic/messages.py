@@ -6,40 +6,19 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import msgspec
-from msgspec import UNSET, Raw
 
 from tidegate.core.body import decode, spans
 from tidegate.core.call import Asked
-from tidegate.core.chat import (
-    Conversation,
-    Written,
-)
+from tidegate.core.chat import Conversation, Written
 from tidegate.core.errors import BadRequest
 from tidegate.core.ports import Decoder, Encoder
 from tidegate.providers.anthropic import wire
-from tidegate.providers.anthropic.asked import BlockAsked, MessagesAsked
+from tidegate.providers.anthropic.asked import MessagesAsked
 from tidegate.providers.anthropic.conversation import read_conversation, write_conversation
 from tidegate.providers.anthropic.dialect import AnthropicDialect
 from tidegate.providers.anthropic.reply import BodyWriter, StreamWriter
 
 _ASKED = msgspec.json.Decoder(MessagesAsked)
-_ANY = msgspec.json.Decoder()
-_FIELDS = msgspec.json.Decoder(dict[str, Raw])
-
-
-def block_texts(path: str, content: str | list[BlockAsked] | dict[str, Any] | None) -> Iterator[tuple[str, str]]:
-    if isinstance(content, str):
-        yield path, content
-    elif isinstance(content, list):
-        for at, block in enumerate(content):
-            here = f"{path}[{at}]"
-            for field in ("title", "context", "text", "thinking"):
-                text = getattr(block, field)
-                if text:
-                    yield f"{here}.{field}", text
-            if block.input is not UNSET:
-                yield f"{here}.input", bytes(block.input).decode()
-            yield from block_texts(f"{here}.content", block.content)
 
 
 class Messages(AnthropicDialect):
@@ -63,12 +42,13 @@ class Messages(AnthropicDialect):
 
     def texts(self, asked: Asked) -> Iterator[tuple[str, str]]:
         typed: MessagesAsked = asked.typed
-        yield from block_texts("system", typed.system)
+        yield from _texts("system", typed.system)
         for at, message in enumerate(typed.messages):
-            yield from block_texts(f"messages[{at}].content", message.content)
+            yield from _texts(f"messages[{at}].content", message.content)
         for at, tool in enumerate(typed.tools or ()):
             if tool.description:
                 yield f"tools[{at}].description", tool.description
+            yield from _descriptions(f"tools[{at}].input_schema", tool.input_schema)
 
     def decoder(self, *, stream: bool, withhold_usage: bool) -> Decoder:
         return wire.StreamDecoder() if stream else wire.BodyDecoder()
@@ -81,3 +61,44 @@ class Messages(AnthropicDialect):
 
     def render_request(self, conversation: Conversation, model: str) -> Written:
         return write_conversation(conversation, model)
+
+
+# Fields that hold text, of blocks and of what tools at Anthropic's answer; `input` is searched whole.
+_TEXTS = ("title", "context", "text", "thinking", "stdout", "stderr")
+
+
+def _texts(path: str, value: Any) -> Iterator[tuple[str, str]]:
+    """What is text in a block, a list of them, or whatever a block's content is."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, list):
+        for at, one in enumerate(value):
+            yield from _texts(f"{path}[{at}]", one)
+    elif value is not None:
+        fields = value if isinstance(value, dict) else msgspec.structs.asdict(value)
+        for key in _TEXTS + (("data",) if fields.get("type") == "text" else ()):
+            if isinstance(fields.get(key), str) and fields[key]:
+                yield f"{path}.{key}", fields[key]
+        if "input" in fields:
+            yield from _strings(f"{path}.input", fields["input"])
+        if isinstance(fields.get("source"), dict):
+            yield from _texts(f"{path}.source", fields["source"])
+        if isinstance(fields.get("content"), str | list | dict):
+            yield from _texts(f"{path}.content", fields["content"])
+
+
+def _strings(path: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Every text in a JSON value."""
+    if isinstance(value, str) and value:
+        yield path, value
+    elif isinstance(value, list):
+        for at, one in enumerate(value):
+            yield from _strings(f"{path}[{at}]", one)
+    elif isinstance(value, dict):
+        for key, one in value.items():
+            yield from _strings(f"{path}.{key}", one)
+
+
+def _descriptions(path: str, schema: Any) -> Iterator[tuple[str, str]]:
+    """What a JSON schema says in words."""
+    return (found for found in _strings(path, schema) if found[0].endswith(".description"))

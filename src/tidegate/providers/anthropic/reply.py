@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from tidegate.core.call import Event
-from tidegate.core.chat import (
-    Began,
-    Channel,
-    Delta,
-    Finished,
-    ToolBegan,
-)
+from tidegate.core.chat import Began, Change, Channel, Delta, Finished, ToolBegan
 from tidegate.core.money import NO_USAGE, Usage
 from tidegate.providers.anthropic import wire
+from tidegate.providers.anthropic.conversation import read_arguments
 
-_ANY = msgspec.json.Decoder()
 STOP_REASONS = {
     "stop": "end_turn",
     "length": "max_tokens",
@@ -28,118 +22,29 @@ STOP_REASONS = {
 }
 
 
-class StreamWriter:
-    """Events of any dialect as Anthropic's stream: one block after the other, never two at once.
+class Block:
+    """One piece of a message: a text, a thought, or a tool call; as it begins, and what was said in it."""
 
-    Another dialect may say a little of two tool calls in turn; what comes for one that is not open waits for its place.
-    """
+    __slots__ = ("begins", "kind", "texts")
 
-    __slots__ = ("_blocks", "_id", "_model", "_open", "_reason", "_started", "_usage", "_waiting")
-
-    def __init__(self, request_id: str, model: str) -> None:
-        self._id = f"msg_{request_id}"
-        self._model = model
-        self._started = False
-        self._blocks = 0
-        self._open: Channel | None = None
-        self._waiting: dict[Channel, tuple[ToolBegan, list[str]]] = {}
-        self._reason = "end_turn"
-        self._usage = NO_USAGE
-
-    def feed(self, events: Sequence[Event]) -> bytes:
-        written: list[bytes] = []
-        for event in events:
-            if event.usage is not None:
-                self._usage = event.usage
-            for change in event.changes():
-                if isinstance(change, Began):
-                    self._id, self._model = change.id or self._id, change.model or self._model
-                    written += self._start()
-                elif isinstance(change, ToolBegan):
-                    written += self._tool(change)
-                elif isinstance(change, Delta):
-                    written += self._delta(change.channel, change.text)
-                else:
-                    self._reason = STOP_REASONS[change.reason]
-            if event.last and event.error is None:
-                written += self._end()
-        return b"".join(written)
-
-    def _start(self) -> Iterator[bytes]:
-        if not self._started:
-            self._started = True
-            usage = wire.write_usage(Usage(input=self._usage.input))
-            message: dict[str, Any] = {
-                "id": self._id, "type": "message", "role": "assistant", "model": self._model, "content": [],
-                "stop_reason": None, "stop_sequence": None, "usage": usage,
-            }  # fmt: skip
-            yield _frame("message_start", message=message)
-
-    def _tool(self, began: ToolBegan) -> Iterator[bytes]:
-        if self._open is not None and self._open.kind == "tool":
-            self._waiting[began.channel] = (began, [])
-            return
-        yield from self._turn_to(began.channel, {"type": "tool_use", "id": began.id, "name": began.name, "input": {}})
-
-    def _delta(self, channel: Channel, text: str) -> Iterator[bytes]:
-        if channel in self._waiting:
-            self._waiting[channel][1].append(text)
-            return
-        if channel.kind == "tool":
-            piece = {"type": "input_json_delta", "partial_json": text}
-        elif channel.kind == "reasoning":
-            yield from self._turn_to(channel, {"type": "thinking", "thinking": "", "signature": ""})
-            piece = {"type": "thinking_delta", "thinking": text}
-        else:
-            yield from self._turn_to(Channel(channel.choice), {"type": "text", "text": ""})
-            piece = {"type": "text_delta", "text": text}
-        yield _frame("content_block_delta", index=self._blocks - 1, delta=piece)
-
-    def _turn_to(self, channel: Channel, block: Mapping[str, Any]) -> Iterator[bytes]:
-        """Open a block for `channel`, unless it is the open one."""
-        if self._open == channel:
-            return
-        yield from self._close()
-        yield from self._start()
-        self._open = channel
-        yield _frame("content_block_start", index=self._blocks, content_block=block)
-        self._blocks += 1
-
-    def _close(self) -> Iterator[bytes]:
-        if self._open is not None:
-            yield _frame("content_block_stop", index=self._blocks - 1)
-            self._open = None
-
-    def _end(self) -> Iterator[bytes]:
-        yield from self._start()
-        yield from self._close()
-        for began, texts in list(self._waiting.values()):
-            del self._waiting[began.channel]
-            yield from self._tool(began)
-            for text in texts:
-                yield from self._delta(began.channel, text)
-            yield from self._close()
-        stop = {"stop_reason": self._reason, "stop_sequence": None}
-        yield _frame("message_delta", delta=stop, usage=wire.write_usage(self._usage))
-        yield wire.STOP
-
-
-def _frame(kind: str, **fields: Any) -> bytes:
-    return b"event: %b\ndata: %b\n\n" % (kind.encode(), msgspec.json.encode({"type": kind, **fields}))
+    def __init__(self, kind: str, begins: dict[str, Any]) -> None:
+        self.kind = kind  # text | reasoning | tool
+        self.begins = begins
+        self.texts: list[str] = []
 
 
 class BodyWriter:
-    """Events of any dialect as one message."""
-
-    __slots__ = ("_blocks", "_id", "_model", "_reason", "_tools", "_usage")
+    """Events of any dialect as one message: its blocks in the order in which they began."""
 
     def __init__(self, request_id: str, model: str) -> None:
         self._id = f"msg_{request_id}"
         self._model = model
-        self._blocks: list[dict[str, Any]] = []
-        self._tools: dict[Channel, list[str]] = {}
-        self._reason = "end_turn"
+        self._blocks: list[Block] = []
+        self._calls: dict[Channel, Block] = {}
+        self._finished = "stop"
+        self._refused = False
         self._usage = NO_USAGE
+        self._out: list[bytes] = []
 
     def feed(self, events: Sequence[Event]) -> bytes:
         for event in events:
@@ -148,37 +53,127 @@ class BodyWriter:
             for change in event.changes():
                 self._apply(change)
             if event.last and event.error is None:
-                return self._body()
-        return b""
+                self._ended()
+        written, self._out = b"".join(self._out), []
+        return written
 
-    def _apply(self, change: Began | Delta | ToolBegan | Finished) -> None:
+    def _apply(self, change: Change) -> None:
         if isinstance(change, Began):
             self._id, self._model = change.id or self._id, change.model or self._model
-        elif isinstance(change, Finished):
-            self._reason = STOP_REASONS[change.reason]
+            self._begun()
         elif isinstance(change, ToolBegan):
-            self._tools[change.channel] = []
-            self._blocks.append({"type": "tool_use", "id": change.id, "name": change.name, "input": change.channel})
-        elif change.channel.kind == "tool":
-            self._tools[change.channel].append(change.text)
+            self._call(change)
+        elif isinstance(change, Delta):
+            self._refused = self._refused or change.channel.kind == "refusal"
+            self._said(self._block(change.channel), change.text)
         else:
-            kind = "thinking" if change.channel.kind == "reasoning" else "text"
-            if not self._blocks or self._blocks[-1]["type"] != kind:
-                self._blocks.append({"type": kind, kind: ""} | ({"signature": ""} if kind == "thinking" else {}))
-            self._blocks[-1][kind] += change.text
+            self._finished = change.reason
 
-    def _body(self) -> bytes:
-        for block in self._blocks:
-            if block["type"] == "tool_use":
-                arguments = "".join(self._tools[block["input"]])
-                try:
-                    block["input"] = _ANY.decode(arguments.encode() or b"{}")
-                except msgspec.DecodeError:  # the model wrote no JSON: an object is wanted here, so it is kept as text
-                    block["input"] = {"invalid_json": arguments}
-        return msgspec.json.encode(
-            {
-                "id": self._id, "type": "message", "role": "assistant", "model": self._model,
-                "content": self._blocks, "stop_reason": self._reason, "stop_sequence": None,
-                "usage": wire.write_usage(self._usage),
-            }
-        )  # fmt: skip
+    def _call(self, began: ToolBegan) -> Block:
+        if began.channel not in self._calls:
+            begins = {"type": "tool_use", "id": began.id, "name": began.name, "input": {}}
+            self._calls[began.channel] = self._open(Block("tool", begins))
+        return self._calls[began.channel]
+
+    def _block(self, channel: Channel) -> Block:
+        if channel.kind == "tool":
+            return self._calls.get(channel) or self._call(ToolBegan(channel, "", ""))
+        kind = "reasoning" if channel.kind == "reasoning" else "text"
+        if self._blocks and self._blocks[-1].kind == kind:
+            return self._blocks[-1]
+        thought = {"type": "thinking", "thinking": "", "signature": ""}
+        return self._open(Block(kind, thought if kind == "reasoning" else {"type": "text", "text": ""}))
+
+    def _open(self, block: Block) -> Block:
+        self._blocks.append(block)
+        self._opened()
+        return block
+
+    def _reason(self) -> str:
+        """Others may say that they stopped where they called a tool, or refused; a client would not act on that."""
+        reason = STOP_REASONS[self._finished]
+        if reason != "end_turn":
+            return reason
+        return "refusal" if self._refused else "tool_use" if self._calls else reason
+
+    def _message(self, content: Sequence[Any], reason: str | None, usage: Usage) -> dict[str, Any]:
+        return {
+            "id": self._id, "type": "message", "role": "assistant", "model": self._model, "content": content,
+            "stop_reason": reason, "stop_sequence": None, "usage": wire.write_usage(usage),
+        }  # fmt: skip
+
+    # --- when it is said: at the end
+
+    def _begun(self) -> None:
+        """The reply has an id and a model."""
+
+    def _opened(self) -> None:
+        """There is a new block, the last."""
+
+    def _said(self, block: Block, text: str) -> None:
+        block.texts.append(text)
+
+    def _ended(self) -> None:
+        content = [_whole(block) for block in self._blocks]
+        self._out.append(msgspec.json.encode(self._message(content, self._reason(), self._usage)))
+
+
+def _whole(block: Block) -> dict[str, Any]:
+    text = "".join(block.texts)
+    if block.kind == "tool":
+        return block.begins | {"input": read_arguments(text)}
+    return block.begins | {"thinking" if block.kind == "reasoning" else "text": text}
+
+
+class StreamWriter(BodyWriter):
+    """The same message as Anthropic's stream: one block after the other, never two at once.
+
+    Another dialect may say a little of two tool calls in turn, and of a text between them. A text is over when
+    something else begins; a call may go on until the end, and what began after it waits.
+    """
+
+    def __init__(self, request_id: str, model: str) -> None:
+        super().__init__(request_id, model)
+        self._started = False
+        self._shown = -1  # the block that is open, counted from 0
+
+    def _begun(self) -> None:
+        if not self._started:
+            self._started = True
+            self._frame("message_start", message=self._message([], None, NO_USAGE))
+
+    def _opened(self) -> None:
+        if self._shown < 0 or self._blocks[self._shown].kind != "tool":
+            self._next()
+
+    def _next(self) -> None:
+        """The open block is over; the one after it begins, with what waited in it."""
+        self._begun()
+        if self._shown >= 0:
+            self._frame("content_block_stop", index=self._shown)
+        self._shown += 1
+        if self._shown < len(self._blocks):
+            block = self._blocks[self._shown]
+            self._frame("content_block_start", index=self._shown, content_block=block.begins)
+            if block.texts:
+                self._said(block, "".join(block.texts))
+
+    def _said(self, block: Block, text: str) -> None:
+        if block is not self._blocks[self._shown]:
+            block.texts.append(text)
+            return
+        field = {"text": "text", "reasoning": "thinking", "tool": "partial_json"}[block.kind]
+        kind = {"text": "text_delta", "reasoning": "thinking_delta", "tool": "input_json_delta"}[block.kind]
+        self._frame("content_block_delta", index=self._shown, delta={"type": kind, field: text})
+
+    def _ended(self) -> None:
+        self._begun()
+        while self._shown < len(self._blocks):
+            self._next()
+        stop = {"stop_reason": self._reason(), "stop_sequence": None}
+        self._frame("message_delta", delta=stop, usage=wire.write_usage(self._usage))
+        self._out.append(wire.STOP)
+
+    def _frame(self, kind: str, **fields: Any) -> None:
+        text = msgspec.json.encode({"type": kind, **fields})
+        self._out.append(b"event: %b\ndata: %b\n\n" % (kind.encode(), text))

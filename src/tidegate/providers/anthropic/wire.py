@@ -21,6 +21,7 @@ STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 
 
 class CacheCreation(msgspec.Struct):
+    ephemeral_5m_input_tokens: int | None = None
     ephemeral_1h_input_tokens: int | None = None
 
 
@@ -49,16 +50,24 @@ class UsageSaid(msgspec.Struct):
 
     def usage(self) -> Usage:
         """Anthropic's input kinds do not overlap; its output includes what was thought."""
-        hour = (self.cache_creation and self.cache_creation.ephemeral_1h_input_tokens) or 0
-        thought = (self.output_tokens_details and self.output_tokens_details.thinking_tokens) or 0
+        created = self.cache_creation or CacheCreation()
+        hour = _count(created.ephemeral_1h_input_tokens)
+        written = self.cache_creation_input_tokens
+        output = _count(self.output_tokens)
+        thought = min(_count(self.output_tokens_details and self.output_tokens_details.thinking_tokens), output)
         return Usage(
-            input=self.input_tokens or 0,
-            cached_read=self.cache_read_input_tokens or 0,
-            cached_write=max((self.cache_creation_input_tokens or 0) - hour, 0),
+            input=_count(self.input_tokens),
+            cached_read=_count(self.cache_read_input_tokens),
+            cached_write=_count(created.ephemeral_5m_input_tokens if written is None else written - hour),
             cached_write_1h=hour,
-            output=max((self.output_tokens or 0) - thought, 0),
+            output=output - thought,
             reasoning=thought,
         )
+
+
+def _count(tokens: int | None) -> int:
+    """What a provider says may be missing, and must never pay us back."""
+    return max(tokens or 0, 0)
 
 
 class Block(msgspec.Struct):
@@ -111,24 +120,23 @@ REASONS: dict[str, Literal["stop", "length", "tool_calls", "content_filter", "ot
 def pieces(block: Block, index: int) -> Iterator[tuple[Channel, str]]:
     """What a block that stands whole says."""
     if block.text:
-        yield Channel(0, "text"), block.text
+        yield Channel(), block.text
     if block.thinking:
         yield Channel(0, "reasoning"), block.thinking
-    if block.type == "tool_use" and block.input is not UNSET and bytes(block.input) != b"{}":
+    if block.input is not UNSET and bytes(block.input) != b"{}":
         yield Channel(0, "tool", index), bytes(block.input).decode()
 
 
 class AnthropicEvent(Event):
-    __slots__ = ("said",)
+    __slots__ = ("calls", "said")
 
-    def __init__(self, raw: bytes, said: Said, usage: Usage | None) -> None:
-        delta = said.delta
-        opens = said.type in ("message", "message_stop") or bool(
-            delta and (delta.text or delta.partial_json or delta.thinking or delta.stop_reason)
-        )
-        opens = opens or bool(said.content_block and said.content_block.type not in ("text", "thinking"))
-        super().__init__(raw, opens=opens, last=said.type in ("message", "message_stop"), usage=usage)
+    def __init__(self, raw: bytes, said: Said, calls: set[int], *, last: bool, usage: Usage | None) -> None:
+        super().__init__(raw, last=last, usage=usage)
         self.said = said
+        self.calls = calls  # which blocks of the reply call tools of the client's; others run at Anthropic's
+        begins = said.content_block is not None and said.content_block.type not in ("text", "thinking")
+        ends = last or bool(said.delta and said.delta.stop_reason)
+        self.opens = begins or ends or any(True for _ in self.texts())
 
     def texts(self) -> Iterator[tuple[Channel, str]]:
         said = self.said
@@ -138,7 +146,7 @@ class AnthropicEvent(Event):
             yield from pieces(said.content_block, said.index)
         if said.delta is not None:
             if said.delta.text:
-                yield Channel(0, "text"), said.delta.text
+                yield Channel(), said.delta.text
             if said.delta.thinking:
                 yield Channel(0, "reasoning"), said.delta.thinking
             if said.delta.partial_json:
@@ -156,9 +164,11 @@ class AnthropicEvent(Event):
         for at, block in blocks:
             if block.type == "tool_use":
                 changes.append(ToolBegan(Channel(0, "tool", at), block.id or "", block.name or ""))
-                if said.type == "message" and not any(True for _ in pieces(block, at)):
-                    changes.append(Delta(Channel(0, "tool", at), "{}"))  # a tool without arguments
-        changes += (Delta(channel, text) for channel, text in self.texts())
+        changes += (
+            Delta(channel, text)
+            for channel, text in self.texts()
+            if channel.kind != "tool" or channel.tool in self.calls
+        )
         reason = said.stop_reason or (said.delta.stop_reason if said.delta else None)
         if reason:
             changes.append(Finished(0, REASONS.get(reason, "other")))
@@ -173,16 +183,19 @@ def read(text: bytes) -> Said:
         raise UpstreamFailed(f"it sent something that is no answer: {str(wrong)[:200]}") from None
     if said.type == "error" or (said.type is None and said.error is not UNSET):
         raise UpstreamFailed(f"it sent an error: {error_message(text) or 'without words'}")
+    if said.type is None:
+        raise UpstreamFailed("it sent something without a type, so it does not speak Anthropic's dialect")
     return said
 
 
 class StreamDecoder(FrameDecoder):
     """Complete is: message_stop, or an end after the message said why it stopped."""
 
-    __slots__ = ("_stopped", "_usage")
+    __slots__ = ("_calls", "_stopped", "_usage")
 
     def __init__(self) -> None:
         super().__init__()
+        self._calls: set[int] = set()
         self._usage: UsageSaid | None = None
         self._stopped = False
 
@@ -194,9 +207,12 @@ class StreamDecoder(FrameDecoder):
         told = said.usage or (said.message.usage if said.message else None)
         if told is not None:
             self._usage = told.over(self._usage)
+        if said.content_block is not None and said.content_block.type == "tool_use":
+            self._calls.add(said.index)
         if said.delta is not None and said.delta.stop_reason:
             self._stopped = True
-        return AnthropicEvent(frame, said, self._usage.usage() if told is not None and self._usage else None)
+        usage = self._usage.usage() if told is not None and self._usage else None
+        return AnthropicEvent(frame, said, self._calls, last=said.type == "message_stop", usage=usage)
 
     def unsaid_end(self) -> Event | None:
         return Event(STOP, opens=True, last=True) if self._stopped else None
@@ -219,15 +235,18 @@ class BodyDecoder:
         said = read(body)
         if said.type != "message" or said.content is None:
             raise UpstreamFailed("it sent an answer with nothing in it")
-        return [AnthropicEvent(body, said, said.usage.usage() if said.usage else None)]
+        calls = {at for at, block in enumerate(said.content) if block.type == "tool_use"}
+        return [AnthropicEvent(body, said, calls, last=True, usage=said.usage.usage() if said.usage else None)]
 
 
 def write_usage(usage: Usage) -> dict[str, object]:
+    """Our kinds as Anthropic's; it has none for audio."""
     return {
         "input_tokens": usage.input + usage.audio_input,
         "cache_creation_input_tokens": usage.cached_write + usage.cached_write_1h,
         "cache_read_input_tokens": usage.cached_read,
         "output_tokens": usage.output_total,
+        "output_tokens_details": {"thinking_tokens": usage.reasoning},
     }
 
 

@@ -51,6 +51,10 @@ class Local(openai.OpenAI):
             {"TIDEGATE_LOCAL": json.dumps(settings)},
         )
 
+    def serves(self, model: str) -> bool:
+        """The one that there is; llama.cpp would answer to any name."""
+        return model in self.models
+
     @property
     def ready(self) -> bool:
         return bool(self.process.address)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 from typing import ClassVar
+from urllib.parse import quote
 
 import msgspec
 
 from tidegate.core.call import Call, Target
 from tidegate.core.errors import ConfigError
-from tidegate.core.money import KINDS, OWN_HARDWARE, Price, nusd_per_million
+from tidegate.core.money import OWN_HARDWARE, Price
 from tidegate.core.ports import Codec, Headers, PriceBook, Request, Timeouts
 from tidegate.core.values import Secret
+from tidegate.providers.prices import rates_from_usd
 
 JSON = (b"content-type", b"application/json")
 IDENTITY = (b"accept-encoding", b"identity")
+QUERY = "%/?:@!$&'()*+,;=[]"  # stands in a query as it came; other bytes are escaped
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,12 +47,7 @@ def configured_price(name: str, given: dict[str, float] | str | None) -> Price |
         if given != "own_hardware":
             raise ConfigError(f"providers.{name}.price: own_hardware, or dollars by kind: {{input: 0.15, output: 0.6}}")
         return OWN_HARDWARE
-    for kind, usd in given.items():
-        if kind not in KINDS:
-            raise ConfigError(f"providers.{name}.price.{kind}: no such kind of token; there are: {', '.join(KINDS)}")
-        if not 0 <= usd < 1_000_000:
-            raise ConfigError(f"providers.{name}.price.{kind}: dollars per million tokens, 0 or more, not {usd}")
-    return Price({kind: nusd_per_million(usd) for kind, usd in given.items()}, source="configuration")
+    return Price(rates_from_usd(f"providers.{name}.price", given), source="configuration")
 
 
 class OpenAI:
@@ -74,6 +72,10 @@ class OpenAI:
     def ready(self) -> bool:
         return True
 
+    def serves(self, model: str) -> bool:
+        """It says so itself; what it lists may not be all."""
+        return True
+
     def request(self, call: Call, target: Target, codec: Codec, body: bytes, timeouts: Timeouts) -> Request:
         """Same dialect: the client's query string and its headers that mean something there go along."""
         headers: list[tuple[bytes, bytes]] = [IDENTITY]
@@ -82,7 +84,7 @@ class OpenAI:
         if call.dialect == self.dialect:
             headers += [header for header in call.headers if header[0] in self.forwarded]
             if call.query:
-                url = f"{url}?{call.query.decode('ascii')}"
+                url = f"{url}?{quote(call.query, safe=QUERY)}"
             kind = kind if codec.path else next((one for one in call.headers if one[0] == JSON[0]), JSON)
         if body:
             headers.append(kind)

@@ -1,0 +1,1 @@
+"""Is it true what we say of ourselves? What anybody can run to find out: `./run bench`."""

@@ -1,0 +1,240 @@
+"""Connections, by the byte: what is bounded, what is dropped, and that an answer is never lost or mistaken."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import uvicorn
+from uvicorn.server import ServerState
+
+from tests.api.rawclient import Raw, connected
+from tests.house import House, until
+from tidegate import api
+from tidegate.api.incoming import Receive, Scope, Send
+from tidegate.api.protocol import protocol
+from tidegate.core.ports import Closed
+from tidegate.core.values import Duration, Size
+
+CONFIG = api.Config(max_head=Size(4096), head_timeout=Duration(0.2))
+
+
+class Told:
+    """An application that answers with what it was told of a request; a path /wait is answered when `go` is set."""
+
+    def __init__(self) -> None:
+        self.go = asyncio.Event()
+        self.begun = 0
+        self.left = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.begun += 1
+        body = b""
+        more = True
+        while more:
+            message = await receive()
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+            if message["type"] == "http.disconnect":
+                self.left += 1
+                return
+        start = {"type": "http.response.start", "status": 200, "headers": []}
+        if scope["path"] == "/wait":
+            await send(start)
+            await send({"type": "http.response.body", "body": b"[", "more_body": True})
+            gone = asyncio.ensure_future(receive())
+            go = asyncio.ensure_future(self.go.wait())
+            await asyncio.wait([gone, go], return_when="FIRST_COMPLETED")
+            self.left += gone.done()
+            for task in (gone, go):
+                task.cancel()
+            await send({"type": "http.response.body", "body": b"]"})
+            return
+        told = {"path": scope["path"], "body": body.decode(), "headers": [name.decode() for name, _ in scope["headers"]]}
+        await send(start)
+        await send({"type": "http.response.body", "body": json.dumps(told).encode()})
+
+
+@asynccontextmanager
+async def serving(application: Told) -> AsyncIterator[str]:
+    """Without uvicorn's own server, which looks only ten times a second whether it is to end."""
+    config = uvicorn.Config(application, http=protocol(CONFIG), ws="none", lifespan="off", log_level="critical")
+    config.load()
+    state = ServerState()
+    listener = await asyncio.get_running_loop().create_server(
+        lambda: protocol(CONFIG)(config=config, server_state=state, app_state={}), "127.0.0.1", 0
+    )
+    try:
+        yield "http://{}:{}".format(*listener.sockets[0].getsockname())
+    finally:
+        listener.close()
+        application.go.set()
+        for connection in list(state.connections):
+            connection.transport.abort()
+        await until(lambda: not state.connections and not state.tasks)
+
+
+@pytest.fixture
+async def told() -> Told:
+    return Told()
+
+
+@pytest.fixture
+async def raw(told: Told) -> AsyncIterator[Raw]:
+    async with serving(told) as url, connected(url) as raw:
+        yield raw
+
+
+async def test_one_connection_carries_many_requests(raw):
+    for n in range(3):
+        raw.ask(b"n" * n, path=f"/{n}")
+        answer = await raw.answer()
+        assert answer.json["path"] == f"/{n}" and answer.json["body"] == "n" * n
+
+
+async def test_requests_that_come_at_once_are_answered_one_after_the_other(raw):
+    for n in range(20):
+        raw.ask(b"", path=f"/{n}")
+    assert [(await raw.answer()).json["path"] for _ in range(20)] == [f"/{n}" for n in range(20)]
+
+
+async def test_what_comes_after_the_headers_is_none_of_them(raw):
+    raw.ask(b"", "transfer-encoding: chunked")
+    raw.say(b"2\r\nhi\r\n0\r\nauthorization: Bearer x\r\n\r\n")
+    answer = await raw.answer()
+    assert answer.json["body"] == "hi" and answer.json["headers"] == ["host", "content-type", "transfer-encoding"]
+    raw.ask(b"", "x-a: b")
+    assert "x-a" in (await raw.answer()).json["headers"]
+
+
+@pytest.mark.parametrize("size", [1, 50, 10_000])
+async def test_who_offers_another_protocol_is_heard_in_this_one(raw, size):
+    """Java's client offers HTTP/2 with its first request, body and all."""
+    raw.ask(b"hi", "connection: Upgrade, HTTP2-Settings", "UPGRADE: h2c", "http2-settings: AAEAAEAA")
+    answer = await raw.answer()
+    assert answer.json["body"] == "hi" and "upgrade" not in answer.json["headers"]
+    raw.ask(b"x" * size, "x-about: Upgrade: the text")
+    answer = await raw.answer()
+    assert len(answer.json["body"]) == size and "x-about" in answer.json["headers"]
+
+
+async def test_a_head_is_measured_to_the_byte(raw):
+    line, host = len("/"), len("host: a\r\n")
+    for size, status in ((4096, 200), (4097, 431)):
+        padding = b"x" * (size - line - host - len("x: \r\n"))
+        raw.say(b"GET / HTTP/1.1\r\nhost: a\r\nx: ", padding, b"\r\n\r\n")
+        assert (await raw.answer()).status == status
+    assert await raw.rest() == b""
+
+
+async def test_a_body_is_not_measured_as_a_head(raw):
+    raw.ask(b"x" * 100_000)
+    assert len((await raw.answer()).json["body"]) == 100_000
+    raw.ask(b"", "transfer-encoding: chunked")
+    for _ in range(5_000):
+        raw.say(b"1\r\nx\r\n")
+    raw.say(b"0\r\n\r\n")
+    assert len((await raw.answer()).json["body"]) == 5_000
+
+
+async def test_a_refusal_reaches_who_still_sends(raw):
+    """Closed at once, the connection would be reset under the sender and the answer lost."""
+    raw.say(b"GET / HTTP/1.1\r\nhost: a\r\nx: ", b"x" * 8_000_000)
+    await raw.writer.drain()
+    answer = await raw.answer()
+    assert answer.status == 431 and answer.error["code"] == "headers_too_large"
+
+
+async def test_who_was_refused_is_not_heard_for_ever(raw):
+    began = time.monotonic()
+    raw.say(b"nonsense\r\n\r\n")
+    assert (await raw.answer()).status == 400
+    raw.ask()
+    assert await raw.rest() == b""
+    with pytest.raises(OSError):
+        while time.monotonic() - began < 4:
+            raw.say(b"x" * 1_000)
+            await raw.writer.drain()
+            await asyncio.sleep(0.02)
+
+
+async def test_only_who_has_begun_is_told_that_it_is_slow(told):
+    async with serving(told) as url, connected(url) as silent, connected(url) as slow:
+        slow.say(b"GET / HT")
+        assert (await slow.answer()).error["code"] == "request_timeout"
+        assert await slow.rest() == b"" and await silent.rest() == b""
+
+
+async def test_what_is_wrong_behind_a_request_is_not_its_answer(raw, told):
+    raw.ask(path="/wait")
+    await until(lambda: told.begun)
+    raw.say(b"nonsense\r\n\r\n")
+    said = await raw.rest()
+    assert said.startswith(b"HTTP/1.1 200") and said.count(b"HTTP/1.1") == 1 and not said.endswith(b"0\r\n\r\n")
+    await until(lambda: told.left == 1)
+
+
+async def test_what_is_wrong_within_its_body_is(raw, told):
+    raw.ask(b"", "transfer-encoding: chunked")
+    await until(lambda: told.begun)
+    raw.say(b"nonsense\r\n")
+    assert (await raw.answer()).status == 400
+    assert await raw.rest() == b""
+    await until(lambda: told.left == 1)
+
+
+async def test_half_a_request_does_not_end_the_answer_before_it(raw, told):
+    raw.ask(path="/wait")
+    raw.say(b"GET / HTTP/1.1\r\n")
+    await until(lambda: told.begun)
+    await asyncio.sleep(0.3)  # longer than a head may take
+    told.go.set()
+    assert (await raw.answer()).body == b"[]"
+    raw.say(b"host: a\r\n\r\n")
+    assert (await raw.answer()).json["path"] == "/"
+
+
+async def test_who_leaves_is_missed_by_the_request_that_is_being_answered(told):
+    """uvicorn tells the newest of a connection only."""
+    async with serving(told) as url:
+        async with connected(url) as raw:
+            raw.ask(path="/wait")
+            raw.ask(path="/wait")
+            raw.ask(path="/wait")
+            await until(lambda: told.begun)
+            raw.leave()
+            await until(lambda: told.left)
+    assert (told.begun, told.left) == (1, 1)
+
+
+# --- the same, seen from a house
+
+
+async def test_who_sends_ahead_and_leaves_frees_what_was_begun(house):
+    row = await left_after(house, 2, Raw.leave)
+    assert row.outcome == "client_left"
+
+
+async def test_who_says_that_it_will_say_no_more_has_left(house):
+    row = await left_after(house, 1, Raw.half_close)
+    assert row.outcome == "client_left"
+
+
+async def left_after(house: House, requests: int, leave: Any) -> Closed:
+    """The row of the request that was being answered when its client left."""
+    house.clock.hold()
+    house.provider("main").always("hello world", between=1)
+    async with house.serve() as url, connected(url) as raw:
+        for _ in range(requests):
+            body = {"model": "fast", "messages": [{"role": "user", "content": "hi"}], "stream": True}
+            raw.ask(json.dumps(body).encode(), f"authorization: Bearer {house.key}")
+        await raw.reader.readuntil(b"hello")
+        leave(raw)
+        await until(lambda: not house.app.world.flights)
+        (row,) = await house.rows()
+    return row
