@@ -16,7 +16,6 @@ from tidegate.plugins import loop_factory
 CONTENT = "Water runs downhill, and the tide comes back. That is all."
 USAGE = {"prompt_tokens": 12, "completion_tokens": 14, "total_tokens": 26}
 TOKENS_PER_REPLY = USAGE["total_tokens"]
-DELTA = "tide "
 
 
 def whole() -> bytes:
@@ -27,16 +26,23 @@ def whole() -> bytes:
 
 
 def chunks(count: int) -> list[bytes]:
-    """The events of a streamed reply: so many with content, then the end, the usage, and [DONE]."""
+    """The events of a streamed reply: so many with content, then the end, the usage, and [DONE].
+
+    No two say the same: a model that repeats itself is stopped by some gateways.
+    """
 
     def event(delta: dict[str, str], finish: str | None) -> bytes:
         choice = {"index": 0, "delta": delta, "finish_reason": finish}
         return b"data: " + _json({**_envelope("chat.completion.chunk"), "choices": [choice]}) + b"\n\n"
 
-    first = event({"role": "assistant", "content": DELTA}, None)
+    said = [event({**({} if at else {"role": "assistant"}), "content": word(at)}, None) for at in range(count)]
     usage = b"data: " + _json({**_envelope("chat.completion.chunk"), "choices": [], "usage": USAGE}) + b"\n\n"
-    middle = event({"content": DELTA}, None)
-    return [first, *[middle] * (count - 1), event({}, "stop"), usage + b"data: [DONE]\n\n"]
+    return [*said, event({}, "stop"), usage + b"data: [DONE]\n\n"]
+
+
+def word(at: int) -> str:
+    """What the chunk with this number says."""
+    return f"tide{at} "
 
 
 def _envelope(kind: str) -> dict[str, Any]:

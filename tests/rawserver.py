@@ -52,6 +52,8 @@ class Peer:
     async def dictate(self, *pieces: bytes) -> None:
         """Each piece by itself: both sides share a loop, so each arrives in a read of its own."""
         for piece in pieces:
+            if self.writer.is_closing():
+                raise ConnectionResetError("the other side has left")
             self.writer.write(piece)
             for _ in range(3):
                 await asyncio.sleep(0)

@@ -243,6 +243,9 @@ class Toy:
         self.name = name
         self._base_url = config.base_url
 
+    def serves(self, model: str) -> bool:
+        return True
+
     def request(self, call: Call, target: Target, codec: Codec, body: bytes, timeouts: Timeouts) -> Request:
         return Request("POST", self._base_url + codec.path, [(b"content-type", b"application/json")], body, timeouts)
 

@@ -76,7 +76,7 @@ def test_a_module_answers_a_question_in_its_first_line() -> None:
     for module in MODULES:
         said = ast.get_docstring(tree_of(module))
         assert said, f"{name_of(module)} has no docstring"
-        assert said.splitlines()[0][-1] in ".?:", f"{name_of(module)}: {said.splitlines()[0]!r} is no sentence"
+        assert said.splitlines()[0][-1] in ".?:…", f"{name_of(module)}: {said.splitlines()[0]!r} is no sentence"
 
 
 def test_a_module_is_a_noun_and_says_which() -> None:

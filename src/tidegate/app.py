@@ -34,7 +34,7 @@ from tidegate.telemetry.logs import Log
 from tidegate.telemetry.metrics import Metrics
 from tidegate.upstream import Upstream
 
-FIXED = ("api", "storage", "logs", "prices")  # parts of the configuration that a running house is built on
+FIXED = ("api", "storage", "logs", "transport", "prices")  # parts of the configuration that a running house is built on
 QUICK_START_S = 0.25  # a provider that is ready by then is waited for; others get ready while calls come in
 LAST_EVENTS_S = 2.0  # for replies that were ended to reach their clients
 
@@ -139,7 +139,7 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
             data_dir, store.books, PlainVault(), events.notice, max_spool_bytes=config.storage.max_spool
         )
         undo.push_async_callback(ledger.aclose)
-        transport = HttpTransport(loop=loop)
+        transport = HttpTransport(config.transport, loop=loop)
         undo.push_async_callback(transport.aclose)
         world = World(loop, clock, Nursery(loop), transport, store, ledger, events)
         gateway = Gateway(

@@ -17,7 +17,7 @@ from msgspec import Meta
 from tidegate import api, plugins, storage, upstream
 from tidegate.core.errors import ConfigError
 from tidegate.core.values import Duration, Secret, Size
-from tidegate.providers import prices
+from tidegate.providers import prices, transport
 from tidegate.providers.discovery import Found
 from tidegate.stages import routes
 from tidegate.telemetry import logs
@@ -59,6 +59,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     storage: where things are kept.
     upstream: how providers are asked.
     logs: what is written to standard error.
+    transport: the connections to providers.
     prices: what tokens cost.
     providers: who can answer; without any, the small local model.
     routes: the names that clients ask for; without any, every served model is a route of its own name.
@@ -68,6 +69,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     storage: storage.Config = storage.Config()
     upstream: upstream.Config = upstream.Config()
     logs: logs.Config = logs.Config()
+    transport: transport.Config = transport.Config()
     prices: prices.Config = prices.Config()
     providers: dict[str, Configured] = {}
     routes: dict[str, RouteConfig] = {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -121,6 +123,15 @@ def test_an_event_without_an_end_is_refused_at_its_limit(piece: bytes) -> None:
         assert frames.feed(piece) == []
     with pytest.raises(UpstreamFailed, match="larger than 4 MiB"):
         frames.feed(b"x")
+
+
+def test_short_lines_without_an_end_cost_no_more_than_they_are_long() -> None:
+    """What has been looked through is not looked through again: a provider must not hold up the loop."""
+    frames = Frames()
+    began = time.process_time()
+    for _ in range(MAX_FRAME // 64):
+        assert frames.feed(b"data: " + b"x" * 57 + b"\n") == []
+    assert time.process_time() - began < 3
 
 
 def test_the_largest_event_that_is_allowed_comes_through() -> None:

@@ -13,8 +13,7 @@ import os
 import re
 import signal
 import sys
-import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -158,12 +157,14 @@ class Gateway(Child):
 
 
 @asynccontextmanager
-async def gateway(folder: Path, config: str, *options: str, **environment: str) -> AsyncIterator[Gateway]:
+async def gateway(
+    folder: Path, config: str, *, python: Sequence[str] = ("-m", "tidegate.cli"), **environment: str
+) -> AsyncIterator[Gateway]:
     """`tidegate serve`, ready, on a port of its own; `folder` has its configuration and its data."""
     file, data = folder / "tidegate.yaml", folder / "data"
     file.write_text(config)
-    args = ("-m", "tidegate.cli", "serve", "--config", str(file), "--data-dir", str(data), "--port", "0", *options)
-    async with child(*args, TIDEGATE_ADMIN_KEY=KEY, **environment) as found:
+    args = ("serve", "--config", str(file), "--data-dir", str(data), "--port", "0")
+    async with child(*python, *args, TIDEGATE_ADMIN_KEY=KEY, **environment) as found:
         found.__class__ = Gateway
         assert isinstance(found, Gateway)
         found.data = data
@@ -291,7 +292,3 @@ async def kept(data: Path) -> tuple[list[Closed], Totals]:
         return [decode(vault.unseal(sealed)) for _, sealed in rows], await store.books.totals(besides="")
     finally:
         await store.aclose()
-
-
-def seconds() -> float:
-    return time.monotonic()

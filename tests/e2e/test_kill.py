@@ -7,12 +7,13 @@ import itertools
 import random
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.processes import Gateway, behind, gateway, kept, provider
-from tidegate.core.money import Usage, nusd_per_million
+from tidegate.core.money import nusd_per_million
 from tidegate.storage.spool import MAGIC, scan
 
 KILLS = 20
@@ -32,21 +33,24 @@ class Load:
         self.under_way = 0
         self.answered: dict[str, bool] = {}  # user → whether it was acknowledged
         self._numbers = itertools.count()
-        self._dice = random.Random(7)
+        self._clients = [asyncio.create_task(self._client()) for _ in range(CLIENTS)]
 
-    async def client(self) -> None:
+    async def ends(self) -> None:
+        for client in self._clients:
+            await client
+
+    async def _client(self) -> None:
         while not self.over:
             await self.there.wait()
             await self._one(f"user-{next(self._numbers)}")
 
     async def _one(self, user: str) -> None:
-        dice = self._dice
-        words = " ".join(["word"] * dice.randrange(1, 30))
+        words = " ".join(["word"] * random.randrange(1, 30))
         # What is said slowly has its length told in advance: else a gateway that was killed after the last event takes
         # with it the end of its chunks, and the provider would not count what it had said.
-        slow = dice.choice(({"between": 0.0005, "framing": "length"}, {"between": 0.002, "framing": "length"}, {}))
-        script = {"text": words, "before": dice.choice((0, 0.005)), **slow}
-        stream = dice.random() < 0.6
+        slow = random.choice(({"between": 0.0005, "framing": "length"}, {"between": 0.002, "framing": "length"}, {}))
+        script = {"text": words, "before": random.choice((0, 0.005)), **slow}
+        stream = random.random() < 0.6
         assert self.gateway
         self.under_way += 1
         answer = await self.gateway.ask("hi there", stream=stream, user=user, metadata={"script": script})
@@ -68,68 +72,63 @@ def tear(spool: Path) -> None:
     newest.write_bytes(data)
 
 
-async def test_twenty_kills_under_load(tmp_path: Path) -> None:
+async def suffer(folder: Path, load: Load, config: str) -> dict[str, int]:
+    """Kill it again and again; at last let it end in order."""
+    counts = {"under way": 0, "torn": 0, "repaired": 0}
+    for last in [False] * KILLS + [True]:
+        async with gateway(folder, config) as tidegate:
+            load.gateway = tidegate
+            load.there.set()
+            await asyncio.sleep(random.uniform(0.1, 0.6))
+            if last:
+                load.over = True
+                await load.ends()
+                await tidegate.stop()
+            else:
+                counts["under way"] += load.under_way
+                load.there.clear()
+                await tidegate.kill()
+            counts["repaired"] += tidegate.said.count("spool_repaired")
+        if not last and random.random() < 0.3:
+            tear(tidegate.data / "spool")
+            counts["torn"] += 1
+    return counts
+
+
+def served_cost(usage: Mapping[str, int]) -> int:
+    """Nano-dollars, by the definition: the sum over kinds, divided once, half up."""
+    rates = {"prompt_tokens": nusd_per_million(INPUT_USD), "completion_tokens": nusd_per_million(OUTPUT_USD)}
+    return (sum(usage[kind] * rate for kind, rate in rates.items()) + 500_000) // 1_000_000
+
+
+async def test_what_was_acknowledged_is_kept_once_and_costs_what_the_provider_served(tmp_path: Path) -> None:
     load = Load()
     began = time.monotonic()
-    torn = repaired = under_way = 0
     async with provider(tmp_path) as main:
-        config = behind(main, f"{{input: {INPUT_USD}, output: {OUTPUT_USD}}}", "logs: {calls: false}")
-        clients = [asyncio.create_task(load.client()) for _ in range(CLIENTS)]
-        try:
-            for _ in range(KILLS):
-                async with gateway(tmp_path, config) as tidegate:
-                    load.gateway = tidegate
-                    load.there.set()
-                    await asyncio.sleep(random.uniform(0.1, 0.6))
-                    under_way += load.under_way
-                    load.there.clear()
-                    await tidegate.kill()
-                    repaired += tidegate.said.count("spool_repaired")
-                if random.random() < 0.3:
-                    tear(tidegate.data / "spool")
-                    torn += 1
-            load.over = True
-            async with gateway(tmp_path, config) as tidegate:
-                load.gateway = tidegate
-                load.there.set()
-                await asyncio.wait(clients)
-                await tidegate.stop()
-                repaired += tidegate.said.count("spool_repaired")
-        finally:
-            for client in clients:
-                client.cancel()
-        for client in clients:
-            client.result()
-        served = main.lines()
+        counts = await suffer(
+            tmp_path, load, behind(main, f"{{input: {INPUT_USD}, output: {OUTPUT_USD}}}", "logs: {calls: false}")
+        )
+        served = {line["user"]: line["usage"] for line in main.lines()}
+        assert len(served) == len(main.lines()), "a call was bought twice"
     rows, totals = await kept(tmp_path / "data")
-
-    by_user = {row.user: row for row in rows}
-    assert len(by_user) == len(rows) == len({row.id for row in rows}), "a call has two rows"
     outcomes = Counter(row.outcome for row in rows)
-    assert outcomes.keys() == {"ok", "interrupted"}
     acknowledged = [user for user, good in load.answered.items() if good]
-    assert all(by_user[user].outcome == "ok" for user in acknowledged)
-    usages = {line["user"]: line["usage"] for line in served}
-    assert len(usages) == len(served), "a call was bought twice"
-    assert usages.keys() <= by_user.keys(), "a call went upstream before it was opened"
-
-    price_in, price_out = nusd_per_million(INPUT_USD), nusd_per_million(OUTPUT_USD)
-    served_nusd = 0
-    for row in rows:
-        if row.outcome == "ok":
-            usage = Usage(input=usages[row.user]["prompt_tokens"], output=usages[row.user]["completion_tokens"])
-            cost = (usage.input * price_in + usage.output * price_out + 500_000) // 1_000_000
-            assert (row.usage, row.cost_nusd) == ({"input": usage.input, "output": usage.output}, cost)
-            served_nusd += cost
-        else:
-            assert row.cost_nusd is None
-    closed_nusd = sum(row.cost_nusd or 0 for row in rows)
-    assert closed_nusd == served_nusd == totals.cost_nusd
-    assert (totals.calls, totals.unpriced) == (len(rows), outcomes["interrupted"])
-    assert repaired == torn
-    assert under_way > KILLS, "there was no load"
+    by_user = {row.user or "": row for row in rows}
+    costs = {user: row.cost_nusd for user, row in by_user.items() if row.outcome == "ok"}
     print(
-        f"\n{KILLS} kills in {time.monotonic() - began:.1f} s with {under_way} calls under way: {len(load.answered)} asked, "
-        f"{len(acknowledged)} acknowledged; rows: {dict(outcomes)}; {torn} torn tails repaired; "
-        f"{len(served)} served; {closed_nusd} nano-dollars in the books, {served_nusd} served"
+        f"\n{KILLS} kills in {time.monotonic() - began:.1f} s, {counts['under way']} calls under way when they came; "
+        f"{counts['torn']} torn tails, {counts['repaired']} repaired\n{len(load.answered)} asked, {len(acknowledged)} "
+        f"acknowledged; rows: {dict(outcomes)}; {totals.cost_nusd} nano-dollars in the books, "
+        f"{sum(served_cost(served[user]) for user in costs)} served"
     )
+
+    assert counts["under way"] > KILLS, "there was no load"
+    assert counts["repaired"] == counts["torn"]
+    assert len(by_user) == len(rows), "a call has two rows"
+    assert outcomes.keys() == {"ok", "interrupted"}
+    assert all(by_user[user].outcome == "ok" for user in acknowledged)
+    assert served.keys() <= by_user.keys(), "a call went upstream before it was opened"
+    assert costs == {user: served_cost(served[user]) for user in costs}
+    assert all(row.cost_nusd is None for row in rows if row.outcome == "interrupted")
+    assert sum(row.cost_nusd or 0 for row in rows) == totals.cost_nusd
+    assert (totals.calls, totals.unpriced) == (len(rows), outcomes["interrupted"])

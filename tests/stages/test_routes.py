@@ -141,6 +141,23 @@ def test_a_name_that_is_too_long_to_be_one_is_not_found_and_not_remembered() -> 
     assert len(refused.value.message) < 1_000
 
 
+class OnlyItsOwn(openai.OpenAI):
+    """A provider that has the models it lists and no others, as the local one."""
+
+    def serves(self, model: str) -> bool:
+        return model in self.models
+
+
+def test_a_model_that_its_provider_does_not_have_is_not_found_and_not_configured() -> None:
+    providers = {"own": OnlyItsOwn("own", openai.Config(models=("smol",)), Prices())}
+    assert found(Routes({}, providers), "own/smol") == ["own/smol"]
+    with pytest.raises(ModelNotFound):
+        Routes({}, providers).find("own/large")
+    with pytest.raises(ConfigError) as refused:
+        Routes({"fast": Config(targets("own/large"))}, providers)
+    assert refused.value.message == "routes.fast.targets[0].model: own has no model 'large'; there are: smol"
+
+
 # --- what is near
 
 

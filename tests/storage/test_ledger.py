@@ -442,7 +442,7 @@ async def test_leaving_while_the_database_is_locked_keeps_the_rows_for_the_next_
 
 
 async def test_when_the_database_stays_away_new_calls_are_refused_and_those_under_way_end(house):
-    ledger = await house.enter(max_spool_bytes=4 * SEGMENT, reserve_bytes=300)
+    ledger = await house.enter(max_spool_bytes=4 * SEGMENT, reserve_bytes=50)
     other = sqlite3.connect(house.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     begun = 0

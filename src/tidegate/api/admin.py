@@ -20,13 +20,12 @@ from starlette.routing import Route
 
 from tidegate import __version__
 from tidegate.api.calls import new_call, told, while_client_listens
-from tidegate.api.incoming import Incoming, advice
+from tidegate.api.incoming import Incoming
 from tidegate.core.call import Principal
-from tidegate.core.errors import BadRequest, Forbidden, Internal, MethodNotAllowed, NotFound, TidegateError
+from tidegate.core.errors import BadRequest, Forbidden, MethodNotAllowed, NotFound, TidegateError
 from tidegate.core.money import NUSD_PER_USD
 from tidegate.core.ports import Headers, Key
 from tidegate.gateway import Gateway
-from tidegate.stages.record import status_of
 
 MAX_INPUT = 10_000  # characters; the guide's bound
 
@@ -209,14 +208,9 @@ def create(gateway: Callable[[], Gateway]) -> FastAPI:
         headers = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
         return Response(_page(app.openapi()), media_type="text/html", headers=headers)
 
-    # --- errors, in the shape of all our errors
-
     async def problem(request: Request, wrong: Exception) -> Response:
-        error = _problem(app, request.url.path, wrong)
-        status = status_of(error)
-        text = gateway().codec("openai", "chat").render_error(error, status)
-        headers = _text([*advice(error), *_incoming(request).told()])
-        return Response(text, status, headers, media_type="application/json")
+        _incoming(request).failure = _problem(app, request.url.path, wrong)
+        return Response()
 
     for kind in (TidegateError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, problem)
@@ -233,23 +227,21 @@ def _text(headers: Headers) -> dict[str, str]:
     return {name.decode(): value.decode() for name, value in headers}
 
 
-def _problem(app: FastAPI, path: str, wrong: Exception) -> TidegateError:
+def _problem(app: FastAPI, path: str, wrong: Exception) -> Exception:
     """What a framework finds wrong, as one of our errors."""
-    if isinstance(wrong, TidegateError):
-        return wrong
     if isinstance(wrong, RequestValidationError):
         first = wrong.errors()[0]
         param = ".".join(str(part) for part in first["loc"][1:])
         return BadRequest(f"{param or 'the body'}: {first['msg']}", param=param or None)
-    if isinstance(wrong, HTTPException) and wrong.status_code < 500:
+    if isinstance(wrong, HTTPException):
         routes = [route for route in app.routes if isinstance(route, Route) and route.path_regex.match(path)]
         if not routes:
             return NotFound(f"there is nothing at {path[:200]}; /docs lists what there is")
         if wrong.status_code == 405:
             methods = ", ".join(sorted(method for route in routes for method in route.methods or ()))
             return MethodNotAllowed(f"{path[:200]} answers {methods}", allowed=methods)
-        return BadRequest(wrong.detail)
-    return Internal("Tidegate made a mistake; its log has the details")
+        return BadRequest(str(wrong.detail))
+    return wrong
 
 
 def _shown(key: Key) -> dict[str, Any]:

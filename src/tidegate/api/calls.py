@@ -30,6 +30,8 @@ def new_call(world: World, incoming: Incoming, dialect: str, operation: str) -> 
         arrived_ns=world.clock.now_ns(),
         address=incoming.address,
         headers=incoming.headers,
+        method=incoming.method,
+        path=incoming.raw_path,
         query=incoming.query,
         intake=incoming.body,
     )
@@ -119,12 +121,14 @@ async def _send(world: World, incoming: Incoming, call: Call, codec: Codec, repl
         if events[-1].error and not call.asked.stream:
             raise events[-1].error
         body = written(events)
-        await incoming.start(200, [*headers, (b"content-length", str(len(body)).encode())])
+        await incoming.start(reply.head.status, [*headers, (b"content-length", str(len(body)).encode())])
         await incoming.piece(body, last=True)
         return
-    await incoming.start(200, [*headers, (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")])
+    await incoming.start(reply.head.status, [*headers, (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")])
     await incoming.piece(written(events), last=False)
     async for events in reply.events:
+        if events[-1].error and not call.asked.stream:
+            raise events[-1].error  # a body that is cut short has no place for words; the connection ends instead
         await incoming.piece(written(events), last=events[-1].last)
 
 

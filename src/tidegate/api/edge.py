@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Any
 
 from tidegate import api
-from tidegate.api import health, openai
+from tidegate.api import anthropic, health, openai
 from tidegate.api.incoming import ClientGone, Incoming, Message, Receive, Scope, Send
 from tidegate.core.body import checked, spans
 from tidegate.core.errors import Internal, MethodNotAllowed, NotFound, TidegateError
@@ -39,6 +40,9 @@ class Edge:
         self._endpoints: dict[str, dict[str, Endpoint]] = {
             "/v1/chat/completions": {"POST": openai.chat},
             "/v1/completions": {"POST": openai.complete},
+            "/v1/embeddings": {"POST": openai.embed},
+            "/v1/messages": {"POST": anthropic.messages},
+            "/v1/messages/count_tokens": {"POST": anthropic.count},
             openai.MODELS: {"GET": openai.models},
             "/health": {"GET": health.health},
             "/ready": {"GET": health.ready},
@@ -70,21 +74,25 @@ class Edge:
     async def _problem(self, gateway: Gateway, incoming: Incoming, wrong: Exception) -> None:
         """Whatever went wrong, told to the client in its dialect; and to the operator, if the mistake is ours."""
         codec, told = incoming.codec or gateway.codec("openai", "chat"), incoming.told()
-        if isinstance(wrong, TidegateError) and not incoming.started:
-            await incoming.problem(wrong, codec, told)
-            return
         id = next((value.decode() for name, value in told if name == b"x-tidegate-request-id"), None)
-        gateway.world.events.notice("crash", {"path": incoming.path[:200], "request_id": id, "error": repr(wrong)})
-        if incoming.started:
-            raise wrong
-        where = f" under {id}" if id else ""
-        await incoming.problem(Internal(f"Tidegate made a mistake; its log has the details{where}"), codec, told)
+        where: dict[str, Any] = {"path": incoming.path[:200], "request_id": id}
+        if not isinstance(wrong, TidegateError) or incoming.started:
+            gateway.world.events.notice("crash", {**where, "error": repr(wrong)})
+            if incoming.started:
+                raise wrong
+            wrong = Internal("Tidegate made a mistake; its log has the details" + (f" under {id}" if id else ""))
+        elif wrong.outside:
+            gateway.world.events.notice(wrong.code, {**where, "error": wrong.message})
+            wrong = type(wrong)(wrong.outside, retry_after_s=wrong.retry_after_s)
+        await incoming.problem(wrong, codec, told)
 
     def _endpoint(self, incoming: Incoming) -> Endpoint:
         path, method = incoming.path, incoming.method
         methods = self._endpoints.get(path)
         if methods is None and path.startswith(openai.MODELS + "/"):
             methods = {"GET": openai.model}
+        if methods is None and openai.may_pass(path) and path.rstrip("/") not in self._endpoints:
+            return openai.raw
         if methods is None:
             raise NotFound(
                 f"there is nothing at {path[:200]}; calls go to /v1/chat/completions, and /docs lists the rest"
@@ -113,6 +121,8 @@ class Edge:
             return {"type": "http.disconnect"}
 
         async def respond(message: Message) -> None:
+            if incoming.failure is not None:
+                return  # an error is told here, like all others
             if message["type"] == "http.response.start":
                 await incoming.start(message["status"], list(message["headers"]))
             else:
@@ -120,6 +130,8 @@ class Edge:
 
         method = "GET" if incoming.method == "HEAD" else incoming.method
         await self._pages({**scope, "method": method, "tidegate.incoming": incoming}, receive, respond)
+        if incoming.failure is not None:
+            raise incoming.failure
 
     def _cors(self, scope: Scope) -> Headers:
         """The headers that let a web page read our answer; none for origins that are not configured."""

@@ -40,12 +40,15 @@ class Incoming:
         "_receive",
         "_send",
         "address",
+        "any_kind",
         "codec",
         "extra",
+        "failure",
         "headers",
         "method",
         "path",
         "query",
+        "raw_path",
         "started",
         "told",
     )
@@ -56,13 +59,16 @@ class Incoming:
         self._send = send
         self.method: str = scope["method"]
         self.path: str = scope["path"]
+        self.raw_path: str = scope.get("raw_path", scope["path"].encode()).decode("latin-1")
         self.query: bytes = scope.get("query_string", b"")
         self.headers: Headers = scope["headers"]
         self.address: str = scope["client"][0] if scope.get("client") else ""
         self.extra = extra  # CORS: on every response to this client
         self.started = False
+        self.any_kind = False  # the body may be something else than JSON
         self.codec: Codec | None = None  # in which errors are told, and what their heads tell of the call
         self.told: Callable[[], Headers] = tuple
+        self.failure: Exception | None = None  # of a page
         # A body was announced and has not been read to its end.
         self._owed = (self.header(b"content-length") or b"0") != b"0" or self.header(b"transfer-encoding") is not None
 
@@ -80,12 +86,10 @@ class Incoming:
     @property
     def credential(self) -> str | None:
         """The key that was presented, by either of the two headers that clients use."""
-        authorization = self.header(b"authorization")
-        if authorization:
-            scheme, _, key = authorization.partition(b" ")
-            return (key if scheme.lower() == b"bearer" else authorization).strip().decode("latin-1")
-        key = self.header(b"x-api-key") or b""
-        return key.strip().decode("latin-1") or None
+        authorization = (self.header(b"authorization") or b"").strip()
+        scheme, _, rest = authorization.partition(b" ")
+        key = rest.strip() if scheme.lower() == b"bearer" else authorization
+        return (key or (self.header(b"x-api-key") or b"").strip()).decode("latin-1") or None
 
     # --- what comes in
 
@@ -131,7 +135,7 @@ class Incoming:
         if encoding != b"identity":
             raise UnsupportedMedia(f"the body is compressed ({encoding.decode('latin-1')[:40]}); send it plain")
         kind = (self.header(b"content-type") or JSON).partition(b";")[0].strip().lower()
-        if kind != JSON and not kind.endswith(b"+json"):
+        if kind != JSON and not kind.endswith(b"+json") and not self.any_kind:
             raise UnsupportedMedia(
                 f"the body must be JSON, with the header 'Content-Type: application/json'; "
                 f"this one says {kind.decode('latin-1')[:60]}"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
+from tidegate.api import anthropic
 from tidegate.api.calls import handle
 from tidegate.api.incoming import Incoming
 from tidegate.gateway import Gateway
 
 MODELS = "/v1/models"
+ACCOUNTS = ("/v1/organization", "/v1/organizations")  # with our key, and not with the client's
 
 
 async def chat(gateway: Gateway, incoming: Incoming) -> None:
@@ -19,18 +21,47 @@ async def complete(gateway: Gateway, incoming: Incoming) -> None:
     await handle(gateway, incoming, "openai", "complete")
 
 
+async def embed(gateway: Gateway, incoming: Incoming) -> None:
+    await handle(gateway, incoming, "openai", "embed")
+
+
 async def models(gateway: Gateway, incoming: Incoming) -> None:
-    """Everything that this key may ask for."""
-    await gateway.auth.authenticate(incoming.credential)
+    """Everything that this key may ask for, in the words of whoever asks."""
+    await _enter(gateway, incoming)
+    if anthropic.is_asking(incoming):
+        await anthropic.models(gateway, incoming)
+        return
     body = {"object": "list", "data": [_model(name) for name in gateway.routes.names]}
     await incoming.answer(200, msgspec.json.encode(body))
 
 
 async def model(gateway: Gateway, incoming: Incoming) -> None:
-    await gateway.auth.authenticate(incoming.credential)
+    await _enter(gateway, incoming)
     name = incoming.path.removeprefix(MODELS + "/")
     gateway.routes.find(name)
+    if anthropic.is_asking(incoming):
+        await anthropic.model(gateway, incoming, name)
+        return
     await incoming.answer(200, msgspec.json.encode(_model(name)))
+
+
+async def _enter(gateway: Gateway, incoming: Incoming) -> None:
+    if anthropic.is_asking(incoming):
+        incoming.codec = gateway.codec("anthropic", "chat")
+    await gateway.auth.authenticate(incoming.credential)
+
+
+def may_pass(path: str) -> bool:
+    """Whether a path that we do not know is for a provider to answer: within /v1, and not its account's affairs."""
+    return path.startswith("/v1/") and len(path) > 4 and ".." not in path and not path.startswith(ACCOUNTS)
+
+
+async def raw(gateway: Gateway, incoming: Incoming) -> None:
+    """Any other path: passed on as it is, to a provider of the client's dialect."""
+    dialect = "anthropic" if anthropic.is_asking(incoming) else "openai"
+    incoming.codec = gateway.codec(dialect, "raw")
+    incoming.any_kind = True
+    await handle(gateway, incoming, dialect, "raw")
 
 
 def _model(name: str) -> dict[str, object]:

@@ -15,6 +15,7 @@ class TidegateError(Exception):
     code: ClassVar[str] = "internal_error"
     status: ClassVar[int] = 500
     retryable: ClassVar[bool] = False
+    outside: ClassVar[str | None] = None  # what a client is told where the message is only for who runs Tidegate
 
     def __init__(self, message: str, *, param: str | None = None, retry_after_s: float | None = None) -> None:
         super().__init__(message)
@@ -166,6 +167,7 @@ class StorageFull(TidegateError):
     code = "storage_full"
     status = 503
     retryable = True
+    outside = "Tidegate has no room to account for a call just now; try again in a moment"
 
 
 class StoreDown(TidegateError):
@@ -174,6 +176,7 @@ class StoreDown(TidegateError):
     code = "store_unavailable"
     status = 503
     retryable = True
+    outside = "Tidegate's database does not answer just now; try again in a moment"
 
 
 class ShuttingDown(TidegateError):

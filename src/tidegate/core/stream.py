@@ -25,10 +25,16 @@ class Frames:
 
     def feed(self, data: bytes) -> list[bytes]:
         """The frames that are complete now. Raises UpstreamFailed when one grows over MAX_FRAME."""
-        if self._rest and b"\n" not in data and b"\r" not in data:
-            self._keep(data)  # in the middle of a line: nothing to look for, so nothing to copy
-            return []
-        text = bytes(self._rest) + data if self._rest else data
+        text = data
+        if self._rest:
+            looked = len(self._rest) - 2  # a break may begin in what was there, but does not end in it
+            self._rest += data
+            in_a_line = b"\n" not in data and b"\r" not in data
+            if in_a_line or not _BREAK.search(self._rest, max(looked, 0)):
+                self._check()
+                return []
+            text = bytes(self._rest)
+            self._rest.clear()
         frames: list[bytes] = []
         at = 0
         if b"\r" in text:
@@ -41,12 +47,11 @@ class Frames:
                 frames.append(text[at : end + 2])
                 at = end + 2
                 end = text.find(b"\n\n", at)
-        self._rest.clear()
-        self._keep(text[at:])
+        self._rest += text[at:]
+        self._check()
         return frames
 
-    def _keep(self, rest: bytes) -> None:
-        self._rest += rest
+    def _check(self) -> None:
         if len(self._rest) > MAX_FRAME:
             raise UpstreamFailed(f"one event of the stream is larger than {MAX_FRAME // 1024 // 1024} MiB")
 

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from tidegate.core.call import Call, Route, Target
-from tidegate.core.errors import ConfigError, ModelNotFound
+from tidegate.core.errors import ConfigError, ModelNotFound, NotFound
 from tidegate.core.ports import Provider
 from tidegate.core.values import Duration
 
@@ -76,7 +76,17 @@ class Routes:
     def match(self, call: Call) -> Route:
         """Raises ModelNotFound, naming the nearest."""
         assert call.asked is not None
-        return self.find(call.asked.model)
+        if call.asked.model or call.operation != "raw":
+            return self.find(call.asked.model)
+        named = next((value.decode("latin-1") for key, value in call.headers if key == b"x-tidegate-route"), None)
+        return self.find(named) if named else self._by_dialect(call.dialect)
+
+    def _by_dialect(self, dialect: str) -> Route:
+        """For what names no model, such as a list of files: the first provider that speaks the client's dialect."""
+        for provider in self._providers.values():
+            if provider.dialect == dialect:
+                return Route(provider.name, (Target(provider, ""),), DEFAULT_TIMEOUT)
+        raise NotFound(f"no provider speaks {dialect}, so nobody can be asked; say which with x-tidegate-route")
 
     def find(self, model: str) -> Route:
         route = self._by_name.get(model) or self._direct.get(model)

@@ -38,7 +38,7 @@ MAGIC = b"TGSPOOL1"
 SEGMENT_BYTES = 8 << 20
 MAX_BYTES = 256 << 20
 MAX_RECORD = 1 << 20  # bounds the search for the next good frame in a damaged segment
-RESERVE_BYTES = 2048  # set aside for the end of every call that was opened; a usual one takes 700
+RESERVE_BYTES = 2048  # set aside for the end of every call that was opened, beside what it repeats of its opening
 
 _HEAD = struct.Struct("<II")
 _MARK = 0xF5  # never a byte of UTF-8: no text in a payload can look like a frame
@@ -199,7 +199,8 @@ class Spool:
     the one thread that moves rows on.
 
     Room is claimed ahead. A call is opened only if there is room for its end and for the ends of all that were opened
-    before (`reserve_bytes` each), so that on a full disk what was begun can still be accounted for.
+    before (`reserve_bytes` each, and as much as its opening took), so that on a full disk what was begun can still be
+    accounted for.
     """
 
     def __init__(
@@ -288,7 +289,7 @@ class Spool:
         if payload_bytes > self._max_record:
             raise StorageFull(f"a record of {payload_bytes} bytes is too large: the spool takes {self._max_record}")
         need = payload_bytes + _HEAD.size
-        spare = 0 if promised else self._reserved + opens * self._reserve_bytes
+        spare = 0 if promised else self._reserved + opens * (self._reserve_bytes + need)
         if self._current.free - need >= spare:
             return
         while self._free - need < spare:
@@ -313,7 +314,7 @@ class Spool:
 
     @property
     def _reserved(self) -> int:
-        return len(self._open) * self._reserve_bytes
+        return len(self._open) * self._reserve_bytes + sum(segment.live for segment in self._segments)
 
     def _make(self) -> None:
         """One segment more, ahead of the others."""

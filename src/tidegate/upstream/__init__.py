@@ -94,7 +94,7 @@ class Opening:
                 failures.append(f"{target.name}: {last.said}")
                 step = retry.next_step(last, tries, config)
                 if step == "give_back":
-                    raise last.refusal or last.error(last.said)
+                    raise last.error(last.said)
                 if step == "next":
                     break
                 await self._world.clock.sleep(

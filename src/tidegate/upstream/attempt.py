@@ -62,7 +62,7 @@ class Stream:
             else:
                 body, call.warnings = codec.render_request(asked.codec.conversation(asked), target.model)
         except BadRequest as wrong:  # cannot be said in this provider's dialect
-            return Failure("refused", wrong.message, refusal=wrong)
+            return Failure("foreign", wrong.message, refusal=wrong)
         if not target.provider.ready:
             try:
                 await target.provider.start()
@@ -254,7 +254,7 @@ def _refusal(target: Target, codec: Codec, head: Head, body: bytes) -> Failure:
             words or f"{target.name} refused the request with HTTP {head.status}",
             status=head.status,
             dialect=codec.dialect,
-            body=body,
+            body=body if words else b"",  # without words it is none that a client could read: cut, HTML, nothing
             content_type=content_type,
         )
     return Failure(kind, said, head.status, _retry_after_s(head), refusal)

@@ -24,14 +24,15 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 Step = Literal["again", "next", "give_back"]
-Kind = Literal["refused", "key", "limited", "server", "timeout", "unreachable", "nonsense"]
+Kind = Literal["refused", "foreign", "key", "limited", "server", "timeout", "unreachable", "nonsense"]
 
 
 class Failure(msgspec.Struct, frozen=True):
     """Why one attempt failed.
 
-    kind: refused (the request is wrong, and would be anywhere) | key (ours is not accepted) | limited | server (5xx) |
-    timeout | unreachable (no connection, or lost) | nonsense (an answer that is none).
+    kind: refused (the request is wrong, and would be anywhere) | foreign (this one's dialect cannot say it) |
+    key (ours is not accepted) | limited | server (5xx) | timeout | unreachable (no connection, or lost) |
+    nonsense (an answer that is none).
     """
 
     kind: Kind
@@ -46,6 +47,8 @@ class Failure(msgspec.Struct, frozen=True):
 
     def error(self, message: str) -> TidegateError:
         """What a client is told when this was the last failure of all."""
+        if self.refusal is not None:
+            return self.refusal
         if self.kind == "limited":
             return UpstreamLimited(message, retry_after_s=self.retry_after_s)
         if self.kind == "timeout":
@@ -56,6 +59,7 @@ class Failure(msgspec.Struct, frozen=True):
 # A time-out has used up its time already, and our own key will not get better by asking again: both go to the next.
 NEXT_STEP: dict[Kind, Step] = {
     "refused": "give_back",
+    "foreign": "next",
     "key": "next",
     "limited": "again",
     "server": "again",

@@ -61,6 +61,7 @@ async def one(transport: HttpTransport, server: Server, dice: random.Random, cou
     try:
         if mood < 0.3:
             reading = asyncio.create_task(whole(exchange))
+            reading.add_done_callback(lambda task: task.cancelled() or task.exception())  # heard, whoever has left
             await turns(dice, 8)
             reading.cancel()
             with suppress(asyncio.CancelledError):

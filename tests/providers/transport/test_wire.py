@@ -139,7 +139,7 @@ def test_bytes_after_the_end_make_the_connection_unusable(recorded: Recorded, su
 
 
 def test_the_framing_of_a_1xx_is_not_that_of_the_answer() -> None:
-    parser, body = fed([b"HTTP/1.1 100 Continue\r\ncontent-length: 0\r\n\r\nHTTP/1.1 200 OK\r\n\r\nuntil close"])
+    parser, body = fed([b"HTTP/1.1 100 Continue\r\ncontent-length: 9999\r\n\r\nHTTP/1.1 200 OK\r\n\r\nuntil close"])
     parser.eof()
     assert parser.complete
     assert body == b"until close"

@@ -13,7 +13,7 @@ from tidegate.core.chat import Conversation, Written
 from tidegate.core.errors import BadRequest
 from tidegate.core.ports import Decoder, Encoder
 from tidegate.providers.anthropic import wire
-from tidegate.providers.anthropic.asked import MessagesAsked
+from tidegate.providers.anthropic.asked import BlockAsked, MessagesAsked
 from tidegate.providers.anthropic.conversation import read_conversation, write_conversation
 from tidegate.providers.anthropic.dialect import AnthropicDialect
 from tidegate.providers.anthropic.reply import BodyWriter, StreamWriter
@@ -48,7 +48,9 @@ class Messages(AnthropicDialect):
         for at, tool in enumerate(typed.tools or ()):
             if tool.description:
                 yield f"tools[{at}].description", tool.description
-            yield from _descriptions(f"tools[{at}].input_schema", tool.input_schema)
+            for path, text in _walk(f"tools[{at}].input_schema", tool.input_schema, everything=True):
+                if path.endswith(".description"):
+                    yield path, text
 
     def decoder(self, *, stream: bool, withhold_usage: bool) -> Decoder:
         return wire.StreamDecoder() if stream else wire.BodyDecoder()
@@ -63,42 +65,29 @@ class Messages(AnthropicDialect):
         return write_conversation(conversation, model)
 
 
-# Fields that hold text, of blocks and of what tools at Anthropic's answer; `input` is searched whole.
-_TEXTS = ("title", "context", "text", "thinking", "stdout", "stderr")
+def _texts(path: str, content: str | list[BlockAsked] | None) -> Iterator[tuple[str, str]]:
+    blocks = content if isinstance(content, str) else [msgspec.structs.asdict(block) for block in content or ()]
+    return _walk(path, blocks, everything=False)
 
 
-def _texts(path: str, value: Any) -> Iterator[tuple[str, str]]:
-    """What is text in a block, a list of them, or whatever a block's content is."""
-    if isinstance(value, str):
-        yield path, value
-    elif isinstance(value, list):
-        for at, one in enumerate(value):
-            yield from _texts(f"{path}[{at}]", one)
-    elif value is not None:
-        fields = value if isinstance(value, dict) else msgspec.structs.asdict(value)
-        for key in _TEXTS + (("data",) if fields.get("type") == "text" else ()):
-            if isinstance(fields.get(key), str) and fields[key]:
-                yield f"{path}.{key}", fields[key]
-        if "input" in fields:
-            yield from _strings(f"{path}.input", fields["input"])
-        if isinstance(fields.get("source"), dict):
-            yield from _texts(f"{path}.source", fields["source"])
-        if isinstance(fields.get("content"), str | list | dict):
-            yield from _texts(f"{path}.content", fields["content"])
+# Fields of blocks, and of what tools at Anthropic's answer, that are text or hold blocks.
+_FIELDS = ("title", "context", "text", "thinking", "stdout", "stderr", "content", "source", "input")
 
 
-def _strings(path: str, value: Any) -> Iterator[tuple[str, str]]:
-    """Every text in a JSON value."""
-    if isinstance(value, str) and value:
-        yield path, value
-    elif isinstance(value, list):
-        for at, one in enumerate(value):
-            yield from _strings(f"{path}[{at}]", one)
-    elif isinstance(value, dict):
-        for key, one in value.items():
-            yield from _strings(f"{path}.{key}", one)
+def _walk(path: str, value: Any, *, everything: bool) -> Iterator[tuple[str, str]]:
+    """The texts in a JSON value, in order; unless `everything` is asked for, those where blocks have them.
 
-
-def _descriptions(path: str, schema: Any) -> Iterator[tuple[str, str]]:
-    """What a JSON schema says in words."""
-    return (found for found in _strings(path, schema) if found[0].endswith(".description"))
+    Without recursion: a body may be nested as deeply as the decoder goes.
+    """
+    todo = [(path, value, everything)]
+    while todo:
+        path, value, everything = todo.pop()
+        if isinstance(value, str):
+            if value:
+                yield path, value
+        elif isinstance(value, list):
+            todo += [(f"{path}[{at}]", one, everything) for at, one in enumerate(value)][::-1]
+        elif isinstance(value, dict):
+            fields = value if everything else _FIELDS + (("data",) if value.get("type") == "text" else ())
+            inner = [(f"{path}.{key}", value[key], everything or key == "input") for key in fields if key in value]
+            todo += inner[::-1]

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from tidegate.core.call import Event
-from tidegate.core.chat import Began, Change, Channel, Delta, Finished, ToolBegan
+from tidegate.core.chat import Began, Change, Channel, Delta, ToolBegan
 from tidegate.core.money import NO_USAGE, Usage
 from tidegate.providers.anthropic import wire
 from tidegate.providers.anthropic.conversation import read_arguments

@@ -54,7 +54,7 @@ class UsageSaid(msgspec.Struct):
         hour = _count(created.ephemeral_1h_input_tokens)
         written = self.cache_creation_input_tokens
         output = _count(self.output_tokens)
-        thought = min(_count(self.output_tokens_details and self.output_tokens_details.thinking_tokens), output)
+        thought = min(_count((self.output_tokens_details or OutputDetails()).thinking_tokens), output)
         return Usage(
             input=_count(self.input_tokens),
             cached_read=_count(self.cache_read_input_tokens),
@@ -260,20 +260,22 @@ class ErrorSaid(msgspec.Struct):
 class ErrorBody(msgspec.Struct):
     error: ErrorSaid | str | None = None
     message: str | None = None
+    detail: Raw | UnsetType = UNSET  # FastAPI, behind which some who speak this dialect stand
 
 
 _ERROR = msgspec.json.Decoder(ErrorBody)
 
 
 def error_message(body: bytes) -> str:
-    """What an error body says; "" when it says nothing."""
+    """What an error body says, in whatever shape; "" when it is HTML, empty or says nothing."""
     try:
         said = _ERROR.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""
     if isinstance(said.error, str):
         return said.error
-    return (said.error.message if said.error else None) or said.message or ""
+    detail = bytes(said.detail).decode("utf-8", "replace") if said.detail is not UNSET else ""
+    return (said.error.message if said.error else None) or said.message or detail.strip('"')
 
 
 TYPES = {

@@ -213,8 +213,7 @@ class ResponseParser:
             if status < 100 or status == 101:
                 self.fault = Fault("protocol", f"answered {status}, which nobody asked for")
                 raise ValueError
-            self._headers = []
-            self._framed = False
+            self._headers, self._framed, self._length = [], False, 0
             return
         bodiless = self._to_head or status in (204, 304)
         if self._length > self._max_body and not bodiless:

@@ -1,0 +1,53 @@
+"""Measure what we claim, on this machine.
+
+  ./run bench overhead                            all suites and all gateways; about a quarter of an hour
+  ./run bench overhead --quick                    the same figures from few rounds, within two minutes
+  ./run bench overhead --only direct,tidegate     without the others, which are installed when first asked for
+  ./run bench overhead --quick --json - --plot overhead.png
+
+All traffic stays on 127.0.0.1. It wants a machine that does nothing else: otherwise it says so and gives no verdict.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from bench import overhead, report
+from bench.procs import Unavailable
+
+BENCHES = {"overhead": overhead}
+
+
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser("bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = parser.add_subparsers(title="benches", dest="name", required=True, metavar="NAME")
+    for name, bench in BENCHES.items():
+        what = (bench.__doc__ or "").strip()
+        one = names.add_parser(name, help=what.splitlines()[0], description=what)
+        one.add_argument("--quick", action="store_true", help="fewer rounds, the same figures, within two minutes")
+        one.add_argument("--json", metavar="FILE", help="write everything there; - is standard output")
+        one.add_argument("--plot", metavar="FILE.png", type=Path, help="draw it")
+        one.add_argument("--data", metavar="DIR", type=Path, help="the folder of the data, for benches that need any")
+        one.add_argument("--seeds", metavar="N", type=int, help="how many rounds, each with random numbers of its own")
+        bench.add_options(one)
+    return parser.parse_args()
+
+
+def main() -> int:
+    options = parsed()
+    bench = BENCHES[options.name]
+    try:
+        found = bench.run(options)
+        report.hand_over(found, bench.said, options.json, options.plot)
+    except Unavailable as why:
+        print(f"bench: {why}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,38 @@
+"""The paths of Anthropic's API: what its clients ask for, unchanged."""
+
+from __future__ import annotations
+
+import msgspec
+
+from tidegate.api.calls import handle
+from tidegate.api.incoming import Incoming
+from tidegate.gateway import Gateway
+
+
+def is_asking(incoming: Incoming) -> bool:
+    """Whether a path that both families have is asked for by a client of this one."""
+    return incoming.header(b"anthropic-version") is not None
+
+
+async def messages(gateway: Gateway, incoming: Incoming) -> None:
+    await handle(gateway, incoming, "anthropic", "chat")
+
+
+async def count(gateway: Gateway, incoming: Incoming) -> None:
+    await handle(gateway, incoming, "anthropic", "count")
+
+
+async def models(gateway: Gateway, incoming: Incoming) -> None:
+    """All of them at once, whatever page was asked for."""
+    names = gateway.routes.names
+    ends = {"first_id": names[0], "last_id": names[-1]} if names else {"first_id": None, "last_id": None}
+    body = {"data": [_model(name) for name in names], "has_more": False, **ends}
+    await incoming.answer(200, msgspec.json.encode(body))
+
+
+async def model(gateway: Gateway, incoming: Incoming, name: str) -> None:
+    await incoming.answer(200, msgspec.json.encode(_model(name)))
+
+
+def _model(name: str) -> dict[str, object]:
+    return {"type": "model", "id": name, "display_name": name, "created_at": "1970-01-01T00:00:00Z"}
