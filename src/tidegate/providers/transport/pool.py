@@ -26,13 +26,20 @@ Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How connections to providers are made and kept."""
+    """How connections to providers are made and kept.
 
-    max_per_origin: Count = 1000  # connections to one scheme, host and port; more requests than that queue
-    idle_s: Annotated[float, msgspec.Meta(gt=0)] = 30.0  # an unused connection is closed after so long
-    max_head: Count = 64 * 1024  # bytes of the head of a response
-    max_body: Count = 64 * 1024 * 1024  # bytes of its body
-    ca_file: str | None = None  # certificates to trust besides those of this machine, in PEM
+    max_per_origin: connections to one scheme, host and port; more requests than that queue.
+    idle_s: seconds after which an unused connection is closed.
+    max_head: bytes of the head of a response.
+    max_body: bytes of its body.
+    ca_file: certificates to trust besides those of this machine, in PEM.
+    """
+
+    max_per_origin: Count = 1000
+    idle_s: Annotated[float, msgspec.Meta(gt=0)] = 30.0
+    max_head: Count = 64 * 1024
+    max_body: Count = 64 * 1024 * 1024
+    ca_file: str | None = None
 
 
 class Pool:
