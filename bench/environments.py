@@ -8,6 +8,7 @@ The locks lie in bench/environments, the environments in .venvs beside the code.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -36,7 +37,8 @@ def python(name: str) -> Path:
     found = home / "bin" / "python"
     flags = ("--require-hashes", "--no-deps", "--only-binary", ":all:")
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "--python", str(found), "install")
-    _fill(name, home, [lock], [(sys.executable, "-m", "venv", "--without-pip", str(home)), (*pip, *flags, "-r", str(lock))])
+    venv = (sys.executable, "-m", "venv", "--without-pip", str(home))
+    _fill(name, home, [lock], [venv, (*pip, *flags, "--requirement", str(lock))])
     return found
 
 
@@ -47,8 +49,8 @@ def node(name: str) -> Path:
         raise Unavailable(f"{name} needs Node and npm: apt-get install nodejs npm")
     files = [LOCKS / name / "package.json", LOCKS / name / "package-lock.json"]
     copy = ("cp", *(str(path) for path in files), str(home))
-    npm = ("npm", "--prefix", str(home), "ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund")
-    _fill(name, home, files, [("mkdir", "-p", str(home)), copy, npm])
+    npm = ("npm", "ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund")
+    _fill(name, home, files, [copy, npm])
     return home
 
 
@@ -61,9 +63,10 @@ def _fill(name: str, home: Path, locks: Sequence[Path], steps: Sequence[Sequence
     began = time.monotonic()
     print(f"bench: installing {name} into {home.relative_to(ROOT)}, once", file=sys.stderr, flush=True)
     shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True)
     for step in steps:
         try:
-            done = subprocess.run(step, capture_output=True, text=True, errors="replace", timeout=INSTALL_S)
+            done = subprocess.run(step, capture_output=True, text=True, errors="replace", timeout=INSTALL_S, cwd=home)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise Unavailable(f"{name} could not be installed: {error}") from None
         if done.returncode:
@@ -76,9 +79,8 @@ def _fill(name: str, home: Path, locks: Sequence[Path], steps: Sequence[Sequence
 def weighed(home: Path) -> Installed:
     """An environment's packages and all their files, compiled ones too."""
     if (home / "node_modules").is_dir():
-        packages = (home / "node_modules").glob("**/package.json")
-        count = sum(path.parent.parent.name == "node_modules" or path.parent.parent.name[:1] == "@" for path in packages)
-        return Installed(count, _megabytes(home / "node_modules"))
+        lock = json.loads((home / "package-lock.json").read_text("utf-8"))
+        return Installed(sum(bool(name) for name in lock["packages"]), _megabytes(home / "node_modules"))
     site = next((home / "lib").glob("python*")) / "site-packages"
     return Installed(len(list(site.glob("*.dist-info"))), _megabytes(site))
 

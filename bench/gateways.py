@@ -102,7 +102,15 @@ def start_tidegate(place: Place, name: str, port: int, provider: Mapping[str, An
         version=metadata.version("tidegate") if _is_installed("tidegate") else "from the source tree",
         installed=environments.base(),
     )  # fmt: skip
-    return _answering(running, patience_s=20)
+    return _answering(running, 20)
+
+
+def bare(place: Place) -> Running:
+    """The least that a proxy does: what ours is measured by in the gate."""
+    port = free_port()
+    command = [sys.executable, "-m", "bench.reference", str(port), place.provider + "/chat/completions"]
+    child = place.child("bare", command, **environments.importing_ours())
+    return _answering(Running("bare", f"http://127.0.0.1:{port}{PATH}", "mock", child=child, keeps_bytes=True), 20)
 
 
 def litellm(place: Place) -> Running:
@@ -113,7 +121,15 @@ def litellm(place: Place) -> Running:
         "general_settings": {"master_key": "sk-bench"},
     }
     file = place.write("litellm", "config.yaml", json.dumps(config))
-    command = [python.parent / "litellm", "--config", file, "--host", "127.0.0.1", "--port", str(port)]
+    command: list[str | Path] = [
+        python.parent / "litellm",
+        "--config",
+        file,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
     environment = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR", "LITELLM_MODE": "PRODUCTION"}
     child = place.child("litellm", [*command, "--num_workers", "1"], **environment)
     url = f"http://127.0.0.1:{port}{PATH}"
@@ -127,7 +143,7 @@ def litellm(place: Place) -> Running:
 def portkey(place: Place) -> Running:
     home, port = environments.node("portkey"), free_port()
     package = home / "node_modules" / "@portkey-ai" / "gateway"
-    command = ["node", package / "build" / "start-server.js", f"--port={port}", "--headless"]
+    command: list[str | Path] = ["node", package / "build" / "start-server.js", f"--port={port}", "--headless"]
     child = place.child("portkey", command, NODE_ENV="production", TRUSTED_CUSTOM_HOSTS="127.0.0.1")
     headers = {**_bearer("sk-mock"), "x-portkey-provider": "openai", "x-portkey-custom-host": place.provider}
     version = str(json.loads((package / "package.json").read_text())["version"])

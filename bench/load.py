@@ -96,7 +96,7 @@ def _wrk(job: Job) -> Result:
         script.write_text(LUA % (_lua(job.body.decode()), headers))
         how = ["-t1", f"-c{job.connections}", f"-d{round(job.seconds)}s", "--timeout", "20s"]
         out = _ask(["wrk", *how, "-s", str(script), job.url], job.seconds)
-    said = next(line for line in out.splitlines() if line.startswith(b'{'))
+    said = next(line for line in out.splitlines() if line.startswith(b"{"))
     return msgspec.json.decode(said, type=Result)
 
 

@@ -1,4 +1,4 @@
-"""What does a provider say that costs nothing? An OpenAI-like server whose every reply was rendered before it was asked.
+"""What does a provider say that costs nothing? Replies that were rendered before they were asked for.
 
 `python -m bench.mock` prints its port and serves until it is ended. It must be far faster than any gateway, so it
 parses no more than where a request ends and whether the word `"stream"` is in it.

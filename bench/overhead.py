@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -207,7 +208,8 @@ class Bench:
     def added(self, target: str, field: str) -> dict[int, float]:
         """What one connection waits longer than for the mock alone."""
         alone = self.values("c1", "direct", field)
-        return {round: value - alone[round] for round, value in self.values("c1", target, field).items() if round in alone}
+        mine = self.values("c1", target, field)
+        return {round: value - alone[round] for round, value in mine.items() if round in alone}
 
     def per_chunk(self, target: str) -> dict[int, float]:
         """CPU of a stream, without that of a call, by chunk."""
@@ -317,11 +319,12 @@ def figures(bench: Bench, start_s: list[float], into: Report) -> None:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", metavar="NAME,…", help=f"of {', '.join(GATEWAYS)}; all")
-    parser.add_argument("--suites", metavar="NAME,…", help="; ".join(f"{name}: {what}" for name, what in SUITES.items()))
+    suites = "; ".join(f"{name}: {what}" for name, what in SUITES.items())
+    parser.add_argument("--suites", metavar="NAME,…", help=suites)
     parser.add_argument("--seconds", type=float, help="of a round; 4, and 1 with --quick")
     parser.add_argument("--url", help="measure a gateway that runs already, too: the whole address of its chat calls")
     parser.add_argument("--key", help="the API key for --url")
-    parser.add_argument("--model", default="mock", help="the model to ask for at --url; it must answer as the mock does")
+    parser.add_argument("--model", default="mock", help="the model to ask for at --url")
 
 
 def chosen(given: str | None, known: Sequence[str], what: str) -> list[str]:
@@ -384,19 +387,21 @@ def start(makers: dict[str, Callable[[Place], Running]], place: Place, bench: Be
     return running
 
 
+COLUMNS = {"rps": "calls/s", "cpu_us": "CPU µs/call", "p50_ms": "p50 ms", "p99_ms": "p99 ms", "rss_mb": "RSS MB"}
+
+
 def said(found: Report) -> str:
     """For a person."""
-    parts = [f"{found.machine['cpu']}, {found.machine['cores']} cores, Python {found.machine['python']}; "
-             + ", ".join(f"{name} {version}" for name, version in found.versions.items())]  # fmt: skip
+    machine, built = found.machine, ", ".join(f"{name} {version}" for name, version in found.versions.items())
+    parts = [f"{machine['cpu']}, {machine['cores']} cores, Python {machine['python']}; {built}"]
     for suite, what in SUITES.items():
         rows = [row for row in found.rows if row["suite"] == suite]
-        names = list(dict.fromkeys(row["target"] for row in sorted(rows, key=lambda row: list(GATEWAYS).index(row["target"]) if row["target"] in GATEWAYS else 9)))
-        if rows:
-            parts.append(f"{suite}: {what}")
-            parts.append(report.table(("median of rounds", "calls/s", "CPU µs/call", "p50 ms", "p99 ms", "RSS MB", "errors"),
-                                      [(name, *(middle(rows, name, field) for field in ("rps", "cpu_us", "p50_ms", "p99_ms", "rss_mb")), sum(row["errors"] for row in rows if row["target"] == name)) for name in names]))  # fmt: skip
-    if found.gateways:
-        parts.append(report.table(("", "first answer s", "packages", "install MB"), [(name, *facts.values()) for name, facts in found.gateways.items()]))
+        targets = [name for name in (*GATEWAYS, "url") if any(row["target"] == name for row in rows)]
+        cells = [(name, *(_median(rows, name, field) for field in COLUMNS)) for name in targets]
+        if cells:
+            parts.append(f"{suite}: {what}\n{report.table(('', *COLUMNS.values()), cells)}")
+    facts = [(name, *facts.values()) for name, facts in found.gateways.items()]
+    parts.append(report.table(("", "first answer s", "packages", "installed MB"), facts))
     parts += [f"left out: {name}: {why}" for name, why in found.left_out.items()]
     parts.append(report.figures_table(found))
     if found.quick:
@@ -404,6 +409,6 @@ def said(found: Report) -> str:
     return "\n\n".join(parts)
 
 
-def middle(rows: Sequence[dict[str, float]], target: str, field: str) -> float | None:
+def _median(rows: Sequence[dict[str, Any]], target: str, field: str) -> float | None:
     values = [row[field] for row in rows if row["target"] == target and row[field] is not None]
     return statistics.median(values) if values else None

@@ -7,7 +7,7 @@ import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from statistics import median
@@ -21,7 +21,7 @@ OURS = ("httptools", "msgspec", "uvicorn", "uvloop")  # whose versions decide ho
 
 
 class Limit(msgspec.Struct, frozen=True):
-    """What a figure must be, and what we would like it to be. `most`: lower is better. `timed`: a busy machine spoils it."""
+    """What a figure must be, and what we aim at. `most`: lower is better. `timed`: a busy machine spoils it."""
 
     must: float
     aim: float
@@ -85,7 +85,7 @@ def versions() -> dict[str, str]:
     return {name: metadata.version(name) for name in OURS}
 
 
-def _lines(path: str, field: str) -> Iterable[str] | Any:
+def _lines(path: str, field: str) -> Iterator[str]:
     try:
         lines = Path(path).read_text().splitlines()
     except OSError:
@@ -97,8 +97,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """Columns that stand under each other: the first to the left, numbers to the right."""
     cells = [list(head), *([_shown(value) for value in row] for row in rows)]
     widths = [max(len(row[at]) for row in cells) for at in range(len(head))]
-    lines = ("  ".join(cell.rjust(width) if at else cell.ljust(width) for at, (cell, width) in enumerate(zip(row, widths, strict=True))) for row in cells)
-    return "\n".join(line.rstrip() for line in lines)
+    lines = []
+    for first, *others in cells:
+        numbers = (cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True))
+        lines.append("  ".join((first.ljust(widths[0]), *numbers)).rstrip())
+    return "\n".join(lines)
 
 
 def _shown(value: Any) -> str:
@@ -140,8 +143,5 @@ def _draw(encoded: str, picture: Path) -> None:
         data = Path(folder, "report.json")
         data.write_text(encoded, "utf-8")
         script = Path(__file__).with_name("plot.py")
-        subprocess.run([python, script, data, picture.resolve()], check=True, timeout=120, env=environments.clean(MPLCONFIGDIR=folder))
-
-
-def by(rows: Iterable[Mapping[str, Any]], **wanted: Any) -> list[Mapping[str, Any]]:
-    return [row for row in rows if all(row[name] == value for name, value in wanted.items())]
+        command = [python, script, data, picture.resolve()]
+        subprocess.run(command, check=True, timeout=120, env=environments.clean(MPLCONFIGDIR=folder))

@@ -126,7 +126,7 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
     providers = make_providers(config, {})
     routes = Routes(config.routes, providers)
     words = codecs()
-    data_dir = _folder(config.storage.data_dir)
+    data_dir = data_folder(config.storage.data_dir)
     pepper = load_or_create_pepper(data_dir)
     async with AsyncExitStack() as undo:
         log = Log(config.logs)
@@ -160,7 +160,8 @@ def check(config: Config) -> None:
     Routes(config.routes, make_providers(config, {}))
 
 
-def _folder(name: str) -> Path:
+def data_folder(name: str) -> Path:
+    """Made where it is not there. Raises ConfigError."""
     path = Path(name).expanduser()
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from tidegate.api.incoming import Incoming
 from tidegate.gateway import Gateway
 
 MODELS = "/v1/models"
-ACCOUNTS = ("/v1/organization", "/v1/organizations")  # with our key, and not with the client's
+ACCOUNTS = ("organization", "organizations")  # with our key, and not with the client's
 
 
 async def chat(gateway: Gateway, incoming: Incoming) -> None:
@@ -53,7 +53,10 @@ async def _enter(gateway: Gateway, incoming: Incoming) -> None:
 
 def may_pass(path: str) -> bool:
     """Whether a path that we do not know is for a provider to answer: within /v1, and not its account's affairs."""
-    return path.startswith("/v1/") and len(path) > 4 and ".." not in path and not path.startswith(ACCOUNTS)
+    parts = path.removeprefix("/v1/").removesuffix("/").split("/")
+    # Who reads `//` or `/./` as nothing would read another path than we do.
+    plain = path.startswith("/v1/") and not {"", ".", ".."} & {*parts}
+    return plain and parts[0] not in ACCOUNTS
 
 
 async def raw(gateway: Gateway, incoming: Incoming) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from tidegate.app import SystemClock
+from tidegate.app import SystemClock, data_folder
 from tidegate.cli.shared import DATA, FILE, settings
 from tidegate.core.errors import ConfigError
 from tidegate.stages.auth import KeyAuth
@@ -57,7 +57,8 @@ def list_keys(file: Path | None, data_dir: str | None) -> None:
         for key in await store.keys():
             made = time.strftime("%Y-%m-%d %H:%M", time.gmtime(key.created_ms / 1000))
             state = "revoked" if key.revoked_ms is not None else "admin" if key.admin else "key"
-            click.echo(f"{key.id}  {state:8}  {key.env:5}  {made}  {key.name}")
+            name = key.name if key.name.isprintable() else repr(key.name)
+            click.echo(f"{key.id}  {state:8}  {key.env:5}  {made}  {name}")
 
     _with_store(file, data_dir, work)
 
@@ -81,8 +82,7 @@ def _with_store(
     file: Path | None, data_dir: str | None, work: Callable[[SqliteStore, KeyAuth], Coroutine[Any, Any, None]]
 ) -> None:
     """Run `work` on the store of the data folder, beside a gateway that may be serving."""
-    folder = Path(settings(file, data_dir=data_dir).storage.data_dir).expanduser()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = data_folder(settings(file, data_dir=data_dir).storage.data_dir)
     pepper = load_or_create_pepper(folder)
 
     async def run() -> None:

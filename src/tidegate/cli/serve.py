@@ -92,6 +92,7 @@ def _greet(app: App, address: tuple[Any, ...], key: str | None) -> None:
     """Where it is, who may come in, what it serves and why, and a line to paste."""
     host, port = address[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    variable = "$TIDEGATE_ADMIN_KEY" if os.environ.get("TIDEGATE_ADMIN_KEY") else "$TIDEGATE_KEY"
     lines = ["", f"  Tidegate {__version__} answers on {url}", ""]
     if key:
         lines += [f"  Your admin key, shown this once:  {key}", ""]
@@ -118,7 +119,7 @@ def _greet(app: App, address: tuple[Any, ...], key: str | None) -> None:
             "",
             "  Ask it:",
             "",
-            f"    curl {url}/v1/chat/completions -H 'Authorization: Bearer {key or '$TIDEGATE_KEY'}' \\",
+            f'    curl {url}/v1/chat/completions -H "Authorization: Bearer {key or variable}" \\',
             f"      -H 'Content-Type: application/json' -d '{body}'",
         ]
     click.echo("\n".join(lines) + "\n")

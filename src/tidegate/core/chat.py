@@ -243,6 +243,10 @@ def silent(path: str) -> BadRequest:
     return BadRequest(f"{path}: this message of the user is empty; say something, or leave it out", param=path)
 
 
+def unspoken() -> BadRequest:
+    return BadRequest("messages: there is nothing in them that this provider could answer", param="messages")
+
+
 def unasked(call_id: str, path: str) -> BadRequest:
     return BadRequest(f"{path}: no tool call {call_id!r} comes before this result of one", param=path)
 

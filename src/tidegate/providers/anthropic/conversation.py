@@ -35,6 +35,7 @@ from tidegate.core.chat import (
     read_text,
     silent,
     unasked,
+    unspoken,
 )
 from tidegate.core.errors import BadRequest
 from tidegate.providers.anthropic.asked import MessagesAsked
@@ -267,7 +268,10 @@ def write_conversation(conversation: Conversation, model: str) -> Written:
     system: list[Any] = []
     while items and isinstance(items[0], Message) and items[0].role in ("system", "developer"):
         system += _write_parts(items.pop(0).parts)  # type: ignore[union-attr]
-    body: dict[str, Any] = {"model": model, "max_tokens": _max_tokens(conversation), "messages": _write_items(items)}
+    messages = _write_items(items)
+    if not messages:
+        raise unspoken()
+    body: dict[str, Any] = {"model": model, "max_tokens": _max_tokens(conversation), "messages": messages}
     if system:
         body["system"] = system
     if conversation.stream:

@@ -50,7 +50,7 @@ class BodyWriter:
         for event in events:
             if event.usage is not None:
                 self._usage = event.usage
-            for change in event.changes():
+            for change in sorted(event.changes(), key=_place):
                 self._apply(change)
             if event.last and event.error is None:
                 self._ended()
@@ -116,6 +116,12 @@ class BodyWriter:
     def _ended(self) -> None:
         content = [_whole(block) for block in self._blocks]
         self._out.append(msgspec.json.encode(self._message(content, self._reason(), self._usage)))
+
+
+def _place(change: Change) -> int:
+    """Whoever tells thoughts and words at once has them in fields side by side; here the thoughts come first."""
+    thought = isinstance(change, Delta) and change.channel.kind == "reasoning"
+    return 0 if isinstance(change, Began) else 1 if thought else 2
 
 
 def _whole(block: Block) -> dict[str, Any]:

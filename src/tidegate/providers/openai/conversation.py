@@ -33,6 +33,7 @@ from tidegate.core.chat import (
     read_text,
     silent,
     unasked,
+    unspoken,
 )
 from tidegate.core.errors import BadRequest
 from tidegate.providers.openai.asked import ChatAsked
@@ -209,7 +210,10 @@ _THINKS = re.compile(r"(?:^|/)(?:o\d|gpt-(?:[5-9]|\d\d))")  # OpenAI's reasoning
 def write_conversation(conversation: Conversation, model: str) -> Written:
     """A chat request. Raises BadRequest for what only another dialect can say."""
     dropped = left_out(conversation, "openai")
-    body: dict[str, Any] = {"model": model, "messages": _write_items(conversation.items)}
+    messages = _write_items(conversation.items)
+    if not messages:
+        raise unspoken()
+    body: dict[str, Any] = {"model": model, "messages": messages}
     if conversation.stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
     if conversation.tools:
@@ -251,12 +255,15 @@ def _write_items(items: Sequence[Item]) -> list[Any]:
             messages.append({"role": "user", "content": shown})
             shown = []
         if isinstance(item, Message):
+            parts = [part for part in item.parts if not isinstance(part, Opaque) or part.dialect == "openai"]
+            fields = _OWN.back({}, item.extra)
             last = messages[-1] if messages and isinstance(messages[-1], dict) else {}
             if item.role == "assistant" and "tool_calls" in last:
                 # Answers of tools must follow their calls at once: what was said after the calls stands before them.
-                last["content"] = [*last["content"], *item.parts]
-            else:
-                messages.append(_OWN.back({"role": item.role, "content": item.parts}, item.extra))
+                last["content"] = [*last["content"], *parts]
+                last |= fields
+            elif parts or fields:
+                messages.append({"role": item.role, "content": parts} | fields)
         elif isinstance(item, ToolCall):
             function = {"name": item.name, "arguments": item.arguments}
             call = {"id": item.id, "type": "function", "function": function}
@@ -292,9 +299,7 @@ def _write_result(result: ToolResult) -> dict[str, Any]:
 
 
 def _write_parts(parts: Sequence[Part]) -> Any:
-    """A text alone is a text. None when there is nothing."""
-    if len(parts) == 1 and isinstance(parts[0], Text) and not _OWN.back({}, parts[0].extra):
-        return parts[0].text
+    """A text alone is a text, which every server takes. None when there is nothing."""
     written: list[Any] = []
     for part in parts:
         if isinstance(part, Opaque):
@@ -307,6 +312,8 @@ def _write_parts(parts: Sequence[Part]) -> Any:
         else:
             file = {"filename": part.name or "document", "file_data": part.url}
             written.append(_OWN.back({"type": "file", "file": file}, part.extra))
+    if len(written) == 1 and isinstance(written[0], dict) and written[0].keys() == {"type", "text"}:
+        return written[0]["text"]
     return written or None
 
 

@@ -1,0 +1,92 @@
+"""Has it become slower, larger, or leaky? `python -m bench.gate` exits with 1 when a limit below is passed.
+
+CPU is measured in multiples of a bare proxy that answers in the same rounds, never by a clock: another machine, or a
+busy one, changes both. It takes less than a minute.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+from bench import environments, gateways, load, mock
+from bench.gateways import Place, Running
+from bench.load import Job
+from bench.overhead import SMALL, starts
+from bench.procs import Child, Meter, require_linux
+from bench.report import table
+
+LIMITS = {
+    "CPU per call, in bare proxies": 7.5,
+    "CPU per streamed chunk, in bare proxies": 2.0,
+    "memory, KB per 1,000 calls": 20.0,
+    "packages": 35.0,
+    "installed, MB": 80.0,
+}
+
+ROUNDS = 7
+CALLS, CHUNKS, STREAMS = 1_500, 200, 16
+SOAK_CALLS, SOAKS = 4_000, 6
+
+
+def job(running: Running, *, stream: bool, calls: int) -> Job:
+    expect = b"".join(mock.chunks(CHUNKS)) if stream else mock.whole()
+    headers = {"content-type": "application/json", **running.headers}
+    return Job(running.url, headers, running.body(SMALL, stream=stream), 16, (expect,), whole=True, calls=calls)
+
+
+def cpu_us(running: Running, provider: Child, *, stream: bool, calls: int) -> float:
+    """Per call. Raises SystemExit when an answer was wrong: speed without answers is none."""
+    meter = Meter(running.child, provider)
+    result = load.run(job(running, stream=stream, calls=calls))
+    if result.errors:
+        raise SystemExit(f"{running.name}: {result.errors} of {calls} calls failed: {result.said}")
+    return meter.read()[0] / 1e3 / result.calls
+
+
+def measured(ours: Running, bare: Running, provider: Child) -> dict[str, float]:
+    calls, chunks = [], []
+    for at in range(-1, ROUNDS):
+        pair = (ours, bare) if at % 2 else (bare, ours)
+        call = {one.name: cpu_us(one, provider, stream=False, calls=CALLS) for one in pair}
+        stream = {one.name: cpu_us(one, provider, stream=True, calls=STREAMS) for one in pair}
+        if at >= 0:  # the round before the first fills caches
+            calls.append(call["tidegate"] / call["bare"])
+            chunks.append((stream["tidegate"] - call["tidegate"]) / (stream["bare"] - call["bare"]))
+    return dict(zip(LIMITS, (statistics.median(calls), statistics.median(chunks)), strict=False))
+
+
+def growth(ours: Running) -> float:
+    assert ours.child is not None
+    points = []
+    for at in range(SOAKS):
+        load.run(job(ours, stream=False, calls=SOAK_CALLS))
+        points.append((at * SOAK_CALLS / 1000, ours.child.memory_kb("RssAnon")))
+    slopes = [(y - b) / (x - a) for at, (a, b) in enumerate(points) for x, y in points[at + 1 :]]
+    return statistics.median(slopes)
+
+
+def main() -> int:
+    require_linux()
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as undo:
+        environment = environments.importing_ours()
+        command = [sys.executable, "-m", "bench.mock", "--chunks", str(CHUNKS), "--every-ms", "2"]
+        provider = Child("mock", command, Path(folder, "mock"), environment)
+        undo.callback(provider.stop)
+        address = f"http://127.0.0.1:{provider.until(lambda: provider.said().strip() or None)}/v1"
+        place = Place(address, Path(folder), undo)
+        ours = gateways.tidegate(place)
+        found = measured(ours, gateways.bare(place), provider)
+        found["memory, KB per 1,000 calls"] = growth(ours)
+        found["packages"], found["installed, MB"] = environments.base()
+        start_s = statistics.median(starts(place, 3))
+    rows = [(name, found[name], limit, "" if found[name] <= limit else "OVER") for name, limit in LIMITS.items()]
+    print(table(("", "measured", "at most", ""), [*rows, ("start to first answer, s", start_s, "–", "")]))
+    return int(any(row[-1] for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
