@@ -105,3 +105,12 @@ async def test_when_the_house_cannot_be_built_nothing_is_left_running(tmp_path):
     with pytest.raises(ConfigError, match=r"tidegate\.sqlite"):
         await build(config.parse(TWO_PROVIDERS, given), given)
     assert asyncio.all_tasks() == before
+
+
+@pytest.mark.parametrize(
+    "key", ["short", "with blanks in it, so it cannot be sent", "schlüssel-mit-umlauten-und-länge"]
+)
+async def test_an_admin_key_of_the_environment_that_is_weak_or_cannot_be_sent_is_refused(tmp_path, key):
+    given = {"TIDEGATE_STORAGE_DATA_DIR": str(tmp_path), "TIDEGATE_ADMIN_KEY": key}
+    with pytest.raises(ConfigError, match="TIDEGATE_ADMIN_KEY: at least 20"):
+        await build(config.parse(TWO_PROVIDERS, given), given)

@@ -166,6 +166,9 @@ class ToyChat:
     path: ClassVar[str] = "/talk"
     metering: ClassVar[Metering] = "tokens"
 
+    def media_type(self, *, stream: bool) -> bytes | None:
+        return b"text/event-stream" if stream else b"application/json"
+
     def parse_request(self, body: bytes) -> Asked:
         typed: ToyAsked = decode(msgspec.json.Decoder(ToyAsked), body)
         return Asked(

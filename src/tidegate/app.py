@@ -35,6 +35,7 @@ from tidegate.telemetry.metrics import Metrics
 from tidegate.upstream import Upstream
 
 FIXED = ("api", "storage", "logs", "transport", "prices")  # parts of the configuration that a running house is built on
+SHORTEST_KEY = 20
 QUICK_START_S = 0.25  # a provider that is ready by then is waited for; others get ready while calls come in
 LAST_EVENTS_S = 2.0  # for replies that were ended to reach their clients
 
@@ -126,6 +127,7 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
     providers = make_providers(config, {})
     routes = Routes(config.routes, providers)
     words = codecs()
+    environment_key = _environment_key(environment)
     data_dir = data_folder(config.storage.data_dir)
     pepper = load_or_create_pepper(data_dir)
     async with AsyncExitStack() as undo:
@@ -147,7 +149,7 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
             codecs=words,
             providers=providers,
             recorder=Recorder(world),
-            auth=KeyAuth(store, pepper, clock, environment.get("TIDEGATE_ADMIN_KEY")),
+            auth=KeyAuth(store, pepper, clock, environment_key),
             routes=routes,
             upstream=Upstream(config.upstream, world, words),
         )
@@ -158,6 +160,16 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
 def check(config: Config) -> None:
     """Raise ConfigError for what only shows when the parts meet; starts nothing."""
     Routes(config.routes, make_providers(config, {}))
+
+
+def _environment_key(environment: Mapping[str, str]) -> str | None:
+    """An admin key that a container is given. Whoever guesses it may do everything."""
+    key = environment.get("TIDEGATE_ADMIN_KEY", "").strip()
+    if not key:
+        return None
+    if not key.isascii() or not key.isprintable() or " " in key or len(key) < SHORTEST_KEY:
+        raise ConfigError(f"TIDEGATE_ADMIN_KEY: at least {SHORTEST_KEY} letters and digits, and no blanks")
+    return key
 
 
 def data_folder(name: str) -> Path:

@@ -242,9 +242,12 @@ class _Reading:
                 raise self.wrong(path, f"the environment variable {rest} is not set; set it, or take this key out")
         else:
             try:
-                text = Path(rest).read_text(encoding="utf-8").strip()
+                text = Path(rest).read_text(encoding="utf-8")
             except (OSError, ValueError) as wrong:
                 raise self.wrong(path, f"the file {rest} cannot be read: {wrong}") from None
+        text = text.strip()
+        if not text.isprintable():
+            raise self.wrong(path, f"{value} has control characters in it; it must be one line")
         resolved = Resolved(text)
         resolved.source = value
         return resolved

@@ -25,7 +25,7 @@ from tidegate.storage.sqlite import SqliteStore
 from tidegate.storage.vault import PlainVault
 
 PATIENCE_S = 15.0  # for one thing to happen; on a quiet machine nothing here takes two seconds
-KEY = "a-key-for-tests"  # TIDEGATE_ADMIN_KEY
+KEY = "a-key-for-tests-and-nothing-else"  # TIDEGATE_ADMIN_KEY
 BROKEN = (OSError, asyncio.IncompleteReadError)
 
 

@@ -263,5 +263,7 @@ class Call:
         return total
 
     def upstream_ns(self, now_ns: int) -> int:
-        """How long this call has waited for providers so far."""
-        return sum((attempt.ended_ns or now_ns) - attempt.sent_ns for attempt in self.attempts)
+        """How long this call has waited for providers so far, the waits between attempts included."""
+        if not self.attempts:
+            return 0
+        return (self.attempts[-1].ended_ns or now_ns) - self.attempts[0].sent_ns

@@ -182,6 +182,9 @@ class Codec(Protocol):
     def render_error_event(self, error: TidegateError, status: int) -> bytes:
         """The last event of a stream that failed."""
 
+    def media_type(self, *, stream: bool) -> bytes | None:
+        """What a provider's answer must call itself; None: whatever it likes."""
+
     def own_answer(self, asked: Asked) -> Event | None:
         """What we answer when no provider of the route has this operation; None when only a provider can."""
 

@@ -120,11 +120,17 @@ class OpenAIRaw(_Raw, OpenAIDialect):
 
     metering: ClassVar[Metering] = "unknown"
 
+    def media_type(self, *, stream: bool) -> bytes | None:
+        return None
+
 
 class AnthropicRaw(_Raw, AnthropicDialect):
     """Anything else that Anthropic's clients ask for."""
 
     metering: ClassVar[Metering] = "unknown"
+
+    def media_type(self, *, stream: bool) -> bytes | None:
+        return None
 
 
 def _only_here() -> NoReturn:

@@ -78,7 +78,7 @@ class Stream:
             attempt.status = head.status
             if not 200 <= head.status < 300:
                 return self._failed(_refusal(target, codec, head, await _read_bounded(exchange)))
-            self._check_kind(head)
+            self._check_kind(codec, head, stream=asked.stream)
             self.head = ReplyHead(codec.dialect, _passing(head.headers), target, head.status)
             return await self._preamble(exchange, decoder)
         except TransportError as error:
@@ -107,13 +107,10 @@ class Stream:
             if held > MAX_PREAMBLE:
                 return self._failed(Failure("nonsense", "64 KiB came and nothing in them", self._attempt.status))
 
-    def _check_kind(self, head: Head) -> None:
-        asked = self._call.asked
+    def _check_kind(self, codec: Codec, head: Head, *, stream: bool) -> None:
         kind = (head.header(b"content-type") or b"").partition(b";")[0].strip().lower()
-        if asked is None or asked.codec.metering == "unknown":
-            return  # raw: whatever it is
-        wanted = b"text/event-stream" if asked.stream else b"application/json"
-        if kind and kind != wanted:
+        wanted = codec.media_type(stream=stream)
+        if kind and wanted and kind != wanted:
             raise UpstreamFailed(f"it answered {kind.decode('latin-1')[:60]} instead of {wanted.decode()}")
 
     def _failed(self, failure: Failure) -> Failure:

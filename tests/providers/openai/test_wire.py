@@ -28,6 +28,7 @@ from tidegate.core.money import KINDS, NO_USAGE, Usage
 from tidegate.providers.openai.wire import (
     DONE,
     BodyDecoder,
+    OutputDetails,
     StreamDecoder,
     UsageSaid,
     error_message,
@@ -421,3 +422,9 @@ def test_what_a_provider_refused_is_passed_on_in_its_own_words() -> None:
 def test_what_another_dialect_or_nobody_refused_is_said_in_ours(dialect: str, body: bytes) -> None:
     refused = UpstreamRefused("too long", status=400, dialect=dialect, body=body, content_type="text/html")
     assert json.loads(write_error(refused, 400))["error"]["message"] == "too long"
+
+
+def test_reasoning_that_is_only_in_the_total_is_counted():
+    said = UsageSaid(prompt_tokens=10, completion_tokens=5, total_tokens=115)
+    said.completion_tokens_details = OutputDetails(reasoning_tokens=100)
+    assert said.usage() == Usage(input=10, output=5, reasoning=100)

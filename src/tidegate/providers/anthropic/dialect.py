@@ -22,6 +22,9 @@ class AnthropicDialect:
             return asked.body
         return splice(asked.body, asked.spans, {"model": msgspec.json.encode(model)})
 
+    def media_type(self, *, stream: bool) -> bytes | None:
+        return b"text/event-stream" if stream else b"application/json"
+
     def own_answer(self, asked: Asked) -> Event | None:
         return None
 

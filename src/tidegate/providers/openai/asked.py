@@ -17,7 +17,10 @@ class PartAsked(msgspec.Struct):
 class MessageAsked(msgspec.Struct):
     role: str
     content: str | list[PartAsked] | None = None
+    refusal: str | None = None
+    reasoning_content: str | None = None
     tool_calls: list[wire.ToolSaid] | None = None
+    function_call: wire.FunctionSaid | None = None
 
 
 class StreamOptions(msgspec.Struct):

@@ -51,9 +51,14 @@ class Chat(OpenAIDialect):
                 for part_at, part in enumerate(message.content or ()):
                     if part.text:
                         yield f"messages[{at}].content[{part_at}].text", part.text
+            for field in ("refusal", "reasoning_content"):
+                if text := getattr(message, field):
+                    yield f"messages[{at}].{field}", text
             for tool_at, tool in enumerate(message.tool_calls or ()):
                 if tool.function and tool.function.arguments:
                     yield f"messages[{at}].tool_calls[{tool_at}].function.arguments", tool.function.arguments
+            if message.function_call and message.function_call.arguments:
+                yield f"messages[{at}].function_call.arguments", message.function_call.arguments
         for at, asked_tool in enumerate(typed.tools or ()):
             if asked_tool.function and asked_tool.function.description:
                 yield f"tools[{at}].function.description", asked_tool.function.description

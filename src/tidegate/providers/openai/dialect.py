@@ -30,6 +30,9 @@ class OpenAIDialect:
             changes["stream_options"] = msgspec.json.encode({**(given or {}), "include_usage": True})
         return splice(asked.body, asked.spans, changes) if changes else asked.body
 
+    def media_type(self, *, stream: bool) -> bytes | None:
+        return b"text/event-stream" if stream else b"application/json"
+
     def own_answer(self, asked: Asked) -> Event | None:
         return None
 

@@ -36,6 +36,7 @@ class OutputDetails(msgspec.Struct):
 class UsageSaid(msgspec.Struct):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    total_tokens: int | None = None
     prompt_tokens_details: InputDetails | None = None
     completion_tokens_details: OutputDetails | None = None
     prompt_cache_hit_tokens: int | None = None  # DeepSeek's name for cached_tokens
@@ -46,11 +47,13 @@ class UsageSaid(msgspec.Struct):
         cached = _count(heard.cached_tokens or self.prompt_cache_hit_tokens)
         audio_in, audio_out = _count(heard.audio_tokens), _count(said.audio_tokens)
         reasoning = _count(said.reasoning_tokens)
+        # Some leave reasoning out of completion_tokens, and have it in the total alone.
+        spoken = max(self.completion_tokens or 0, (self.total_tokens or 0) - (self.prompt_tokens or 0))
         return Usage(
             input=_count((self.prompt_tokens or 0) - cached - audio_in),
             cached_read=cached,
             audio_input=audio_in,
-            output=_count((self.completion_tokens or 0) - reasoning - audio_out),
+            output=_count(spoken - reasoning - audio_out),
             reasoning=reasoning,
             audio_output=audio_out,
         )
