@@ -32,7 +32,7 @@ def parsed() -> argparse.Namespace:
         one.add_argument("--data", metavar="DIR", type=Path, help="the folder of the data, for benches that need any")
         one.add_argument("--seeds", metavar="N", type=int, help="how many rounds, each with random numbers of its own")
         bench.add_options(one)
-    return parser.parse_args()
+    return parser.parse_args(sys.argv[1:] or ["--help"])
 
 
 def main() -> int:

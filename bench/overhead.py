@@ -157,7 +157,7 @@ class Bench:
         if running.name == "tidegate" and counted != result.calls * mock.TOKENS_PER_REPLY:
             self.out[running.name, suite] = f"{result.calls} calls, but {counted:g} tokens in its books"
         needed_s = ENOUGH * asked.connections / result.per_second
-        return asked.seconds if needed_s <= asked.seconds else min(math.ceil(needed_s), LONGEST_S)
+        return asked.seconds if needed_s <= asked.seconds or asked.seconds < 1 else min(math.ceil(needed_s), LONGEST_S)
 
     def _measure(self, suite: str, running: Running, round: int, seconds: float) -> None:
         meter = Meter(running.child, self.provider)
@@ -340,7 +340,8 @@ def run(options: argparse.Namespace) -> Report:
     plan = QUICK if options.quick else FULL
     if options.seconds or options.seeds:
         rounds = {name: options.seeds or plan.rounds[name] for name in SUITES}
-        plan = Plan(rounds, options.seconds or plan.seconds, plan.streams, plan.soaks, plan.all_peers)
+        seconds, soaks = options.seconds or plan.seconds, min(plan.soaks, 2 * max(rounds.values()))
+        plan = Plan(rounds, seconds, plan.streams, soaks, plan.all_peers)
     makers = {name: GATEWAYS[name] for name in chosen(options.only, list(GATEWAYS), "gateway")}
     suites = chosen(options.suites, list(SUITES), "suite")
     if options.url:
@@ -353,7 +354,7 @@ def run(options: argparse.Namespace) -> Report:
         port = provider.until(lambda: provider.said().strip() or None)
         place = Place(f"http://127.0.0.1:{port}/v1", Path(folder), undo)
         bench = Bench(plan, provider)
-        start_s = starts(place, STARTS) if "tidegate" in makers else []
+        start_s = starts(place, min(STARTS, plan.soaks - 1)) if "tidegate" in makers else []
         running = start(makers, place, bench, into)
         for suite in suites:
             bench.suite(suite, running)

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -192,7 +193,10 @@ async def test_nothing_said_is_told_what_is_needed(house):
 
 async def test_its_errors_are_those_of_any_call(house):
     reply = await chat(house, model="fats")
-    assert (reply.status, reply.error.code) == (404, "model_not_found") and "did you mean 'fast'?" in reply.error.message
+    assert (reply.status, reply.error.code) == (
+        404,
+        "model_not_found",
+    ) and "did you mean 'fast'?" in reply.error.message
     assert reply.id == reply.row.id and reply.row.outcome == "refused"
     house.provider("main").always(status=429, headers={"retry-after": "100"})
     house.provider("spare").always(status=429, headers={"retry-after": "100"})

@@ -150,7 +150,11 @@ async def test_a_body_that_cannot_be_understood_is_refused_with_where_and_why(do
 
 @pytest.mark.parametrize(
     ("sent", "status", "error"),
-    [(b"hello", 400, "invalid_request"), (body(n=0), 400, "invalid_request"), (body(model="x"), 404, "model_not_found")],
+    [
+        (b"hello", 400, "invalid_request"),
+        (body(n=0), 400, "invalid_request"),
+        (body(model="x"), 404, "model_not_found"),
+    ],
 )
 async def test_such_a_call_has_its_row(door, sent, status, error):
     door.ask(sent)
@@ -293,7 +297,9 @@ async def test_without_a_good_key_nothing_is_read_and_nobody_asked(door, header)
     await door.is_closed(answer)
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v1/chat/completions/", "/V1/models", "/v1/../health", "//health", "/%00"])
+@pytest.mark.parametrize(
+    "path", ["/", "/v1", "/v1/chat/completions/", "/V1/models", "/v1/../health", "//health", "/%00"]
+)
 async def test_a_wrong_path_is_told_where_calls_go(door, path):
     door.ask(path=path)
     answer = await door.raw.answer()

@@ -37,7 +37,10 @@ async def test_every_answer_to_it_can_be_read(build_house, path):
     for key in (house.key, "wrong"):
         for method in ("GET", "POST"):
             reply = await house.begin(path=path, method=method, key=key, headers={"origin": PAGE}).reply()
-            assert reply.headers[ALLOW] == PAGE and "x-tidegate-request-id" in reply.headers[ALLOW[:-13] + "-expose-headers"]
+            assert (
+                reply.headers[ALLOW] == PAGE
+                and "x-tidegate-request-id" in reply.headers[ALLOW[:-13] + "-expose-headers"]
+            )
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example.com", PAGE + ".evil.com", PAGE.upper(), "null", ""])
@@ -85,9 +88,7 @@ async def spoken(app: Any, scope: dict[str, Any], *heard: dict[str, Any]) -> lis
 
 
 async def test_a_server_that_starts_and_ends_it_hears_that_all_is_well(house):
-    said = await spoken(
-        house.app, {"type": "lifespan"}, {"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}
-    )
+    said = await spoken(house.app, {"type": "lifespan"}, {"type": "lifespan.startup"}, {"type": "lifespan.shutdown"})
     assert [message["type"] for message in said] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.house import TWO_PROVIDERS
+from tidegate.api.openai import may_pass
 
 ALIASED = TWO_PROVIDERS.replace("order: 2}]", "order: 2}]\n    aliases: [gpt-4o]")
 
@@ -53,3 +54,69 @@ async def test_a_key_is_needed_to_see_them(house, path):
 async def test_looking_is_no_call(house):
     await house.get("/v1/models")
     assert not await house.rows()
+
+
+# --- paths that we do not know
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/files", "/v1/files/", "/v1/responses/resp_1/cancel", "/v1/images/generations", "/v1/a..b", "/v1/x/...."],
+)
+def test_what_is_within_v1_may_pass(path):
+    assert may_pass(path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1",
+        "/v1/",
+        "/v2/files",
+        "/files",
+        "/v1/organization/admin_api_keys",
+        "/v1/organizations",
+        "/v1//organization/users",
+        "/v1/./organization/users",
+        "/v1/files/../organization/users",
+        "/v1/files/..",
+        "/v1/../admin/keys",
+    ],
+)
+async def test_what_leads_elsewhere_may_not(house, path):
+    assert not may_pass(path)
+    reply = await house.get(path)
+    assert (reply.status, reply.error.code) == (404, "not_found")
+    assert not house.provider("main").requests
+
+
+async def test_what_may_pass_is_answered_by_a_provider_as_it_came(house):
+    reply = await house.get("/v1/files/a%2Fb?limit=2&after=x%20y")
+    asked = house.provider("main").requests[-1]
+    assert (asked.method, asked.path, asked.body) == (b"GET", b"/v1/files/a%2Fb?limit=2&after=x%20y", b"")
+    assert reply.status == 404 and "nothing answers GET" in reply.error.message
+    assert (reply.row.operation, reply.row.outcome, reply.row.status) == ("raw", "refused", 404)
+
+
+@pytest.mark.parametrize("kind", ["multipart/form-data; boundary=x", "application/json", "application/octet-stream"])
+async def test_so_is_its_body_whatever_kind_it_is_of(house, kind):
+    body = b'--x\r\ncontent-disposition: form-data; name="file"\r\n\r\n\xff\0\r\n--x--\r\n'
+    await house.ask(
+        path="/v1/files", body=b'{"a": 1 }' if kind.endswith("json") else body, headers={"content-type": kind}
+    )
+    asked = house.provider("main").requests[-1]
+    assert asked.body == (b'{"a": 1 }' if kind.endswith("json") else body)
+    assert dict(asked.headers)[b"content-type"] == kind.encode()
+    assert house.key.encode() not in b"".join(value for _, value in asked.headers)
+
+
+async def test_nobody_passes_without_a_key(house):
+    reply = await house.get("/v1/files", key="wrong")
+    assert (reply.status, reply.error.code) == (401, "invalid_api_key")
+    assert not house.provider("main").requests
+
+
+@pytest.mark.parametrize("path", ["/v1/models/fast", "/v1/models/ft:mine"])
+async def test_a_model_of_the_provider_cannot_be_deleted(house, path):
+    reply = await house.begin(method="DELETE", path=path, body=b"").reply()
+    assert reply.status == 405 and not house.provider("main").requests

@@ -55,7 +55,11 @@ class Told:
                 task.cancel()
             await send({"type": "http.response.body", "body": b"]"})
             return
-        told = {"path": scope["path"], "body": body.decode(), "headers": [name.decode() for name, _ in scope["headers"]]}
+        told = {
+            "path": scope["path"],
+            "body": body.decode(),
+            "headers": [name.decode() for name, _ in scope["headers"]],
+        }
         await send(start)
         await send({"type": "http.response.body", "body": json.dumps(told).encode()})
 

@@ -95,7 +95,11 @@ def test_it_prints_no_secret(monkeypatch):
         ("- a\n- b\n", None, "must be keys and values"),
         ("api: {workers: 4}\n", 1, "api.workers: more than one worker needs shared counters"),
         ("providers:\n  main: {}\n", 2, "providers.main: needs a type; there are: "),
-        ("providers:\n  main:\n    type: opnai\n", 3, "providers.main.type: no provider 'opnai'; did you mean 'openai'?"),
+        (
+            "providers:\n  main:\n    type: opnai\n",
+            3,
+            "providers.main.type: no provider 'opnai'; did you mean 'openai'?",
+        ),
         ("providers: {main: {type: openai, keys: ['env:NOT_THERE']}}\n", 1, "variable NOT_THERE is not set"),
         ("providers: {main: {type: openai, keys: ['file:/not/there']}}\n", 1, "the file /not/there cannot be read"),
         (GOOD.replace("provider: main", "provider: mian"), None, "no provider 'mian'; did you mean 'main'?"),
@@ -153,7 +157,9 @@ def test_a_name_cannot_begin_a_line_of_its_own():
     assert len(listed.splitlines()) == 1 and "\x1b" not in listed
 
 
-@pytest.mark.parametrize("words", [("keys", "create"), ("keys", "list"), ("keys", "revoke", "x"), ("serve", "--port", "0")])
+@pytest.mark.parametrize(
+    "words", [("keys", "create"), ("keys", "list"), ("keys", "revoke", "x"), ("serve", "--port", "0")]
+)
 def test_a_data_folder_that_cannot_be_made_is_told(words):
     Path("file").write_text("")
     said = why_not(*words, "--data-dir", "file/data")
@@ -194,7 +200,9 @@ def test_every_command_explains_itself(path):
         assert done.exit_code == 0 and len(done.stdout.splitlines()) > 4
 
 
-@pytest.mark.parametrize("path", [(), ("serve",), ("check",), ("init",), ("keys",), ("chat",), ("doctor",)], ids=" ".join)
+@pytest.mark.parametrize(
+    "path", [(), ("serve",), ("check",), ("init",), ("keys",), ("chat",), ("doctor",)], ids=" ".join
+)
 def test_help_shows_examples(path):
     assert f"\n  tidegate {' '.join(path)}".rstrip() in run(*path, "--help").stdout
 

@@ -1,0 +1,87 @@
+"""The bench: it must run to its end on any Linux, name every figure, and not believe a wrong answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from bench import environments, load, mock
+from bench.load import Job
+from bench.procs import Child
+from bench.report import Limit, Report
+
+from tests.parts import ROOT, needs
+
+pytestmark = needs(Path("/proc/self/schedstat").exists(), "Linux's /proc")
+
+FIGURES = {
+    "rps_vs_litellm", "rps_vs_portkey", "rps_vs_tensorzero", "cpu_vs_tensorzero", "chunk_cpu_vs_tensorzero",
+    "added_p50_vs_tensorzero", "cpu_us", "chunk_cpu_us", "added_p50_ms", "added_p99_ms", "start_s", "rss_mb",
+    "packages", "install_mb", "cpu_20k_vs_small", "rss_slope_kb_per_1k",
+}  # fmt: skip
+
+
+def bench(*words: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "src")))}
+    command = [sys.executable, "-m", "bench", *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT, env=environment)
+
+
+@pytest.fixture
+def provider(tmp_path: Path):
+    child = Child("mock", [sys.executable, "-m", "bench.mock", "--chunks", "5", "--every-ms", "1"], tmp_path,
+                  environments.importing_ours())  # fmt: skip
+    yield f"http://127.0.0.1:{child.until(lambda: child.said().strip() or None)}/v1/chat/completions"
+    child.stop()
+
+
+def test_every_figure_is_there_or_says_why_not():
+    done = bench("overhead", "--quick", "--only", "direct,tidegate", "--seconds", "0.1", "--seeds", "1", "--json", "-")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["bench"] == "overhead"
+    assert found["quick"] is True
+    assert set(found["figures"]) >= FIGURES
+    none = {name for name, value in found["figures"].items() if value is None}
+    assert set(found["missing"]) == none
+    assert none == {name for name in FIGURES if "_vs_" in name} - {"cpu_20k_vs_small"}
+    assert found["figures"]["cpu_us"] > 0
+    assert {row["suite"] for row in found["rows"]} == {"c1", "c16", "rate", "stream", "20k"}
+    assert not any(row["errors"] for row in found["rows"])
+    assert not [doubt for doubt in found["doubts"] if doubt.startswith("tidegate")], "an answer or the ledger was wrong"
+
+
+def test_an_unknown_gateway_is_named_with_those_there_are():
+    done = bench("overhead", "--only", "direct,tidegaet")
+    assert done.returncode == 1
+    assert "no gateway 'tidegaet', only direct, tidegate, litellm, portkey, tensorzero" in done.stderr
+
+
+@pytest.mark.parametrize("rate", [0, 500])
+def test_whoever_answers_with_other_bytes_has_not_answered(provider: str, rate: float):
+    right, wrong = mock.whole(), mock.whole()[:-1] + b" }"
+    for expect, good in ((right, True), (wrong, False)):
+        job = Job(provider, {}, b"{}", 2, (expect,), whole=True, calls=0 if rate else 20, seconds=0.1, rate=rate)
+        result = load.run(job)
+        assert (result.errors == 0) is good
+        assert (result.calls > 0) is good
+
+
+def test_a_stream_comes_whole_and_in_its_time(provider: str):
+    result = load.run(Job(provider, {}, b'{"stream": true}', 2, (b"".join(mock.chunks(5)),), whole=True, calls=4))
+    assert (result.calls, result.errors) == (4, 0)
+    assert result.p50_ms is not None and result.p50_ms >= 5
+
+
+def test_a_busy_machine_gets_no_verdict_except_on_sizes():
+    limits = {"cpu_us": Limit(100, 80), "packages": Limit(35, 20, timed=False)}
+    report = Report("overhead", True, {}, {}, {"cpu_us": 90, "packages": 20}, limits=limits)
+    report.judge()
+    assert report.verdicts == {"cpu_us": "met", "packages": "aim"}
+    report.doubts = ["other processes used 40% of the cores"]
+    report.judge()
+    assert report.verdicts == {"cpu_us": "no verdict", "packages": "aim"}
