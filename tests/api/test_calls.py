@@ -70,8 +70,9 @@ async def test_so_is_a_streamed_one(house, name):
 async def test_the_provider_gets_the_very_bytes_that_came_but_for_the_models_name(house):
     body = (
         b'\n{ "n" : 2,\t"messages" :[{"content":"na\\u00efve \xf0\x9f\x8c\x8a","role":"user","x":1e2}],'
-        b' "logprobs":true, "model" : "fast" ,"response_format":{"type":"json_schema","json_schema":{"name":"a","schema":{"type":"object"'
-        b'}}},"tools":[{"type":"function","function":{"name":"f","parameters":{}}}],"nobody_knows":[1.0,1E400,null]}\n '
+        b'"logprobs":true, "model" : "fast" ,"response_format":{"type":"json_schema","json_schema":'
+        b'{"name":"a","schema":{"type":"object"}}},"nobody_knows":[1.0,1E400,null],'
+        b'"tools":[{"type":"function","function":{"name":"f","parameters":{}}}]}\n '
     )
     reply = await house.ask(body=body)
     assert reply.status == 200

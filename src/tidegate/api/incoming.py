@@ -102,16 +102,19 @@ class Incoming:
             raise self._too_large()
         try:
             async with asyncio.timeout(self._config.body_timeout):
-                text = await self._read(most)
+                return await self._read(most)
         except TimeoutError:
             raise RequestTimeout(
                 f"the body did not arrive within {float(self._config.body_timeout):g} s (api.body_timeout)"
             ) from None
-        self._owed = False
-        return text
+
+    async def _next(self) -> Message:
+        message = await self._receive()
+        self._owed = bool(message.get("more_body"))
+        return message
 
     async def _read(self, most: int) -> bytes:
-        message = await self._receive()
+        message = await self._next()
         if message["type"] == "http.request" and not message.get("more_body"):
             body: bytes = message.get("body", b"")  # almost always: all of it, in one piece
             if len(body) > most:
@@ -124,7 +127,7 @@ class Incoming:
                 raise self._too_large()
             if not message.get("more_body"):
                 return bytes(whole)
-            message = await self._receive()
+            message = await self._next()
         raise ClientGone
 
     def _too_large(self) -> BodyTooLarge:
@@ -163,8 +166,8 @@ class Incoming:
         that was closed, the answer is lost."""
         with suppress(TimeoutError):
             async with asyncio.timeout(LINGER_S):
-                while (await self._receive()).get("more_body"):
-                    pass
+                while self._owed:
+                    await self._next()
 
     async def start(self, status: int, headers: Headers) -> None:
         self.started = True
