@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests.blocking import nothing_blocks
 from tests.clock import JumpClock
 from tidegate import config
 from tidegate.api import server
@@ -248,7 +249,8 @@ async def lived_in(text: str, data_dir: Path, environment: Mapping[str, str] | N
         for provider in app.gateway.providers.values():
             if isinstance(provider, Scripted):
                 provider.server.sleep = clock.sleep
-        yield house
+        with nothing_blocks():
+            yield house
         try:
             await until(lambda: not house.left())
         except TimeoutError:

@@ -18,7 +18,7 @@ from tests.providers.anthropic import transcripts as anthropic
 from tests.providers.folding import folded_anthropic, folded_openai, payloads
 from tests.providers.openai import transcripts as openai
 from tidegate.core.call import Event
-from tidegate.core.chat import Written
+from tidegate.core.chat import Conversation, Message, Opaque, Text, ToolCall, Written
 from tidegate.core.errors import BadRequest, UpstreamCutOff, UpstreamFailed
 from tidegate.core.ports import Codec
 from tidegate.providers.anthropic.messages import Messages
@@ -177,6 +177,11 @@ REFUSED_OF_OPENAI: list[tuple[dict[str, Any], str]] = [
     (asking(tools=[FUNCTION, {"type": "custom", "custom": {"name": "f"}}]), "tools[1]"),
     (asking(tools=[FUNCTION], tool_choice={"type": "allowed_tools", "allowed_tools": {}}), "tool_choice"),
     (asking(response_format={"type": "json_object"}), "response_format"),
+    (asking(response_format={"type": "text", "brand_new": 1}), "response_format"),
+    (
+        asking(response_format={"type": "json_schema", "json_schema": {"name": "a", "schema": {}}, "brand_new": 1}),
+        "response_format",
+    ),
     (asking(response_format={"type": "json_schema", "json_schema": {"name": "a"}}), "response_format"),
     (asking(n=2), "n"),
     (asking(logprobs=True), "logprobs"),
@@ -535,6 +540,14 @@ def test_a_request_of_openais_is_the_same_conversation_again(request: dict[str, 
     first = CHAT.render_request(CHAT.conversation(asked), "m")
     second = CHAT.render_request(CHAT.conversation(CHAT.parse_request(first.body)), "m")
     assert json.loads(second.body) == json.loads(first.body)
+
+
+def test_what_was_said_after_a_call_keeps_what_stood_beside_it() -> None:
+    """Here it must stand in the message of the call."""
+    own = Opaque("openai", b'"ada"', "messages[0].name", hint=True)
+    call, after = ToolCall("c1", "f", "{}"), Message("assistant", (Text("wait"),), extra=(("name", own),))
+    (message,) = json.loads(CHAT.render_request(Conversation((call, after)), "m").body)["messages"]
+    assert (message["content"], message["name"], len(message["tool_calls"])) == ("wait", "ada", 1)
 
 
 # --- any request at all

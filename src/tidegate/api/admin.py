@@ -214,6 +214,7 @@ def create(gateway: Callable[[], Gateway]) -> FastAPI:
 
     for kind in (TidegateError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, problem)
+    app.openapi()  # made now, where it stops nobody, and kept
     return app
 
 

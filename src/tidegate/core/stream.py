@@ -5,9 +5,14 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+import msgspec
 
 from tidegate.core.call import Event
 from tidegate.core.errors import UpstreamFailed
+
+T = TypeVar("T")
 
 MAX_FRAME = 4 * 1024 * 1024  # an image in a delta is large; a line without an end is larger
 
@@ -113,6 +118,34 @@ class FrameDecoder(ABC):
             self._ended = event.last
             events.append(event)
         return events
+
+
+class WholeDecoder(ABC):
+    """A reply that comes whole: one event, when the body has ended."""
+
+    __slots__ = ("_pieces",)
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    @abstractmethod
+    def event(self, body: bytes) -> Event:
+        """Raises UpstreamFailed."""
+
+    def feed(self, data: bytes) -> list[Event]:
+        self._pieces.append(data)
+        return []
+
+    def end(self) -> list[Event]:
+        return [self.event(b"".join(self._pieces))]
+
+
+def understood(decoder: msgspec.json.Decoder[T], text: bytes) -> T:
+    """What a provider said, typed. Raises UpstreamFailed."""
+    try:
+        return decoder.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as wrong:
+        raise UpstreamFailed(f"it sent something that is no answer: {str(wrong)[:200]}") from None
 
 
 def payload(frame: bytes) -> bytes:

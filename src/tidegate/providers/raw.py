@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import ClassVar, NoReturn
+from typing import ClassVar
 
 import msgspec
 
 from tidegate.core.body import checked, decode, spans, splice
 from tidegate.core.call import Asked, Event, Metering
-from tidegate.core.chat import Conversation, Written
-from tidegate.core.errors import BadRequest
 from tidegate.core.money import Usage
-from tidegate.core.ports import Decoder, Encoder
+from tidegate.core.ports import Decoder
 from tidegate.core.stream import Frames, payload
 from tidegate.providers.anthropic.dialect import AnthropicDialect
 from tidegate.providers.openai.dialect import OpenAIDialect
+from tidegate.providers.untranslated import Untranslated
 
 MAX_READ = 4 * 1024 * 1024  # bytes of an answer that are looked through for its usage
 
@@ -70,7 +69,8 @@ _ASKED = msgspec.json.Decoder(RawAsked)
 _CARRIER = msgspec.json.Decoder(Carrier)
 
 
-class _Raw:
+class _Raw(Untranslated):
+    why: ClassVar[str] = "this path is passed on as it is, so only to a provider that speaks the client's dialect"
     operation: ClassVar[str] = "raw"
     path: ClassVar[str] = ""
     metering: ClassVar[Metering] = "unknown"
@@ -105,15 +105,6 @@ class _Raw:
     def decoder(self, *, stream: bool, withhold_usage: bool) -> Decoder:
         return RawDecoder()
 
-    def encoder(self, *, stream: bool, wants_usage: bool, request_id: str, model: str) -> Encoder:
-        _only_here()
-
-    def conversation(self, asked: Asked) -> Conversation:
-        _only_here()
-
-    def render_request(self, conversation: Conversation, model: str) -> Written:
-        _only_here()
-
 
 class OpenAIRaw(_Raw, OpenAIDialect):
     """Anything else that OpenAI's clients ask for."""
@@ -131,10 +122,6 @@ class AnthropicRaw(_Raw, AnthropicDialect):
 
     def media_type(self, *, stream: bool) -> bytes | None:
         return None
-
-
-def _only_here() -> NoReturn:
-    raise BadRequest("this path is passed on as it is, so only to a provider that speaks the client's dialect")
 
 
 class RawDecoder:

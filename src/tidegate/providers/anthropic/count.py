@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NoReturn
+from typing import ClassVar
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from tidegate.core.call import Asked, Event, Metering
-from tidegate.core.chat import Conversation, Written
-from tidegate.core.errors import BadRequest, UpstreamFailed
+from tidegate.core.errors import UpstreamFailed
 from tidegate.core.money import estimated_tokens
-from tidegate.core.ports import Decoder, Encoder
+from tidegate.core.ports import Decoder
+from tidegate.core.stream import WholeDecoder, understood
 from tidegate.providers.anthropic import wire
 from tidegate.providers.anthropic.messages import Messages
+from tidegate.providers.untranslated import Untranslated
 
 
 class CountSaid(msgspec.Struct):
@@ -24,7 +25,8 @@ class CountSaid(msgspec.Struct):
 _SAID = msgspec.json.Decoder(CountSaid)
 
 
-class Count(Messages):
+class Count(Untranslated, Messages):
+    why: ClassVar[str] = "counting tokens is asked and answered in Anthropic's dialect alone"
     operation: ClassVar[str] = "count"
     path: ClassVar[str] = "/v1/messages/count_tokens"
     metering: ClassVar[Metering] = "free"
@@ -37,36 +39,12 @@ class Count(Messages):
     def decoder(self, *, stream: bool, withhold_usage: bool) -> Decoder:
         return CountDecoder()
 
-    def encoder(self, *, stream: bool, wants_usage: bool, request_id: str, model: str) -> Encoder:
-        _only_here()
 
-    def conversation(self, asked: Asked) -> Conversation:
-        _only_here()
+class CountDecoder(WholeDecoder):
+    __slots__ = ()
 
-    def render_request(self, conversation: Conversation, model: str) -> Written:
-        _only_here()
-
-
-def _only_here() -> NoReturn:
-    raise BadRequest("counting tokens is asked and answered in Anthropic's dialect alone")
-
-
-class CountDecoder:
-    __slots__ = ("_pieces",)
-
-    def __init__(self) -> None:
-        self._pieces: list[bytes] = []
-
-    def feed(self, data: bytes) -> list[Event]:
-        self._pieces.append(data)
-        return []
-
-    def end(self) -> list[Event]:
-        body = b"".join(self._pieces)
-        try:
-            said = _SAID.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as wrong:
-            raise UpstreamFailed(f"it sent something that is no count: {str(wrong)[:200]}") from None
+    def event(self, body: bytes) -> Event:
+        said = understood(_SAID, body)
         if said.input_tokens is None:
             raise UpstreamFailed(f"it sent no count: {wire.error_message(body) or 'without words'}")
-        return [Event(body, opens=True, last=True)]
+        return Event(body, opens=True, last=True)

@@ -15,7 +15,7 @@ from tidegate.core.call import Event
 from tidegate.core.chat import Began, Change, Channel, Delta, Finished, ToolBegan
 from tidegate.core.errors import TidegateError, UpstreamFailed, UpstreamRefused
 from tidegate.core.money import Usage
-from tidegate.core.stream import FrameDecoder, payload
+from tidegate.core.stream import FrameDecoder, WholeDecoder, payload, understood
 
 STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 
@@ -177,10 +177,7 @@ class AnthropicEvent(Event):
 
 def read(text: bytes) -> Said:
     """Raises UpstreamFailed: not this dialect, or an error where an answer should be."""
-    try:
-        said = _SAID.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as wrong:
-        raise UpstreamFailed(f"it sent something that is no answer: {str(wrong)[:200]}") from None
+    said = understood(_SAID, text)
     if said.type == "error" or (said.type is None and said.error is not UNSET):
         raise UpstreamFailed(f"it sent an error: {error_message(text) or 'without words'}")
     if said.type is None:
@@ -218,25 +215,17 @@ class StreamDecoder(FrameDecoder):
         return Event(STOP, opens=True, last=True) if self._stopped else None
 
 
-class BodyDecoder:
+class BodyDecoder(WholeDecoder):
     """A whole message to the one event that it is."""
 
-    __slots__ = ("_pieces",)
+    __slots__ = ()
 
-    def __init__(self) -> None:
-        self._pieces: list[bytes] = []
-
-    def feed(self, data: bytes) -> list[Event]:
-        self._pieces.append(data)
-        return []
-
-    def end(self) -> list[Event]:
-        body = b"".join(self._pieces)
+    def event(self, body: bytes) -> Event:
         said = read(body)
         if said.type != "message" or said.content is None:
             raise UpstreamFailed("it sent an answer with nothing in it")
         calls = {at for at, block in enumerate(said.content) if block.type == "tool_use"}
-        return [AnthropicEvent(body, said, calls, last=True, usage=said.usage.usage() if said.usage else None)]
+        return AnthropicEvent(body, said, calls, last=True, usage=said.usage.usage() if said.usage else None)
 
 
 def write_usage(usage: Usage) -> dict[str, object]:

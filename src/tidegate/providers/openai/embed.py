@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from tidegate.core.body import decode, spans
 from tidegate.core.call import Asked, Event
-from tidegate.core.chat import Conversation, Written
 from tidegate.core.errors import BadRequest, UpstreamFailed
-from tidegate.core.ports import Decoder, Encoder
+from tidegate.core.ports import Decoder
+from tidegate.core.stream import WholeDecoder, understood
 from tidegate.providers.openai import wire
 from tidegate.providers.openai.dialect import OpenAIDialect, end_user
+from tidegate.providers.untranslated import Untranslated
 
 
 class EmbedAsked(msgspec.Struct):
@@ -37,7 +38,10 @@ _ASKED = msgspec.json.Decoder(EmbedAsked)
 _SAID = msgspec.json.Decoder(EmbedSaid)
 
 
-class Embed(OpenAIDialect):
+class Embed(Untranslated, OpenAIDialect):
+    why: ClassVar[str] = (
+        "embeddings are asked and answered in OpenAI's dialect alone; ask a route whose providers speak it"
+    )
     operation: ClassVar[str] = "embed"
     path: ClassVar[str] = "/embeddings"
 
@@ -65,42 +69,16 @@ class Embed(OpenAIDialect):
     def decoder(self, *, stream: bool, withhold_usage: bool) -> Decoder:
         return EmbedDecoder()
 
-    def encoder(self, *, stream: bool, wants_usage: bool, request_id: str, model: str) -> Encoder:
-        _only_here()
 
-    def conversation(self, asked: Asked) -> Conversation:
-        _only_here()
-
-    def render_request(self, conversation: Conversation, model: str) -> Written:
-        _only_here()
-
-
-def _only_here() -> NoReturn:
-    raise BadRequest(
-        "embeddings are asked and answered in OpenAI's dialect alone; ask a route whose providers speak it"
-    )
-
-
-class EmbedDecoder:
+class EmbedDecoder(WholeDecoder):
     """All vectors are one event."""
 
-    __slots__ = ("_pieces",)
+    __slots__ = ()
 
-    def __init__(self) -> None:
-        self._pieces: list[bytes] = []
-
-    def feed(self, data: bytes) -> list[Event]:
-        self._pieces.append(data)
-        return []
-
-    def end(self) -> list[Event]:
-        body = b"".join(self._pieces)
-        try:
-            said = _SAID.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as wrong:
-            raise UpstreamFailed(f"it sent something that is no answer: {str(wrong)[:200]}") from None
+    def event(self, body: bytes) -> Event:
+        said = understood(_SAID, body)
         if said.error is not UNSET and bytes(said.error) != b"null":
             raise UpstreamFailed(f"it sent an error: {wire.error_message(body) or 'without words'}")
         if not said.data:
             raise UpstreamFailed("it sent an answer without vectors")
-        return [Event(body, opens=True, last=True, usage=said.usage.usage() if said.usage else None)]
+        return Event(body, opens=True, last=True, usage=said.usage.usage() if said.usage else None)

@@ -16,7 +16,7 @@ from tidegate.core.call import Event
 from tidegate.core.chat import Began, Change, Channel, Delta, Finished, ToolBegan
 from tidegate.core.errors import TidegateError, UpstreamFailed, UpstreamRefused
 from tidegate.core.money import Usage
-from tidegate.core.stream import FrameDecoder, payload
+from tidegate.core.stream import FrameDecoder, WholeDecoder, payload, understood
 
 DONE = b"data: [DONE]\n\n"
 
@@ -203,10 +203,7 @@ class OpenAIEvent(Event):
 
 def read_reply(text: bytes) -> Reply:
     """Raises UpstreamFailed: not this dialect, or an error where an answer should be."""
-    try:
-        reply = _REPLY.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as wrong:
-        raise UpstreamFailed(f"it sent something that is no answer: {str(wrong)[:200]}") from None
+    reply = understood(_REPLY, text)
     if reply.error is not UNSET and bytes(reply.error) != b"null":
         raise UpstreamFailed(f"it sent an error: {error_message(text) or 'without words'}")
     return reply
@@ -244,25 +241,17 @@ class StreamDecoder(FrameDecoder):
         return Event(DONE, opens=True, last=True) if finished else None
 
 
-class BodyDecoder:
+class BodyDecoder(WholeDecoder):
     """A whole body to the one event that it is."""
 
-    __slots__ = ("_pieces",)
+    __slots__ = ()
 
-    def __init__(self) -> None:
-        self._pieces: list[bytes] = []
-
-    def feed(self, data: bytes) -> list[Event]:
-        self._pieces.append(data)
-        return []
-
-    def end(self) -> list[Event]:
-        body = b"".join(self._pieces)
+    def event(self, body: bytes) -> Event:
         reply = read_reply(body)
         event = OpenAIEvent(body, reply, first=True, last=True)
         if not event.opens:  # no choice, or choices that neither say anything nor say why
             raise UpstreamFailed("it sent an answer with nothing in it")
-        return [event]
+        return event
 
 
 def write_usage(usage: Usage) -> dict[str, object]:
