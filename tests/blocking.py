@@ -1,4 +1,4 @@
-"""Does anything of ours block the event loop while it answers calls? What does is raised where it does, and fails a test.
+"""Does anything of ours block the event loop while it answers calls? It is told where it does, and fails the test.
 
 Python's audit events tell of files, databases, processes and naps, so the guard costs next to nothing. It hears nothing
 of a lock that is waited for, of a `stat`, or of long arithmetic.

@@ -23,7 +23,7 @@ async def test_in_a_thread_it_may(tmp_path: Path):
 
 
 async def test_a_call_that_blocks_fails_its_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    with pytest.raises(AssertionError, match="os.listdir"):
+    with pytest.raises(AssertionError, match=r"os\.listdir"):
         async with lived_in(TWO_PROVIDERS, tmp_path / "data") as house:
             auth = type(house.app.gateway.auth)
             monkeypatch.setattr(auth, "authenticate", lambda self, credential: list(tmp_path.iterdir()))

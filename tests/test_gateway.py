@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import mmap
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +19,25 @@ from tidegate.core.ports import Record
 from tidegate.storage.spool import scan
 from tidegate.storage.vault import PlainVault
 
+Spooled = Callable[[], list[tuple[str, str]]]
 
-def spooled(data: Path) -> list[tuple[str, str]]:
-    """What has been spooled, as another process would find it now: (opened or closed, id), in order."""
-    decode = msgspec.json.Decoder(Record).decode
-    frames = [frame for path in sorted((data / "spool").glob("*.seg")) for frame in scan(path.read_bytes()).frames]
-    records = [decode(PlainVault().unseal(frame.payload)) for frame in frames]
-    return [(type(record).__name__.lower(), record.id) for record in records]
+
+@pytest.fixture
+def spooled(house: House, tmp_path: Path) -> Iterator[Spooled]:
+    """What has been spooled, (opened or closed, id), as another process would find it now."""
+    with ExitStack() as stack:
+        maps = []
+        for path in sorted((tmp_path / "data" / "spool").glob("*.seg")):
+            file = stack.enter_context(path.open("rb"))
+            maps.append(stack.enter_context(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
+        decode = msgspec.json.Decoder(Record).decode
+
+        def look() -> list[tuple[str, str]]:
+            payloads = [frame.payload for segment in maps for frame in scan(segment[:]).frames]
+            records = [decode(PlainVault().unseal(payload)) for payload in payloads]
+            return [(type(record).__name__.lower(), record.id) for record in records]
+
+        yield look
 
 
 # --- one step after the other ----------------------------------------------------------------------------------------
@@ -93,13 +108,13 @@ async def test_every_call_whose_key_is_known_has_one_row_whatever_became_of_it(h
 # --- accounting ------------------------------------------------------------------------------------------------------
 
 
-async def test_a_call_is_opened_before_anything_goes_upstream(house: House, tmp_path: Path):
+async def test_a_call_is_opened_before_anything_goes_upstream(house: House, spooled: Spooled):
     seen: list[list[tuple[str, str]]] = []
     server = house.provider("main")
     answer = server.answer
 
     def look(request: Any) -> Any:
-        seen.append(spooled(tmp_path / "data"))
+        seen.append(spooled())
         return answer(request)
 
     server.answer = look  # type: ignore[method-assign]
@@ -107,7 +122,7 @@ async def test_a_call_is_opened_before_anything_goes_upstream(house: House, tmp_
     assert seen == [[("opened", reply.id)]]
 
 
-async def test_the_row_is_there_before_the_client_has_the_last_event(house: House, tmp_path: Path):
+async def test_the_row_is_there_before_the_client_has_the_last_event(house: House, spooled: Spooled):
     house.clock.hold()
     house.provider("main").says("hello world", between=1)
     asking = house.begin()
@@ -116,7 +131,7 @@ async def test_the_row_is_there_before_the_client_has_the_last_event(house: Hous
     class Looking(list[Any]):
         def append(self, message: Any) -> None:
             super().append(message)
-            seen.append(spooled(tmp_path / "data"))
+            seen.append(spooled())
 
     asking.sent = Looking()
     await house.clock.advance(20)

@@ -153,6 +153,14 @@ async def test_whose_body_was_read_may_go_on_with_the_connection():
     assert (b"connection", b"close") not in client.heard[0]["headers"] and len(client.heard) == 2
 
 
+async def test_who_has_sent_it_all_is_not_waited_for():
+    client = Client(piece(b"0123456789a"), transfer_encoding="chunked")
+    with pytest.raises(BodyTooLarge):
+        await client.incoming.body()
+    await client.incoming.answer(413, b"{}")
+    assert len(client.heard) == 2 and (b"connection", b"close") not in client.heard[0]["headers"]
+
+
 @pytest.mark.parametrize(
     ("error", "header"),
     [

@@ -194,8 +194,8 @@ async def test_what_is_wrong_within_its_body_is(raw, told):
 
 async def test_half_a_request_does_not_end_the_answer_before_it(raw, told):
     raw.ask(path="/wait")
-    raw.say(b"GET / HTTP/1.1\r\n")
     await until(lambda: told.begun)
+    raw.say(b"GET / HTTP/1.1\r\n")
     await asyncio.sleep(0.3)  # longer than a head may take
     told.go.set()
     assert (await raw.answer()).body == b"[]"
