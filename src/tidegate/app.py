@@ -59,6 +59,8 @@ class App:
         self.gateway = gateway
         self.world = gateway.world
         self._undo = undo
+        self._metrics = metrics
+        metrics.expect(gateway.routes.names)
         self._edge = Edge(config.api, lambda: self.gateway, metrics, partial(plugins.find, "pages", "admin"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -89,6 +91,7 @@ class App:
         upstream = Upstream(config.upstream, self.world, before.codecs)
         self.gateway = replace(before, providers=made, routes=routes, upstream=upstream)
         self.config = config
+        self._metrics.expect(routes.names)
         stale = [one for one in before.providers.values() if one not in made.values()]
         self.world.nursery.spawn(_retire(list(self.world.flights), stale), "retire providers")
         self.world.events.notice("reloaded", {"providers": list(made), "routes": routes.names[:20]})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
@@ -82,6 +82,10 @@ class Metrics:
 
     def page(self) -> bytes:
         return generate_latest(self.registry)
+
+    def expect(self, names: Iterable[str]) -> None:
+        """Routes that are configured have a series of their own, whatever else was asked for before."""
+        self._names.update(names)
 
     def _bounded(self, name: str) -> str:
         if name in self._names:

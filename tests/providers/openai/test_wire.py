@@ -28,6 +28,7 @@ from tidegate.core.money import KINDS, NO_USAGE, Usage
 from tidegate.providers.openai.wire import (
     DONE,
     BodyDecoder,
+    InputDetails,
     OutputDetails,
     StreamDecoder,
     UsageSaid,
@@ -428,3 +429,15 @@ def test_reasoning_that_is_only_in_the_total_is_counted():
     said = UsageSaid(prompt_tokens=10, completion_tokens=5, total_tokens=115)
     said.completion_tokens_details = OutputDetails(reasoning_tokens=100)
     assert said.usage() == Usage(input=10, output=5, reasoning=100)
+
+
+def test_what_is_written_to_the_cache_is_a_kind_of_its_own():
+    said = UsageSaid(prompt_tokens=100, completion_tokens=1)
+    said.prompt_tokens_details = InputDetails(cached_tokens=20, cache_write_tokens=30)
+    assert said.usage() == Usage(input=50, cached_read=20, cached_write=30, output=1)
+
+
+def test_a_stream_of_another_dialect_fails_at_its_first_event():
+    stream = b'event: message_start\ndata: {"type":"message_start","message":{"id":"m","content":[]}}\n\n'
+    with pytest.raises(UpstreamFailed, match="does not speak OpenAI's dialect"):
+        StreamDecoder(withhold_usage=False).feed(stream)

@@ -25,6 +25,7 @@ DONE = b"data: [DONE]\n\n"
 
 class InputDetails(msgspec.Struct):
     cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
     audio_tokens: int | None = None
 
 
@@ -45,13 +46,15 @@ class UsageSaid(msgspec.Struct):
         """OpenAI's totals include cached, audio and reasoning tokens; ours are kinds that do not overlap."""
         heard, said = self.prompt_tokens_details or InputDetails(), self.completion_tokens_details or OutputDetails()
         cached = _count(heard.cached_tokens or self.prompt_cache_hit_tokens)
+        written = _count(heard.cache_write_tokens)
         audio_in, audio_out = _count(heard.audio_tokens), _count(said.audio_tokens)
         reasoning = _count(said.reasoning_tokens)
         # Some leave reasoning out of completion_tokens, and have it in the total alone.
         spoken = max(self.completion_tokens or 0, (self.total_tokens or 0) - (self.prompt_tokens or 0))
         return Usage(
-            input=_count((self.prompt_tokens or 0) - cached - audio_in),
+            input=_count((self.prompt_tokens or 0) - cached - written - audio_in),
             cached_read=cached,
+            cached_write=written,
             audio_input=audio_in,
             output=_count(spoken - reasoning - audio_out),
             reasoning=reasoning,
@@ -151,6 +154,7 @@ class Reply(msgspec.Struct):
     choices: list[Choice] | None = None
     usage: UsageSaid | None = None
     error: Raw | UnsetType = UNSET
+    type: str | None = None  # what other dialects begin with, and this one has not
 
 
 _REPLY = msgspec.json.Decoder(Reply)
@@ -227,6 +231,8 @@ class StreamDecoder(FrameDecoder):
         if text == b"[DONE]":
             return Event(frame, opens=True, last=True)
         reply = read_reply(text)
+        if reply.type is not None and reply.choices is None:
+            raise UpstreamFailed(f"it sent {reply.type[:60]!r}, so it does not speak OpenAI's dialect")
         for choice in reply.choices or ():
             # "" is what some send for null, and some have a last word after the finish
             self._open[choice.index] = self._open.get(choice.index, True) and not choice.finish_reason
