@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.house import Build, House, Reply
+from tests.house import Build, House, Reply, until
 from tidegate.upstream.attempt import MAX_ERROR_BODY, MAX_PREAMBLE
 
 ONE_TRY = """
@@ -79,6 +79,7 @@ async def test_preamble_is_held_back_until_something_is_said(house: House):
     house.clock.hold()
     house.provider("main").says(("hello", " world"), instead={0: b": ping\n\n" + ROLE}, between=1)
     asking = house.begin()
+    await until(lambda: house.clock.sleepers)
     await house.clock.advance(0.5)
     assert not asking.sent, "a role is not yet an answer: until there is one, another provider can be asked"
     await house.clock.advance(1)
