@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.house import TWO_PROVIDERS, until
+from tests.house import TWO_PROVIDERS, Asking, until
 from tidegate import config
 from tidegate.app import build
 from tidegate.core.errors import ConfigError
@@ -42,6 +42,26 @@ async def test_a_call_under_way_finishes_as_it_began(house):
     assert reply.text == "one two" and reply.row.outcome == "ok"
     assert reply.row.attempts[0].price["rates"] == {"input": 1_000_000_000, "output": 2_000_000_000}
     await until(lambda: not before.address)  # what the old configuration had is ended, now that nobody uses it
+
+
+async def test_so_does_one_whose_body_is_still_on_its_way(house, monkeypatch):
+    more = asyncio.Event()
+
+    class Slow(Asking):
+        async def _receive(self):
+            message = await super()._receive()
+            await more.wait()
+            return message
+
+    monkeypatch.setattr("tests.house.Asking", Slow)
+    asking = house.begin()
+    await until(lambda: house.app.world.calls)
+    before = house.provider("main")
+    await house.app.reload(changed(house, ("{input: 1, output: 2}", "{input: 7, output: 7}")))
+    more.set()
+    reply = await asking.reply()
+    assert reply.attempts == ["main: ok"] and reply.row.attempts[0].price["rates"]["input"] == 1_000_000_000
+    await until(lambda: not before.address)
 
 
 async def test_a_provider_that_did_not_change_is_kept(house):

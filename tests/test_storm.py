@@ -273,7 +273,7 @@ async def storm(data_dir: Path, calls: int) -> None:
             weather.cancel()
         await until(lambda: not left(app))
         assert not witness.wrong, witness.wrong[:10]
-        assert not witness.under_way
+        assert not witness.under_way and not app.world.calls
         assert b"tidegate_calls_in_flight 0.0" in (await here.metrics())
         await app.world.ledger.flush()
         rows = [row.id async for row in app.world.ledger.rows()]

@@ -16,7 +16,6 @@ from tidegate.api.edge import Edge
 from tidegate.api.incoming import Receive, Scope, Send
 from tidegate.config import Config, Configured
 from tidegate.core.errors import ConfigError, ShuttingDown, TidegateError
-from tidegate.core.flight import Flight
 from tidegate.core.ports import Clock, Codecs, Provider
 from tidegate.core.world import Nursery, World
 from tidegate.gateway import Gateway
@@ -37,6 +36,7 @@ from tidegate.upstream import Upstream
 FIXED = ("api", "storage", "logs", "transport", "prices")  # parts of the configuration that a running house is built on
 SHORTEST_KEY = 20
 QUICK_START_S = 0.25  # a provider that is ready by then is waited for; others get ready while calls come in
+RETIRE_S = 0.1  # how often to look whether the calls of the last configuration have ended
 LAST_EVENTS_S = 2.0  # for replies that were ended to reach their clients
 
 
@@ -93,7 +93,7 @@ class App:
         self.config = config
         self._metrics.expect(routes.names)
         stale = [one for one in before.providers.values() if one not in made.values()]
-        self.world.nursery.spawn(_retire(list(self.world.flights), stale), "retire providers")
+        self.world.nursery.spawn(_retire(self.world, stale), "retire providers")
         self.world.events.notice("reloaded", {"providers": list(made), "routes": routes.names[:20]})
 
     async def leave(self) -> None:
@@ -116,10 +116,14 @@ class App:
         await self._undo.aclose()
 
 
-async def _retire(flights: Iterable[Flight], providers: Iterable[Provider]) -> None:
-    """End what the last configuration had, when no call is left that began with it."""
-    for flight in flights:
-        await flight.landed()
+async def _retire(world: World, providers: Iterable[Provider]) -> None:
+    """End what the last configuration had, when no call is left that began with it, be its body still on its way."""
+    begun = world.calls | {flight.call for flight in world.flights}
+    while begun & world.calls:  # noqa: ASYNC110 a reload is seldom, and nobody waits for its end
+        await asyncio.sleep(RETIRE_S)
+    for flight in list(world.flights):
+        if flight.call in begun:
+            await flight.landed()
     await asyncio.gather(*(provider.aclose() for provider in providers))
 
 

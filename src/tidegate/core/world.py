@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tidegate.core.call import Call
     from tidegate.core.flight import Flight
     from tidegate.core.ports import Clock, Events, Ledger, Store, Transport
 
@@ -45,5 +46,6 @@ class World:
     store: Store
     ledger: Ledger
     events: Events
+    calls: set[Call] = field(default_factory=set)  # that have begun and not ended; a flight may outlast its call
     flights: set[Flight] = field(default_factory=set)
     closing: asyncio.Event = field(default_factory=asyncio.Event)  # set on SIGTERM: no new purchases

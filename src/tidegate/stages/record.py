@@ -150,12 +150,14 @@ class Recording:
         self._call = call
 
     async def __aenter__(self) -> None:
+        self._world.calls.add(self._call)
         self._world.events.call_began(self._call)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         call = self._call
+        self._world.calls.discard(call)
         if call.closed or (call.flight is not None and call.flight.ending is None):
             return  # a flight still in the air closes the row when it lands
         if isinstance(error, TidegateError):
