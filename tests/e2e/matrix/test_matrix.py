@@ -1,6 +1,7 @@
 """Does every client find behind Tidegate what it finds at the model server itself? The same calls there and here.
 
-docs/reference/clients.json is what came of it. To write it anew: WRITE_CLIENTS=1 ./run test tests/e2e/matrix
+TIDEGATE_MATRIX=1 ./run test tests/e2e/matrix                      four minutes, most of them the small model's
+TIDEGATE_MATRIX=1 WRITE_CLIENTS=1 ./run test tests/e2e/matrix      the same, and docs/reference/clients.json is written
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ ONE_DIALECT = {
 # Where the other dialect's answer may be another: the bare server's messages take no schema and its streams of them do
 # not say what was heard, its chat takes one; and tokens are counted by Anthropic's dialect alone, else estimated.
 OTHER = {
-    "json_schema", "structured_by_schema", "structured_by_prompt", "count_tokens",
+    "json_schema", "structured_by_schema", "count_tokens",
     "langchain (anthropic)/streamed",
 }  # fmt: skip
 
@@ -158,11 +159,15 @@ def family(line: dict[str, Any]) -> int:
 # --- LangChain's own tests of a chat model ---------------------------------------------------------------------------
 
 
+# These take more wit than the small model has. They fail on the bare server, so they would be asked for nothing.
+TOO_HARD = "tool_calling or bind_runnables or tool_choice or unicode_tool_call or pydantic_2_v1 or optional_param"
+
+
 def suite(dialect: Dialect, place: Place, only: set[str]) -> set[str]:
     """Which of them pass; `only` these are run, when it names any."""
     file = HERE / "python" / "langchain_suite.py"
-    options = ["-q", "-rA", "--tb=no", "-p", "no:cacheprovider", "-c", os.devnull, "--confcutdir", str(file.parent)]
-    options += ["--rootdir", str(file.parent), "-o", "asyncio_mode=auto"]
+    options = ["-q", "-rA", "--tb=line", "-p", "no:cacheprovider", "-c", os.devnull, "-k", f"not ({TOO_HARD})"]
+    options += ["--confcutdir", str(file.parent), "--rootdir", str(file.parent), "-o", "asyncio_mode=auto"]
     # One loop for all of them, since they share a pool of connections.
     options += [f"-oasyncio_default_{kind}_loop_scope=session" for kind in ("fixture", "test")]
     name = "TestOpenAI" if dialect == "openai" else "TestAnthropic"
@@ -187,7 +192,9 @@ def test_what_passes_of_langchains_tests_on_the_bare_server_passes_through_tideg
     passed = suite(dialect, bare, set())
     assert len(passed) >= 15, passed
     print(f"\nlangchain-tests, {dialect}: {len(passed)} pass on the bare server", end="")
-    assert suite(dialect, here, passed) == passed
+    lost = passed - suite(dialect, here, passed)
+    # Should a test have passed by luck, it will hardly have the same luck again.
+    assert not lost or not lost & suite(dialect, bare, lost)
 
 
 # --- the page --------------------------------------------------------------------------------------------------------

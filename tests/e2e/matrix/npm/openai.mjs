@@ -53,9 +53,9 @@ await run("openai (npm)", "openai", {
   tool_result: (at) => ask(at, { messages: called("call_1"), tools: [TOOL], tool_choice: "none" }),
   parallel_tool_results: (at) =>
     ask(at, { messages: called("call_1", "call_2"), tools: [TOOL], tool_choice: "none" }),
-  json_schema(at) {
+  async json_schema(at) {
     const json_schema = { name: "colours", strict: true, schema: ASKED.schema };
-    return ask(at, { most: ASKED.enough, response_format: { type: "json_schema", json_schema } });
+    return JSON.parse((await ask(at, { most: ASKED.enough, response_format: { type: "json_schema", json_schema } })).text);
   },
   stop_sequence: (at) => ask(at, { stop: [ASKED.stop] }),
   image(at) {

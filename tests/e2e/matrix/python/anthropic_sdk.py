@@ -128,7 +128,7 @@ def sampling(at: Target) -> Any:
     return told(ask(at, extra_body={"temperature": 0, "top_k": 1, "top_p": 0.5}))
 
 
-def unknown_fields(at: Target) -> Any:
+def hints(at: Target) -> Any:
     body = {"metadata": {"user_id": "ann"}, "context_management": {"edits": []}}
     return told(ask(at, extra_body=body, extra_headers={"anthropic-beta": "a-beta-of-tomorrow"}))
 
@@ -168,5 +168,5 @@ if __name__ == "__main__":
         "anthropic (Python)", "anthropic",
         whole, streamed, streamed_event_by_event, asynchronously, system_prompt, system_blocks, several_turns,
         content_in_parts, tool, tool_streamed, tool_result, parallel_tool_results, json_schema, stop_sequence, sampling,
-        unknown_fields, image, too_long, unknown_model, bad_key, bad_body, models, count_tokens,
+        hints, image, too_long, unknown_model, bad_key, bad_body, models, count_tokens,
     )  # fmt: skip

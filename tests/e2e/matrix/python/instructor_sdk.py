@@ -41,28 +41,20 @@ def create(at: Target, how: str = "TOOLS", **fields: Any) -> Any:
 
 
 def structured_by_tool(at: Target) -> Any:
-    return create(at).model_dump()
+    found, reply = client(at, "TOOLS").create_with_completion(model=at.model, response_model=Colours, **ASK)
+    usage = reply.usage
+    heard = usage.prompt_tokens if DIALECT == "openai" else usage.input_tokens + (usage.cache_read_input_tokens or 0)
+    return {"found": found.model_dump(), "heard": heard}
 
 
 def structured_by_schema(at: Target) -> Any:
     return create(at, "JSON_SCHEMA").model_dump()
 
 
-def structured_by_prompt(at: Target) -> Any:
-    return create(at, "JSON" if DIALECT == "openai" else "ANTHROPIC_JSON").model_dump()
-
-
 def partial(at: Target) -> Any:
     """The object as it grows, from a stream."""
     pieces = client(at, "TOOLS").create_partial(model=at.model, response_model=Colours, **ASK)
     return [piece.model_dump() for piece in pieces][-1]
-
-
-def with_completion(at: Target) -> Any:
-    found, reply = client(at, "TOOLS").create_with_completion(model=at.model, response_model=Colours, **ASK)
-    usage = reply.usage
-    given = usage.prompt_tokens if DIALECT == "openai" else usage.input_tokens + (usage.cache_read_input_tokens or 0)
-    return {"found": found.model_dump(), "heard": given}
 
 
 def unknown_model(at: Target) -> Any:
@@ -76,6 +68,5 @@ def bad_key(at: Target) -> Any:
 if __name__ == "__main__":
     run(
         f"instructor ({DIALECT})", "instructor",
-        structured_by_tool, structured_by_schema, structured_by_prompt, partial, with_completion,
-        unknown_model, bad_key,
+        structured_by_tool, structured_by_schema, partial, unknown_model, bad_key,
     )  # fmt: skip
