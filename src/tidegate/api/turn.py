@@ -124,6 +124,7 @@ class Turn:
     def on_leave(self, leaving: Callable[[], None]) -> None:
         """Call `leaving` once, if the client goes before its answer is complete: at once if it has gone."""
         self._leaving = leaving
+        self._wire.resume()  # who does not read does not notice
         if self.gone:
             leaving()
 

@@ -11,7 +11,6 @@ import msgspec
 from tidegate.core.call import Attempt, Call
 from tidegate.core.errors import StorageFull, TidegateError, UpstreamRefused
 from tidegate.core.flight import Flight
-from tidegate.core.money import KINDS, NO_USAGE, Usage
 from tidegate.core.ports import AttemptRow, Closed, Opened
 from tidegate.core.world import World
 
@@ -107,7 +106,7 @@ class Recorder:
             first_us=(first - call.arrived_ns) // 1000 if first else None,
             error=call.error.code if call.error else None,
             attempts=tuple(_attempt_row(call, attempt, now) for attempt in call.attempts),
-            usage=_said(call.usage),
+            usage=call.usage.said(),
             usage_estimated=any(attempt.usage_estimated for attempt in call.attempts),
             cost_nusd=call.cost_nusd,
             user=call.user and call.user[:MAX_WORD],
@@ -115,10 +114,6 @@ class Recorder:
             tags=call.tags,
             kind=call.kind,
         )
-
-
-def _said(usage: Usage) -> dict[str, int]:
-    return {kind: getattr(usage, kind) for kind in KINDS if getattr(usage, kind)} if usage != NO_USAGE else {}
 
 
 def _attempt_row(call: Call, attempt: Attempt, now_ns: int) -> AttemptRow:
@@ -132,7 +127,7 @@ def _attempt_row(call: Call, attempt: Attempt, now_ns: int) -> AttemptRow:
         first_us=(attempt.first_ns - call.arrived_ns) // 1000 if attempt.first_ns else None,
         status=attempt.status,
         said=attempt.said,
-        usage=_said(attempt.usage),
+        usage=attempt.usage.said(),
         usage_estimated=attempt.usage_estimated,
         price=price,
         cost_nusd=attempt.cost_nusd,
