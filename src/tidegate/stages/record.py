@@ -86,9 +86,13 @@ class Recorder:
         assert call.principal is not None
         now = self._world.clock.now_ns()
         took = now - call.arrived_ns
-        first = next((attempt.first_ns for attempt in call.attempts if attempt.first_ns), None)
+        first = (
+            next((attempt.first_ns for attempt in call.attempts if attempt.first_ns), None) if call.attempts else None
+        )
         answered = call.attempts[-1].target.name if call.attempts and outcome in ("ok", "cut_off") else None
         asked = call.asked
+        attempts = tuple([_attempt_row(call, attempt, now) for attempt in call.attempts])
+        only = attempts[0] if len(attempts) == 1 else None  # almost always: nothing is to be summed
         return Closed(
             id=call.id,
             at_ms=call.at_ms,
@@ -105,10 +109,10 @@ class Recorder:
             stream=asked.stream if asked else False,
             first_us=(first - call.arrived_ns) // 1000 if first else None,
             error=call.error.code if call.error else None,
-            attempts=tuple(_attempt_row(call, attempt, now) for attempt in call.attempts),
-            usage=call.usage.said(),
-            usage_estimated=any(attempt.usage_estimated for attempt in call.attempts),
-            cost_nusd=call.cost_nusd,
+            attempts=attempts,
+            usage=only.usage if only else call.usage.said(),
+            usage_estimated=any(attempt.usage_estimated for attempt in attempts),
+            cost_nusd=only.cost_nusd if only else call.cost_nusd,
             user=call.user and call.user[:MAX_WORD],
             session=call.session,
             tags=call.tags,
