@@ -25,6 +25,7 @@ from tidegate.stages.auth import KeyAuth
 from tidegate.stages.record import Recorder
 from tidegate.stages.routes import Routes
 from tidegate.storage.ledger import SpoolLedger
+from tidegate.storage.memory import MemoryCounters
 from tidegate.storage.pepper import load_or_create_pepper
 from tidegate.storage.sqlite import SqliteStore
 from tidegate.storage.vault import PlainVault
@@ -150,7 +151,7 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
         undo.push_async_callback(ledger.aclose)
         transport = HttpTransport(config.transport, loop=loop)
         undo.push_async_callback(transport.aclose)
-        world = World(loop, clock, Nursery(loop), transport, store, ledger, events)
+        world = World(loop, clock, Nursery(loop), transport, store, ledger, MemoryCounters(clock), events)
         gateway = Gateway(
             world=world,
             codecs=words,

@@ -39,7 +39,7 @@ class Sky:
         loop = asyncio.get_running_loop()
         self.noted = Noted()
         nothing = cast(Any, None)
-        self.world = World(loop, nothing, Nursery(loop), nothing, nothing, nothing, self.noted)
+        self.world = World(loop, nothing, Nursery(loop), nothing, nothing, nothing, nothing, self.noted)
         self.log: list[str] = []
         self.source = Source()
         self.before: Callable[[], Any] = lambda: None  # what `buy` does before the first event

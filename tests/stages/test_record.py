@@ -73,7 +73,7 @@ class Office:
         loop = asyncio.get_running_loop()
         nothing = cast(Any, None)
         self.clock, self.disk, self.told = HandClock(), Disk(), Told()
-        self.world = World(loop, self.clock, Nursery(loop), nothing, nothing, self.disk, self.told)
+        self.world = World(loop, self.clock, Nursery(loop), nothing, nothing, self.disk, nothing, self.told)
         self.recorder = Recorder(self.world)
 
     def call(self, *, known: bool = True, model: str = "fast") -> Call:

@@ -362,6 +362,24 @@ class Totals(msgspec.Struct, frozen=True):
     tokens: int = 0
 
 
+class Counters(Protocol):
+    """What all processes of one Tidegate count together. Raises StoreDown when nobody answers in time."""
+
+    async def lease(self, name: str, holder: str, ttl_s: float) -> bool:
+        """Whether `name` is `holder`'s for the next `ttl_s` seconds: nobody had it, it ran out, or it was theirs."""
+
+    async def give_back(self, name: str, holder: str) -> None:
+        """Of a lease that is another's by now, nothing happens."""
+
+    async def note(self, board: str, name: str, value: bytes | None, ttl_s: float) -> None:
+        """Leave `value` under `name` for the other processes, for so long; None takes it away."""
+
+    async def notes(self, board: str) -> Mapping[str, bytes]:
+        """All that stands on `board` now."""
+
+    async def aclose(self) -> None: ...
+
+
 class Vault(Protocol):
     """What stored bytes look like. The first byte says how: 0 is plain."""
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tidegate.core.call import Call
     from tidegate.core.flight import Flight
-    from tidegate.core.ports import Clock, Events, Ledger, Store, Transport
+    from tidegate.core.ports import Clock, Counters, Events, Ledger, Store, Transport
 
 
 class Nursery:
@@ -45,6 +45,7 @@ class World:
     transport: Transport
     store: Store
     ledger: Ledger
+    counters: Counters
     events: Events
     calls: set[Call] = field(default_factory=set)  # that have begun and not ended; a flight may outlast its call
     flights: set[Flight] = field(default_factory=set)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 import msgspec
 
-from tidegate.core.ports import Closed, Key, Record, Totals
+from tidegate.core.ports import Clock, Closed, Key, Record, Totals
 from tidegate.storage.ledger import add, tally
 
 MAX_ROWS = 100_000
@@ -69,3 +69,40 @@ class MemoryLedger:
 
     async def aclose(self) -> None:
         pass
+
+
+class MemoryCounters:
+    """One process counts alone. What has run out is dropped when its name or its board is looked at."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._leases: dict[str, tuple[str, int]] = {}  # holder, until
+        self._boards: dict[str, dict[str, tuple[bytes, int]]] = {}  # value, until
+
+    async def lease(self, name: str, holder: str, ttl_s: float) -> bool:
+        now = self._clock.now_ns()
+        has = self._leases.get(name)
+        if has is not None and has[0] != holder and now < has[1]:
+            return False
+        self._leases[name] = (holder, now + round(ttl_s * 1e9))
+        return True
+
+    async def give_back(self, name: str, holder: str) -> None:
+        if self._leases.get(name, ("", 0))[0] == holder:
+            del self._leases[name]
+
+    async def note(self, board: str, name: str, value: bytes | None, ttl_s: float) -> None:
+        notes = self._boards.setdefault(board, {})
+        if value is None:
+            notes.pop(name, None)
+        else:
+            notes[name] = (value, self._clock.now_ns() + round(ttl_s * 1e9))
+
+    async def notes(self, board: str) -> Mapping[str, bytes]:
+        now = self._clock.now_ns()
+        live = {name: note for name, note in self._boards.get(board, {}).items() if now < note[1]}
+        self._boards[board] = live
+        return {name: value for name, (value, _) in live.items()}
+
+    async def aclose(self) -> None:
+        """Nothing to give back."""
