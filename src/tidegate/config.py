@@ -126,9 +126,8 @@ def _check(config: Config, reading: _Reading) -> None:
     """What no single module can see."""
     if config.api.workers > 1:
         raise reading.wrong("api.workers", "more than one worker needs shared counters, which come later; set it to 1")
-    for key in ("database", "valkey"):
-        if getattr(config.storage, key) is not None:
-            raise reading.wrong(f"storage.{key}", "this version keeps everything in storage.data_dir; leave it null")
+    if config.storage.database is not None:
+        raise reading.wrong("storage.database", "this version keeps everything in storage.data_dir; leave it null")
     for name in config.providers:
         if "/" in name or not name:
             raise reading.wrong(f"providers.{name}", "a provider's name must not be empty or contain '/'")
@@ -271,7 +270,7 @@ class _Reading:
 
     def into(self, kind: Any, value: Any, path: str) -> Any:
         """`value` as `kind`: structs field by field, so that a message can name what is wrong."""
-        if kind is Secret:
+        if kind in (Secret, Secret | None):
             text = self._leaf(str, value, path)
             if not text.strip():
                 raise self.wrong(path, "is empty; set it, or take this key out")

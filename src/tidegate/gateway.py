@@ -18,7 +18,7 @@ from tidegate.core.errors import NotFound, ShuttingDown
 from tidegate.core.flight import Flight, Reader
 from tidegate.core.ports import Codec, Codecs, Provider
 from tidegate.core.world import World
-from tidegate.stages.auth import KeyAuth
+from tidegate.stages.auth import KeyAuth, permit
 from tidegate.stages.record import Recorder
 from tidegate.stages.routes import Routes
 from tidegate.upstream import Upstream
@@ -48,11 +48,12 @@ class Gateway:
     async def answer(self, call: Call) -> AsyncIterator[Reply]:
         """Everything that happens to a call, in order. Send the reply from inside."""
         async with self.recorder.record(call):  # one event; one row once the key is known
-            call.principal = await self.auth.authenticate(call.credential)  # 401
+            call.principal = await self.auth.authenticate(call.credential, call.address)  # 401 403
+            permit(call)  # 403
             await self.understand(call)  # 400 408 413 415
-            call.route = self.routes.match(call)  # 404
-            async with self.fly(call) as reply:
-                yield reply
+            call.route = self.routes.match(call)  # 403 404
+            async with self.fly(call) as reader:
+                yield Reply(reader.head, reader)
 
     @asynccontextmanager
     async def buy(self, call: Call) -> AsyncIterator[Source]:
@@ -68,17 +69,12 @@ class Gateway:
         call.asked = codec.parse_request(call.outgoing)
         call.user = call.user or call.asked.user
 
-    @asynccontextmanager
-    async def fly(self, call: Call) -> AsyncIterator[Reply]:
+    def fly(self, call: Call) -> Reader:
         """A flight of its own; where answers can be shared, this is where they are."""
         if self.world.closing.is_set():
             raise ShuttingDown("Tidegate is shutting down; try again in a moment", retry_after_s=1)
         call.flight = flight = Flight(self.world, self.buy, call, self.recorder.landed)
-        reader = flight.board()
-        try:
-            yield Reply(await reader.opened(), reader)
-        finally:
-            reader.leave()
+        return flight.board()
 
     def codec(self, dialect: str, operation: str) -> Codec:
         codec = self.codecs.get((dialect, operation))
