@@ -42,11 +42,8 @@ LAST_EVENTS_S = 2.0  # for replies that were ended to reach their clients
 
 
 class SystemClock:
-    def now_ns(self) -> int:
-        return time.monotonic_ns()
-
-    def wall_ns(self) -> int:
-        return time.time_ns()
+    now_ns = staticmethod(time.monotonic_ns)  # asked ten times for each call
+    wall_ns = staticmethod(time.time_ns)
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
