@@ -20,7 +20,6 @@ from tidegate.core.ports import Clock, Codecs, Provider
 from tidegate.core.world import Nursery, World
 from tidegate.gateway import Gateway
 from tidegate.providers.prices import PriceList
-from tidegate.providers.transport import HttpTransport
 from tidegate.stages.auth import KeyAuth
 from tidegate.stages.record import Recorder
 from tidegate.stages.routes import Routes
@@ -149,7 +148,7 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
             data_dir, store.books, PlainVault(), events.notice, max_spool_bytes=config.storage.max_spool
         )
         undo.push_async_callback(ledger.aclose)
-        transport = HttpTransport(config.transport, loop=loop)
+        transport = plugins.find("transports", config.transport.kind)(config.transport, loop=loop)
         undo.push_async_callback(transport.aclose)
         world = World(loop, clock, Nursery(loop), transport, store, ledger, MemoryCounters(clock), events)
         gateway = Gateway(
@@ -167,6 +166,7 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
 
 def check(config: Config) -> None:
     """Raise ConfigError for what only shows when the parts meet; starts nothing."""
+    plugins.find("transports", config.transport.kind)
     Routes(config.routes, make_providers(config, {}))
 
 

@@ -6,6 +6,7 @@ Every message names the key and its line, and the nearest key when there is none
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
@@ -25,6 +26,7 @@ from tidegate.telemetry import logs
 DEFAULT_FILE = "tidegate.yaml"
 LOCAL = Found("local", {"type": "local"}, "")
 ENVIRONMENT_PREFIX = "TIDEGATE_"  # TIDEGATE_API_PORT=9000 is api.port
+PROXY = re.compile(r"http://([^/?#@\s]+@)?([\w.-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?/?")
 YAML_TAG = "tag:yaml.org,2002:"
 
 
@@ -129,6 +131,11 @@ def _check(config: Config, reading: _Reading) -> None:
     for key in ("database", "valkey"):
         if getattr(config.storage, key) is not None:
             raise reading.wrong(f"storage.{key}", "this version keeps everything in storage.data_dir; leave it null")
+    proxy = config.transport.proxy
+    if proxy is not None and config.transport.kind == "own":
+        raise reading.wrong("transport.proxy", "our own transport goes through no proxy; set transport.kind: aiohttp")
+    if proxy is not None and not PROXY.fullmatch(proxy.value):  # never shown: it may hold a password
+        raise reading.wrong("transport.proxy", "must be like http://HOST:PORT or http://NAME:PASSWORD@HOST:PORT")
     for name in config.providers:
         if "/" in name or not name:
             raise reading.wrong(f"providers.{name}", "a provider's name must not be empty or contain '/'")
@@ -271,7 +278,7 @@ class _Reading:
 
     def into(self, kind: Any, value: Any, path: str) -> Any:
         """`value` as `kind`: structs field by field, so that a message can name what is wrong."""
-        if kind is Secret:
+        if kind in (Secret, Secret | None):
             text = self._leaf(str, value, path)
             if not text.strip():
                 raise self.wrong(path, "is empty; set it, or take this key out")

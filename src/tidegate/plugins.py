@@ -30,6 +30,10 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "anthropic.count": "tidegate.providers.anthropic.count:Count",
         "anthropic.raw": "tidegate.providers.raw:AnthropicRaw",
     },
+    "transports": {
+        "own": "tidegate.providers.transport:HttpTransport",
+        "aiohttp": "tidegate.providers.transport.aiohttp:AiohttpTransport",
+    },
     "pages": {
         "admin": "tidegate.api.admin:create",
     },
@@ -40,6 +44,8 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "uvloop": "uvloop:new_event_loop",  # not on Windows
     },
 }
+
+EXTRAS = {"aiohttp": "aiohttp"}  # a module that is not in the base → the extra that brings it
 
 
 def names(door: str) -> list[str]:
@@ -62,6 +68,10 @@ def find(door: str, name: str) -> Any:
     module, _, attribute = dotted.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as missing:
+        extra = EXTRAS.get((missing.name or "").partition(".")[0])
+        hint = f"; it is in an extra: pip install 'tidegate[{extra}]'" if extra else ""
+        raise ConfigError(f"{door[:-1]} {name!r} cannot be loaded: {missing}{hint}") from None
     except (ImportError, AttributeError) as missing:
         raise ConfigError(f"{door[:-1]} {name!r} ({dotted}) cannot be loaded: {missing}") from None
 
