@@ -16,7 +16,7 @@ from tidegate.api.edge import Edge
 from tidegate.api.incoming import Receive, Scope, Send
 from tidegate.config import Config, Configured
 from tidegate.core.errors import ConfigError, ShuttingDown, TidegateError
-from tidegate.core.ports import Clock, Codecs, Provider
+from tidegate.core.ports import Clock, Codecs, Counters, Events, Key, Provider
 from tidegate.core.world import Nursery, World
 from tidegate.gateway import Gateway
 from tidegate.providers.prices import PriceList
@@ -68,7 +68,7 @@ class App:
 
     async def first_key(self) -> str | None:
         """An admin key's text, when there was none at all; it is shown now and never again."""
-        if any(key.admin and key.revoked_ms is None for key in await self.world.store.keys()):
+        if any(key.role == "admin" and key.revoked_ms is None for key in await self.world.store.every(Key)):
             return None
         text, _ = await self.gateway.auth.create("first admin key", "live", admin=True)
         return text
@@ -150,13 +150,15 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
         undo.push_async_callback(ledger.aclose)
         transport = plugins.find("transports", config.transport.kind)(config.transport, loop=loop)
         undo.push_async_callback(transport.aclose)
-        world = World(loop, clock, Nursery(loop), transport, store, ledger, MemoryCounters(clock), events)
+        counters = await _counters(config, clock, events)
+        undo.push_async_callback(counters.aclose)
+        world = World(loop, clock, Nursery(loop), transport, store, ledger, counters, events)
         gateway = Gateway(
             world=world,
             codecs=words,
             providers=providers,
             recorder=Recorder(world),
-            auth=KeyAuth(store, pepper, clock, environment_key),
+            auth=KeyAuth(store, {1: pepper}, clock, environment_key),
             routes=routes,
             upstream=Upstream(config.upstream, world, words),
         )
@@ -168,6 +170,19 @@ def check(config: Config) -> None:
     """Raise ConfigError for what only shows when the parts meet; starts nothing."""
     plugins.find("transports", config.transport.kind)
     Routes(config.routes, make_providers(config, {}))
+
+
+async def _counters(config: Config, clock: Clock, events: Events) -> Counters:
+    """Valkey, where one is configured, else this process alone."""
+    storage = config.storage
+    if storage.valkey is None:
+        return MemoryCounters(clock)
+    try:
+        shared = plugins.find("counters", "valkey")
+        counters: Counters = await shared.open(storage.valkey.value, events.notice, timeout_s=storage.valkey_timeout)
+    except ConfigError as wrong:
+        raise ConfigError(f"storage.valkey: {wrong.message}") from None
+    return counters
 
 
 def _environment_key(environment: Mapping[str, str]) -> str | None:

@@ -128,9 +128,8 @@ def _check(config: Config, reading: _Reading) -> None:
     """What no single module can see."""
     if config.api.workers > 1:
         raise reading.wrong("api.workers", "more than one worker needs shared counters, which come later; set it to 1")
-    for key in ("database", "valkey"):
-        if getattr(config.storage, key) is not None:
-            raise reading.wrong(f"storage.{key}", "this version keeps everything in storage.data_dir; leave it null")
+    if config.storage.database is not None:
+        raise reading.wrong("storage.database", "this version keeps everything in storage.data_dir; leave it null")
     proxy = config.transport.proxy
     if proxy is not None and config.transport.kind == "own":
         raise reading.wrong("transport.proxy", "our own transport goes through no proxy; set transport.kind: aiohttp")

@@ -34,6 +34,9 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "own": "tidegate.providers.transport:HttpTransport",
         "aiohttp": "tidegate.providers.transport.aiohttp:AiohttpTransport",
     },
+    "counters": {
+        "valkey": "tidegate.storage.valkey:ValkeyCounters",
+    },
     "pages": {
         "admin": "tidegate.api.admin:create",
     },
@@ -45,7 +48,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     },
 }
 
-EXTRAS = {"aiohttp": "aiohttp"}  # a module that is not in the base → the extra that brings it
+EXTRAS = {"aiohttp": "aiohttp", "hiredis": "scale"}  # whose package is not in the base
 
 
 def names(door: str) -> list[str]:
@@ -68,11 +71,10 @@ def find(door: str, name: str) -> Any:
     module, _, attribute = dotted.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)
-    except ModuleNotFoundError as missing:
-        extra = EXTRAS.get((missing.name or "").partition(".")[0])
-        hint = f"; it is in an extra: pip install 'tidegate[{extra}]'" if extra else ""
-        raise ConfigError(f"{door[:-1]} {name!r} cannot be loaded: {missing}{hint}") from None
     except (ImportError, AttributeError) as missing:
+        extra = EXTRAS.get((missing.name or "").partition(".")[0])
+        if extra is not None:
+            raise ConfigError(f"{door} {name!r} needs the extra {extra}: pip install 'tidegate[{extra}]'") from None
         raise ConfigError(f"{door[:-1]} {name!r} ({dotted}) cannot be loaded: {missing}") from None
 
 

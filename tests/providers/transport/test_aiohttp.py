@@ -229,7 +229,7 @@ async def test_a_header_that_is_not_text_is_refused_by_its_name() -> None:
 def test_without_the_extra_the_start_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "aiohttp", None)
     monkeypatch.delitem(sys.modules, "tidegate.providers.transport.aiohttp")
-    with pytest.raises(ConfigError, match=r"it is in an extra: pip install 'tidegate\[aiohttp\]'"):
+    with pytest.raises(ConfigError, match=r"needs the extra aiohttp: pip install 'tidegate\[aiohttp\]'"):
         plugins.find("transports", "aiohttp")
 
 
