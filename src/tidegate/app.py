@@ -20,7 +20,6 @@ from tidegate.core.ports import Clock, Codecs, Counters, Events, Key, Provider
 from tidegate.core.world import Nursery, World
 from tidegate.gateway import Gateway
 from tidegate.providers.prices import PriceList
-from tidegate.providers.transport import HttpTransport
 from tidegate.stages.auth import KeyAuth
 from tidegate.stages.record import Recorder
 from tidegate.stages.routes import Routes
@@ -32,6 +31,7 @@ from tidegate.storage.vault import PlainVault
 from tidegate.telemetry import Listeners
 from tidegate.telemetry.logs import Log
 from tidegate.telemetry.metrics import Metrics
+from tidegate.telemetry.pulse import Pulse
 from tidegate.upstream import Upstream
 
 FIXED = ("api", "storage", "logs", "transport", "prices")  # parts of the configuration that a running house is built on
@@ -52,11 +52,12 @@ class SystemClock:
 class App:
     """The house, ready: an ASGI callable, with a way to change it while it serves, and a way to leave it in order."""
 
-    def __init__(self, config: Config, gateway: Gateway, metrics: Metrics, undo: AsyncExitStack) -> None:
+    def __init__(self, config: Config, gateway: Gateway, metrics: Metrics, pulse: Pulse, undo: AsyncExitStack) -> None:
         self.config = config
         self.gateway = gateway
         self.world = gateway.world
         self._undo = undo
+        self.pulse = pulse  # beats when who serves starts it
         self._metrics = metrics
         metrics.expect(gateway.routes.names)
         self._edge = Edge(config.api, lambda: self.gateway, metrics, partial(plugins.find, "pages", "admin"))
@@ -146,7 +147,7 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
             data_dir, store.books, PlainVault(), events.notice, max_spool_bytes=config.storage.max_spool
         )
         undo.push_async_callback(ledger.aclose)
-        transport = HttpTransport(config.transport, loop=loop)
+        transport = plugins.find("transports", config.transport.kind)(config.transport, loop=loop)
         undo.push_async_callback(transport.aclose)
         counters = await _counters(config, clock, events)
         undo.push_async_callback(counters.aclose)
@@ -161,11 +162,15 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
             upstream=Upstream(config.upstream, world, words),
         )
         await _start(world, providers.values())
-        return App(config, gateway, metrics, undo.pop_all())
+        pulse = Pulse(loop, transport)
+        metrics.registry.register(pulse)
+        undo.callback(pulse.stop)
+        return App(config, gateway, metrics, pulse, undo.pop_all())
 
 
 def check(config: Config) -> None:
     """Raise ConfigError for what only shows when the parts meet; starts nothing."""
+    plugins.find("transports", config.transport.kind)
     Routes(config.routes, make_providers(config, {}))
 
 

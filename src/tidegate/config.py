@@ -6,6 +6,7 @@ Every message names the key and its line, and the nearest key when there is none
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
@@ -25,6 +26,7 @@ from tidegate.telemetry import logs
 DEFAULT_FILE = "tidegate.yaml"
 LOCAL = Found("local", {"type": "local"}, "")
 ENVIRONMENT_PREFIX = "TIDEGATE_"  # TIDEGATE_API_PORT=9000 is api.port
+PROXY = re.compile(r"http://([^/?#@\s]+@)?([\w.-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?/?")
 YAML_TAG = "tag:yaml.org,2002:"
 
 
@@ -128,6 +130,11 @@ def _check(config: Config, reading: _Reading) -> None:
         raise reading.wrong("api.workers", "more than one worker needs shared counters, which come later; set it to 1")
     if config.storage.database is not None:
         raise reading.wrong("storage.database", "this version keeps everything in storage.data_dir; leave it null")
+    proxy = config.transport.proxy
+    if proxy is not None and config.transport.kind == "own":
+        raise reading.wrong("transport.proxy", "our own transport goes through no proxy; set transport.kind: aiohttp")
+    if proxy is not None and not PROXY.fullmatch(proxy.value):  # never shown: it may hold a password
+        raise reading.wrong("transport.proxy", "must be like http://HOST:PORT or http://NAME:PASSWORD@HOST:PORT")
     for name in config.providers:
         if "/" in name or not name:
             raise reading.wrong(f"providers.{name}", "a provider's name must not be empty or contain '/'")

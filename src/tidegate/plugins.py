@@ -30,6 +30,10 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "anthropic.count": "tidegate.providers.anthropic.count:Count",
         "anthropic.raw": "tidegate.providers.raw:AnthropicRaw",
     },
+    "transports": {
+        "own": "tidegate.providers.transport:HttpTransport",
+        "aiohttp": "tidegate.providers.transport.aiohttp:AiohttpTransport",
+    },
     "counters": {
         "valkey": "tidegate.storage.valkey:ValkeyCounters",
     },
@@ -44,7 +48,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     },
 }
 
-EXTRAS = {"hiredis": "scale"}  # whose package is not in the base
+EXTRAS = {"aiohttp": "aiohttp", "hiredis": "scale"}  # whose package is not in the base
 
 
 def names(door: str) -> list[str]:
