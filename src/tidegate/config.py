@@ -19,7 +19,7 @@ from tidegate.core.errors import ConfigError
 from tidegate.core.values import Duration, Secret, Size
 from tidegate.providers import prices, transport
 from tidegate.providers.discovery import Found
-from tidegate.stages import routes
+from tidegate.stages import auth, routes
 from tidegate.telemetry import logs
 
 DEFAULT_FILE = "tidegate.yaml"
@@ -57,6 +57,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     api: how Tidegate is reached.
     storage: where things are kept.
+    auth: who may come in.
     upstream: how providers are asked.
     logs: what is written to standard error.
     transport: the connections to providers.
@@ -67,6 +68,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     api: api.Config = api.Config()
     storage: storage.Config = storage.Config()
+    auth: auth.Config = auth.Config()
     upstream: upstream.Config = upstream.Config()
     logs: logs.Config = logs.Config()
     transport: transport.Config = transport.Config()
@@ -129,6 +131,9 @@ def _check(config: Config, reading: _Reading) -> None:
     for key in ("database", "valkey"):
         if getattr(config.storage, key) is not None:
             raise reading.wrong(f"storage.{key}", "this version keeps everything in storage.data_dir; leave it null")
+    wrong = auth.trouble(config.auth)
+    if wrong is not None:
+        raise reading.wrong(f"auth.{wrong[0]}", wrong[1])
     for name in config.providers:
         if "/" in name or not name:
             raise reading.wrong(f"providers.{name}", "a provider's name must not be empty or contain '/'")
