@@ -75,10 +75,7 @@ def trouble(config: Config) -> tuple[str, str] | None:
     """The key that cannot be so, and why."""
     for at, pepper in enumerate(config.peppers):
         if len(pepper.value) < SHORTEST_PEPPER:
-            return (
-                f"peppers[{at}]",
-                f"must have at least {SHORTEST_PEPPER} characters, such as from: openssl rand -hex 32",
-            )
+            return f"peppers[{at}]", f"needs at least {SHORTEST_PEPPER} characters, such as: openssl rand -hex 32"
     names = [issuer.issuer for issuer in config.issuers]
     for at, issuer in enumerate(config.issuers):
         if names.index(issuer.issuer) != at:

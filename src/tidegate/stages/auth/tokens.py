@@ -76,7 +76,7 @@ class Tokens:
             raise Refused(f"the issuer has no key {str(header.kid)[:80]!r}")
         try:
             claims = jwt.decode(token, key, algorithms=[header.alg]).claims
-            _registry(issuer, self._world.clock.wall_ns() // 1_000_000_000).validate(claims)
+            _registry(issuer, -(-self._world.clock.wall_ns() // 1_000_000_000)).validate(claims)
         except (JoseError, ValueError, TypeError, RecursionError) as wrong:
             raise Refused(str(wrong)) from None
         return issuer, claims
