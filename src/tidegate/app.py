@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
@@ -21,11 +21,12 @@ from tidegate.core.world import Nursery, World
 from tidegate.gateway import Gateway
 from tidegate.providers.prices import PriceList
 from tidegate.stages.auth import KeyAuth
+from tidegate.stages.auth.used import LastUsed
 from tidegate.stages.record import Recorder
 from tidegate.stages.routes import Routes
 from tidegate.storage.ledger import SpoolLedger
 from tidegate.storage.memory import MemoryCounters
-from tidegate.storage.pepper import load_or_create_pepper
+from tidegate.storage.pepper import load_peppers
 from tidegate.storage.sqlite import SqliteStore
 from tidegate.storage.vault import PlainVault
 from tidegate.telemetry import Listeners
@@ -52,12 +53,21 @@ class SystemClock:
 class App:
     """The house, ready: an ASGI callable, with a way to change it while it serves, and a way to leave it in order."""
 
-    def __init__(self, config: Config, gateway: Gateway, metrics: Metrics, pulse: Pulse, undo: AsyncExitStack) -> None:
+    def __init__(
+        self,
+        config: Config,
+        gateway: Gateway,
+        metrics: Metrics,
+        pulse: Pulse,
+        auth: Callable[[Config], KeyAuth],
+        undo: AsyncExitStack,
+    ) -> None:
         self.config = config
         self.gateway = gateway
         self.world = gateway.world
         self._undo = undo
         self.pulse = pulse  # beats when who serves starts it
+        self._auth = auth
         self._metrics = metrics
         metrics.expect(gateway.routes.names)
         self._edge = Edge(config.api, lambda: self.gateway, metrics, partial(plugins.find, "pages", "admin"))
@@ -88,7 +98,8 @@ class App:
         fresh = [provider for name, provider in made.items() if before.providers.get(name) is not provider]
         await _start(self.world, fresh)
         upstream = Upstream(config.upstream, self.world, before.codecs)
-        self.gateway = replace(before, providers=made, routes=routes, upstream=upstream)
+        auth = before.auth if config.auth == self.config.auth else self._auth(config)
+        self.gateway = replace(before, providers=made, auth=auth, routes=routes, upstream=upstream)
         self.config = config
         self._metrics.expect(routes.names)
         stale = [one for one in before.providers.values() if one not in made.values()]
@@ -135,7 +146,6 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
     words = codecs()
     environment_key = _environment_key(environment)
     data_dir = data_folder(config.storage.data_dir)
-    pepper = load_or_create_pepper(data_dir)
     async with AsyncExitStack() as undo:
         log = Log(config.logs)
         undo.callback(log.close)
@@ -152,12 +162,15 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
         counters = await _counters(config, clock, events)
         undo.push_async_callback(counters.aclose)
         world = World(loop, clock, Nursery(loop), transport, store, ledger, counters, events)
+        used = LastUsed(store, world.nursery)
+        undo.push_async_callback(used.aclose)
+        auth = partial(_auth, world, environment_key, used, data_dir)
         gateway = Gateway(
             world=world,
             codecs=words,
             providers=providers,
             recorder=Recorder(world),
-            auth=KeyAuth(store, {1: pepper}, clock, environment_key),
+            auth=auth(config),
             routes=routes,
             upstream=Upstream(config.upstream, world, words),
         )
@@ -165,7 +178,14 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
         pulse = Pulse(loop, transport)
         metrics.registry.register(pulse)
         undo.callback(pulse.stop)
-        return App(config, gateway, metrics, pulse, undo.pop_all())
+        return App(config, gateway, metrics, pulse, auth, undo.pop_all())
+
+
+def _auth(world: World, environment_key: str | None, used: LastUsed, data_dir: Path, config: Config) -> KeyAuth:
+    issuers = config.auth.issuers
+    tokens = plugins.find("stages", "tokens")(issuers, world) if issuers else None
+    peppers = load_peppers(data_dir, config.auth.peppers)
+    return KeyAuth(world.store, peppers, world.clock, environment_key, used.note, tokens)
 
 
 def check(config: Config) -> None:

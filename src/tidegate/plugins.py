@@ -40,6 +40,9 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "pages": {
         "admin": "tidegate.api.admin:create",
     },
+    "stages": {
+        "tokens": "tidegate.stages.auth.tokens:Tokens",
+    },
     "commands": {
         "install_local": "tidegate.providers.local:install",
     },

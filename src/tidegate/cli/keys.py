@@ -14,7 +14,7 @@ from tidegate.app import SystemClock, data_folder
 from tidegate.cli.shared import DATA, FILE, settings
 from tidegate.core.ports import Key
 from tidegate.stages.auth import KeyAuth
-from tidegate.storage.pepper import load_or_create_pepper
+from tidegate.storage.pepper import load_peppers
 from tidegate.storage.sqlite import SqliteStore
 
 
@@ -81,13 +81,14 @@ def _with_store(
     file: Path | None, data_dir: str | None, work: Callable[[SqliteStore, KeyAuth], Coroutine[Any, Any, None]]
 ) -> None:
     """Run `work` on the store of the data folder, beside a gateway that may be serving."""
-    folder = data_folder(settings(file, data_dir=data_dir).storage.data_dir)
-    pepper = load_or_create_pepper(folder)
+    found = settings(file, data_dir=data_dir)
+    folder = data_folder(found.storage.data_dir)
+    peppers = load_peppers(folder, found.auth.peppers)
 
     async def run() -> None:
         store = await SqliteStore.open(folder / "tidegate.sqlite")
         try:
-            await work(store, KeyAuth(store, {1: pepper}, SystemClock()))
+            await work(store, KeyAuth(store, peppers, SystemClock()))
         finally:
             await store.aclose()
 
