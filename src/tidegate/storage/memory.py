@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator, Mapping
 import msgspec
 
 from tidegate.core.ports import Clock, Closed, Key, Record, Totals
+from tidegate.core.usage import UsageAsked, UsageLine
 from tidegate.storage.ledger import add, tally
+from tidegate.storage.rollups import Rollup, Rollups, answer
 
 MAX_ROWS = 100_000
 
@@ -45,12 +47,18 @@ class MemoryLedger:
         self._max_rows = max_rows
         self._rows: dict[str, Closed] = {}
         self._totals = Totals()
+        self._rollups = Rollups()
+        self._sums: dict[tuple[int, tuple[str, ...]], Rollup] = {}
 
     def append(self, record: Record) -> None:
         if not isinstance(record, Closed) or record.id in self._rows:
             return
         self._rows[record.id] = record
         self._totals = add(self._totals, tally(record))
+        for new in self._rollups.of([record]):
+            old = self._sums.get((new.hour_ms, new.names))
+            sums = tuple(map(int.__add__, old.sums, new.sums)) if old else new.sums
+            self._sums[new.hour_ms, new.names] = new._replace(sums=sums)
         if len(self._rows) > self._max_rows:
             del self._rows[next(iter(self._rows))]
 
@@ -63,6 +71,9 @@ class MemoryLedger:
     async def rows(self) -> AsyncIterator[Closed]:
         for row in list(self._rows.values()):
             yield row
+
+    async def usage(self, asked: UsageAsked) -> list[UsageLine]:
+        return answer(asked, self._sums.values())
 
     async def flush(self) -> None:
         pass

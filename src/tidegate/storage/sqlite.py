@@ -18,7 +18,9 @@ import msgspec
 from tidegate.core.errors import ConfigError
 from tidegate.core.money import Usage
 from tidegate.core.ports import Key, StoreDown, Totals
+from tidegate.core.usage import SUMS, UsageAsked, UsageLine
 from tidegate.storage.ledger import Position, Row, add, tally
+from tidegate.storage.rollups import COLUMNS, COUNT, Rollups, line, query, waiting
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -283,17 +285,26 @@ _NOTE = (
 )
 
 
+_PERIODS = "SELECT json_extract(value, '$[0]') AS since, json_extract(value, '$[1]') AS until FROM json_each(?)"
+_ROLL_UP = (
+    f"INSERT INTO usage_hours ({COLUMNS}) VALUES ({_marks(COUNT)}) ON CONFLICT (hour, digest) DO UPDATE SET "
+    + ", ".join(f"{name} = min({name} + excluded.{name}, {LARGEST})" for name in SUMS)
+)
+_FORGET = "DELETE FROM calls WHERE seq IN (SELECT seq FROM calls WHERE at_ms < ? ORDER BY at_ms LIMIT ?)"
+
+
 class SqliteBooks:
     """Rows and sums, for a SpoolLedger."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._rollups = Rollups()
 
     def account(self, spool: str) -> tuple[Position, Totals]:
         return self._database.write_now(lambda db: _account(db, spool))
 
     def take(self, spool: str, rows: Sequence[Row], position: Position) -> Totals:
-        return self._database.write_now(lambda db: _take(db, spool, rows, position))
+        return self._database.write_now(lambda db: _take(db, spool, rows, position, self._rollups))
 
     async def totals(self, besides: str) -> Totals:
         sums = ", ".join(f"coalesce(sum({name}), 0)" for name in _TOTALS_FIELDS)
@@ -309,18 +320,28 @@ class SqliteBooks:
         sql = "SELECT seq, row FROM calls WHERE seq > ? ORDER BY seq LIMIT ?"
         return await self._database.read(lambda db: db.execute(sql, (seq, most)).fetchall())
 
+    async def usage(self, asked: UsageAsked) -> list[UsageLine]:
+        sql, values = query(asked, table="usage_hours", periods=_PERIODS, mark="?")
+        periods = msgspec.json.encode(waiting(asked)).decode()
+        found = await self._database.read(lambda db: db.execute(sql, (periods, *values)).fetchall())
+        return [line(asked, row) for row in found]
+
+    async def forget(self, before_ms: int, most: int) -> int:
+        return await self._database.write(lambda db: db.execute(_FORGET, (before_ms, most)).rowcount)
+
 
 def _account(db: sqlite3.Connection, spool: str) -> tuple[Position, Totals]:
     found = db.execute(_ACCOUNT, (spool,)).fetchone() or (0,) * (2 + len(_TOTALS_FIELDS))
     return Position(*found[:2]), Totals(*found[2:])
 
 
-def _take(db: sqlite3.Connection, spool: str, rows: Sequence[Row], position: Position) -> Totals:
+def _take(db: sqlite3.Connection, spool: str, rows: Sequence[Row], position: Position, rollups: Rollups) -> Totals:
     with _transaction(db):
         ids = msgspec.json.encode([row.closed.id for row in rows]).decode()
         known = {id for (id,) in db.execute(_KNOWN, (ids,))}
         new = {row.closed.id: row for row in reversed(rows) if row.closed.id not in known}  # of two alike, the first
         db.executemany(_INSERT_CALL, [_values(row) for row in reversed(new.values())])
+        db.executemany(_ROLL_UP, [one.values for one in rollups.of(row.closed for row in new.values())])
         taken = Totals()
         for row in new.values():
             taken = add(taken, tally(row.closed))
