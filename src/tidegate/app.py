@@ -16,7 +16,7 @@ from tidegate.api.edge import Edge
 from tidegate.api.incoming import Receive, Scope, Send
 from tidegate.config import Config, Configured
 from tidegate.core.errors import ConfigError, ShuttingDown, TidegateError
-from tidegate.core.ports import Clock, Codecs, Provider
+from tidegate.core.ports import Clock, Codecs, Key, Provider
 from tidegate.core.world import Nursery, World
 from tidegate.gateway import Gateway
 from tidegate.providers.prices import PriceList
@@ -69,7 +69,7 @@ class App:
 
     async def first_key(self) -> str | None:
         """An admin key's text, when there was none at all; it is shown now and never again."""
-        if any(key.admin and key.revoked_ms is None for key in await self.world.store.keys()):
+        if any(key.role == "admin" and key.revoked_ms is None for key in await self.world.store.every(Key)):
             return None
         text, _ = await self.gateway.auth.create("first admin key", "live", admin=True)
         return text
@@ -157,7 +157,7 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
             codecs=words,
             providers=providers,
             recorder=Recorder(world),
-            auth=KeyAuth(store, pepper, clock, environment_key),
+            auth=KeyAuth(store, {1: pepper}, clock, environment_key),
             routes=routes,
             upstream=Upstream(config.upstream, world, words),
         )

@@ -8,6 +8,7 @@ from tidegate.api import anthropic
 from tidegate.api.calls import handle
 from tidegate.api.incoming import Incoming
 from tidegate.gateway import Gateway
+from tidegate.stages.auth import may_use
 
 MODELS = "/v1/models"
 ACCOUNTS = ("organization", "organizations")  # with our key, and not with the client's
@@ -48,7 +49,7 @@ async def model(gateway: Gateway, incoming: Incoming) -> None:
 async def _enter(gateway: Gateway, incoming: Incoming) -> None:
     if anthropic.is_asking(incoming):
         incoming.codec = gateway.codec("anthropic", "chat")
-    await gateway.auth.authenticate(incoming.credential)
+    may_use(await gateway.auth.authenticate(incoming.credential, incoming.address), "models")
 
 
 def may_pass(path: str) -> bool:

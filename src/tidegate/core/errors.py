@@ -78,6 +78,13 @@ class MethodNotAllowed(TidegateError):
         self.allowed = allowed  # methods, as `Allow` lists them
 
 
+class Conflict(TidegateError):
+    """The id is taken, or somebody else changed the same thing at the same moment; look again."""
+
+    code = "conflict"
+    status = 409
+
+
 class RequestTimeout(TidegateError):
     """The headers or the body did not arrive in time."""
 

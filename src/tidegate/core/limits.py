@@ -10,6 +10,7 @@ from msgspec import Meta
 Of = Literal["requests", "input_tokens", "output_tokens", "tokens", "at_once"]
 Period = Literal["day", "week", "month", "total"]
 Kind = Literal["organisation", "team", "user", "key"]
+Role = Literal["admin", "manager", "member", "viewer"]  # everything · its team · asks models · looks
 
 
 class Limit(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -49,6 +49,9 @@ class Recorder:
                 session=call.session,
                 tags=call.tags,
                 kind=call.kind,
+                organisation_id=call.principal.organisation_id,
+                team_id=call.principal.team_id,
+                user_id=call.principal.user_id,
             )
         )
 
@@ -114,6 +117,9 @@ class Recorder:
             session=call.session,
             tags=call.tags,
             kind=call.kind,
+            organisation_id=call.principal.organisation_id,
+            team_id=call.principal.team_id,
+            user_id=call.principal.user_id,
         )
 
 

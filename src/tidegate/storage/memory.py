@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from typing import Any
 
 import msgspec
 
-from tidegate.core.ports import Clock, Closed, Key, Record, Totals
+from tidegate.core.ports import (
+    DEFAULT_ORGANISATION,
+    Bearer,
+    Clock,
+    Closed,
+    Kept,
+    Key,
+    Organisation,
+    Record,
+    Team,
+    Totals,
+    User,
+)
 from tidegate.core.usage import UsageAsked, UsageLine
 from tidegate.storage.ledger import add, tally
 from tidegate.storage.rollups import Rollup, Rollups, answer
@@ -16,25 +29,42 @@ MAX_ROWS = 100_000
 
 class MemoryStore:
     def __init__(self) -> None:
-        self._keys: dict[str, Key] = {}
+        self._kept: dict[type[Any], dict[str | None, Any]] = {Organisation: {}, Team: {}, User: {}, Key: {}}
+        self._kept[Organisation][DEFAULT_ORGANISATION] = Organisation(DEFAULT_ORGANISATION, DEFAULT_ORGANISATION, 0)
 
-    async def key(self, key_id: str) -> Key | None:
-        return self._keys.get(key_id)
+    async def bearer(self, key_id: str) -> Bearer | None:
+        key = self._kept[Key].get(key_id)
+        if key is None:
+            return None
+        user = self._kept[User].get(key.user_id)
+        team = self._kept[Team].get(key.team_id or (user.team_id if user else None))
+        organisation = self._kept[Organisation].get(team.organisation_id if team else DEFAULT_ORGANISATION)
+        return Bearer(key, user, team, organisation)
 
-    async def keys(self) -> list[Key]:
-        return sorted(self._keys.values(), key=lambda key: key.created_ms)
+    async def find(self, kind: type[Kept], id: str) -> Kept | None:
+        return self._kept[kind].get(id)
 
-    async def add_key(self, key: Key) -> None:
-        if key.id in self._keys:
-            raise ValueError(f"there is a key {key.id!r} already")
-        self._keys[key.id] = key
+    async def every(self, kind: type[Kept]) -> list[Kept]:
+        return sorted(self._kept[kind].values(), key=lambda one: one.created_ms)
 
-    async def revoke_key(self, key_id: str, at_ms: int) -> bool:
-        key = self._keys.get(key_id)
-        if key is None or key.revoked_ms is not None:
-            return False
-        self._keys[key_id] = msgspec.structs.replace(key, revoked_ms=at_ms)
-        return True
+    async def add(self, one: Organisation | Team | User | Key) -> None:
+        if one.id in self._kept[type(one)]:
+            raise ValueError(f"there is a {type(one).__name__.lower()} {one.id!r} already")
+        self._kept[type(one)][one.id] = one
+
+    async def change(self, one: Kept, **fields: Any) -> Kept | None:
+        now = self._kept[type(one)].get(one.id)
+        if now is None or any(getattr(now, field) != getattr(one, field) for field in fields):
+            return None
+        changed: Kept = msgspec.structs.replace(now, **fields)
+        self._kept[type(one)][one.id] = changed
+        return changed
+
+    async def note_used(self, at_ms: Mapping[str, int]) -> None:
+        for id, at in at_ms.items():
+            key = self._kept[Key].get(id)
+            if key is not None and (key.last_used_ms or 0) < at:
+                self._kept[Key][id] = msgspec.structs.replace(key, last_used_ms=at)
 
     async def aclose(self) -> None:
         pass
