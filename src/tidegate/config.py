@@ -126,9 +126,9 @@ def _check(config: Config, reading: _Reading) -> None:
     """What no single module can see."""
     if config.api.workers > 1:
         raise reading.wrong("api.workers", "more than one worker needs shared counters, which come later; set it to 1")
-    for key in ("database", "valkey"):
-        if getattr(config.storage, key) is not None:
-            raise reading.wrong(f"storage.{key}", "this version keeps everything in storage.data_dir; leave it null")
+    database = config.storage.database
+    if database is not None and not database.value.startswith(("postgresql://", "postgres://")):
+        raise reading.wrong("storage.database", "must be like postgresql://user:password@host:5432/name")
     for name in config.providers:
         if "/" in name or not name:
             raise reading.wrong(f"providers.{name}", "a provider's name must not be empty or contain '/'")
@@ -271,7 +271,7 @@ class _Reading:
 
     def into(self, kind: Any, value: Any, path: str) -> Any:
         """`value` as `kind`: structs field by field, so that a message can name what is wrong."""
-        if kind is Secret:
+        if kind in (Secret, Secret | None):
             text = self._leaf(str, value, path)
             if not text.strip():
                 raise self.wrong(path, "is empty; set it, or take this key out")
@@ -311,8 +311,8 @@ class _Reading:
     def _leaf(self, kind: Any, value: Any, path: str) -> Any:
         elsewhere = isinstance(value, Resolved)  # there, everything is text: "9000" is a number where one is wanted
         try:
-            if kind in (Duration, Size):
-                return kind.parse(value)
+            if kind in (Duration, Size, Duration | None):
+                return (Size if kind is Size else Duration).parse(value)
             return msgspec.convert(str(value) if elsewhere else value, kind, strict=not elsewhere)
         except (msgspec.ValidationError, ValueError) as wrong:
             said = str(wrong)

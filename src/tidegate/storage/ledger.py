@@ -87,7 +87,8 @@ class Books(Protocol):
 class Home(Store, Protocol):
     """A store that keeps the books too, in the same database. Close the ledger before it."""
 
-    books: Books
+    @property
+    def books(self) -> Books: ...
 
 
 def tally(row: Closed) -> Totals:

@@ -38,9 +38,11 @@ class Address:
         """Raises ConfigError."""
         try:
             said = conninfo_to_dict(url)
-        except psycopg.ProgrammingError as wrong:
+        except psycopg.ProgrammingError:
+            # Without what libpq says: it may quote the password.
             raise ConfigError(
-                f"storage.database: {str(wrong).strip()}; like postgresql://user:password@host/name"
+                "storage.database: cannot be read as an address; like postgresql://user:password@host:5432/name, "
+                "with what is neither letter nor digit in a password written as %40 for @"
             ) from None
         self.name = f"{said.get('host', 'localhost')}:{said.get('port', 5432)}/{said.get('dbname', '')}"
         self._url = url
