@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -11,6 +10,9 @@ import msgspec
 from tidegate.core.ports import Bearer, Kept, Key, Organisation, Team, User
 
 TABLES: dict[type[Any], str] = {Organisation: "organisations", Team: "teams", User: "users", Key: "keys"}
+
+# Each field's name, and whether it is a list. To look at a class takes a millisecond, and a busy key is read every second.
+_FIELDS = {kind: [(field.name, field.default == ()) for field in msgspec.structs.fields(kind)] for kind in TABLES}
 
 
 def columns(kind: type[msgspec.Struct], of: str = "") -> str:
@@ -29,15 +31,9 @@ def values(one: msgspec.Struct) -> list[Any]:
 
 def restored(kind: type[Kept], row: tuple[Any, ...]) -> Kept:
     found: dict[str, Any] = {}
-    for (name, is_list), kept in zip(_fields(kind), row, strict=True):
+    for (name, is_list), kept in zip(_FIELDS[kind], row, strict=True):
         found[name] = msgspec.json.decode(kept) if is_list else kept
     return msgspec.convert(found, kind)
-
-
-@cache  # to look at a class takes a millisecond, and a key that is busy is read every second
-def _fields(kind: type[msgspec.Struct]) -> list[tuple[str, bool]]:
-    """Each field's name, and whether it is a list."""
-    return [(field.name, field.default == ()) for field in msgspec.structs.fields(kind)]
 
 
 def bearer_query(mark: str, schema: str = "") -> str:
