@@ -11,7 +11,7 @@ from tidegate.core.ports import Bearer, Kept, Key, Organisation, Team, User
 
 TABLES: dict[type[Any], str] = {Organisation: "organisations", Team: "teams", User: "users", Key: "keys"}
 
-# Name and whether it is a list, of each field. To look at a class takes a millisecond: too long for a busy key.
+# Of each field: its name, and whether it is a list. To look at a class takes a millisecond, too long for a busy key.
 _FIELDS = {kind: [(field.name, field.default == ()) for field in msgspec.structs.fields(kind)] for kind in TABLES}
 
 
