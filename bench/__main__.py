@@ -15,10 +15,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from bench import overhead, report, soak
+from bench import outage, overhead, report, resilience, soak
 from bench.procs import Unavailable
 
-BENCHES = {"overhead": overhead, "soak": soak}
+BENCHES = {"overhead": overhead, "resilience": resilience, "outage": outage, "soak": soak}
 
 
 def parsed() -> argparse.Namespace:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -9,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from bench import environments, gate, load, mock, soak
+from bench import environments, gate, load, mock, soak, virtual
 from bench.load import Job
 from bench.procs import Child
 from bench.report import Limit, Report
@@ -108,3 +109,29 @@ def test_one_step_of_memory_is_not_a_slope():
     assert soak.slope_mb(flat) == 0
     leaking = [(calls, 50.0 + calls / 1000) for calls in range(0, 10_000, 100)]
     assert abs(soak.slope_mb(leaking) - 10.0) < 1e-6
+
+
+def test_a_day_of_providers_in_any_weather_is_replayed():
+    done = bench("resilience", "--calls", "200", "--seeds", "1", "--json", "-")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    figures = {"success", "success_given_up", "success_naive", "p50_vs_naive", "p99_vs_naive", "extra_cost"}
+    assert figures <= set(found["figures"]) and found["missing"] == {}
+    assert found["figures"]["success"] > 0.98 and 0.7 < found["figures"]["p50_vs_naive"] < 1.2
+    (row,) = found["rows"]
+    assert 0.9 < row["p50_s"] < 1.2, "the median of what providers take, as if so much time had passed"
+
+
+def test_hours_pass_in_a_moment_and_in_order():
+    async def work(clock: virtual.VirtualClock) -> list[float]:
+        began = clock.now_ns()
+        passed: list[float] = []
+
+        async def wait(seconds: float) -> None:
+            await clock.sleep(seconds)
+            passed.append((clock.now_ns() - began) / 1e9)
+
+        await asyncio.gather(wait(7200), wait(0.5), wait(60))
+        return passed
+
+    assert virtual.run(work) == pytest.approx([0.5, 60, 7200])

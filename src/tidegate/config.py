@@ -20,7 +20,7 @@ from tidegate.core.errors import ConfigError
 from tidegate.core.values import Duration, Secret, Size
 from tidegate.providers import prices, transport
 from tidegate.providers.discovery import Found
-from tidegate.stages import routes
+from tidegate.stages import auth, routes
 from tidegate.telemetry import logs
 
 DEFAULT_FILE = "tidegate.yaml"
@@ -59,6 +59,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     api: how Tidegate is reached.
     storage: where things are kept.
+    auth: who may come in.
     upstream: how providers are asked.
     logs: what is written to standard error.
     transport: the connections to providers.
@@ -69,6 +70,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     api: api.Config = api.Config()
     storage: storage.Config = storage.Config()
+    auth: auth.Config = auth.Config()
     upstream: upstream.Config = upstream.Config()
     logs: logs.Config = logs.Config()
     transport: transport.Config = transport.Config()
@@ -128,13 +130,17 @@ def _check(config: Config, reading: _Reading) -> None:
     """What no single module can see."""
     if config.api.workers > 1:
         raise reading.wrong("api.workers", "more than one worker needs shared counters, which come later; set it to 1")
-    if config.storage.database is not None:
-        raise reading.wrong("storage.database", "this version keeps everything in storage.data_dir; leave it null")
+    database = config.storage.database
+    if database is not None and not database.value.startswith(("postgresql://", "postgres://")):
+        raise reading.wrong("storage.database", "must be like postgresql://user:password@host:5432/name")
     proxy = config.transport.proxy
     if proxy is not None and config.transport.kind == "own":
         raise reading.wrong("transport.proxy", "our own transport goes through no proxy; set transport.kind: aiohttp")
     if proxy is not None and not PROXY.fullmatch(proxy.value):  # never shown: it may hold a password
         raise reading.wrong("transport.proxy", "must be like http://HOST:PORT or http://NAME:PASSWORD@HOST:PORT")
+    wrong = auth.trouble(config.auth)
+    if wrong is not None:
+        raise reading.wrong(f"auth.{wrong[0]}", wrong[1])
     for name in config.providers:
         if "/" in name or not name:
             raise reading.wrong(f"providers.{name}", "a provider's name must not be empty or contain '/'")
@@ -317,8 +323,8 @@ class _Reading:
     def _leaf(self, kind: Any, value: Any, path: str) -> Any:
         elsewhere = isinstance(value, Resolved)  # there, everything is text: "9000" is a number where one is wanted
         try:
-            if kind in (Duration, Size):
-                return kind.parse(value)
+            if kind in (Duration, Size, Duration | None):
+                return (Size if kind is Size else Duration).parse(value)
             return msgspec.convert(str(value) if elsewhere else value, kind, strict=not elsewhere)
         except (msgspec.ValidationError, ValueError) as wrong:
             said = str(wrong)
