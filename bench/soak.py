@@ -283,14 +283,18 @@ def run(options: argparse.Namespace) -> Report:
                         environment | {"TIDEGATE_ADMIN_KEY": KEY})  # fmt: skip
         undo.callback(gateway.stop)
         gateway.until(lambda: "yes" if f"answers on http://127.0.0.1:{port}" in gateway.said() else None, 20)
+        idle = Child("idle", [sys.executable, "-m", "bench.idle"], folder, environment)
+        undo.callback(idle.stop)
         meter = Meter(gateway, provider)
         found = asyncio.run(soak(gateway, port, file, texts, minutes * 60, options.seeds or 1))
         cpu_ns, _, others = meter.read()
+        idle_ms = float(idle.said().split()[-1])
         gateway.stop()
         rows = asyncio.run(kept(folder / "data"))
         missing = rows_missing(rows, served, found.load)
     into.take("rss_mb_per_10k", [slope_mb(found.watch.points)])
     into.take("loop_stall_ms_max", [max(found.watch.stalls_ms)])
+    into.take("idle_stall_ms_max", [idle_ms])  # of a process that does nothing, beside it
     for figure, count in {**found.left, "rows_missing": missing, "rows": len(rows), **found.load.counts}.items():
         into.take(figure, [count])
     into.take("cpu_us", [cpu_ns / 1e3 / found.load.counts["calls"]])
