@@ -21,6 +21,7 @@ from starlette.routing import Route
 from tidegate import __version__
 from tidegate.api.calls import new_call, told, while_client_listens
 from tidegate.api.incoming import Incoming
+from tidegate.api.usage import add_usage
 from tidegate.core.call import Principal
 from tidegate.core.errors import BadRequest, Forbidden, MethodNotAllowed, NotFound, TidegateError
 from tidegate.core.money import NUSD_PER_USD
@@ -196,6 +197,8 @@ def create(gateway: Callable[[], Gateway]) -> FastAPI:
         shown: dict[str, Any] = msgspec.to_builtins(row)
         shown.pop("record", None)
         return shown
+
+    add_usage(app, gateway, caller, ERRORS)
 
     # --- the document, as a page
 
