@@ -14,6 +14,7 @@ from tidegate.core.money import usd_text
 
 BARS = "▁▂▃▄▅▆▇█"
 WIDTH = 40  # of a sparkline
+PAGE = 10_000
 
 
 class Sum(NamedTuple):
@@ -83,7 +84,7 @@ def _export(line: Line, path: str, given: dict[str, str]) -> None:
 
 
 def _page(given: dict[str, str], after: str | None) -> dict[str, str]:
-    return given | {"limit": "10000"} | ({"after": after} if after else {})
+    return given | {"limit": str(PAGE)} | ({"after": after} if after else {})
 
 
 def _read(line: Line, path: str, given: dict[str, str]) -> tuple[list[str], dict[tuple[str, ...], Sum]]:
