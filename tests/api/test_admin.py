@@ -317,6 +317,8 @@ async def test_the_document_describes_what_there_is(house):
         ("post", "/api/chat"),
         ("get", "/api/stats"),
         ("get", "/v1/requests/{id}"),
+        ("get", "/v1/usage"),
+        ("get", "/admin/usage"),
     }
     for path, method in ((path, method) for method, path in found):
         operation = document["paths"][path][method]
