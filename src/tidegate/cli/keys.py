@@ -12,9 +12,9 @@ import click
 
 from tidegate.app import SystemClock, data_folder
 from tidegate.cli.shared import DATA, FILE, settings
-from tidegate.core.errors import ConfigError
+from tidegate.core.ports import Key
 from tidegate.stages.auth import KeyAuth
-from tidegate.storage.pepper import load_or_create_pepper
+from tidegate.storage.pepper import load_peppers
 from tidegate.storage.sqlite import SqliteStore
 
 
@@ -54,9 +54,9 @@ def list_keys(file: Path | None, data_dir: str | None) -> None:
     """All keys, without what makes them work."""
 
     async def work(store: SqliteStore, auth: KeyAuth) -> None:
-        for key in await store.keys():
+        for key in await store.every(Key):
             made = time.strftime("%Y-%m-%d %H:%M", time.gmtime(key.created_ms / 1000))
-            state = "revoked" if key.revoked_ms is not None else "admin" if key.admin else "key"
+            state = "revoked" if key.revoked_ms is not None else key.role
             name = key.name if key.name.isprintable() else repr(key.name)
             click.echo(f"{key.id}  {state:8}  {key.env:5}  {made}  {name}")
 
@@ -71,8 +71,7 @@ def revoke_key(file: Path | None, data_dir: str | None, id: str) -> None:
     """End a key; it stops working everywhere within a second."""
 
     async def work(store: SqliteStore, auth: KeyAuth) -> None:
-        if not await store.revoke_key(id, time.time_ns() // 1_000_000):
-            raise ConfigError(f"there is no key {id!r} that is not revoked; see: tidegate keys list")
+        await auth.desk.revoke(id)
         click.echo(f"revoked {id}")
 
     _with_store(file, data_dir, work)
@@ -82,13 +81,14 @@ def _with_store(
     file: Path | None, data_dir: str | None, work: Callable[[SqliteStore, KeyAuth], Coroutine[Any, Any, None]]
 ) -> None:
     """Run `work` on the store of the data folder, beside a gateway that may be serving."""
-    folder = data_folder(settings(file, data_dir=data_dir).storage.data_dir)
-    pepper = load_or_create_pepper(folder)
+    found = settings(file, data_dir=data_dir)
+    folder = data_folder(found.storage.data_dir)
+    peppers = load_peppers(folder, found.auth.peppers)
 
     async def run() -> None:
         store = await SqliteStore.open(folder / "tidegate.sqlite")
         try:
-            await work(store, KeyAuth(store, pepper, SystemClock()))
+            await work(store, KeyAuth(store, peppers, SystemClock()))
         finally:
             await store.aclose()
 

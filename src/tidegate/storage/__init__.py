@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from tidegate.core.values import Size
+from tidegate.core.values import Duration, Secret, Size
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -12,11 +12,14 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     data_dir: the folder of the keys, the ledger and its spool.
     database: PostgreSQL, in a later version; null keeps everything in data_dir.
-    valkey: Valkey or Redis, in a later version; null keeps counters in the process.
+    valkey: the URL of a Valkey or Redis in which all processes count together, such as valkey://HOST:6379/0, valkeys://
+        with TLS or unix:///PATH; null keeps counters in the process. Needs the extra `scale`.
+    valkey_timeout: how long a call waits for it before `limits.on_store_down` says what happens.
     max_spool: what may wait to be stored before new calls are refused.
     """
 
     data_dir: str = "./tidegate-data"
     database: str | None = None
-    valkey: str | None = None
+    valkey: Secret | None = None
+    valkey_timeout: Duration = Duration(0.05)
     max_spool: Size = Size(256 * 1024 * 1024)
