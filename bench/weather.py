@@ -11,8 +11,9 @@ import json
 import random
 import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, redirect_stderr
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -112,9 +113,10 @@ async def ask(app: App, now_s: Callable[[], float], body: bytes) -> Heard:
 
 @asynccontextmanager
 async def house(text: str, clock: Clock | None = None) -> AsyncIterator[App]:
-    with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as folder:
+    with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as folder, Path(folder, "log").open("w") as log:
         environment = {"TIDEGATE_ADMIN_KEY": KEY, "TIDEGATE_STORAGE_DATA_DIR": folder}
-        app = await build(config.parse(text, environment), environment, clock=clock)
+        with redirect_stderr(log):  # it keeps what it finds
+            app = await build(config.parse(text, environment), environment, clock=clock)
         try:
             yield app
         finally:
