@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tidegate import plugins
+from tidegate import plugins, storage
 from tidegate.api.edge import Edge
 from tidegate.api.incoming import Receive, Scope, Send
 from tidegate.config import Config, Configured
@@ -24,9 +24,10 @@ from tidegate.stages.auth import KeyAuth
 from tidegate.stages.auth.used import LastUsed
 from tidegate.stages.record import Recorder
 from tidegate.stages.routes import Routes
-from tidegate.storage.ledger import SpoolLedger
+from tidegate.storage.ledger import Home, Notice, SpoolLedger
 from tidegate.storage.memory import MemoryCounters
 from tidegate.storage.pepper import load_peppers
+from tidegate.storage.retention import keep
 from tidegate.storage.sqlite import SqliteStore
 from tidegate.storage.vault import PlainVault
 from tidegate.telemetry import Listeners
@@ -151,12 +152,15 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
         undo.callback(log.close)
         metrics = Metrics()
         events = Listeners([log, metrics])
-        store = await SqliteStore.open(data_dir / "tidegate.sqlite")
+        store = await open_home(config.storage, data_dir, events.notice)
         undo.push_async_callback(store.aclose)
         ledger = await SpoolLedger.open(
             data_dir, store.books, PlainVault(), events.notice, max_spool_bytes=config.storage.max_spool
         )
         undo.push_async_callback(ledger.aclose)
+        if config.storage.keep_rows is not None:
+            keeping = keep(store.books, config.storage.keep_rows, clock.wall_ns, events.notice)
+            undo.callback(loop.create_task(keeping, name="delete old rows").cancel)
         transport = plugins.find("transports", config.transport.kind)(config.transport, loop=loop)
         undo.push_async_callback(transport.aclose)
         counters = await _counters(config, clock, events)
@@ -194,14 +198,28 @@ def check(config: Config) -> None:
     Routes(config.routes, make_providers(config, {}))
 
 
+async def open_home(config: storage.Config, data_dir: Path, notice: Notice) -> Home:
+    """PostgreSQL, where one is configured, else a file of the data folder."""
+    if config.database is None:
+        return await SqliteStore.open(data_dir / "tidegate.sqlite")
+    home: Home = await plugins.find("stores", "postgres").open(
+        config.database.value,
+        notice,
+        connections=config.database_connections,
+        timeout_s=config.database_timeout,
+        prepares=config.database_prepares,
+    )
+    return home
+
+
 async def _counters(config: Config, clock: Clock, events: Events) -> Counters:
     """Valkey, where one is configured, else this process alone."""
-    storage = config.storage
-    if storage.valkey is None:
+    kept = config.storage
+    if kept.valkey is None:
         return MemoryCounters(clock)
     try:
         shared = plugins.find("counters", "valkey")
-        counters: Counters = await shared.open(storage.valkey.value, events.notice, timeout_s=storage.valkey_timeout)
+        counters: Counters = await shared.open(kept.valkey.value, events.notice, timeout_s=kept.valkey_timeout)
     except ConfigError as wrong:
         raise ConfigError(f"storage.valkey: {wrong.message}") from None
     return counters

@@ -130,8 +130,9 @@ def _check(config: Config, reading: _Reading) -> None:
     """What no single module can see."""
     if config.api.workers > 1:
         raise reading.wrong("api.workers", "more than one worker needs shared counters, which come later; set it to 1")
-    if config.storage.database is not None:
-        raise reading.wrong("storage.database", "this version keeps everything in storage.data_dir; leave it null")
+    database = config.storage.database
+    if database is not None and not database.value.startswith(("postgresql://", "postgres://")):
+        raise reading.wrong("storage.database", "must be like postgresql://user:password@host:5432/name")
     proxy = config.transport.proxy
     if proxy is not None and config.transport.kind == "own":
         raise reading.wrong("transport.proxy", "our own transport goes through no proxy; set transport.kind: aiohttp")
@@ -322,8 +323,8 @@ class _Reading:
     def _leaf(self, kind: Any, value: Any, path: str) -> Any:
         elsewhere = isinstance(value, Resolved)  # there, everything is text: "9000" is a number where one is wanted
         try:
-            if kind in (Duration, Size):
-                return kind.parse(value)
+            if kind in (Duration, Size, Duration | None):
+                return (Size if kind is Size else Duration).parse(value)
             return msgspec.convert(str(value) if elsewhere else value, kind, strict=not elsewhere)
         except (msgspec.ValidationError, ValueError) as wrong:
             said = str(wrong)

@@ -37,6 +37,9 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "counters": {
         "valkey": "tidegate.storage.valkey:ValkeyCounters",
     },
+    "stores": {
+        "postgres": "tidegate.storage.postgres:PostgresStore",
+    },
     "pages": {
         "admin": "tidegate.api.admin:create",
     },
@@ -51,7 +54,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     },
 }
 
-EXTRAS = {"aiohttp": "aiohttp", "hiredis": "scale"}  # whose package is not in the base
+EXTRAS = {"aiohttp": "aiohttp", "hiredis": "scale", "psycopg": "postgres"}  # whose package is not in the base
 
 
 def names(door: str) -> list[str]:

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import click
 
-from tidegate import config, plugins
-from tidegate.app import SystemClock, codecs, make_providers
+from tidegate import config, plugins, storage
+from tidegate.app import SystemClock, codecs, make_providers, open_home
 from tidegate.cli.shared import FILE, found_here, run, settings
 from tidegate.core.call import Call, Target
 from tidegate.core.errors import TidegateError
@@ -61,7 +61,7 @@ def doctor(file: Path | None) -> None:
     else:
         where = config.where(file, os.environ)
         tell(Finding(True, f"configuration: {where if where.exists() else 'none, so what is found here is served'}"))
-        for finding in (_data_dir(found.storage.data_dir), _port(found)):
+        for finding in (_data_dir(found.storage.data_dir), *_database(found.storage), _port(found)):
             tell(finding)
         run(lambda: _providers(found, providers, tell))
     if ill:
@@ -89,6 +89,28 @@ def _data_dir(name: str) -> Finding:
             False, f"data folder {path}: {free // 1024**2} MiB are free", "make room, or choose another disk"
         )
     return Finding(True, f"data folder {path}: can be written, {free // 1024**3} GiB are free")
+
+
+def _database(configured: storage.Config) -> Iterator[Finding]:
+    """PostgreSQL, where one is configured; asking it makes its tables, as starting does."""
+    if configured.database is None:
+        return
+
+    async def look() -> None:
+        home = await open_home(configured, Path(), lambda name, fields: None)
+        await home.aclose()
+
+    try:
+        asyncio.run(look())
+    except TidegateError as wrong:
+        yield Finding(
+            False,
+            f"database: {wrong}",
+            "Tidegate does not start without it; one that serves goes on: it knows its keys for 15 minutes, and rows "
+            "wait in the spool (storage.max_spool) until the database is back",
+        )
+    else:
+        yield Finding(True, "database: PostgreSQL answers, and its tables are up to date")
 
 
 def _port(found: config.Config) -> Finding:

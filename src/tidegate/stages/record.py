@@ -48,6 +48,9 @@ class Recorder:
                 session=call.session,
                 tags=call.tags,
                 kind=call.kind,
+                organisation_id=call.principal.organisation_id,
+                team_id=call.principal.team_id,
+                user_id=call.principal.user_id,
             )
         )
 
@@ -117,6 +120,9 @@ class Recorder:
             session=call.session,
             tags=call.tags,
             kind=call.kind,
+            organisation_id=call.principal.organisation_id,
+            team_id=call.principal.team_id,
+            user_id=call.principal.user_id,
         )
 
 

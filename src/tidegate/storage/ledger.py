@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from tidegate.core.errors import ConfigError, StorageFull
-from tidegate.core.ports import Closed, Opened, Record, StoreDown, Totals, Vault
+from tidegate.core.ports import Closed, Opened, Record, Store, StoreDown, Totals, Vault
+from tidegate.core.usage import UsageAsked, UsageLine
 from tidegate.storage.spool import (
     MAX_BYTES,
     RESERVE_BYTES,
@@ -72,6 +73,22 @@ class Books(Protocol):
 
     async def after(self, seq: int, most: int) -> list[tuple[int, bytes]]:
         """The next rows in the order in which they were taken, each with its number."""
+
+    async def usage(self, asked: UsageAsked) -> list[UsageLine]:
+        """Answered from sums that `take` brings up to date in its transaction."""
+
+    async def forget(self, before_ms: int, most: int) -> int:
+        """Delete rows of calls that began before then, and no sums: some of them, 0 when there is nothing left to do.
+
+        Meant to be called again and again, so that no step is long.
+        """
+
+
+class Home(Store, Protocol):
+    """A store that keeps the books too, in the same database. Close the ledger before it."""
+
+    @property
+    def books(self) -> Books: ...
 
 
 class Tally:
@@ -139,6 +156,9 @@ def interrupted(opened: Opened) -> Closed:
         session=opened.session,
         tags=opened.tags,
         kind=opened.kind,
+        organisation_id=opened.organisation_id,
+        team_id=opened.team_id,
+        user_id=opened.user_id,
     )
 
 
@@ -238,6 +258,10 @@ class SpoolLedger:
             for _, sealed in page:
                 yield self._closed(sealed)
             seq = page[-1][0]
+
+    async def usage(self, asked: UsageAsked) -> list[UsageLine]:
+        await self.flush()
+        return await self._books.usage(asked)
 
     async def flush(self) -> None:
         """Return when everything appended so far is in the store. Raises StoreDown when it cannot be now."""
