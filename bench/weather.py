@@ -13,7 +13,6 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, redirect_stderr
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -113,7 +112,7 @@ async def ask(app: App, now_s: Callable[[], float], body: bytes) -> Heard:
 
 @asynccontextmanager
 async def house(text: str, clock: Clock | None = None) -> AsyncIterator[App]:
-    with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as folder, Path(folder, "log").open("w") as log:
+    with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as folder, tempfile.TemporaryFile("w") as log:
         environment = {"TIDEGATE_ADMIN_KEY": KEY, "TIDEGATE_STORAGE_DATA_DIR": folder}
         with redirect_stderr(log):  # it keeps what it finds
             app = await build(config.parse(text, environment), environment, clock=clock)
