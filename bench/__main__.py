@@ -5,6 +5,8 @@
   ./run bench overhead --only direct,tidegate     without the others, which are installed when first asked for
   ./run bench soak --minutes 10                   mixed load: does anything grow, leak, stall or lack its row?
   ./run bench overhead --quick --json - --plot overhead.png
+  ./run bench resilience                          long days of failing providers, replayed; minutes
+  ./run bench outage                              a provider that is gone for minutes, and comes back
 
 All traffic stays on 127.0.0.1. It wants a machine that does nothing else: otherwise it says so and gives no verdict.
 """
