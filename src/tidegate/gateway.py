@@ -1,7 +1,7 @@
 """The life of a call. READ FIRST.
 
-    client ─► record · authenticate · understand · route ─► flight: upstream ─► provider
-    client ◄─ record ◄───────────────────────────────────── flight ◄─────────── provider
+    client ─► record · authenticate · understand · route · cache ─► flight: upstream ─► provider
+    client ◄─ record ◄───────────────────────────────────── cache ◄─ flight ◄─────────── provider
 
 Until the first event has left for the client everything may still be refused, retried or sent elsewhere, and an error
 is an HTTP status. After it the reply belongs to the client, and an error is the last event of the stream.
@@ -13,23 +13,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from tidegate.core.call import Call, ReplyHead, Source
-from tidegate.core.errors import NotFound, ShuttingDown
-from tidegate.core.flight import Flight, Reader
+from tidegate.core.call import Call, Reply, Source
+from tidegate.core.errors import NotFound
 from tidegate.core.ports import Codec, Codecs, Provider
 from tidegate.core.world import World
 from tidegate.stages.auth import KeyAuth, permit
+from tidegate.stages.cache import Cache
 from tidegate.stages.record import Recorder
 from tidegate.stages.routes import Routes
 from tidegate.upstream import Upstream
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What a client reads: the head, then non-empty lists of events; the very last event has `last=True`."""
-
-    head: ReplyHead
-    events: Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +34,7 @@ class Gateway:
     recorder: Recorder
     auth: KeyAuth
     routes: Routes
+    cache: Cache
     upstream: Upstream
 
     @asynccontextmanager
@@ -52,8 +45,8 @@ class Gateway:
             permit(call)  # 403
             await self.understand(call)  # 400 408 413 415
             call.route = self.routes.match(call)  # 403 404
-            async with self.fly(call) as reader:
-                yield Reply(reader.head, reader)
+            async with self.cache.through(call, self.buy) as reply:  # asked before, or in the air? else it is bought
+                yield reply
 
     @asynccontextmanager
     async def buy(self, call: Call) -> AsyncIterator[Source]:
@@ -68,13 +61,6 @@ class Gateway:
         call.outgoing = await call.intake()
         call.asked = codec.parse_request(call.outgoing)
         call.user = call.user or call.asked.user
-
-    def fly(self, call: Call) -> Reader:
-        """A flight of its own; where answers can be shared, this is where they are."""
-        if self.world.closing.is_set():
-            raise ShuttingDown("Tidegate is shutting down; try again in a moment", retry_after_s=1)
-        call.flight = flight = Flight(self.world, self.buy, call, self.recorder.landed)
-        return flight.board()
 
     def codec(self, dialect: str, operation: str) -> Codec:
         codec = self.codecs.get((dialect, operation))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -161,6 +161,40 @@ class ReplyHead(msgspec.Struct, frozen=True):
     status: int = 200
 
 
+class Reply(Protocol):
+    """What a client reads: the head, then non-empty lists of events; the very last event has `last=True`.
+
+    `as_asked`: where its dialect is the client's, its bytes are what this client asked for. Not so when they were
+    bought for one that wanted a stream and this one does not, or the other way round.
+    """
+
+    @property
+    def head(self) -> ReplyHead: ...
+
+    @property
+    def events(self) -> AsyncIterator[list[Event]]: ...
+
+    @property
+    def as_asked(self) -> bool: ...
+
+
+Layer = Literal["", "exact", "in_flight", "idempotent", "semantic"]
+
+
+class Cached(msgspec.Struct, frozen=True):
+    """What the cache did for a call."""
+
+    result: Literal["hit", "miss", "shared", "bypass"]
+    layer: Layer = ""
+    age_s: int = 0
+    saved_nusd: int = 0  # what it cost when it was bought
+
+    @property
+    def found(self) -> bool:
+        """Somebody else has paid, or pays."""
+        return self.result in ("hit", "shared")
+
+
 class Source(Protocol):
     """A reply as the upstream ring won it: its first events are there, the rest will be pushed."""
 
@@ -186,6 +220,8 @@ class Call:
         "asked",
         "at_ms",
         "attempts",
+        "cache_control",
+        "cached",
         "closed",
         "credential",
         "dialect",
@@ -193,6 +229,7 @@ class Call:
         "flight",
         "headers",
         "id",
+        "idempotency_key",
         "intake",
         "kind",
         "method",
@@ -200,11 +237,13 @@ class Call:
         "outgoing",
         "path",
         "principal",
+        "prompt",
         "query",
         "route",
         "session",
         "status",
         "tags",
+        "use_cache",
         "user",
         "warnings",
     )
@@ -243,6 +282,9 @@ class Call:
         self.user: str | None = None
         self.session: str | None = None
         self.tags: tuple[str, ...] = ()
+        self.cache_control: str | None = None
+        self.idempotency_key: str | None = None
+        self.use_cache: bool | None = None  # /api/chat: exact answers, whatever the route says; None: as it says
         # auth
         self.principal: Principal | None = None
         # the gateway, from the codec
@@ -250,6 +292,10 @@ class Call:
         self.outgoing = b""  # the very bytes that came, unless somebody changed them
         # routes
         self.route: Route | None = None
+        # prompts
+        self.prompt: str | None = None  # name and version
+        # cache
+        self.cached: Cached | None = None  # None: it was not asked
         # the flight: its attempts are all that the inner ring writes
         self.flight: Flight | None = None
         self.attempts: list[Attempt] = []

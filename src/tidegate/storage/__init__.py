@@ -22,6 +22,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     valkey: the URL of a Valkey or Redis in which all processes count together, such as valkey://HOST:6379/0, valkeys://
         with TLS or unix:///PATH; null keeps counters in the process. Needs the extra `scale`.
     valkey_timeout: how long a call waits for it before `limits.on_store_down` says what happens.
+    max_cache: how much memory of this process is for answers that are given again; with valkey they are kept there.
     max_spool: what may wait to be stored before new calls are refused.
     keep_rows: how long the row of each call is kept, such as 90d; null keeps it for ever, like the sums by the hour.
     """
@@ -33,5 +34,6 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     database_prepares: bool = True
     valkey: Secret | None = None
     valkey_timeout: Duration = Duration(0.05)
+    max_cache: Size = Size(128 * 1024 * 1024)
     max_spool: Size = Size(256 * 1024 * 1024)
     keep_rows: Duration | None = None
