@@ -11,28 +11,29 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tidegate import plugins
+from tidegate import plugins, storage
 from tidegate.api.edge import Edge
 from tidegate.api.incoming import Receive, Scope, Send
 from tidegate.config import Config, Configured
 from tidegate.core.errors import ConfigError, ShuttingDown, TidegateError
-from tidegate.core.ports import Clock, Codecs, Key, Provider
+from tidegate.core.ports import Clock, Codecs, Counters, Events, Key, Provider
 from tidegate.core.world import Nursery, World
 from tidegate.gateway import Gateway
 from tidegate.providers.prices import PriceList
-from tidegate.providers.transport import HttpTransport
 from tidegate.stages.auth import KeyAuth
 from tidegate.stages.auth.used import LastUsed
 from tidegate.stages.record import Recorder
 from tidegate.stages.routes import Routes
-from tidegate.storage.ledger import SpoolLedger
+from tidegate.storage.ledger import Home, Notice, SpoolLedger
 from tidegate.storage.memory import MemoryCounters
 from tidegate.storage.pepper import load_peppers
+from tidegate.storage.retention import keep
 from tidegate.storage.sqlite import SqliteStore
 from tidegate.storage.vault import PlainVault
 from tidegate.telemetry import Listeners
 from tidegate.telemetry.logs import Log
 from tidegate.telemetry.metrics import Metrics
+from tidegate.telemetry.pulse import Pulse
 from tidegate.upstream import Upstream
 
 FIXED = ("api", "storage", "logs", "transport", "prices")  # parts of the configuration that a running house is built on
@@ -43,11 +44,8 @@ LAST_EVENTS_S = 2.0  # for replies that were ended to reach their clients
 
 
 class SystemClock:
-    def now_ns(self) -> int:
-        return time.monotonic_ns()
-
-    def wall_ns(self) -> int:
-        return time.time_ns()
+    now_ns = staticmethod(time.monotonic_ns)  # asked ten times for each call
+    wall_ns = staticmethod(time.time_ns)
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -61,6 +59,7 @@ class App:
         config: Config,
         gateway: Gateway,
         metrics: Metrics,
+        pulse: Pulse,
         auth: Callable[[Config], KeyAuth],
         undo: AsyncExitStack,
     ) -> None:
@@ -68,6 +67,7 @@ class App:
         self.gateway = gateway
         self.world = gateway.world
         self._undo = undo
+        self.pulse = pulse  # beats when who serves starts it
         self._auth = auth
         self._metrics = metrics
         metrics.expect(gateway.routes.names)
@@ -152,15 +152,20 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
         undo.callback(log.close)
         metrics = Metrics()
         events = Listeners([log, metrics])
-        store = await SqliteStore.open(data_dir / "tidegate.sqlite")
+        store = await open_home(config.storage, data_dir, events.notice)
         undo.push_async_callback(store.aclose)
         ledger = await SpoolLedger.open(
             data_dir, store.books, PlainVault(), events.notice, max_spool_bytes=config.storage.max_spool
         )
         undo.push_async_callback(ledger.aclose)
-        transport = HttpTransport(config.transport, loop=loop)
+        if config.storage.keep_rows is not None:
+            keeping = keep(store.books, config.storage.keep_rows, clock.wall_ns, events.notice)
+            undo.callback(loop.create_task(keeping, name="delete old rows").cancel)
+        transport = plugins.find("transports", config.transport.kind)(config.transport, loop=loop)
         undo.push_async_callback(transport.aclose)
-        world = World(loop, clock, Nursery(loop), transport, store, ledger, MemoryCounters(clock), events)
+        counters = await _counters(config, clock, events)
+        undo.push_async_callback(counters.aclose)
+        world = World(loop, clock, Nursery(loop), transport, store, ledger, counters, events)
         used = LastUsed(store, world.nursery)
         undo.push_async_callback(used.aclose)
         auth = partial(_auth, world, environment_key, used, data_dir)
@@ -174,7 +179,10 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
             upstream=Upstream(config.upstream, world, words),
         )
         await _start(world, providers.values())
-        return App(config, gateway, metrics, auth, undo.pop_all())
+        pulse = Pulse(loop, transport)
+        metrics.registry.register(pulse)
+        undo.callback(pulse.stop)
+        return App(config, gateway, metrics, pulse, auth, undo.pop_all())
 
 
 def _auth(world: World, environment_key: str | None, used: LastUsed, data_dir: Path, config: Config) -> KeyAuth:
@@ -186,7 +194,35 @@ def _auth(world: World, environment_key: str | None, used: LastUsed, data_dir: P
 
 def check(config: Config) -> None:
     """Raise ConfigError for what only shows when the parts meet; starts nothing."""
+    plugins.find("transports", config.transport.kind)
     Routes(config.routes, make_providers(config, {}))
+
+
+async def open_home(config: storage.Config, data_dir: Path, notice: Notice) -> Home:
+    """PostgreSQL, where one is configured, else a file of the data folder."""
+    if config.database is None:
+        return await SqliteStore.open(data_dir / "tidegate.sqlite")
+    home: Home = await plugins.find("stores", "postgres").open(
+        config.database.value,
+        notice,
+        connections=config.database_connections,
+        timeout_s=config.database_timeout,
+        prepares=config.database_prepares,
+    )
+    return home
+
+
+async def _counters(config: Config, clock: Clock, events: Events) -> Counters:
+    """Valkey, where one is configured, else this process alone."""
+    kept = config.storage
+    if kept.valkey is None:
+        return MemoryCounters(clock)
+    try:
+        shared = plugins.find("counters", "valkey")
+        counters: Counters = await shared.open(kept.valkey.value, events.notice, timeout_s=kept.valkey_timeout)
+    except ConfigError as wrong:
+        raise ConfigError(f"storage.valkey: {wrong.message}") from None
+    return counters
 
 
 def _environment_key(environment: Mapping[str, str]) -> str | None:

@@ -6,6 +6,7 @@ Every message names the key and its line, and the nearest key when there is none
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
@@ -25,6 +26,7 @@ from tidegate.telemetry import logs
 DEFAULT_FILE = "tidegate.yaml"
 LOCAL = Found("local", {"type": "local"}, "")
 ENVIRONMENT_PREFIX = "TIDEGATE_"  # TIDEGATE_API_PORT=9000 is api.port
+PROXY = re.compile(r"http://([^/?#@\s]+@)?([\w.-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?/?")
 YAML_TAG = "tag:yaml.org,2002:"
 
 
@@ -128,9 +130,14 @@ def _check(config: Config, reading: _Reading) -> None:
     """What no single module can see."""
     if config.api.workers > 1:
         raise reading.wrong("api.workers", "more than one worker needs shared counters, which come later; set it to 1")
-    for key in ("database", "valkey"):
-        if getattr(config.storage, key) is not None:
-            raise reading.wrong(f"storage.{key}", "this version keeps everything in storage.data_dir; leave it null")
+    database = config.storage.database
+    if database is not None and not database.value.startswith(("postgresql://", "postgres://")):
+        raise reading.wrong("storage.database", "must be like postgresql://user:password@host:5432/name")
+    proxy = config.transport.proxy
+    if proxy is not None and config.transport.kind == "own":
+        raise reading.wrong("transport.proxy", "our own transport goes through no proxy; set transport.kind: aiohttp")
+    if proxy is not None and not PROXY.fullmatch(proxy.value):  # never shown: it may hold a password
+        raise reading.wrong("transport.proxy", "must be like http://HOST:PORT or http://NAME:PASSWORD@HOST:PORT")
     wrong = auth.trouble(config.auth)
     if wrong is not None:
         raise reading.wrong(f"auth.{wrong[0]}", wrong[1])
@@ -276,7 +283,7 @@ class _Reading:
 
     def into(self, kind: Any, value: Any, path: str) -> Any:
         """`value` as `kind`: structs field by field, so that a message can name what is wrong."""
-        if kind is Secret:
+        if kind in (Secret, Secret | None):
             text = self._leaf(str, value, path)
             if not text.strip():
                 raise self.wrong(path, "is empty; set it, or take this key out")
@@ -316,8 +323,8 @@ class _Reading:
     def _leaf(self, kind: Any, value: Any, path: str) -> Any:
         elsewhere = isinstance(value, Resolved)  # there, everything is text: "9000" is a number where one is wanted
         try:
-            if kind in (Duration, Size):
-                return kind.parse(value)
+            if kind in (Duration, Size, Duration | None):
+                return (Size if kind is Size else Duration).parse(value)
             return msgspec.convert(str(value) if elsewhere else value, kind, strict=not elsewhere)
         except (msgspec.ValidationError, ValueError) as wrong:
             said = str(wrong)

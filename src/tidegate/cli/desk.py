@@ -8,24 +8,23 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from tidegate.app import SystemClock, data_folder
+from tidegate.app import SystemClock, data_folder, open_home
 from tidegate.cli.shared import settings
 from tidegate.core.ports import Store
 from tidegate.stages.auth.desk import Desk
 from tidegate.storage.pepper import load_peppers
-from tidegate.storage.sqlite import SqliteStore
 
 Work = Callable[[Store, Desk], Coroutine[Any, Any, None]]
 
 
 def at_desk(file: Path | None, data_dir: str | None, work: Work) -> None:
-    """Run `work` on the store of the data folder."""
+    """Run `work` on the store that is configured."""
     found = settings(file, data_dir=data_dir)
     folder = data_folder(found.storage.data_dir)
     peppers = load_peppers(folder, found.auth.peppers)
 
     async def run() -> None:
-        store = await SqliteStore.open(folder / "tidegate.sqlite")
+        store = await open_home(found.storage, folder, lambda name, fields: None)
         try:
             await work(store, Desk(store, peppers, SystemClock()))
         finally:

@@ -10,7 +10,8 @@ import msgspec
 from tidegate.core.chat import Conversation, Written
 from tidegate.core.errors import StoreDown as StoreDown
 from tidegate.core.errors import TidegateError
-from tidegate.core.limits import Budget, Limit, Role
+from tidegate.core.limits import Budget, Claim, Full, Limit, Role, Taken
+from tidegate.core.usage import UsageAsked, UsageLine
 
 if TYPE_CHECKING:
     from tidegate.core.call import Asked, Call, Event, Metering, Target
@@ -373,6 +374,9 @@ class Opened(msgspec.Struct, frozen=True, tag="opened", tag_field="record", omit
     session: str | None = None
     tags: tuple[str, ...] = ()
     kind: str = "live"
+    organisation_id: str | None = None
+    team_id: str | None = None
+    user_id: str | None = None  # whom the key belongs to; `user` is whom the client named
 
 
 class Closed(msgspec.Struct, frozen=True, tag="closed", tag_field="record", omit_defaults=True):
@@ -401,6 +405,11 @@ class Closed(msgspec.Struct, frozen=True, tag="closed", tag_field="record", omit
     session: str | None = None
     tags: tuple[str, ...] = ()
     kind: str = "live"
+    organisation_id: str | None = None
+    team_id: str | None = None
+    user_id: str | None = None
+    prompt: str | None = None  # name and version
+    cache: str | None = None  # what the cache did: hit | miss | …; None: it was not asked
 
 
 Record = Opened | Closed
@@ -423,6 +432,9 @@ class Ledger(Protocol):
     def rows(self) -> AsyncIterator[Closed]:
         """All rows, oldest first: for exports and tests."""
 
+    async def usage(self, asked: UsageAsked) -> list[UsageLine]:
+        """Sums by hour, day or month. What was appended before is in them."""
+
     async def flush(self) -> None:
         """Return when everything appended so far is in the store."""
 
@@ -441,6 +453,18 @@ class Totals(msgspec.Struct, frozen=True):
 
 class Counters(Protocol):
     """What all processes of one Tidegate count together. Raises StoreDown when nobody answers in time."""
+
+    async def claim(self, claim: Claim, *, unasked: bool = False) -> Taken | Full:
+        """One step that looks at all meters, and charges all or none; `unasked`: charges them in any case.
+
+        Whoever leaves while waiting, or hears StoreDown, has claimed nothing.
+        """
+
+    def settle(self, claim: Claim, truth: Sequence[int]) -> None:
+        """Each charge becomes what it was in truth. Once, by whoever claimed, at once or as soon as it can be told."""
+
+    async def holds(self, house: str) -> int:
+        """How many claims are neither settled nor lost; those whose holder died are swept first."""
 
     async def lease(self, name: str, holder: str, ttl_s: float) -> bool:
         """Whether `name` is `holder`'s for the next `ttl_s` seconds: nobody had it, it ran out, or it was theirs."""

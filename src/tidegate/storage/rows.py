@@ -33,17 +33,19 @@ def restored(kind: type[Kept], row: tuple[Any, ...]) -> Kept:
     return msgspec.convert(found, kind)
 
 
-BEARER = f"""
-    SELECT {columns(Key, "k.")}, {columns(User, "u.")}, {columns(Team, "t.")}, {columns(Organisation, "o.")}
-    FROM keys k
-    LEFT JOIN users u ON u.id = k.user_id
-    LEFT JOIN teams t ON t.id = coalesce(k.team_id, u.team_id)
-    LEFT JOIN organisations o ON o.id = coalesce(t.organisation_id, 'default')
-    WHERE k.id = """  # and the mark of the database's driver
+def bearer_query(mark: str, schema: str = "") -> str:
+    """A key with all that it belongs to; `mark` is where its id goes, `schema` what stands before a table's name."""
+    return f"""
+        SELECT {columns(Key, "k.")}, {columns(User, "u.")}, {columns(Team, "t.")}, {columns(Organisation, "o.")}
+        FROM {schema}keys k
+        LEFT JOIN {schema}users u ON u.id = k.user_id
+        LEFT JOIN {schema}teams t ON t.id = coalesce(k.team_id, u.team_id)
+        LEFT JOIN {schema}organisations o ON o.id = coalesce(t.organisation_id, 'default')
+        WHERE k.id = {mark}"""
 
 
 def bearer(row: tuple[Any, ...]) -> Bearer:
-    """A row of `BEARER`."""
+    """A row of `bearer_query`."""
     ends = [0]
     for kind in (Key, User, Team, Organisation):
         ends.append(ends[-1] + len(kind.__struct_fields__))
