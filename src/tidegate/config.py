@@ -6,6 +6,7 @@ Every message names the key and its line, and the nearest key when there is none
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
@@ -19,12 +20,13 @@ from tidegate.core.errors import ConfigError
 from tidegate.core.values import Duration, Secret, Size
 from tidegate.providers import prices, transport
 from tidegate.providers.discovery import Found
-from tidegate.stages import routes
+from tidegate.stages import auth, routes
 from tidegate.telemetry import logs
 
 DEFAULT_FILE = "tidegate.yaml"
 LOCAL = Found("local", {"type": "local"}, "")
 ENVIRONMENT_PREFIX = "TIDEGATE_"  # TIDEGATE_API_PORT=9000 is api.port
+PROXY = re.compile(r"http://([^/?#@\s]+@)?([\w.-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?/?")
 YAML_TAG = "tag:yaml.org,2002:"
 
 
@@ -57,6 +59,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     api: how Tidegate is reached.
     storage: where things are kept.
+    auth: who may come in.
     upstream: how providers are asked.
     logs: what is written to standard error.
     transport: the connections to providers.
@@ -67,6 +70,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     api: api.Config = api.Config()
     storage: storage.Config = storage.Config()
+    auth: auth.Config = auth.Config()
     upstream: upstream.Config = upstream.Config()
     logs: logs.Config = logs.Config()
     transport: transport.Config = transport.Config()
@@ -129,6 +133,14 @@ def _check(config: Config, reading: _Reading) -> None:
     database = config.storage.database
     if database is not None and not database.value.startswith(("postgresql://", "postgres://")):
         raise reading.wrong("storage.database", "must be like postgresql://user:password@host:5432/name")
+    proxy = config.transport.proxy
+    if proxy is not None and config.transport.kind == "own":
+        raise reading.wrong("transport.proxy", "our own transport goes through no proxy; set transport.kind: aiohttp")
+    if proxy is not None and not PROXY.fullmatch(proxy.value):  # never shown: it may hold a password
+        raise reading.wrong("transport.proxy", "must be like http://HOST:PORT or http://NAME:PASSWORD@HOST:PORT")
+    wrong = auth.trouble(config.auth)
+    if wrong is not None:
+        raise reading.wrong(f"auth.{wrong[0]}", wrong[1])
     for name in config.providers:
         if "/" in name or not name:
             raise reading.wrong(f"providers.{name}", "a provider's name must not be empty or contain '/'")

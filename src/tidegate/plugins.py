@@ -30,6 +30,10 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "anthropic.count": "tidegate.providers.anthropic.count:Count",
         "anthropic.raw": "tidegate.providers.raw:AnthropicRaw",
     },
+    "transports": {
+        "own": "tidegate.providers.transport:HttpTransport",
+        "aiohttp": "tidegate.providers.transport.aiohttp:AiohttpTransport",
+    },
     "counters": {
         "valkey": "tidegate.storage.valkey:ValkeyCounters",
     },
@@ -39,6 +43,9 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "pages": {
         "admin": "tidegate.api.admin:create",
     },
+    "stages": {
+        "tokens": "tidegate.stages.auth.tokens:Tokens",
+    },
     "commands": {
         "install_local": "tidegate.providers.local:install",
     },
@@ -47,7 +54,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     },
 }
 
-EXTRAS = {"hiredis": "scale", "psycopg": "postgres"}  # whose package is not in the base
+EXTRAS = {"aiohttp": "aiohttp", "hiredis": "scale", "psycopg": "postgres"}  # whose package is not in the base
 
 
 def names(door: str) -> list[str]:

@@ -146,7 +146,7 @@ class Edge:
 
 
 _PREFLIGHT: Headers = [
-    (b"access-control-allow-methods", b"GET, POST, DELETE"),
+    (b"access-control-allow-methods", b"GET, POST, PATCH, DELETE"),
     # SDKs send headers of their own (x-stainless-…); `*` is every name but this one.
     (b"access-control-allow-headers", b"authorization, *"),
     (b"access-control-max-age", b"600"),

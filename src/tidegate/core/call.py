@@ -59,6 +59,7 @@ class Route(msgspec.Struct, frozen=True):
     name: str
     targets: tuple[Target, ...]  # by order
     timeout_s: float
+    owner: str | None = None  # the team whose keys alone may ask for it
 
 
 Metering = Literal["tokens", "free", "unknown"]  # what a reply without usage has cost: an estimate, nothing, who knows

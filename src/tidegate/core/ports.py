@@ -10,7 +10,7 @@ import msgspec
 from tidegate.core.chat import Conversation, Written
 from tidegate.core.errors import StoreDown as StoreDown
 from tidegate.core.errors import TidegateError
-from tidegate.core.limits import Budget, Limit, Role
+from tidegate.core.limits import Budget, Claim, Full, Limit, Role, Taken
 from tidegate.core.usage import UsageAsked, UsageLine
 
 if TYPE_CHECKING:
@@ -453,6 +453,18 @@ class Totals(msgspec.Struct, frozen=True):
 
 class Counters(Protocol):
     """What all processes of one Tidegate count together. Raises StoreDown when nobody answers in time."""
+
+    async def claim(self, claim: Claim, *, unasked: bool = False) -> Taken | Full:
+        """One step that looks at all meters, and charges all or none; `unasked`: charges them in any case.
+
+        Whoever leaves while waiting, or hears StoreDown, has claimed nothing.
+        """
+
+    def settle(self, claim: Claim, truth: Sequence[int]) -> None:
+        """Each charge becomes what it was in truth. Once, by whoever claimed, at once or as soon as it can be told."""
+
+    async def holds(self, house: str) -> int:
+        """How many claims are neither settled nor lost; those whose holder died are swept first."""
 
     async def lease(self, name: str, holder: str, ttl_s: float) -> bool:
         """Whether `name` is `holder`'s for the next `ttl_s` seconds: nobody had it, it ran out, or it was theirs."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-from tidegate.core.call import Call, Route, Target
-from tidegate.core.errors import ConfigError, ModelNotFound, NotFound
+from tidegate.core.call import Call, Principal, Route, Target
+from tidegate.core.errors import ConfigError, Forbidden, ModelNotFound, NotFound
 from tidegate.core.ports import Provider
 from tidegate.core.values import Duration
 
@@ -41,11 +41,13 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     targets: who may answer.
     aliases: other names of the same route.
     timeout: how long a call may take, all attempts together.
+    owner: the team whose keys alone may ask for it, by id; null lets every team.
     """
 
     targets: Annotated[tuple[TargetConfig, ...], Meta(min_length=1)]
     aliases: tuple[str, ...] = ()
     timeout: Duration = DEFAULT_TIMEOUT
+    owner: str | None = None
 
 
 class Routes:
@@ -57,10 +59,13 @@ class Routes:
         self._direct: OrderedDict[str, Route] = OrderedDict()
         for name, config in routes.items():
             targets = [self._target(f"routes.{name}.targets[{at}]", one) for at, one in enumerate(config.targets)]
-            self._add(name, Route(name, tuple(sorted(targets, key=lambda target: target.order)), config.timeout))
+            self._add(
+                name, Route(name, tuple(sorted(targets, key=lambda target: target.order)), config.timeout, config.owner)
+            )
         for name, config in routes.items():
             for alias in config.aliases:
                 self._add(alias, self._by_name[name])
+        self._owners = _owners(self._by_name.values())
         if not routes:
             # Nothing was said, so every model that is served is a route of its own name; the first to serve it wins.
             for provider in providers.values():
@@ -74,7 +79,26 @@ class Routes:
         return list(self._by_name)
 
     def match(self, call: Call) -> Route:
-        """Raises ModelNotFound, naming the nearest."""
+        """Raises ModelNotFound, naming the nearest; Forbidden for what is not the key's to ask for."""
+        assert call.asked is not None and call.principal is not None
+        route = self._asked(call)
+        if not self.is_open(route, call.asked.model, call.principal):
+            raise Forbidden(_not_yours(route, call.principal), param="model")
+        return route
+
+    def is_open(self, route: Route, asked: str, principal: Principal) -> bool:
+        """Whether this principal may ask for `route`, by the name `asked`."""
+        named = principal.routes
+        if named and route.name not in named and asked not in named:
+            return False
+        owners = (route.owner,) if route.owner is not None else self._owners.get(route.name, ())
+        return not owners or principal.team_id in owners or principal.admin
+
+    def open_to(self, principal: Principal) -> list[str]:
+        """Those of `names` that this principal may ask for."""
+        return [name for name, route in self._by_name.items() if self.is_open(route, name, principal)]
+
+    def _asked(self, call: Call) -> Route:
         assert call.asked is not None
         if call.asked.model or call.operation != "raw":
             return self.find(call.asked.model)
@@ -123,3 +147,26 @@ class Routes:
             there = ", ".join(provider.models)
             raise ConfigError(f"{where}.model: {config.provider} has no model {config.model!r}; there are: {there}")
         return Target(provider, config.model, config.weight, config.order, provider.price(config.model))
+
+
+def _owners(routes: Iterable[Route]) -> dict[str, set[str]]:
+    """Targets that only teams' own routes have, by provider/model: asking for one directly is no way around."""
+    found: dict[str, set[str]] = {}
+    for route in routes:
+        if route.owner is not None:
+            for target in route.targets:
+                found.setdefault(target.name, set()).add(route.owner)
+    for route in routes:
+        if route.owner is None:
+            for target in route.targets:
+                found.pop(target.name, None)
+    return found
+
+
+def _not_yours(route: Route, principal: Principal) -> str:
+    if principal.routes and route.name not in principal.routes:
+        there = ", ".join(sorted(principal.routes))[:200]
+        return f"key {principal.name!r} may ask for {there}, and not for {route.name!r}"
+    whose = f"it belongs to team {route.owner!r}" if route.owner else "it belongs to other teams"
+    mine = f"your key to team {principal.team_id!r}" if principal.team_id else "your key to no team"
+    return f"{route.name!r} is not yours to ask for: {whose}, {mine}"

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import pytest
 
 from tests.house import House, Reply
-from tidegate.api.usage import visible
+from tidegate.api.admin.usage import visible
 from tidegate.core.call import Principal
 from tidegate.core.errors import Forbidden
 

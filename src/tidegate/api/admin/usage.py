@@ -1,25 +1,30 @@
 """Who used how much, and what did it cost? The ledger's sums, for whoever may see them, as JSON or CSV."""
 
-# No postponed annotations here: FastAPI evaluates them, and cannot see the functions inside `add_usage`.
+# No postponed annotations here: FastAPI evaluates them.
 import asyncio
 import base64
 import csv
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import islice
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import Depends, FastAPI, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from tidegate.api.admin.policy import EVERY_KEY, House, Looking, sees
+from tidegate.api.admin.shapes import ERRORS
 from tidegate.core.call import Principal
 from tidegate.core.errors import BadRequest, Forbidden
 from tidegate.core.money import KINDS, Usage, usd_text
 from tidegate.core.usage import DIMENSIONS, Per, Period, UsageAsked, UsageLine, periods, whole_hours, zone_named
 from tidegate.core.values import Duration
 from tidegate.gateway import Gateway
+
+router = APIRouter(tags=["usage"], responses=ERRORS)
+Own = Annotated[Principal, Depends(EVERY_KEY)]
 
 MAX_PERIODS = 1000
 MAX_LINES = 10_000
@@ -67,46 +72,43 @@ class ShownUsage(BaseModel):
     next: Annotated[str | None, Field(description="`after` of the next page; null on the last.")]
 
 
-def add_usage(
-    app: FastAPI, gateway: Callable[[], Gateway], caller: Callable[..., Any], errors: dict[int | str, dict[str, Any]]
-) -> None:
-    """The two pages of usage."""
+@router.get("/v1/usage", response_model=ShownUsage)
+async def own_usage(asked: Annotated[UsageQuery, Query()], principal: Own, house: House) -> Any:
+    """What the calls of this key used and cost."""
+    return await _page(asked, {"key": principal.key_id}, house)
 
-    async def page(asked: UsageQuery, only: Mapping[str, str]) -> Any:
-        world = gateway().world
-        now = datetime.fromtimestamp(world.clock.wall_ns() / 1e9, UTC)
-        zone = await asyncio.to_thread(_zone, asked.zone)
-        question = question_of(asked, only, now.astimezone(zone))
-        lines = await world.ledger.usage(question)
-        following = _cursor(lines[-1]) if len(lines) == asked.limit else None
-        if asked.format == "csv":
-            headers = {"content-disposition": 'attachment; filename="usage.csv"'}
-            headers |= {"x-tidegate-next": following} if following else {}
-            return Response(table(question.by, lines, zone), media_type="text/csv; charset=utf-8", headers=headers)
-        return ShownUsage(
-            since=_iso(question.periods[0].begin_ms, zone),
-            until=_iso(question.periods[-1].until_ms, zone),
-            periods=[_iso(one.begin_ms, zone) for one in question.periods],
-            lines=[_shown(question.by, line, zone) for line in lines],
-            next=following,
-        )
 
-    @app.get("/v1/usage", tags=["usage"], responses=errors, response_model=ShownUsage)
-    async def own_usage(asked: Annotated[UsageQuery, Query()], principal: Annotated[Principal, Depends(caller)]) -> Any:
-        """What the calls of this key used and cost."""
-        return await page(asked, {"key": principal.key_id})
+@router.get("/admin/usage", response_model=ShownUsage)
+async def all_usage(asked: Annotated[UsageQuery, Query()], principal: Looking, house: House) -> Any:
+    """What all calls used and cost, by whatever tells them apart; for a manager or a viewer of a team, the team's."""
+    return await _page(asked, visible(principal), house)
 
-    @app.get("/admin/usage", tags=["usage"], responses=errors, response_model=ShownUsage)
-    async def all_usage(asked: Annotated[UsageQuery, Query()], principal: Annotated[Principal, Depends(caller)]) -> Any:
-        """What all calls used and cost, by whatever tells them apart; for a manager and a viewer, those of its team."""
-        return await page(asked, visible(principal))
+
+async def _page(asked: UsageQuery, only: Mapping[str, str], house: Gateway) -> Any:
+    world = house.world
+    now = datetime.fromtimestamp(world.clock.wall_ns() / 1e9, UTC)
+    zone = await asyncio.to_thread(_zone, asked.zone)
+    question = question_of(asked, only, now.astimezone(zone))
+    lines = await world.ledger.usage(question)
+    following = _cursor(lines[-1]) if len(lines) == asked.limit else None
+    if asked.format == "csv":
+        headers = {"content-disposition": 'attachment; filename="usage.csv"'}
+        headers |= {"x-tidegate-next": following} if following else {}
+        return Response(table(question.by, lines, zone), media_type="text/csv; charset=utf-8", headers=headers)
+    return ShownUsage(
+        since=_iso(question.periods[0].begin_ms, zone),
+        until=_iso(question.periods[-1].until_ms, zone),
+        periods=[_iso(one.begin_ms, zone) for one in question.periods],
+        lines=[_shown(question.by, line, zone) for line in lines],
+        next=following,
+    )
 
 
 def visible(principal: Principal) -> dict[str, str]:
     """Whose usage this principal sees. Raises Forbidden."""
-    if principal.admin:
+    if sees(principal, None):
         return {}
-    if principal.role in ("manager", "viewer") and principal.team_id is not None:
+    if principal.team_id is not None:
         return {"team": principal.team_id}
     raise Forbidden(f"key {principal.name!r} sees only its own usage: GET /v1/usage, or tidegate usage --own")
 
