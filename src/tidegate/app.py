@@ -61,7 +61,7 @@ class App:
         self.world = gateway.world
         self._undo = undo
         self._metrics = metrics
-        metrics.expect(gateway.routes.names)
+        metrics.expect(gateway.routes.labels)
         self._edge = Edge(config.api, lambda: self.gateway, metrics, partial(plugins.find, "pages", "admin"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -89,10 +89,10 @@ class App:
         routes = Routes(config.routes, made)
         fresh = [provider for name, provider in made.items() if before.providers.get(name) is not provider]
         await _start(self.world, fresh)
-        upstream = Upstream(config.upstream, self.world, before.codecs)
+        upstream = Upstream(config.upstream, self.world, before.codecs, before.upstream.targets)
         self.gateway = replace(before, providers=made, routes=routes, upstream=upstream)
         self.config = config
-        self._metrics.expect(routes.names)
+        self._metrics.expect(routes.labels)
         stale = [one for one in before.providers.values() if one not in made.values()]
         self.world.nursery.spawn(_retire(self.world, stale), "retire providers")
         self.world.events.notice("reloaded", {"providers": list(made), "routes": routes.names[:20]})

@@ -55,7 +55,9 @@ class Recorder:
     def landed(self, flight: Flight) -> None:
         """Close the row of the call that paid: before its last event is released, even when its client has left."""
         call = flight.call
-        if flight.ending == "complete":
+        if flight.deserted:
+            self.close(call, "client_left", 200 if flight.head else CLIENT_LEFT)
+        elif flight.ending == "complete":
             self.close(call, "ok", 200)
         elif flight.ending == "broken":
             call.error = flight.events[-1].error
@@ -88,7 +90,7 @@ class Recorder:
         now = self._world.clock.now_ns()
         took = now - call.arrived_ns
         first = next((attempt.first_ns for attempt in call.attempts if attempt.first_ns), None)
-        answered = call.attempts[-1].target.name if call.attempts and outcome in ("ok", "cut_off") else None
+        answered = call.answered_by if outcome in ("ok", "cut_off") else None
         asked = call.asked
         return Closed(
             id=call.id,
@@ -106,6 +108,7 @@ class Recorder:
             stream=asked.stream if asked else False,
             first_us=(first - call.arrived_ns) // 1000 if first else None,
             error=call.error.code if call.error else None,
+            passed_over=tuple(call.passed_over),
             attempts=tuple(_attempt_row(call, attempt, now) for attempt in call.attempts),
             usage=_said(call.usage),
             usage_estimated=any(attempt.usage_estimated for attempt in call.attempts),
@@ -132,6 +135,7 @@ def _attempt_row(call: Call, attempt: Attempt, now_ns: int) -> AttemptRow:
         first_us=(attempt.first_ns - call.arrived_ns) // 1000 if attempt.first_ns else None,
         status=attempt.status,
         said=attempt.said,
+        why=attempt.why,
         usage=_said(attempt.usage),
         usage_estimated=attempt.usage_estimated,
         price=price,
