@@ -33,6 +33,7 @@ from tidegate.telemetry import Listeners
 from tidegate.telemetry.logs import Log
 from tidegate.telemetry.metrics import Metrics
 from tidegate.upstream import Upstream
+from tidegate.upstream.sharing import Sharing
 
 FIXED = ("api", "storage", "logs", "transport", "prices")  # parts of the configuration that a running house is built on
 SHORTEST_KEY = 20
@@ -62,6 +63,9 @@ class App:
         self._undo = undo
         self._metrics = metrics
         metrics.expect(gateway.routes.labels)
+        targets = gateway.upstream.targets
+        targets.expect(gateway.routes.targets)
+        metrics.watch(targets.seen, targets.keys_aside)
         self._edge = Edge(config.api, lambda: self.gateway, metrics, partial(plugins.find, "pages", "admin"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -93,6 +97,7 @@ class App:
         self.gateway = replace(before, providers=made, routes=routes, upstream=upstream)
         self.config = config
         self._metrics.expect(routes.labels)
+        upstream.targets.expect(routes.targets)
         stale = [one for one in before.providers.values() if one not in made.values()]
         self.world.nursery.spawn(_retire(self.world, stale), "retire providers")
         self.world.events.notice("reloaded", {"providers": list(made), "routes": routes.names[:20]})
@@ -161,6 +166,9 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
             routes=routes,
             upstream=Upstream(config.upstream, world, words),
         )
+        if not isinstance(world.counters, MemoryCounters):  # alone, there is nobody to agree with
+            sharing = loop.create_task(Sharing(world, gateway.upstream.targets).run(), name="share breakers")
+            undo.callback(sharing.cancel)
         await _start(world, providers.values())
         return App(config, gateway, metrics, undo.pop_all())
 

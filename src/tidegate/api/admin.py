@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from tidegate import __version__
+from tidegate.api import targets
 from tidegate.api.calls import new_call, told, while_client_listens
 from tidegate.api.incoming import Incoming
 from tidegate.core.call import Principal
@@ -131,6 +132,8 @@ def create(gateway: Callable[[], Gateway]) -> FastAPI:
         if key is None:
             raise NotFound(f"there is no key {id[:40]!r}")
         return ShownKey(**_shown(key))
+
+    targets.add(app, gateway, admin, ERRORS)
 
     # --- what the guide has
 

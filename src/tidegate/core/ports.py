@@ -398,6 +398,21 @@ class Vault(Protocol):
 # --- what is told ----------------------------------------------------------------------------------------------------
 
 
+class TargetSeen(msgspec.Struct, frozen=True):
+    """How a target is doing, for people and metrics. Times are milliseconds since 1970."""
+
+    target: str
+    state: str  # closed: it is asked | open: it is set aside | half_open: one call tries it
+    forced: bool  # by an admin
+    why: str | None
+    since_ms: int
+    next_probe_ms: int | None
+    busy: int  # calls under way
+    waiting: int  # for one of them to end
+    shed: int  # sent on at once, since the start
+    first_token_ms: float | None  # lately
+
+
 class Events(Protocol):
     """What happened, for whoever listens (logs, metrics). Must not raise, block, or take long."""
 

@@ -169,6 +169,15 @@ class Routes:
         """What rows and metrics call the routes."""
         return list(self._by_name)
 
+    @property
+    def targets(self) -> list[Target]:
+        """Of all routes that are configured; those whose model is the client's to choose are not."""
+        return [target for route in self._by_name.values() for target in route.targets if target.model != "*"]
+
+    def target(self, name: str) -> Target:
+        """Raises ModelNotFound."""
+        return self._by_provider(name).targets[0]
+
     # --- the route of a call
 
     def match(self, call: Call) -> Route:

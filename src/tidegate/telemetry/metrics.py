@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from tidegate.core.call import Call
 from tidegate.core.money import NUSD_PER_USD
-from tidegate.core.ports import Closed
+from tidegate.core.ports import Closed, TargetSeen
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 MAX_LABELS = 200  # values per label; clients choose model names, and a series is for ever
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+STATES = {"closed": 0, "half_open": 1, "open": 2}
 OVERHEAD = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
 
 
@@ -47,6 +50,12 @@ class Metrics:
         self._attempts = Counter(
             "tidegate_attempts", "Requests to providers", ["provider", "outcome"], registry=registry
         )
+        self._again = Counter(
+            "tidegate_attempts_again",
+            "Requests to providers that were not the first of their call, by why they were made",
+            ["provider", "why"],
+            registry=registry,
+        )
         self._tokens = Counter("tidegate_tokens", "Tokens used", ["route", "kind"], registry=registry)
         self._cost = Counter(
             "tidegate_cost_usd", "Dollars spent, where the price is known", ["route"], registry=registry
@@ -70,6 +79,8 @@ class Metrics:
             self._child(self._first, route).observe(row.first_us / 1e6)
         for attempt in row.attempts:
             self._child(self._attempts, attempt.provider, attempt.outcome).inc()
+            if attempt.why != "first":
+                self._child(self._again, attempt.provider, attempt.why).inc()
         for kind, tokens in row.usage.items():
             self._child(self._tokens, route, kind).inc(tokens)
         if row.cost_nusd is None:
@@ -79,6 +90,10 @@ class Metrics:
 
     def notice(self, name: str, fields: Mapping[str, Any]) -> None:
         self._child(self._notices, name).inc()
+
+    def watch(self, seen: Callable[[], Iterable[TargetSeen]], keys_aside: Callable[[], Mapping[str, int]]) -> None:
+        """Look at the targets whenever somebody asks: nothing is counted meanwhile."""
+        self.registry.register(_Targets(seen, keys_aside))
 
     def page(self) -> bytes:
         return generate_latest(self.registry)
@@ -101,3 +116,29 @@ class Metrics:
         if child is None:
             child = self._children[(family, labels)] = family.labels(*labels)
         return child
+
+
+class _Targets:
+    """How each target is doing at the moment of a scrape."""
+
+    def __init__(self, seen: Callable[[], Iterable[TargetSeen]], keys_aside: Callable[[], Mapping[str, int]]) -> None:
+        self._seen = seen
+        self._keys_aside = keys_aside
+
+    def describe(self) -> Iterator[Metric]:
+        yield from ()
+
+    def collect(self) -> Iterator[Metric]:
+        state = GaugeMetricFamily("tidegate_target_state", "0 asked, 1 being tried, 2 set aside", labels=["target"])
+        busy = GaugeMetricFamily("tidegate_target_calls", "Calls under way", labels=["target"])
+        waiting = GaugeMetricFamily("tidegate_target_waiting", "Calls that wait for room", labels=["target"])
+        shed = CounterMetricFamily("tidegate_shed", "Calls that found no room at a target", labels=["target"])
+        for one in islice(self._seen(), MAX_LABELS):  # the configured ones are known first
+            state.add_metric([one.target], STATES[one.state])
+            busy.add_metric([one.target], one.busy)
+            waiting.add_metric([one.target], one.waiting)
+            shed.add_metric([one.target], one.shed)
+        aside = GaugeMetricFamily("tidegate_keys_aside", "Keys that were refused and rest", labels=["provider"])
+        for provider, keys in self._keys_aside().items():
+            aside.add_metric([provider], keys)
+        yield from (state, busy, waiting, shed, aside)

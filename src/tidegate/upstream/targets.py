@@ -6,12 +6,12 @@ counters, for that is one call of all processes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from tidegate.core.call import Call, Target
 from tidegate.core.errors import StoreDown
-from tidegate.core.ports import Provider
+from tidegate.core.ports import Provider, TargetSeen
 from tidegate.core.values import Secret
 from tidegate.core.world import World
 from tidegate.upstream import breaker, retry
@@ -130,6 +130,14 @@ class Targets:
     def of(self, target: Target) -> State:
         return self.named(target.name)
 
+    def expect(self, targets: Iterable[Target]) -> None:
+        """Those that are configured can be seen before anybody asks them."""
+        for target in targets:
+            self.of(target)
+
+    def knows(self, name: str) -> bool:
+        return name in self._states
+
     def named(self, name: str) -> State:
         state = self._states.get(name)
         if state is None:
@@ -240,9 +248,12 @@ class Targets:
     def settle(self, state: State, changed: bool) -> None:
         """Tell everybody that a breaker has changed, if it has."""
         if changed:
-            about = state.breaker
             self.changed.add(state.name)
-            self._world.events.notice(f"breaker_{about.state}", {"target": state.name, "why": about.why})
+            self.tell(state)
+
+    def tell(self, state: State) -> None:
+        about = state.breaker
+        self._world.events.notice(f"breaker_{about.state}", {"target": state.name, "why": about.why})
 
     def mind_key(self, target: Target, key: Secret | None, failure: Failure, config: retry.Config) -> float | None:
         """Set a key that was refused aside, let one that is limited rest. How long the next try must wait, at least."""
@@ -258,6 +269,44 @@ class Targets:
         told = {"provider": provider.name, "key": shown(provider, key), "model": model or None, "said": failure.said}
         self._world.events.notice("key_set_aside", {**told, "for_s": float(config.key_aside)})
         return None
+
+    # --- what can be seen and said from outside
+
+    def seen(self) -> Iterator[TargetSeen]:
+        """How each is doing now."""
+        now_ns, now_ms = self._world.clock.now_ns(), self._world.clock.wall_ns() // 1_000_000
+        for state in self._states.values():
+            about = state.breaker
+            waits = about.state != "closed" and not about.forced
+            yield TargetSeen(
+                target=state.name,
+                state=about.state,
+                forced=about.forced,
+                why=about.why or None,
+                since_ms=now_ms - (now_ns - about.since_ns) // 1_000_000,
+                next_probe_ms=now_ms + max(about.until_ns - now_ns, 0) // 1_000_000 if waits else None,
+                busy=state.slots.taken,
+                waiting=state.slots.waiting,
+                shed=state.slots.shed,
+                first_token_ms=None if state.first_s is None else round(state.first_s * 1000, 1),
+            )
+
+    def keys_aside(self) -> dict[str, int]:
+        """How many keys of each provider are set aside now."""
+        now_ns = self._world.clock.now_ns()
+        return {name: ring.aside(now_ns) for name, ring in self._keys.items()}
+
+    def say(self, target: Target, wanted: Literal["open", "closed", "reset"]) -> None:
+        """An admin's word: keep it open or closed; or forget what was held against it and its provider's keys."""
+        state, now_ns = self.of(target), self._world.clock.now_ns()
+        if wanted == "reset":
+            self.keys_of(target.provider).forgive()
+            changed = state.breaker.forced or state.breaker.state != "closed"
+            state.breaker.close("an admin says so", now_ns)
+        else:
+            changed = not state.breaker.forced or state.breaker.state != wanted
+            state.breaker.force(wanted, now_ns)
+        self.settle(state, changed)
 
     def _forget_one(self) -> None:
         """The one that has been known longest and of which nothing needs to be known."""
