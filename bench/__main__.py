@@ -14,10 +14,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from bench import overhead, report
+from bench import outage, overhead, report, resilience
 from bench.procs import Unavailable
 
-BENCHES = {"overhead": overhead}
+BENCHES = {"overhead": overhead, "resilience": resilience, "outage": outage}
 
 
 def parsed() -> argparse.Namespace:

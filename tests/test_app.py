@@ -11,6 +11,7 @@ from tests.house import TWO_PROVIDERS, Asking, until
 from tidegate import config
 from tidegate.app import build
 from tidegate.core.errors import ConfigError
+from tidegate.providers.transport.aiohttp import AiohttpTransport
 
 
 def changed(house, *pairs: tuple[str, str]) -> config.Config:
@@ -134,3 +135,27 @@ async def test_an_admin_key_of_the_environment_that_is_weak_or_cannot_be_sent_is
     given = {"TIDEGATE_STORAGE_DATA_DIR": str(tmp_path), "TIDEGATE_ADMIN_KEY": key}
     with pytest.raises(ConfigError, match="TIDEGATE_ADMIN_KEY: at least 20"):
         await build(config.parse(TWO_PROVIDERS, given), given)
+
+
+async def test_a_house_asks_its_providers_by_aiohttp_when_told_to(build_house):
+    house = await build_house("transport: {kind: aiohttp}\nproviders: {main: {type: scripted}}\nlogs: {calls: false}")
+    assert isinstance(house.app.world.transport, AiohttpTransport)
+    for stream in (False, True):
+        house.provider("main").says("hello there")
+        assert (await house.ask("hi", model="main/m", stream=stream)).text == "hello there"
+
+
+async def test_processes_count_together_where_a_valkey_is_configured(build_house, valkey):
+    house = await build_house(f"storage: {{valkey: '{valkey.url}', valkey_timeout: 5s}}\n{TWO_PROVIDERS}")
+    assert await house.app.world.counters.lease("probe", "house", 10)
+    assert b"tidegate:lease:probe" in valkey.ask("KEYS", "*")
+
+
+async def test_a_valkey_that_is_not_there_keeps_nobody_from_starting(build_house):
+    house = await build_house(f"storage: {{valkey: 'valkey://127.0.0.1:1'}}\n{TWO_PROVIDERS}")
+    assert (await house.ask("hi")).status == 200
+
+
+async def test_a_url_that_is_none_is_refused_at_the_start(build_house):
+    with pytest.raises(ConfigError, match=r"storage\.valkey: a URL is needed"):
+        await build_house(f"storage: {{valkey: 'localhost'}}\n{TWO_PROVIDERS}")

@@ -22,7 +22,7 @@ EXAMPLE = Path(__file__).parent.parent / "tidegate.example.yaml"
 
 FULL = """\
 api:       {host: 127.0.0.1, port: 8080, workers: 1, cors: []}
-storage:   {data_dir: ./tidegate-data, database: null, valkey: null}
+storage:   {data_dir: ./tidegate-data, database: null, valkey: null, valkey_timeout: 50ms}
 providers: {main: {type: openai, base_url: null, keys: ["env:OPENAI_API_KEY"], price: null}}
 routes:    {fast: {targets: [{provider: main, model: M, weight: 1, order: 1}], timeout: 60s, cache: {}, guardrails: {}}}
 """
@@ -312,12 +312,8 @@ def test_a_section_that_is_none_is_told_even_when_the_environment_has_a_part_of_
             "tidegate.yaml:2: api.workers: more than one worker needs shared counters, which come later; set it to 1",
         ),
         (
-            "storage:\n  database: postgresql://x",
-            "tidegate.yaml:2: storage.database: this version keeps everything in storage.data_dir",
-        ),
-        (
-            "storage:\n  valkey: redis://x",
-            "tidegate.yaml:2: storage.valkey: this version keeps everything in storage.data_dir",
+            "storage:\n  database: mysql://x",
+            "tidegate.yaml:2: storage.database: must be like postgresql://user:password@host:5432/name",
         ),
         # YAML
         ("api:\n  port: 1\n host: a", "tidegate.yaml:3: "),

@@ -271,7 +271,9 @@ def watch(event, args):
         events.append([event, str(args)[:200]])
     elif event == "open" and isinstance(args[2], int) and args[2] & 0o3:
         events.append([event, str(args)[:200]])
-    elif event in ("sqlite3.connect", "urllib.Request", "ctypes.dlopen"):
+    elif event in ("sqlite3.connect", "urllib.Request"):
+        events.append([event, str(args)[:200]])
+    elif event == "ctypes.dlopen" and args[0] is not None:  # None: Python itself, as ctypes does when it is imported
         events.append([event, str(args)[:200]])
 
 sys.addaudithook(watch)

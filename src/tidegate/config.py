@@ -6,6 +6,7 @@ Every message names the key and its line, and the nearest key when there is none
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
@@ -20,13 +21,14 @@ from tidegate.core.errors import ConfigError
 from tidegate.core.values import Duration, Moment, Secret, Share, Size
 from tidegate.providers import prices, transport
 from tidegate.providers.discovery import Found
-from tidegate.stages import routes
+from tidegate.stages import auth, routes
 from tidegate.telemetry import logs
 
 DEFAULT_FILE = "tidegate.yaml"
 LOCAL = Found("local", {"type": "local"}, "")
 ENVIRONMENT_PREFIX = "TIDEGATE_"  # TIDEGATE_API_PORT=9000 is api.port
 READ = (Duration, Size, Share, Moment)  # values with a notation of their own
+PROXY = re.compile(r"http://([^/?#@\s]+@)?([\w.-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?/?")
 YAML_TAG = "tag:yaml.org,2002:"
 
 
@@ -59,6 +61,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     api: how Tidegate is reached.
     storage: where things are kept.
+    auth: who may come in.
     upstream: how providers are asked.
     logs: what is written to standard error.
     transport: the connections to providers.
@@ -69,6 +72,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     api: api.Config = api.Config()
     storage: storage.Config = storage.Config()
+    auth: auth.Config = auth.Config()
     upstream: upstream.Config = upstream.Config()
     logs: logs.Config = logs.Config()
     transport: transport.Config = transport.Config()
@@ -128,9 +132,17 @@ def _check(config: Config, reading: _Reading) -> None:
     """What no single module can see."""
     if config.api.workers > 1:
         raise reading.wrong("api.workers", "more than one worker needs shared counters, which come later; set it to 1")
-    for key in ("database", "valkey"):
-        if getattr(config.storage, key) is not None:
-            raise reading.wrong(f"storage.{key}", "this version keeps everything in storage.data_dir; leave it null")
+    database = config.storage.database
+    if database is not None and not database.value.startswith(("postgresql://", "postgres://")):
+        raise reading.wrong("storage.database", "must be like postgresql://user:password@host:5432/name")
+    proxy = config.transport.proxy
+    if proxy is not None and config.transport.kind == "own":
+        raise reading.wrong("transport.proxy", "our own transport goes through no proxy; set transport.kind: aiohttp")
+    if proxy is not None and not PROXY.fullmatch(proxy.value):  # never shown: it may hold a password
+        raise reading.wrong("transport.proxy", "must be like http://HOST:PORT or http://NAME:PASSWORD@HOST:PORT")
+    wrong = auth.trouble(config.auth)
+    if wrong is not None:
+        raise reading.wrong(f"auth.{wrong[0]}", wrong[1])
     for name in config.providers:
         if "/" in name or not name:
             raise reading.wrong(f"providers.{name}", "a provider's name must not be empty or contain '/'")
@@ -275,7 +287,7 @@ class _Reading:
 
     def into(self, kind: Any, value: Any, path: str) -> Any:
         """`value` as `kind`: structs field by field, so that a message can name what is wrong."""
-        if kind is Secret:
+        if kind in (Secret, Secret | None):
             text = self._leaf(str, value, path)
             if not text.strip():
                 raise self.wrong(path, "is empty; set it, or take this key out")

@@ -18,7 +18,7 @@ from tidegate.core.errors import NotFound, ShuttingDown
 from tidegate.core.flight import Flight, Reader
 from tidegate.core.ports import Codec, Codecs, Provider
 from tidegate.core.world import World
-from tidegate.stages.auth import KeyAuth
+from tidegate.stages.auth import KeyAuth, permit
 from tidegate.stages.record import Recorder
 from tidegate.stages.routes import Routes
 from tidegate.upstream import Upstream
@@ -48,9 +48,10 @@ class Gateway:
     async def answer(self, call: Call) -> AsyncIterator[Reply]:
         """Everything that happens to a call, in order. Send the reply from inside."""
         async with self.recorder.record(call):  # one event; one row once the key is known
-            call.principal = await self.auth.authenticate(call.credential)  # 401
+            call.principal = await self.auth.authenticate(call.credential, call.address)  # 401 403
+            permit(call)  # 403
             await self.understand(call)  # 400 408 413 415
-            call.route = self.routes.match(call)  # 404
+            call.route = self.routes.match(call)  # 403 404
             async with self.fly(call) as reply:
                 yield reply
 

@@ -30,8 +30,21 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "anthropic.count": "tidegate.providers.anthropic.count:Count",
         "anthropic.raw": "tidegate.providers.raw:AnthropicRaw",
     },
+    "transports": {
+        "own": "tidegate.providers.transport:HttpTransport",
+        "aiohttp": "tidegate.providers.transport.aiohttp:AiohttpTransport",
+    },
+    "counters": {
+        "valkey": "tidegate.storage.valkey:ValkeyCounters",
+    },
+    "stores": {
+        "postgres": "tidegate.storage.postgres:PostgresStore",
+    },
     "pages": {
         "admin": "tidegate.api.admin:create",
+    },
+    "stages": {
+        "tokens": "tidegate.stages.auth.tokens:Tokens",
     },
     "commands": {
         "install_local": "tidegate.providers.local:install",
@@ -40,6 +53,8 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "uvloop": "uvloop:new_event_loop",  # not on Windows
     },
 }
+
+EXTRAS = {"aiohttp": "aiohttp", "hiredis": "scale", "psycopg": "postgres"}  # whose package is not in the base
 
 
 def names(door: str) -> list[str]:
@@ -63,6 +78,9 @@ def find(door: str, name: str) -> Any:
     try:
         return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as missing:
+        extra = EXTRAS.get((missing.name or "").partition(".")[0])
+        if extra is not None:
+            raise ConfigError(f"{door} {name!r} needs the extra {extra}: pip install 'tidegate[{extra}]'") from None
         raise ConfigError(f"{door[:-1]} {name!r} ({dotted}) cannot be loaded: {missing}") from None
 
 

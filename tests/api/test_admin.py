@@ -15,6 +15,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.house import House, Reply, until
+from tidegate.core.ports import Key
 
 KEY = re.compile(r"tg_[a-z]+_[0-9A-Za-z]{12}_[0-9A-Za-z]{32}_[0-9A-Za-z]{6}")
 
@@ -39,7 +40,7 @@ async def test_a_key_is_shown_once_and_works_at_once(house):
     reply = await made(house, name="ci", env="test")
     key = reply.events[0]
     assert reply.status == 201 and KEY.fullmatch(key["key"]) and key["key"].startswith("tg_test_")
-    assert (key["name"], key["env"], key["admin"], key["revoked_ms"]) == ("ci", "test", False, None)
+    assert (key["name"], key["env"], key["role"], key["revoked_ms"]) == ("ci", "test", "member", None)
     assert (await house.ask(key=key["key"])).status == 200
     listed = await house.get("/admin/keys")
     assert [one["name"] for one in listed.events[0]] == ["a test", "ci"]
@@ -74,7 +75,7 @@ async def test_only_an_admin_administers(house, method, path):
     assert "key 'plain' may not administer; use an admin key" in reply.error.message
     reply = await house.begin(method=method, path=path, body=body, key="wrong").reply()
     assert (reply.status, reply.error.code, reply.headers["www-authenticate"]) == (401, "invalid_api_key", "Bearer")
-    assert len(await house.app.world.store.keys()) == 2
+    assert len(await house.app.world.store.every(Key)) == 2
 
 
 async def test_the_other_header_for_keys_is_good_here_too(house):
@@ -364,10 +365,10 @@ async def test_who_asks_for_the_head_gets_what_get_says(house):
 
 
 async def test_a_mistake_of_ours_is_told_as_one(house, monkeypatch):
-    async def break_down() -> None:
+    async def break_down(kind: type) -> None:
         raise RuntimeError("a secret detail")
 
-    monkeypatch.setattr(house.app.world.store, "keys", break_down)
+    monkeypatch.setattr(house.app.world.store, "every", break_down)
     reply = await house.get("/admin/keys")
     assert (reply.status, reply.error.code) == (500, "internal_error")
     assert "its log has the details" in reply.error.message and "secret" not in reply.body.decode()

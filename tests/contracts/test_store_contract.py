@@ -1,4 +1,4 @@
-"""Any store keeps keys in the same way."""
+"""Any store keeps organisations, teams, users and keys in the same way."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -7,59 +7,107 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tidegate.core.ports import Key, Store
+from tidegate.core.limits import Budget, Limit
+from tidegate.core.ports import Bearer, Key, Organisation, Store, Team, User
 from tidegate.storage.memory import MemoryStore
+from tidegate.storage.postgres import PostgresStore
 from tidegate.storage.sqlite import SqliteStore
 
 
-async def memory(folder: Path) -> Store:
+async def memory(request: pytest.FixtureRequest, folder: Path) -> Store:
     return MemoryStore()
 
 
-async def sqlite(folder: Path) -> Store:
+async def sqlite(request: pytest.FixtureRequest, folder: Path) -> Store:
     return await SqliteStore.open(folder / "tidegate.db")
 
 
-ADAPTERS: dict[str, Callable[[Path], Awaitable[Store]]] = {"memory": memory, "sqlite": sqlite}
+async def postgres(request: pytest.FixtureRequest, folder: Path) -> Store:
+    return await PostgresStore.open(request.getfixturevalue("postgres"), lambda name, fields: None)
+
+
+ADAPTERS: dict[str, Callable[[pytest.FixtureRequest, Path], Awaitable[Store]]] = {
+    "memory": memory,
+    "sqlite": sqlite,
+    "postgres": postgres,
+}
 
 
 @pytest.fixture(params=ADAPTERS)
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    store = await ADAPTERS[request.param](tmp_path)
+    store = await ADAPTERS[request.param](request, tmp_path)
     yield store
     await store.aclose()
 
 
 def key(id: str, **fields: object) -> Key:
-    plain = Key(id=id, name="ci", env="live", digest=bytes(range(32)), pepper_version=1, admin=False, created_ms=1)
+    plain = Key(id=id, name="ci", env="live", digest=bytes(range(32)), pepper_version=1, created_ms=1)
     return msgspec.structs.replace(plain, **fields)
 
 
-async def test_a_key_comes_back_as_it_was(store):
-    added = key("a", name="naïve 'key'; --", env="test", admin=True, created_ms=1_790_000_000_123, pepper_version=7)
-    await store.add_key(added)
-    assert await store.key("a") == added
+LIMITS = (Limit("tokens", 1_000, 60), Limit("at_once", 4))
+BUDGETS = (Budget(5_000_000_000, "day", zone="Europe/Berlin", warn_at=(0.5, 0.9)),)
+WHOLE = [
+    Organisation("acme", "Acme", 5, limits=LIMITS, budgets=BUDGETS),
+    Team("search", "Search", 6, "acme", 7, LIMITS, BUDGETS),
+    User("ann@acme", "Ann O'Hara", 8, "search", "manager", 9, LIMITS, BUDGETS),
+    key(
+        "a",
+        name="naïve 'key'; --",
+        env="test",
+        role="admin",
+        created_ms=1_790_000_000_123,
+        pepper_version=7,
+        team_id="search",
+        user_id="ann@acme",
+        expires_ms=1_800_000_000_000,
+        former_digest=bytes(32),
+        former_pepper_version=6,
+        former_until_ms=1_790_000_000_999,
+        routes=("fast", "main/m"),
+        endpoints=("chat", "account"),
+        scopes=("batch",),
+        addresses=("10.0.0.0/8", "::1"),
+        tags=("ci", "ключ"),
+        limits=LIMITS,
+        budgets=BUDGETS,
+        last_used_ms=3,
+    ),
+]
 
 
-async def test_an_unknown_key_is_none(store):
-    await store.add_key(key("a"))
-    assert await store.key("A") is None
-    assert await store.key("") is None
-    assert await store.key("a' OR '1'='1") is None
+@pytest.mark.parametrize("one", WHOLE, ids=lambda one: type(one).__name__)
+async def test_whatever_is_kept_comes_back_as_it_was(store, one):
+    await store.add(one)
+    assert await store.find(type(one), one.id) == one
+    assert one in await store.every(type(one))
 
 
-async def test_an_id_can_be_given_only_once(store):
-    await store.add_key(key("a", name="first"))
-    with pytest.raises(ValueError, match="'a'"):
-        await store.add_key(key("a", name="second"))
-    assert (await store.key("a")).name == "first"
+@pytest.mark.parametrize("one", WHOLE, ids=lambda one: type(one).__name__)
+async def test_an_id_can_be_given_only_once(store, one):
+    await store.add(one)
+    with pytest.raises(ValueError, match=one.id):
+        await store.add(msgspec.structs.replace(one, name="second"))
+    assert (await store.find(type(one), one.id)).name == one.name
 
 
-async def test_keys_are_listed_oldest_first_and_revoked_ones_too(store):
+async def test_a_new_store_has_one_organisation(store):
+    assert await store.every(Organisation) == [Organisation("default", "default", 0)]
+
+
+@pytest.mark.parametrize("kind", [Organisation, Team, User, Key])
+@pytest.mark.parametrize("id", ["A", "", "a' OR '1'='1", "a\x00", "ключ", "x" * 10_000])
+async def test_an_unknown_id_is_none(store, kind, id):
+    await store.add(key("a"))
+    assert await store.find(kind, id) is None
+    assert await store.bearer(id) is None
+
+
+async def test_they_are_listed_oldest_first_and_ended_ones_too(store):
     for id, created_ms in [("b", 20), ("c", 30), ("a", 10), ("d", 20)]:
-        await store.add_key(key(id, created_ms=created_ms))
-    await store.revoke_key("c", 99)
-    assert [(found.id, found.revoked_ms) for found in await store.keys()] == [
+        await store.add(key(id, created_ms=created_ms))
+    await store.change(await store.find(Key, "c"), revoked_ms=99)
+    assert [(found.id, found.revoked_ms) for found in await store.every(Key)] == [
         ("a", None),
         ("b", None),
         ("d", None),
@@ -67,35 +115,85 @@ async def test_keys_are_listed_oldest_first_and_revoked_ones_too(store):
     ]
 
 
-async def test_a_key_is_revoked_once(store):
-    await store.add_key(key("a"))
-    assert await store.revoke_key("a", 50) is True
-    assert await store.revoke_key("a", 60) is False
-    assert await store.revoke_key("b", 60) is False
-    assert (await store.key("a")).revoked_ms == 50
+async def test_a_bearer_is_a_key_and_all_it_belongs_to(store):
+    organisation, team, user, whole = WHOLE
+    for one in WHOLE:
+        await store.add(one)
+    assert await store.bearer("a") == Bearer(whole, user, team, organisation)
 
 
-async def test_of_many_who_revoke_at_once_one_did_it(store):
-    await store.add_key(key("a"))
-    answers = await asyncio.gather(*(store.revoke_key("a", at_ms) for at_ms in range(20)))
-    assert sum(answers) == 1
+async def test_a_key_without_a_team_belongs_to_its_users(store):
+    for one in WHOLE[:3]:
+        await store.add(one)
+    await store.add(key("b", user_id="ann@acme"))
+    found = await store.bearer("b")
+    assert (found.user.id, found.team.id, found.organisation.id) == ("ann@acme", "search", "acme")
+
+
+async def test_who_belongs_nowhere_belongs_to_the_default_organisation(store):
+    await store.add(key("b"))
+    found = await store.bearer("b")
+    assert (found.user, found.team, found.organisation.id) == (None, None, "default")
+
+
+async def test_what_is_named_and_is_not_there_is_none(store):
+    await store.add(key("b", team_id="gone", user_id="gone"))
+    found = await store.bearer("b")
+    assert (found.user, found.team, found.organisation.id) == (None, None, "default")
+
+
+async def test_a_change_is_of_what_it_names_and_of_nothing_else(store):
+    await store.add(key("a"))
+    before = await store.find(Key, "a")
+    await store.change(before, name="other", tags=("x",))
+    changed = await store.change(before, limits=LIMITS, disabled_ms=5)
+    assert changed == key("a", name="other", tags=("x",), limits=LIMITS, disabled_ms=5)
+    assert await store.find(Key, "a") == changed
+    assert (await store.change(changed, disabled_ms=None, tags=())).disabled_ms is None
+
+
+async def test_a_change_of_what_was_changed_meanwhile_is_none(store):
+    await store.add(key("a"))
+    before = await store.find(Key, "a")
+    assert (await store.change(before, revoked_ms=50)).revoked_ms == 50
+    assert await store.change(before, revoked_ms=60) is None
+    assert await store.change(before, digest=b"x", revoked_ms=60) is None
+    assert await store.change(key("nobody"), revoked_ms=60) is None
+    found = await store.find(Key, "a")
+    assert (found.revoked_ms, found.digest) == (50, before.digest)
+
+
+async def test_of_many_who_change_at_once_one_did_it(store):
+    await store.add(key("a"))
+    before = await store.find(Key, "a")
+    answers = await asyncio.gather(*(store.change(before, revoked_ms=at_ms) for at_ms in range(20)))
+    (changed,) = [answer for answer in answers if answer]
+    assert await store.find(Key, "a") == changed
 
 
 async def test_of_many_who_add_one_id_one_succeeds(store):
-    attempts = await asyncio.gather(*(store.add_key(key("a", name=str(n))) for n in range(20)), return_exceptions=True)
+    attempts = await asyncio.gather(*(store.add(key("a", name=str(n))) for n in range(20)), return_exceptions=True)
     assert [type(error) for error in attempts if error] == [ValueError] * 19
-    assert len(await store.keys()) == 1
+    assert len(await store.every(Key)) == 1
+
+
+async def test_when_keys_were_used_is_noted_and_never_goes_back(store):
+    await store.add(key("a"))
+    await store.add(key("b", last_used_ms=70))
+    await store.note_used({"a": 50, "b": 60, "nobody": 1})
+    assert [one.last_used_ms for one in await store.every(Key)] == [50, 70]
+    await store.note_used({})
 
 
 async def test_whoever_leaves_while_waiting_breaks_nothing(store):
-    await store.add_key(key("a"))
+    await store.add(key("a"))
     for _ in range(50):
-        task = asyncio.create_task(store.key("a"))
+        task = asyncio.create_task(store.bearer("a"))
         await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    assert (await store.key("a")).id == "a"
-    assert await store.revoke_key("a", 1) is True
+    before = await store.find(Key, "a")
+    assert (await store.change(before, revoked_ms=1)).revoked_ms == 1
 
 
 async def test_closing_twice_is_closing_once(store):

@@ -470,10 +470,15 @@ async def test_those_that_wait_are_answered_in_turn_and_interactive_calls_before
 
 async def test_nobody_waits_for_longer_than_is_configured(build_house: Build):
     house = await build_house(ONE_AT_ONCE % 1)
+    house.clock.hold()
     house.provider("main").always("hello", before=30)
     first = house.begin()
     await until(lambda: house.provider("main").requests)
-    reply = await house.ask()
+    asking = house.begin()
+    await until(lambda: next(iter(house.app.gateway.upstream.targets)).slots.waiting)
+    await house.clock.advance(6)
+    reply = await asking.reply()
+    await house.clock.advance(30)
     assert reply.status == 503 and 5_000 * MS <= reply.row.duration_us < 6_000 * MS
     assert (await first.reply()).status == 200
 

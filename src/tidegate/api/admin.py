@@ -45,7 +45,7 @@ class ShownKey(BaseModel):
     id: str
     name: str
     env: str
-    admin: bool
+    role: str
     created_ms: int
     revoked_ms: int | None
 
@@ -121,16 +121,12 @@ def create(gateway: Callable[[], Gateway]) -> FastAPI:
     @app.get("/admin/keys", tags=["keys"], responses=ERRORS, dependencies=[Depends(admin)])
     async def list_keys() -> list[ShownKey]:
         """All keys, revoked ones too, oldest first."""
-        return [ShownKey(**_shown(key)) for key in await gateway().world.store.keys()]
+        return [ShownKey(**_shown(key)) for key in await gateway().world.store.every(Key)]
 
     @app.delete("/admin/keys/{id}", tags=["keys"], responses=ERRORS, dependencies=[Depends(admin)])
     async def revoke_key(id: str) -> ShownKey:
         """End a key. It stops working everywhere within a second."""
-        store, clock = gateway().world.store, gateway().world.clock
-        await store.revoke_key(id, clock.wall_ns() // 1_000_000)
-        key = await store.key(id)
-        if key is None:
-            raise NotFound(f"there is no key {id[:40]!r}")
+        key = await gateway().auth.desk.revoke(id)
         return ShownKey(**_shown(key))
 
     targets.add(app, gateway, admin, ERRORS)

@@ -10,12 +10,11 @@ from typing import Any
 
 import click
 
-from tidegate.app import SystemClock, data_folder
+from tidegate.app import SystemClock, data_folder, open_home
 from tidegate.cli.shared import DATA, FILE, settings
-from tidegate.core.errors import ConfigError
+from tidegate.core.ports import Key, Store
 from tidegate.stages.auth import KeyAuth
-from tidegate.storage.pepper import load_or_create_pepper
-from tidegate.storage.sqlite import SqliteStore
+from tidegate.storage.pepper import load_peppers
 
 
 @click.group()
@@ -39,7 +38,7 @@ def keys() -> None:
 def create_key(file: Path | None, data_dir: str | None, name: str, env: str, admin: bool) -> None:
     """Make a key and show it, this once."""
 
-    async def work(store: SqliteStore, auth: KeyAuth) -> None:
+    async def work(store: Store, auth: KeyAuth) -> None:
         text, key = await auth.create(name, env, admin=admin)
         click.echo(text)
         click.echo(f"id {key.id}; keep the line above, it is not shown again", err=True)
@@ -53,10 +52,10 @@ def create_key(file: Path | None, data_dir: str | None, name: str, env: str, adm
 def list_keys(file: Path | None, data_dir: str | None) -> None:
     """All keys, without what makes them work."""
 
-    async def work(store: SqliteStore, auth: KeyAuth) -> None:
-        for key in await store.keys():
+    async def work(store: Store, auth: KeyAuth) -> None:
+        for key in await store.every(Key):
             made = time.strftime("%Y-%m-%d %H:%M", time.gmtime(key.created_ms / 1000))
-            state = "revoked" if key.revoked_ms is not None else "admin" if key.admin else "key"
+            state = "revoked" if key.revoked_ms is not None else key.role
             name = key.name if key.name.isprintable() else repr(key.name)
             click.echo(f"{key.id}  {state:8}  {key.env:5}  {made}  {name}")
 
@@ -70,25 +69,25 @@ def list_keys(file: Path | None, data_dir: str | None) -> None:
 def revoke_key(file: Path | None, data_dir: str | None, id: str) -> None:
     """End a key; it stops working everywhere within a second."""
 
-    async def work(store: SqliteStore, auth: KeyAuth) -> None:
-        if not await store.revoke_key(id, time.time_ns() // 1_000_000):
-            raise ConfigError(f"there is no key {id!r} that is not revoked; see: tidegate keys list")
+    async def work(store: Store, auth: KeyAuth) -> None:
+        await auth.desk.revoke(id)
         click.echo(f"revoked {id}")
 
     _with_store(file, data_dir, work)
 
 
 def _with_store(
-    file: Path | None, data_dir: str | None, work: Callable[[SqliteStore, KeyAuth], Coroutine[Any, Any, None]]
+    file: Path | None, data_dir: str | None, work: Callable[[Store, KeyAuth], Coroutine[Any, Any, None]]
 ) -> None:
-    """Run `work` on the store of the data folder, beside a gateway that may be serving."""
-    folder = data_folder(settings(file, data_dir=data_dir).storage.data_dir)
-    pepper = load_or_create_pepper(folder)
+    """Run `work` on the store, beside a gateway that may be serving."""
+    found = settings(file, data_dir=data_dir)
+    folder = data_folder(found.storage.data_dir)
+    peppers = load_peppers(folder, found.auth.peppers)
 
     async def run() -> None:
-        store = await SqliteStore.open(folder / "tidegate.sqlite")
+        store = await open_home(found.storage, folder, lambda name, fields: None)
         try:
-            await work(store, KeyAuth(store, pepper, SystemClock()))
+            await work(store, KeyAuth(store, peppers, SystemClock()))
         finally:
             await store.aclose()
 

@@ -61,6 +61,7 @@ async def _serve(settings: config.Config, socket: Any, file: Path, again: Callab
         gc.collect()
         gc.freeze()  # what start-up made lives for ever; looking through it again and again costs tens of milliseconds
         sys.setswitchinterval(0.0005)  # the writer's thread must not keep the loop waiting for 5 ms
+        app.pulse.start()
         await server.serve(sockets=[socket])
     finally:
         following.cancel()

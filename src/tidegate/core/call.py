@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 
 from tidegate.core.chat import Change, Channel
 from tidegate.core.errors import TidegateError
+from tidegate.core.limits import Level, Role
 from tidegate.core.money import NO_USAGE, Price, Usage
 from tidegate.core.values import Moment
 
@@ -18,11 +20,24 @@ if TYPE_CHECKING:
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """Who is asking, as the key tells."""
+    """Who is asking, as the key or token tells."""
 
     key_id: str
     name: str
-    admin: bool = False
+    role: Role = "member"
+    team_id: str | None = None
+    user_id: str | None = None
+    organisation_id: str = "default"
+    scopes: frozenset[str] = frozenset()
+    endpoints: frozenset[str] = frozenset()  # it may use; none named: all but `account`
+    routes: frozenset[str] = frozenset()  # it may ask for; none named: all that are not another team's
+    networks: tuple[IPv4Network | IPv6Network, ...] = ()  # it may come from; none named: any
+    tags: tuple[str, ...] = ()
+    levels: tuple[Level, ...] = ()  # who is charged for its calls, from the organisation down to the key
+
+    @property
+    def admin(self) -> bool:
+        return self.role == "admin"
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -72,6 +87,7 @@ class Route(msgspec.Struct, frozen=True):
     static_answer: str | None = None
     hedge: Hedge | None = None
     on_disconnect: OnDisconnect = "cancel"
+    owner: str | None = None  # the team whose keys alone may ask for it
 
 
 Metering = Literal["tokens", "free", "unknown"]  # what a reply without usage has cost: an estimate, nothing, who knows

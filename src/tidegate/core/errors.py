@@ -86,6 +86,13 @@ class MethodNotAllowed(TidegateError):
         self.allowed = allowed  # methods, as `Allow` lists them
 
 
+class Conflict(TidegateError):
+    """The id is taken, or somebody else changed the same thing at the same moment; look again."""
+
+    code = "conflict"
+    status = 409
+
+
 class RequestTimeout(TidegateError):
     """The headers or the body did not arrive in time."""
 
@@ -204,6 +211,15 @@ class StoreDown(TidegateError):
     status = 503
     retryable = True
     outside = "Tidegate's database does not answer just now; try again in a moment"
+
+
+class IssuerDown(TidegateError):
+    """The issuer of this token cannot be asked for its keys, so nobody can say whether the token is good."""
+
+    code = "issuer_unavailable"
+    status = 503
+    retryable = True
+    outside = "the issuer of this token does not answer just now; try again in a moment"
 
 
 class ShuttingDown(TidegateError):

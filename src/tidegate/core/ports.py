@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
 import msgspec
 
 from tidegate.core.chat import Conversation, Written
 from tidegate.core.errors import Complaint, TidegateError
 from tidegate.core.errors import StoreDown as StoreDown
+from tidegate.core.limits import Budget, Claim, Full, Limit, Role, Taken
+from tidegate.core.usage import UsageAsked, UsageLine
 
 if TYPE_CHECKING:
     from tidegate.core.call import Asked, Call, Event, Metering, Target
@@ -238,6 +240,43 @@ class Provider(Protocol):
 # --- what is kept ----------------------------------------------------------------------------------------------------
 
 
+DEFAULT_ORGANISATION = "default"  # every new store has it; whoever has no team belongs to it
+
+
+class Organisation(msgspec.Struct, frozen=True):
+    """The top level: what holds for all of its teams together."""
+
+    id: str
+    name: str
+    created_ms: int
+    disabled_ms: int | None = None  # nothing is ever deleted: the ledger's names must stay
+    limits: tuple[Limit, ...] = ()
+    budgets: tuple[Budget, ...] = ()
+
+
+class Team(msgspec.Struct, frozen=True):
+    id: str
+    name: str
+    created_ms: int
+    organisation_id: str = DEFAULT_ORGANISATION
+    disabled_ms: int | None = None
+    limits: tuple[Limit, ...] = ()
+    budgets: tuple[Budget, ...] = ()
+
+
+class User(msgspec.Struct, frozen=True):
+    """A person or a service that keys belong to; with tokens of an issuer, the one that the token names."""
+
+    id: str
+    name: str
+    created_ms: int
+    team_id: str | None = None
+    role: Role = "member"
+    disabled_ms: int | None = None
+    limits: tuple[Limit, ...] = ()
+    budgets: tuple[Budget, ...] = ()
+
+
 class Key(msgspec.Struct, frozen=True):
     """A key as it is stored: never the key itself."""
 
@@ -246,24 +285,63 @@ class Key(msgspec.Struct, frozen=True):
     env: str
     digest: bytes  # HMAC-SHA-256 of the whole key under the pepper of `pepper_version`
     pepper_version: int
-    admin: bool
     created_ms: int
-    revoked_ms: int | None = None
+    role: Role = "member"
+    team_id: str | None = None  # None: its user's
+    user_id: str | None = None
+    revoked_ms: int | None = None  # for ever
+    disabled_ms: int | None = None  # until it is enabled
+    expires_ms: int | None = None
+    former_digest: bytes | None = None  # what it was before it was rotated, good until `former_until_ms`
+    former_pepper_version: int | None = None
+    former_until_ms: int | None = None
+    routes: tuple[str, ...] = ()  # those it may ask for; none named: all that are not another team's
+    endpoints: tuple[Endpoint, ...] = ()  # those it may use; none named: all but `account`
+    scopes: tuple[Scope, ...] = ()
+    addresses: tuple[str, ...] = ()  # networks it may come from, such as 10.0.0.0/8; none named: any
+    tags: tuple[str, ...] = ()
+    limits: tuple[Limit, ...] = ()
+    budgets: tuple[Budget, ...] = ()
+    last_used_ms: int | None = None  # to the minute or so
+
+
+Endpoint = Literal["chat", "complete", "embed", "count", "models", "raw", "account"]
+Scope = Literal["batch", "override"]  # loops are its work · may say in headers what the route decides for others
+
+Kept = TypeVar("Kept", Organisation, Team, User, Key)
+
+
+class Bearer(msgspec.Struct, frozen=True):
+    """A key, and all that it belongs to. Its team is the user's where it names none."""
+
+    key: Key
+    user: User | None
+    team: Team | None
+    organisation: Organisation | None
 
 
 class Store(Protocol):
     """The control plane: what is configured while running. Raises StoreDown when it cannot be asked."""
 
-    async def key(self, key_id: str) -> Key | None: ...
+    async def bearer(self, key_id: str) -> Bearer | None:
+        """In one step, and whether there is such a key or not in the same."""
 
-    async def keys(self) -> list[Key]:
-        """All of them, revoked ones too, oldest first."""
+    async def find(self, kind: type[Kept], id: str) -> Kept | None: ...
 
-    async def add_key(self, key: Key) -> None:
+    async def every(self, kind: type[Kept]) -> list[Kept]:
+        """All of them, ended ones too, oldest first."""
+
+    async def add(self, one: Organisation | Team | User | Key) -> None:
         """Raises ValueError when the id exists."""
 
-    async def revoke_key(self, key_id: str, at_ms: int) -> bool:
-        """False when there is no such key or it was revoked before."""
+    async def change(self, one: Kept, **fields: Any) -> Kept | None:
+        """Set `fields`, provided that they still are what they are in `one`: of two at once, one succeeds.
+
+        Returns what is kept now; None when somebody else was first.
+        """
+
+    async def note_used(self, at_ms: Mapping[str, int]) -> None:
+        """When keys were last used, by id; unknown ones are passed over, and no time goes back."""
 
     async def aclose(self) -> None: ...
 
@@ -301,6 +379,9 @@ class Opened(msgspec.Struct, frozen=True, tag="opened", tag_field="record", omit
     session: str | None = None
     tags: tuple[str, ...] = ()
     kind: str = "live"
+    organisation_id: str | None = None
+    team_id: str | None = None
+    user_id: str | None = None  # whom the key belongs to; `user` is whom the client named
 
 
 class Closed(msgspec.Struct, frozen=True, tag="closed", tag_field="record", omit_defaults=True):
@@ -330,6 +411,11 @@ class Closed(msgspec.Struct, frozen=True, tag="closed", tag_field="record", omit
     session: str | None = None
     tags: tuple[str, ...] = ()
     kind: str = "live"
+    organisation_id: str | None = None
+    team_id: str | None = None
+    user_id: str | None = None
+    prompt: str | None = None  # name and version
+    cache: str | None = None  # what the cache did: hit | miss | …; None: it was not asked
 
 
 Record = Opened | Closed
@@ -352,6 +438,9 @@ class Ledger(Protocol):
     def rows(self) -> AsyncIterator[Closed]:
         """All rows, oldest first: for exports and tests."""
 
+    async def usage(self, asked: UsageAsked) -> list[UsageLine]:
+        """Sums by hour, day or month. What was appended before is in them."""
+
     async def flush(self) -> None:
         """Return when everything appended so far is in the store."""
 
@@ -370,6 +459,18 @@ class Totals(msgspec.Struct, frozen=True):
 
 class Counters(Protocol):
     """What all processes of one Tidegate count together. Raises StoreDown when nobody answers in time."""
+
+    async def claim(self, claim: Claim, *, unasked: bool = False) -> Taken | Full:
+        """One step that looks at all meters, and charges all or none; `unasked`: charges them in any case.
+
+        Whoever leaves while waiting, or hears StoreDown, has claimed nothing.
+        """
+
+    def settle(self, claim: Claim, truth: Sequence[int]) -> None:
+        """Each charge becomes what it was in truth. Once, by whoever claimed, at once or as soon as it can be told."""
+
+    async def holds(self, house: str) -> int:
+        """How many claims are neither settled nor lost; those whose holder died are swept first."""
 
     async def lease(self, name: str, holder: str, ttl_s: float) -> bool:
         """Whether `name` is `holder`'s for the next `ttl_s` seconds: nobody had it, it ran out, or it was theirs."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-from tidegate.core.call import Call, Hedge, OnDisconnect, Route, Strategy, Target
+from tidegate.core.call import Call, Hedge, OnDisconnect, Principal, Route, Strategy, Target
 from tidegate.core.errors import BadRequest, ConfigError, Forbidden, ModelNotFound, NotFound
 from tidegate.core.ports import Provider
 from tidegate.core.values import Duration, Moment, Share
@@ -81,6 +81,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     static_answer: the answer, when nobody is left to ask; null, an error.
     hedge: whether a second target is asked when the first is slow.
     on_disconnect: when the client has left, end the reply (cancel), or hear it out (drain), within `timeout`.
+    owner: the team whose keys alone may ask for it, by id; null lets every team.
     """
 
     targets: Annotated[tuple[TargetConfig, ...], Meta(min_length=1)]
@@ -94,6 +95,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     static_answer: str | None = None
     hedge: HedgeConfig = HedgeConfig()
     on_disconnect: OnDisconnect = "cancel"
+    owner: str | None = None
 
 
 def mistakes(routes: Mapping[str, Config], providers: Mapping[str, object]) -> Iterator[tuple[str, str]]:
@@ -152,6 +154,7 @@ class Routes:
                 self._add(alias, made[name])
         # The longest beginning goes first: gpt-4* before gpt-* before *.
         self._patterns.sort(key=lambda pattern: -len(pattern[0]))
+        self._owners = _owners(self._by_name.values())
         if not routes:
             # Nothing was said, so every model that is served is a route of its own name; the first to serve it wins.
             for provider in providers.values():
@@ -181,16 +184,36 @@ class Routes:
     # --- the route of a call
 
     def match(self, call: Call) -> Route:
-        """Raises ModelNotFound, naming the nearest; BadRequest for a header that makes no sense."""
+        """Raises ModelNotFound, naming the nearest; Forbidden for what is not the key's to ask for; BadRequest for a
+        header that makes no sense."""
+        assert call.asked is not None and call.principal is not None
         ours = {name: value for name, value in call.headers if name.startswith(b"x-tidegate-")}
-        route = self._wanted(call, ours)
+        route = self._asked(call, ours)
+        if not self.is_open(route, call.asked.model, call.principal):
+            raise Forbidden(_not_yours(route, call.principal), param="model")
         timeout_s = _timeout_s(ours.get(b"x-tidegate-timeout-ms"), route.timeout_s)
         call.deadline_ns = call.arrived_ns + round(timeout_s * 1e9)
         if call.kind in BATCHES or ours.get(b"x-tidegate-priority") == b"batch":
             call.priority = "batch"
         return route
 
-    def _wanted(self, call: Call, ours: Mapping[bytes, bytes]) -> Route:
+    def is_open(self, route: Route, asked: str, principal: Principal) -> bool:
+        """Whether this principal may ask for `route`, by the name `asked`."""
+        named = principal.routes
+        if named and route.name not in named and asked not in named:
+            return False
+        owners: Collection[str] = (route.owner,) if route.owner is not None else self._owners.get(route.name, ())
+        if not owners and route.name not in self._by_name:  # asked for by provider/model
+            owners = self._owners.get(f"{route.name.partition('/')[0]}/*", ())
+        return not owners or principal.team_id in owners or principal.admin
+
+    def open_to(self, principal: Principal) -> list[str]:
+        """Those of `names` that this principal may ask for."""
+        return [
+            name for name, route in self._by_name.items() if "*" not in name and self.is_open(route, name, principal)
+        ]
+
+    def _asked(self, call: Call, ours: Mapping[bytes, bytes]) -> Route:
         assert call.asked is not None
         target = ours.get(b"x-tidegate-target")
         if target:
@@ -273,6 +296,7 @@ class Routes:
             static_answer=config.static_answer,
             hedge=None if after is None else Hedge(after, config.hedge.max_extra),
             on_disconnect=config.on_disconnect,
+            owner=config.owner,
             **further,
         )
         return made[name]
@@ -324,3 +348,26 @@ def _timeout_s(said: bytes | None, most_s: float) -> float:
     if not timeout_s > 0:
         raise BadRequest("x-tidegate-timeout-ms: a number of milliseconds above 0 is expected")
     return min(timeout_s, most_s)
+
+
+def _owners(routes: Iterable[Route]) -> dict[str, set[str]]:
+    """Targets that only teams' own routes have, by provider/model: asking for one directly is no way around."""
+    found: dict[str, set[str]] = {}
+    for route in routes:
+        if route.owner is not None:
+            for target in route.targets:
+                found.setdefault(target.name, set()).add(route.owner)
+    for route in routes:
+        if route.owner is None:
+            for target in route.targets:
+                found.pop(target.name, None)
+    return found
+
+
+def _not_yours(route: Route, principal: Principal) -> str:
+    if principal.routes and route.name not in principal.routes:
+        there = ", ".join(sorted(principal.routes))[:200]
+        return f"key {principal.name!r} may ask for {there}, and not for {route.name!r}"
+    whose = f"it belongs to team {route.owner!r}" if route.owner else "it belongs to other teams"
+    mine = f"your key to team {principal.team_id!r}" if principal.team_id else "your key to no team"
+    return f"{route.name!r} is not yours to ask for: {whose}, {mine}"

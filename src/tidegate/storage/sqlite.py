@@ -6,19 +6,22 @@ import asyncio
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from tidegate.core.errors import ConfigError
 from tidegate.core.money import Usage
-from tidegate.core.ports import Key, StoreDown, Totals
+from tidegate.core.ports import Bearer, Kept, Key, Organisation, StoreDown, Team, Totals, User
+from tidegate.core.usage import SUMS, UsageAsked, UsageLine
 from tidegate.storage.ledger import Position, Row, add, tally
+from tidegate.storage.rollups import COLUMNS, COUNT, Rollups, line, query, waiting
+from tidegate.storage.rows import TABLES, bearer, bearer_query, columns, restored, value, values
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -27,7 +30,6 @@ BUSY_S = 5.0  # how long to wait for another process that writes
 LARGEST = 2**63 - 1
 OURS = int.from_bytes(b"TGAT", "big")  # the application_id of a file of ours, set by the first migration
 
-_KEY_FIELDS = ", ".join(Key.__struct_fields__)
 _TOTALS_FIELDS = Totals.__struct_fields__
 
 
@@ -220,6 +222,9 @@ _ADVICE = {
 # --- the control plane --------------------------------------------------------------------------------------------
 
 
+_BEARER = bearer_query("?")
+
+
 class SqliteStore:
     """A Store. `books` is the database half of a ledger in the same file; close the ledger before the store."""
 
@@ -232,36 +237,58 @@ class SqliteStore:
         """Raises ConfigError when the file cannot be used."""
         return cls(await Database.open(path, busy_s))
 
-    async def key(self, key_id: str) -> Key | None:
-        sql = f"SELECT {_KEY_FIELDS} FROM keys WHERE id = ?"
-        row = await self._database.read(lambda db: db.execute(sql, (key_id,)).fetchone())
-        return _key(row) if row else None
+    async def bearer(self, key_id: str) -> Bearer | None:
+        row = await self._database.read(lambda db: db.execute(_BEARER, (key_id,)).fetchone())
+        return bearer(row) if row else None
 
-    async def keys(self) -> list[Key]:
-        sql = f"SELECT {_KEY_FIELDS} FROM keys ORDER BY created_ms, rowid"
-        return [_key(row) for row in await self._database.read(lambda db: db.execute(sql).fetchall())]
+    async def find(self, kind: type[Kept], id: str) -> Kept | None:
+        return await self._database.read(lambda db: _find(db, kind, id))
 
-    async def add_key(self, key: Key) -> None:
-        sql = f"INSERT INTO keys ({_KEY_FIELDS}) VALUES ({_marks(len(Key.__struct_fields__))})"
+    async def every(self, kind: type[Kept]) -> list[Kept]:
+        sql = f"SELECT {columns(kind)} FROM {TABLES[kind]} ORDER BY created_ms, rowid"
+        return [restored(kind, row) for row in await self._database.read(lambda db: db.execute(sql).fetchall())]
+
+    async def add(self, one: Organisation | Team | User | Key) -> None:
+        kind = type(one)
+        sql = f"INSERT INTO {TABLES[kind]} ({columns(kind)}) VALUES ({_marks(len(kind.__struct_fields__))})"
 
         def insert(db: sqlite3.Connection) -> None:
             try:
-                db.execute(sql, msgspec.structs.astuple(key))
+                db.execute(sql, values(one))
             except sqlite3.IntegrityError as error:
-                raise ValueError(f"there is a key {key.id!r} already") from error
+                raise ValueError(f"there is a {kind.__name__.lower()} {one.id!r} already") from error
 
         await self._database.write(insert)
 
-    async def revoke_key(self, key_id: str, at_ms: int) -> bool:
-        sql = "UPDATE keys SET revoked_ms = ? WHERE id = ? AND revoked_ms IS NULL"
-        return await self._database.write(lambda db: db.execute(sql, (at_ms, key_id)).rowcount == 1)
+    async def change(self, one: Kept, **fields: Any) -> Kept | None:
+        kind = type(one)
+        new: list[Any] = [value(field) for field in fields.values()]
+        old: list[Any] = [value(getattr(one, name)) for name in fields]
+        where = "".join(f" AND {name} IS ?" for name in fields)
+        sql = f"UPDATE {TABLES[kind]} SET {', '.join(f'{name} = ?' for name in fields)} WHERE id = ?{where}"
+
+        def update(db: sqlite3.Connection) -> Kept | None:
+            with _transaction(db):
+                return _find(db, kind, one.id) if db.execute(sql, (*new, one.id, *old)).rowcount else None
+
+        return await self._database.write(update)
+
+    async def note_used(self, at_ms: Mapping[str, int]) -> None:
+        sql = "UPDATE keys SET last_used_ms = ? WHERE id = ? AND coalesce(last_used_ms, 0) < ?"
+
+        def update(db: sqlite3.Connection) -> None:
+            with _transaction(db):
+                db.executemany(sql, [(at, id, at) for id, at in at_ms.items()])
+
+        await self._database.write(update)
 
     async def aclose(self) -> None:
         await self._database.aclose()
 
 
-def _key(row: tuple[object, ...]) -> Key:
-    return msgspec.convert(dict(zip(Key.__struct_fields__, row, strict=True)), Key, strict=False)
+def _find(db: sqlite3.Connection, kind: type[Kept], id: str) -> Kept | None:
+    row = db.execute(f"SELECT {columns(kind)} FROM {TABLES[kind]} WHERE id = ?", (id,)).fetchone()
+    return restored(kind, row) if row else None
 
 
 def _marks(count: int) -> str:
@@ -273,7 +300,7 @@ def _marks(count: int) -> str:
 
 _CALL_FIELDS = (
     "id, at_ms, key_id, dialect, operation, route, target, outcome, status, error, cost_nusd, input_tokens, "
-    "output_tokens, duration_us, user, session, row"
+    "output_tokens, duration_us, user, session, organisation_id, team_id, row"
 )
 _INSERT_CALL = f"INSERT OR IGNORE INTO calls ({_CALL_FIELDS}) VALUES ({_marks(_CALL_FIELDS.count(',') + 1)})"
 _KNOWN = "SELECT id FROM calls WHERE id IN (SELECT value FROM json_each(?))"
@@ -283,17 +310,26 @@ _NOTE = (
 )
 
 
+_PERIODS = "SELECT json_extract(value, '$[0]') AS since, json_extract(value, '$[1]') AS until FROM json_each(?)"
+_ROLL_UP = (
+    f"INSERT INTO usage_hours ({COLUMNS}) VALUES ({_marks(COUNT)}) ON CONFLICT (hour, digest) DO UPDATE SET "
+    + ", ".join(f"{name} = min({name} + excluded.{name}, {LARGEST})" for name in SUMS)
+)
+_FORGET = "DELETE FROM calls WHERE seq IN (SELECT seq FROM calls WHERE at_ms < ? ORDER BY at_ms LIMIT ?)"
+
+
 class SqliteBooks:
     """Rows and sums, for a SpoolLedger."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._rollups = Rollups()
 
     def account(self, spool: str) -> tuple[Position, Totals]:
         return self._database.write_now(lambda db: _account(db, spool))
 
     def take(self, spool: str, rows: Sequence[Row], position: Position) -> Totals:
-        return self._database.write_now(lambda db: _take(db, spool, rows, position))
+        return self._database.write_now(lambda db: _take(db, spool, rows, position, self._rollups))
 
     async def totals(self, besides: str) -> Totals:
         sums = ", ".join(f"coalesce(sum({name}), 0)" for name in _TOTALS_FIELDS)
@@ -309,18 +345,28 @@ class SqliteBooks:
         sql = "SELECT seq, row FROM calls WHERE seq > ? ORDER BY seq LIMIT ?"
         return await self._database.read(lambda db: db.execute(sql, (seq, most)).fetchall())
 
+    async def usage(self, asked: UsageAsked) -> list[UsageLine]:
+        sql, values = query(asked, table="usage_hours", periods=_PERIODS, mark="?")
+        periods = msgspec.json.encode(waiting(asked)).decode()
+        found = await self._database.read(lambda db: db.execute(sql, (periods, *values)).fetchall())
+        return [line(asked, row) for row in found]
+
+    async def forget(self, before_ms: int, most: int) -> int:
+        return await self._database.write(lambda db: db.execute(_FORGET, (before_ms, most)).rowcount)
+
 
 def _account(db: sqlite3.Connection, spool: str) -> tuple[Position, Totals]:
     found = db.execute(_ACCOUNT, (spool,)).fetchone() or (0,) * (2 + len(_TOTALS_FIELDS))
     return Position(*found[:2]), Totals(*found[2:])
 
 
-def _take(db: sqlite3.Connection, spool: str, rows: Sequence[Row], position: Position) -> Totals:
+def _take(db: sqlite3.Connection, spool: str, rows: Sequence[Row], position: Position, rollups: Rollups) -> Totals:
     with _transaction(db):
         ids = msgspec.json.encode([row.closed.id for row in rows]).decode()
         known = {id for (id,) in db.execute(_KNOWN, (ids,))}
         new = {row.closed.id: row for row in reversed(rows) if row.closed.id not in known}  # of two alike, the first
         db.executemany(_INSERT_CALL, [_values(row) for row in reversed(new.values())])
+        db.executemany(_ROLL_UP, [one.values for one in rollups.of(row.closed for row in new.values())])
         taken = Totals()
         for row in new.values():
             taken = add(taken, tally(row.closed))
@@ -350,6 +396,8 @@ def _values(row: Row) -> tuple[object, ...]:
         closed.duration_us,
         closed.user,
         closed.session,
+        closed.organisation_id,
+        closed.team_id,
         row.sealed,
     )
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
+
 from tidegate.core.call import Attempt, Call, Event, ReplyHead, Target, Why
 from tidegate.core.errors import BadRequest, TidegateError, UpstreamCutOff, UpstreamFailed, UpstreamRefused
 from tidegate.core.money import NO_USAGE, Usage, estimated_tokens
@@ -22,14 +24,14 @@ LINGER_S = 1.0  # for the end of a response whose last event is there: only then
 GIVEN_BACK = ("refused", "too_long", "policy", "missing")
 
 # What a provider's head may tell a client. All else is between the provider and us.
-PASSING = (
+PASSING = frozenset((
     b"content-type",
     b"content-disposition",
     b"request-id",
     b"openai-processing-ms",
     b"openai-version",
     b"openai-model",
-)
+))  # fmt: skip
 PASSING_PREFIXES = (b"x-ratelimit-", b"anthropic-ratelimit-")
 
 
@@ -167,8 +169,11 @@ class Stream:
         self._seat.answered(now_ns, (now_ns - attempt.sent_ns) / 1e9)
 
     def _check_kind(self, codec: Codec, head: Head, *, stream: bool) -> None:
-        kind = (head.header(b"content-type") or b"").partition(b";")[0].strip().lower()
+        kind = head.header(b"content-type") or b""
         wanted = codec.media_type(stream=stream)
+        if kind == wanted:
+            return
+        kind = kind.partition(b";")[0].strip().lower()
         if kind and wanted and kind != wanted:
             raise UpstreamFailed(f"it answered {kind.decode('latin-1')[:60]} instead of {wanted.decode()}")
 
@@ -256,13 +261,21 @@ class Stream:
         self._give_seat_back()
         sent = self._exchange is not None and self._exchange.sent
         worked = sent and attempt.outcome in ("ok", "cut_off", "abandoned", "timeout")
-        if not worked or attempt.usage != NO_USAGE or asked is None or asked.codec.metering == "free":
+        if not worked or asked is None or asked.codec.metering == "free":
+            return
+        said = estimated_tokens(attempt.text_bytes)
+        if attempt.usage != NO_USAGE:
+            # Anthropic tells its input at the beginning, with an output of 1: of a reply that was cut off that is all.
+            if attempt.outcome != "ok" and said > attempt.usage.output_total:
+                more = said - attempt.usage.output_total
+                attempt.usage = msgspec.structs.replace(attempt.usage, output=attempt.usage.output + more)
+                attempt.usage_estimated = True
             return
         if asked.codec.metering == "unknown":
             attempt.usage_unknown = self._call.method == "POST"  # looking something up costs nothing
             return
         heard = sum(_size(text) for _, text in asked.codec.texts(asked))
-        attempt.usage = Usage(input=estimated_tokens(heard), output=estimated_tokens(attempt.text_bytes))
+        attempt.usage = Usage(input=estimated_tokens(heard), output=said)
         attempt.usage_estimated = True
 
     def _give_seat_back(self) -> None:

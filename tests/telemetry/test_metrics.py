@@ -1,0 +1,95 @@
+"""The page that Prometheus reads: what was counted, under names that do not change."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tidegate.core.call import Call
+from tidegate.core.ports import AttemptRow, Closed
+from tidegate.telemetry.metrics import MAX_LABELS, Metrics
+
+
+class Ended:
+    """As much of a call as is counted."""
+
+    operation = "chat"
+    status = 401
+
+
+CALL = cast(Call, Ended())
+
+
+def row(**changes: Any) -> Closed:
+    fields: dict[str, Any] = {
+        "id": "req_1", "at_ms": 1, "key_id": "k", "dialect": "openai", "operation": "chat", "outcome": "ok",
+        "status": 200, "duration_us": 5000, "overhead_us": 200, "route": "fast",
+    }  # fmt: skip
+    return Closed(**{**fields, **changes})
+
+
+def counted(*rows: Closed | None) -> dict[tuple[str, ...], float]:
+    metrics = Metrics()
+    for one in rows:
+        metrics.call_began(CALL)
+        metrics.call_ended(CALL, one)
+    return read(metrics)
+
+
+def read(metrics: Metrics) -> dict[tuple[str, ...], float]:
+    families = text_string_to_metric_families(metrics.page().decode())
+    # Labels are in the order of their names, whatever a series was declared with.
+    return {(one.name, *one.labels.values()): one.value for family in families for one in family.samples}
+
+
+def test_before_the_first_call_there_is_a_page() -> None:
+    page = counted()
+    assert page["tidegate_calls_in_flight",] == 0
+    assert page["tidegate_unpriced_requests_total",] == 0
+    assert page["tidegate_overhead_seconds_count",] == 0
+
+
+def test_calls_are_counted_by_operation_route_outcome_and_status() -> None:
+    page = counted(row(), row(), row(outcome="failed", status=502), None)
+    requests = {labels[1:]: value for labels, value in page.items() if labels[0] == "tidegate_requests_total"}
+    assert sorted(requests.values()) == [1, 1, 2]
+    assert page["tidegate_calls_in_flight",] == 0
+
+
+def test_a_time_that_is_just_a_bound_is_below_it() -> None:
+    page = counted(row(duration_us=5000), row(duration_us=5001))
+    buckets = [value for labels, value in page.items() if labels[0] == "tidegate_request_duration_seconds_bucket"]
+    assert buckets[:2] == [1, 2] and buckets[-1] == 2
+    assert page["tidegate_request_duration_seconds_sum", "fast"] == 0.010001
+
+
+def test_a_route_that_never_answered_has_no_time_to_its_first_token() -> None:
+    assert not [labels for labels in counted(row()) if labels[0].startswith("tidegate_time_to_first_token")]
+    assert ("tidegate_time_to_first_token_seconds_count", "fast") in counted(row(first_us=7))
+
+
+def test_attempts_tokens_and_cost_are_summed() -> None:
+    tried = AttemptRow(provider="main", model="m", outcome="ok", sent_us=1, ended_us=2)
+    one = row(attempts=(tried,), usage={"input": 3}, cost_nusd=1_500_000_000)
+    page = counted(one, one, row(cost_nusd=None))
+    assert page["tidegate_attempts_total", "ok", "main"] == 2
+    assert page["tidegate_tokens_total", "input", "fast"] == 6
+    assert page["tidegate_cost_usd_total", "fast"] == 3
+    assert page["tidegate_unpriced_requests_total",] == 1
+
+
+def test_a_provider_that_reports_absurd_usage_does_not_break_the_page() -> None:
+    page = counted(row(usage={"input": 10**400}, cost_nusd=10**400))
+    assert page["tidegate_tokens_total", "input", "fast"] > 1e18
+
+
+def test_names_that_clients_choose_are_bounded() -> None:
+    page = counted(*[row(route=f"main/{at}") for at in range(MAX_LABELS + 10)])
+    assert page["tidegate_request_duration_seconds_count", "other"] == 10
+
+
+def test_notices_are_counted_by_name() -> None:
+    metrics = Metrics()
+    metrics.notice("reloaded", {})
+    assert read(metrics)["tidegate_notices_total", "reloaded"] == 1
