@@ -11,7 +11,6 @@ from tidegate.core.world import World
 from tidegate.upstream.attempt import Stream
 from tidegate.upstream.latency import Latency
 from tidegate.upstream.retry import Failure
-from tidegate.upstream.window import Window
 
 BURST = 10.0  # extra calls that are saved up at most
 
