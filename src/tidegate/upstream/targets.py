@@ -6,6 +6,7 @@ counters, for that is one call of all processes.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
@@ -119,7 +120,7 @@ class Targets:
     def __init__(self, world: World, config: breaker.Config) -> None:
         self.config = config
         self.changed: set[str] = set()  # names whose breaker other processes should hear of
-        self.holder = f"{id(self):x}-{world.clock.wall_ns():x}"  # this process, where leases are kept
+        self.holder = os.urandom(8).hex()  # this process, where leases are kept
         self._world = world
         self._states: dict[str, State] = {}
         self._keys: dict[str, KeyRing] = {}
