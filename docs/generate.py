@@ -303,9 +303,9 @@ def retries_page() -> str:
     return (
         "# What follows a failure\n\n"
         + GENERATED
-        + "Before the first event of a reply. The first line that fits says what kind of failure an error is; 200 is an "
-        "error in place of an answer that had begun well. A word is the provider's type or code, or, with a blank in "
-        "it, a part of its message.\n\n"
+        + "Before the first event of a reply. The first line that fits says what kind of failure an error is; 200 is "
+        "an error in place of an answer that had begun well. A word is the provider's type or code, or, with a blank "
+        "in it, a part of its message.\n\n"
         "| dialect | status | says | kind |\n|---|---|---|---|\n" + "\n".join(rules) + "\n\n"
         "`x-should-retry: true` asks again whatever the kind, `false` goes on to the next target. "
         "The last column says whether the failure counts against the target's health.\n\n"
