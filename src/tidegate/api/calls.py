@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from functools import lru_cache, partial
+from functools import partial
 from types import TracebackType
 
 from tidegate.api.incoming import ClientGone, Incoming
@@ -176,7 +176,6 @@ def _tried(call: Call) -> bytes:
     return b"; ".join(_safe(one) for one in [*tried, *call.passed_over][:MAX_TRIED])
 
 
-@lru_cache(1000)
 def _safe(name: str) -> bytes:
     """A name as a header can carry it: clients choose some of them."""
     return name.encode("ascii", "backslashreplace").translate(_PRINTABLE)[:MAX_LABEL]

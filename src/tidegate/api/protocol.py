@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import deque
-from functools import lru_cache
 from math import inf
 from typing import Any, cast
 from urllib.parse import unquote
@@ -26,7 +25,6 @@ from tidegate.core.errors import BadRequest, HeadTooLarge, RequestTimeout, Tideg
 from tidegate.providers.openai.wire import write_error
 
 LINGER_S = 1.0  # so long is heard to its end who is told that it is wrong: to close at once would take the answer away
-MAX_KEPT = 200  # bytes of a URL whose parts are remembered
 SLACK_S = 0.001  # uvloop's timers count whole milliseconds
 
 _UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
@@ -160,8 +158,7 @@ class HttpProtocol(asyncio.Protocol):
         version = parser.get_http_version()
         if self._hosts > 1 or (not self._hosts and version == "1.1"):
             raise self._stop(BadRequest(f"there are {self._hosts} Host headers; send one"))
-        url = self._url
-        path, raw_path, query = _split(url) if len(url) > MAX_KEPT else _split_again(url)
+        path, raw_path, query = _split(self._url)
         turn = Turn(
             self,
             {
@@ -327,6 +324,3 @@ def _split(url: bytes) -> tuple[str, bytes, bytes]:
     parsed = httptools.parse_url(url)
     path = parsed.path.decode("ascii")
     return unquote(path) if "%" in path else path, parsed.path, parsed.query or b""
-
-
-_split_again = lru_cache(1000)(_split)  # clients ask for a few, again and again

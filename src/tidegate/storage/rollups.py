@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from tidegate.core.money import KINDS
 from tidegate.core.ports import Closed
 from tidegate.core.usage import DIMENSIONS, HOUR_MS, SUMS, UsageAsked, UsageLine
+
+K = TypeVar("K")
 
 MAX_NAMES = 1000  # that clients choose freely, of each dimension in an hour; the rest count together
 MAX_WORD = 256
@@ -51,13 +53,15 @@ class Rollups:
 
     def of(self, rows: Iterable[Closed]) -> list[Rollup]:
         """In one order, whoever asks: two who add to the same sums at once then wait, and never for each other."""
-        found: dict[tuple[int, tuple[str, ...]], list[int]] = {}
+        said: dict[tuple[int, tuple[str | None, ...]], list[int]] = {}  # most rows of a batch say the same
         for row in rows:
-            hour = min(max(row.at_ms, 0), LAST_MS) // HOUR_MS * HOUR_MS
-            names = tuple(self._bounded(hour, dimension, name) for dimension, name in _names(row))
-            adds = _adds(row)
-            sums = found.get((hour, names))
-            found[hour, names] = adds if sums is None else [a + b for a, b in zip(sums, adds, strict=True)]
+            key = min(max(row.at_ms, 0), LAST_MS) // HOUR_MS * HOUR_MS, _said(row)
+            _add(said, key, _adds(row))
+        found: dict[tuple[int, tuple[str, ...]], list[int]] = {}
+        for (hour, words), sums in said.items():
+            names = zip(DIMENSIONS, words, strict=True)
+            named = tuple([self._bounded(hour, at, clean(name)[:MAX_WORD] if name else "") for at, name in names])
+            _add(found, (hour, named), sums)
         return [Rollup(hour, names, tuple(sums)) for (hour, names), sums in sorted(found.items())]
 
     def _bounded(self, hour: int, dimension: str, name: str) -> str:
@@ -75,22 +79,28 @@ class Rollups:
         return name
 
 
-def _names(row: Closed) -> Iterator[tuple[str, str]]:
-    said = (
+def _add(found: dict[K, list[int]], key: K, adds: list[int]) -> None:
+    sums = found.get(key)
+    found[key] = adds if sums is None else [a + b for a, b in zip(sums, adds, strict=True)]
+
+
+def _said(row: Closed) -> tuple[str | None, ...]:
+    """By DIMENSIONS, as the row has them."""
+    return (
         *(row.organisation_id, row.team_id, row.user_id, row.key_id, row.user, row.route, row.target),
         *(row.operation, row.outcome, row.kind, row.prompt, row.cache),
     )
-    for dimension, name in zip(DIMENSIONS, said, strict=True):
-        yield dimension, clean(name)[:MAX_WORD] if name else ""
 
 
 def _adds(row: Closed) -> list[int]:
     """By SUMS."""
     usage = row.usage
-    adds = [1, row.outcome not in ("ok", "client_left"), row.cost_nusd is None, row.cost_nusd or 0]
+    adds = [1, int(row.outcome not in ("ok", "client_left")), int(row.cost_nusd is None), row.cost_nusd or 0]
     adds += [usage.get(kind, 0) for kind in KINDS]
-    adds += [row.duration_us, row.overhead_us, row.first_us or 0, row.first_us is not None]
-    return [min(max(int(number), 0), MOST) for number in adds]
+    adds += [row.duration_us, row.overhead_us, row.first_us or 0, int(row.first_us is not None)]
+    if min(adds) >= 0 and max(adds) <= MOST:
+        return adds
+    return [min(max(number, 0), MOST) for number in adds]
 
 
 def clean(text: str) -> str:

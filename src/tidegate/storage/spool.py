@@ -292,7 +292,8 @@ class Spool:
             raise StorageFull(f"a record of {payload_bytes} bytes is too large: the spool takes {self._max_record}")
         need = payload_bytes + _HEAD.size
         spare = 0 if promised else self._reserved + opens * (self._reserve_bytes + need)
-        if self._current.free - need >= spare:
+        current = self._current
+        if current.size - current.end - need >= spare:
             return
         while self._free - need < spare:
             if self.trouble is not None:

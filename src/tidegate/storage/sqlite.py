@@ -367,9 +367,7 @@ def _take(db: sqlite3.Connection, spool: str, rows: Sequence[Row], position: Pos
         new = {row.closed.id: row for row in reversed(rows) if row.closed.id not in known}  # of two alike, the first
         db.executemany(_INSERT_CALL, [_values(row) for row in reversed(new.values())])
         db.executemany(_ROLL_UP, [one.values for one in rollups.of(row.closed for row in new.values())])
-        taken = Totals()
-        for row in new.values():
-            taken = add(taken, tally(row.closed))
+        taken = tally(*(row.closed for row in new.values()))
         _, before = _account(db, spool)
         sums = (_bounded(value) for value in msgspec.structs.astuple(add(before, taken)))
         db.execute(_NOTE, (spool, *position, *sums))

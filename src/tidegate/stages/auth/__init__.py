@@ -86,12 +86,17 @@ class KeyAuth:
             principal = remembered[1]
         else:
             principal, good_ns = await self._look_up(credential, digest(self._newest, credential))
-            self._good[credential] = (self._clock.now_ns() + good_ns, principal)
-            if len(self._good) > REMEMBERED:
-                self._good.popitem(last=False)
+            self._remember(credential, principal, good_ns)
         if principal.networks:
             _come_from(principal, address)
         return principal
+
+    def _remember(self, credential: str, principal: Principal, good_ns: int) -> None:
+        good, now = self._good, self._clock.now_ns()
+        good.pop(credential, None)
+        good[credential] = (now + good_ns, principal)
+        while good and (len(good) > REMEMBERED or next(iter(good.values()))[0] <= now):  # the oldest is first
+            good.popitem(last=False)
 
     async def create(self, name: str, env: str, *, admin: bool, **fields: Any) -> tuple[str, Key]:
         """A new key, stored; its text is only here. Raises BadRequest for an env that cannot be part of it."""
