@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 KEPT = 1024  # samples
 MIN_SAMPLES = 20  # below, a quantile is a guess
 SHARE = 0.2  # of the newest sample in the mean
@@ -9,24 +11,19 @@ STALE = 32  # samples after which a quantile is looked up anew: sorting them eac
 
 
 class Latency:
-    __slots__ = ("_at", "_known", "_samples", "_taken", "count", "mean_s")
+    __slots__ = ("_known", "_samples", "_taken", "count", "mean_s")
 
     def __init__(self) -> None:
         self.mean_s = 0.0
         self.count = 0
-        self._samples: list[float] = []
-        self._at = 0
+        self._samples: deque[float] = deque(maxlen=KEPT)
         self._known: dict[float, float] = {}
         self._taken = 0  # count when `_known` was made
 
     def add(self, seconds: float) -> None:
         self.mean_s = seconds if not self.count else self.mean_s + SHARE * (seconds - self.mean_s)
         self.count += 1
-        if len(self._samples) < KEPT:
-            self._samples.append(seconds)
-        else:
-            self._samples[self._at] = seconds
-            self._at = (self._at + 1) % KEPT
+        self._samples.append(seconds)
 
     def quantile(self, share: float) -> float | None:
         """None while there are too few to say."""

@@ -6,6 +6,7 @@ counters, for that is one call of all processes.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
@@ -17,7 +18,7 @@ from tidegate.core.world import World
 from tidegate.upstream import breaker, retry
 from tidegate.upstream.breaker import Breaker
 from tidegate.upstream.keys import KeyRing, shown
-from tidegate.upstream.latency import Latency
+from tidegate.upstream.latency import SHARE, Latency
 from tidegate.upstream.retry import Budget, Failure
 from tidegate.upstream.slots import Slots
 
@@ -32,7 +33,7 @@ Ended = Literal["well", "badly", "left"]
 class State:
     """What is known of one target, by its name."""
 
-    __slots__ = ("breaker", "budget", "first", "name", "slots", "whole")
+    __slots__ = ("breaker", "budget", "first", "name", "slots", "took_s")
 
     def __init__(self, name: str, config: breaker.Config, now_ns: int) -> None:
         self.name = name
@@ -40,15 +41,11 @@ class State:
         self.slots = Slots()
         self.budget = Budget()
         self.first = Latency()  # until the first token
-        self.whole = Latency()
+        self.took_s: float | None = None  # a whole reply, lately
 
     @property
     def busy(self) -> int:
         return self.slots.taken
-
-    @property
-    def took_s(self) -> float | None:
-        return self.whole.mean_s if self.whole.count else None
 
     @property
     def first_s(self) -> float | None:
@@ -101,7 +98,8 @@ class Seat:
             if changed:
                 self._targets.settle(state, changed)
             if ended == "well":
-                state.whole.add(took_s)
+                before_s = state.took_s
+                state.took_s = took_s if before_s is None else before_s + SHARE * (took_s - before_s)
 
     def _probed(self, now_ns: int, ended: Ended, took_s: float, why: str) -> bool:
         """It ended without a first event: what that says of the target."""
@@ -119,7 +117,7 @@ class Targets:
     def __init__(self, world: World, config: breaker.Config) -> None:
         self.config = config
         self.changed: set[str] = set()  # names whose breaker other processes should hear of
-        self.holder = f"{id(self):x}-{world.clock.wall_ns():x}"  # this process, where leases are kept
+        self.holder = os.urandom(8).hex()  # this process, where leases are kept
         self._world = world
         self._states: dict[str, State] = {}
         self._keys: dict[str, KeyRing] = {}
@@ -128,7 +126,7 @@ class Targets:
         return iter(self._states.values())
 
     def of(self, target: Target) -> State:
-        return self.named(target.name)
+        return self._states.get(name := target.name) or self.named(name)
 
     def expect(self, targets: Iterable[Target]) -> None:
         """Those that are configured can be seen before anybody asks them."""

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from tidegate.api.admin.policy import Administering, House, tell
 from tidegate.api.admin.shapes import ERRORS, Body
+from tidegate.core.ports import TargetSeen
 
 router = APIRouter(prefix="/admin/targets", tags=["targets"], responses=ERRORS)
 
@@ -36,7 +37,7 @@ class ShownTarget(BaseModel):
 @router.get("")
 async def list_targets(principal: Administering, house: House) -> list[ShownTarget]:
     """All that are configured or were asked: whether they are set aside, why, since when, and until when."""
-    return [ShownTarget(**msgspec.to_builtins(one)) for one in house.upstream.targets.seen()]
+    return [_shown(one) for one in house.upstream.targets.seen()]
 
 
 @router.post("/{provider}/{model:path}")
@@ -44,6 +45,9 @@ async def say(provider: str, model: str, asked: Wanted, principal: Administering
     """Set a target aside, keep it in, or forget what was held against it and the keys of its provider."""
     target = house.routes.target(f"{provider}/{model}")
     house.upstream.targets.say(target, asked.breaker)
-    tell(house, principal, f"target_{asked.breaker}", target.name)
-    (seen,) = (one for one in house.upstream.targets.seen() if one.target == target.name)
+    tell(house, principal, f"breaker_{asked.breaker}", target.name)
+    return next(_shown(one) for one in house.upstream.targets.seen() if one.target == target.name)
+
+
+def _shown(seen: TargetSeen) -> ShownTarget:
     return ShownTarget(**msgspec.to_builtins(seen))
