@@ -1,4 +1,4 @@
-"""What can be done from a terminal? tidegate serve · check · init · keys · teams · usage · cache · chat · doctor."""
+"""What can be done from a terminal? serve · check · doctor · chat · keys · teams · users · usage · cache · local."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import yaml
 
 from tidegate import __version__, config, plugins
 from tidegate.app import check as verify
+from tidegate.cli.cache import cache
 from tidegate.cli.chat import chat
 from tidegate.cli.doctor import doctor
 from tidegate.cli.keys import keys
@@ -34,11 +35,12 @@ def main() -> None:
     tidegate keys create --name ci     a key for a client
     tidegate teams create search       a team that keys and routes belong to
     tidegate usage --by team           who used how much, and what it cost
+    tidegate cache purge --route fast  drop the answers that are kept of a route
     tidegate local install             the small model that needs no key
     """
 
 
-for command in (serve, keys, teams, users, organisations, usage, chat, doctor):
+for command in (serve, keys, teams, users, organisations, usage, cache, chat, doctor):
     main.add_command(command)
 
 

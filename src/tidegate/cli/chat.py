@@ -80,6 +80,11 @@ class Line:
         with self._asked("GET", path) as answer:
             return answer.read().decode(), answer.headers
 
+    def delete(self, path: str) -> dict[str, Any]:
+        with self._asked("DELETE", path) as answer:
+            found: dict[str, Any] = json.loads(answer.read())
+            return found
+
     def say(self, model: str, turns: Sequence[Turn]) -> Iterator[str]:
         asked = {"model": model, "messages": list(turns), "stream": True}
         frames = Frames()

@@ -98,7 +98,9 @@ class SharedFlight(Flight):
             self._drop()  # it may have been the slowest
 
     def _desert(self) -> None:
-        if self.goes_on:
+        """Nobody reads any more. What goes on can be joined again, or is kept when it has landed."""
+        route = self.call.route
+        if self.goes_on or (route is not None and route.on_disconnect == "drain"):
             self._drop()
         else:
             self._unlist()
