@@ -44,7 +44,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     slow_rate: Share = Share(0.5)
     min_calls: Annotated[int, Meta(ge=1)] = 20
     window: Duration = Duration(30)
-    open_for: Duration = Duration(60)
+    open_for: Duration = Duration(30)
 
 
 class Breaker:
