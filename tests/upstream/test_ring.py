@@ -121,6 +121,15 @@ async def test_streams_that_break_set_a_target_aside(house: House):
     assert (await house.ask()).attempts == ["spare: ok"]
 
 
+async def test_one_that_is_set_aside_is_tried_before_its_time_when_nobody_else_is_left(house: House):
+    await break_main(house)
+    house.provider("main").always("well again")
+    house.provider("spare").says(status=503)
+    reply = await house.ask()
+    assert reply.text == "well again" and reply.attempts == ["spare: failed", "main: ok"]
+    assert (await house.ask()).attempts == ["main: ok"], "and so it is in use again"
+
+
 async def test_when_all_are_set_aside_the_client_hears_until_when_at_once(house: House):
     await break_main(house)
     house.provider("spare").always(status=503)
@@ -425,6 +434,29 @@ async def test_a_quantile_waits_until_there_is_enough_to_tell(build_house: Build
     house.provider("spare").says("quick")
     reply = await house.ask()
     assert reply.text == "quick" and reply.row.duration_us < 2_000 * MS
+
+
+async def test_a_quiet_route_saves_its_hedges_up(build_house: Build):
+    house = await build_house(ONE_TRY + FAST % ", hedge: {after: 1s, max_extra: 10%}")
+    for _ in range(30):
+        await house.ask()
+        await house.clock.sleep(600)
+    house.provider("main").always("slow", before=2)
+    for _ in range(3):
+        await house.ask()
+    assert len(house.provider("spare").requests) == 3
+
+
+async def test_a_hedge_tries_a_target_that_was_set_aside_for_nobody_else_would(build_house: Build):
+    house = await build_house(ONE_TRY + FAST % ", hedge: {after: 1s, max_extra: 100%}")
+    house.provider("main").always("slow", before=5)
+    house.provider("spare").always(status=503)
+    for _ in range(2):
+        await house.ask()
+    assert (await house.ask()).attempts == ["main: ok"], "it is set aside"
+    await house.clock.sleep(61)
+    house.provider("spare").always("quick")
+    assert (await house.ask()).text == "quick" and (await house.ask()).text == "quick"
 
 
 # --- room ------------------------------------------------------------------------------------------------------------

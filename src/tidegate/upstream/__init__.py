@@ -76,7 +76,7 @@ class Upstream:
         """How long this attempt is waited for before another is made beside it; None: for ever."""
         if route.hedge is None or seat.is_probe:
             return None
-        self.extra(route).called(self.world.clock.now_ns())
+        self.extra(route).called(route.hedge.max_extra)
         return hedge.patience_s(route.hedge, seat.state.first)
 
     def open(self, call: Call) -> Opening:
@@ -128,7 +128,8 @@ class Opening:
                 return self._winner
             following = retry.following(route, failure)
             if following is None:
-                return self._nobody(route, failure)
+                await self._ask_early(route)
+                return self._winner or self._nobody(route, failure)
             route, why = following
 
     async def _ask_route(self, route: Route, why: Why) -> Failure | None:
@@ -144,7 +145,16 @@ class Opening:
                     break
         return last
 
-    async def _ask_target(self, route: Route, target: Target, why: Why) -> Failure | None:
+    async def _ask_early(self, route: Route) -> None:
+        """All who may be asked have failed: so try who is set aside before the time, if nobody else does just now.
+
+        Without it an outage that ends just before another begins would leave calls without an answer.
+        """
+        for target in router.plan(route, self._ring.targets.of, random.random) if self._failures else ():
+            if self._winner is None and self._ring.targets.of(target).breaker.state == "open":
+                await self._ask_target(route, target, "next", early=True)
+
+    async def _ask_target(self, route: Route, target: Target, why: Why, *, early: bool = False) -> Failure | None:
         """Ask one target, and again where that may help. None: it answers, or it was passed over."""
         config, clock = self._ring.config.retry, self._world.clock
         refused: list[Secret] = []
@@ -152,7 +162,7 @@ class Opening:
         for tries in itertools.count(1):
             if self._left_s() <= 0:
                 return Failure("timeout", OUT_OF_TIME)
-            seat = await self._ring.targets.seat(self._call, target, refused)
+            seat = await self._ring.targets.seat(self._call, target, refused, early=early)
             if isinstance(seat, PassedOver):
                 if failure is None:
                     self._pass_over(target, seat)
@@ -211,15 +221,22 @@ class Opening:
             self._failures.append(f"{stream.target.name}: {failure.said}")
         return failure
 
-    def _rival(self, route: Route, target: Target) -> Stream | None:
-        """A second attempt beside the one at `target`: at another one that may be asked at once."""
-        extra, now_ns = self._ring.extra(route), self._world.clock.now_ns()
-        if route.hedge is None or not extra.has_room(now_ns, route.hedge.max_extra):
+    async def _rival(self, route: Route, target: Target) -> Stream | None:
+        """A second attempt beside the one at `target`: at another one that may be asked at once.
+
+        Also at one that was set aside and whose time is over: where the first always answers nobody else would try it.
+        """
+        extra, targets = self._ring.extra(route), self._ring.targets
+        if route.hedge is None or not extra.has_room():
             return None
-        for other in router.plan(route, self._ring.targets.of, random.random):
-            seat = self._ring.targets.seat_now(other) if other.name != target.name else None
+        for other in router.plan(route, targets.of, random.random):
+            if other.name == target.name:
+                continue
+            seat = targets.seat_now(other)
+            if seat is None and targets.of(other).breaker.state != "closed":
+                seat = await targets.seat(self._call, other)
             if isinstance(seat, Seat):
-                extra.made(now_ns)
+                extra.made()
                 return self._stream(other, seat, "hedge")
         return None
 

@@ -44,7 +44,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     slow_rate: Share = Share(0.5)
     min_calls: Annotated[int, Meta(ge=1)] = 20
     window: Duration = Duration(30)
-    open_for: Duration = Duration(30)
+    open_for: Duration = Duration(10)
 
 
 class Breaker:
@@ -62,10 +62,11 @@ class Breaker:
         self._window_s = float(config.window)
         self._window = Window(config.window, 3)
 
-    def asks(self, now_ns: int) -> Verdict:
+    def asks(self, now_ns: int, *, early: bool = False) -> Verdict:
+        """`early`: nobody else is left for a call, so it may try before the time is over, one at a time."""
         if self.state == "closed":
             return "ask"
-        if self.forced or now_ns < self.until_ns:
+        if self.forced or (now_ns < self.until_ns and not (early and self.state == "open")):
             return "pass"
         return "probe"
 

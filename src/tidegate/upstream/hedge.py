@@ -11,30 +11,28 @@ from tidegate.core.world import World
 from tidegate.upstream.attempt import Stream
 from tidegate.upstream.latency import Latency
 from tidegate.upstream.retry import Failure
-from tidegate.upstream.window import Window
 
-WINDOW_S = 60.0  # over which extra calls are counted
+BURST = 10.0  # extra calls that are saved up at most
 
 Win = Callable[[Stream], Coroutine[Any, Any, Failure | None]]
 
 
 class Extra:
-    """How many calls of a route were asked twice."""
+    """How many calls of a route may be asked twice: each call earns a part of one."""
 
-    __slots__ = ("_window",)
+    __slots__ = ("_earned",)
 
     def __init__(self) -> None:
-        self._window = Window(WINDOW_S, 2)
+        self._earned = 0.0
 
-    def called(self, now_ns: int) -> None:
-        self._window.add(now_ns, 0)
+    def called(self, share: float) -> None:
+        self._earned = min(self._earned + share, BURST)
 
-    def has_room(self, now_ns: int, share: float) -> bool:
-        calls, extra = self._window.totals(now_ns)
-        return extra + 1 <= calls * share
+    def has_room(self) -> bool:
+        return self._earned > 1 - 1e-9  # tenths do not add up to one
 
-    def made(self, now_ns: int) -> None:
-        self._window.add(now_ns, 1)
+    def made(self) -> None:
+        self._earned -= 1
 
 
 def patience_s(hedge: Hedge, first: Latency) -> float | None:
@@ -45,7 +43,7 @@ def patience_s(hedge: Hedge, first: Latency) -> float | None:
 
 
 async def race(
-    world: World, first: Stream, win: Win, patience: float, rival: Callable[[], Stream | None]
+    world: World, first: Stream, win: Win, patience: float, rival: Callable[[], Coroutine[Any, Any, Stream | None]]
 ) -> tuple[Stream | None, Failure | None]:
     """The stream that began to answer, or why the first one did not. All others are closed when this returns."""
     running: dict[asyncio.Task[Failure | None], Stream] = {}
@@ -60,7 +58,7 @@ async def race(
     try:
         await asyncio.wait((*running, waiting), return_when=asyncio.FIRST_COMPLETED)
         if not any(task.done() for task in running):
-            second = rival()
+            second = await rival()
             if second is not None:
                 run(second)
         while winner is None and running:

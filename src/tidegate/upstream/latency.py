@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 
-KEPT = 128  # samples
+KEPT = 1024  # samples
 MIN_SAMPLES = 20  # below, a quantile is a guess
 SHARE = 0.2  # of the newest sample in the mean
-STALE = 16  # samples after which a quantile is looked up anew: sorting them each time would cost more than it tells
+STALE = 32  # samples after which a quantile is looked up anew: sorting them each time would cost more than it tells
 
 
 class Latency:

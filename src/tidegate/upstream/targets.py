@@ -152,9 +152,11 @@ class Targets:
 
     # --- a place for an attempt
 
-    async def seat(self, call: Call, target: Target, tried: Sequence[Secret] = ()) -> Seat | PassedOver:
+    async def seat(
+        self, call: Call, target: Target, tried: Sequence[Secret] = (), *, early: bool = False
+    ) -> Seat | PassedOver:
         """A place at `target` for one attempt of `call`, with a key that is not among `tried`."""
-        place = self.seat_now(target, tried)
+        place = None if early else self.seat_now(target, tried)
         if place is not None:
             return place
         state = self.of(target)
@@ -165,7 +167,7 @@ class Targets:
             return PassedOver(f"busy with {target.max_concurrent} calls, as many as it may have", BUSY_S)
         seat: Seat | PassedOver | None = None
         try:
-            seat = await self._take(state, target, tried)
+            seat = await self._take(state, target, tried, early)
         finally:
             if not isinstance(seat, Seat):
                 state.slots.give_back()
@@ -185,13 +187,13 @@ class Targets:
         state.slots.take(target.max_concurrent)
         return Seat(self, state, key, probe=False)
 
-    async def _take(self, state: State, target: Target, tried: Sequence[Secret]) -> Seat | PassedOver:
+    async def _take(self, state: State, target: Target, tried: Sequence[Secret], early: bool) -> Seat | PassedOver:
         """With a slot in hand: the breaker may have changed while we waited for it."""
         now_ns = self._world.clock.now_ns()
         key = self._key(target, tried, now_ns)
         if isinstance(key, PassedOver):
             return key
-        verdict = state.breaker.asks(now_ns)
+        verdict = state.breaker.asks(now_ns, early=early)
         if verdict == "pass" or (verdict == "probe" and not await self._may_probe(state)):
             return self._set_aside(state)
         return Seat(self, state, key, probe=verdict == "probe")
