@@ -20,8 +20,8 @@ from bench.procs import Child, Meter, require_linux
 from bench.report import table
 
 LIMITS = {
-    "CPU per call, in bare proxies": 7.5,
-    "CPU per streamed chunk, in bare proxies": 2.5,
+    "CPU per call, in bare proxies": 6.2,
+    "CPU per streamed chunk, in bare proxies": 2.4,
     "memory, KB per 1,000 calls": 20.0,
     "packages": 35.0,
     "installed, MB": 80.0,
