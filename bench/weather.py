@@ -11,7 +11,7 @@ import json
 import random
 import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, redirect_stderr
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -112,9 +112,10 @@ async def ask(app: App, now_s: Callable[[], float], body: bytes) -> Heard:
 
 @asynccontextmanager
 async def house(text: str, clock: Clock | None = None) -> AsyncIterator[App]:
-    with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as folder:
+    with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as folder, tempfile.TemporaryFile("w") as log:
         environment = {"TIDEGATE_ADMIN_KEY": KEY, "TIDEGATE_STORAGE_DATA_DIR": folder}
-        app = await build(config.parse(text, environment), environment, clock=clock)
+        with redirect_stderr(log):  # it keeps what it finds
+            app = await build(config.parse(text, environment), environment, clock=clock)
         try:
             yield app
         finally:

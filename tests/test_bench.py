@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from bench import environments, load, mock, virtual
+from bench import environments, gate, load, mock, soak, virtual
 from bench.load import Job
 from bench.procs import Child
 from bench.report import Limit, Report
@@ -86,6 +86,29 @@ def test_a_busy_machine_gets_no_verdict_except_on_sizes():
     report.doubts = ["other processes used 40% of the cores"]
     report.judge()
     assert report.verdicts == {"cpu_us": "no verdict", "packages": "aim"}
+
+
+def test_the_gate_is_failed_by_cpu_memory_and_size_and_never_by_a_clock():
+    well = dict.fromkeys(gate.LIMITS, 0.0)
+    assert gate.judged(well)[1]
+    assert not [name for name in gate.LIMITS if name.endswith((" s", "seconds", "ms"))]
+    for name, limit in gate.LIMITS.items():
+        rows, kept = gate.judged(well | {name: limit * 1.01})
+        assert not kept
+        assert [row[0] for row in rows if row[-1] == "OVER"] == [name]
+
+
+def test_the_base_is_small_where_it_is_installed():
+    packages, megabytes = environments.base()
+    assert 15 < packages <= gate.LIMITS["packages"]
+    assert 20 < megabytes <= gate.LIMITS["installed, MB"]
+
+
+def test_one_step_of_memory_is_not_a_slope():
+    flat = [(calls, 50.0 + (calls > 8000) * 3) for calls in range(0, 10_000, 100)]
+    assert soak.slope_mb(flat) == 0
+    leaking = [(calls, 50.0 + calls / 1000) for calls in range(0, 10_000, 100)]
+    assert abs(soak.slope_mb(leaking) - 10.0) < 1e-6
 
 
 def test_a_day_of_providers_in_any_weather_is_replayed():

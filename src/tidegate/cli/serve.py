@@ -84,7 +84,8 @@ async def _follow(app: App, file: Path, again: Callable[[], config.Config]) -> N
         before = now
         asked.clear()
         try:
-            await app.reload(again())
+            # Reading YAML takes milliseconds for each screen of it: not on the loop, which calls wait for.
+            await app.reload(await asyncio.to_thread(again))
         except ConfigError as wrong:
             app.world.events.notice("reload_refused", {"error": wrong.message, "now": "as before"})
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
+from math import ceil, floor
 from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo
 
@@ -81,12 +82,14 @@ def ms(moment: datetime) -> int:
 def whole_hours(since: datetime, until: datetime) -> tuple[datetime, datetime]:
     """The hours that the two touch: sums are kept by the hour."""
     zone = since.tzinfo
-    begin, end = ms(since) // HOUR_MS * HOUR_MS, -(-ms(until) // HOUR_MS) * HOUR_MS
-    return datetime.fromtimestamp(begin / 1000, zone), datetime.fromtimestamp(end / 1000, zone)
+    begin, end = floor(since.timestamp() / 3600), ceil(until.timestamp() / 3600)
+    return datetime.fromtimestamp(begin * 3600, zone), datetime.fromtimestamp(end * 3600, zone)
 
 
-def zone_named(name: str) -> ZoneInfo:
-    """Raises ValueError."""
+def zone_named(name: str) -> tzinfo:
+    """Reads a file, but for UTC. Raises ValueError."""
+    if name == "UTC":
+        return UTC
     try:
         return ZoneInfo(name)
     except (OSError, LookupError, ValueError):

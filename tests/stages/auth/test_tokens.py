@@ -153,9 +153,7 @@ async def test_groups_mean_teams_and_roles_and_the_highest_counts(lived: Callabl
     assert three.role == "viewer", "a group that is called admin means nothing where roles are mapped"
 
 
-async def test_a_role_that_nobody_configured_a_claim_for_is_not_taken(
-    lived: Callable[..., Any], issuer: Issuer
-) -> None:
+async def test_a_role_that_no_claim_was_configured_for_is_not_taken(lived: Callable[..., Any], issuer: Issuer) -> None:
     house = await lived()
     principal = await house.app.gateway.auth.authenticate(issuer.token(house, role="admin", roles=["admin"]))
     assert principal.role == "member"
@@ -298,9 +296,7 @@ async def test_a_token_is_remembered_whole_and_never_for_its_beginning(house: Ho
     assert (eve.user_id, eve.team_id, eve.role) == ("eve", "ads", "member")
 
 
-async def test_a_token_ends_when_it_says_and_is_not_remembered_longer(
-    lived: Callable[..., Any], issuer: Issuer
-) -> None:
+async def test_a_token_ends_when_it_says_and_not_later(lived: Callable[..., Any], issuer: Issuer) -> None:
     house = await lived("leeway: 0s")
     token = issuer.token(house, exp=house.clock.wall_ns() // 1_000_000_000 + 2)
     assert (await ask(house, token)).status == 200

@@ -16,7 +16,7 @@ from tidegate.core.call import Event
 from tidegate.core.chat import Began, Change, Channel, Delta, Finished, ToolBegan
 from tidegate.core.errors import TidegateError, UpstreamFailed, UpstreamRefused
 from tidegate.core.money import Usage
-from tidegate.core.stream import FrameDecoder, WholeDecoder, payload, understood
+from tidegate.core.stream import FrameDecoder, WholeDecoder, payload, understood, without_data
 
 DONE = b"data: [DONE]\n\n"
 
@@ -232,7 +232,7 @@ class StreamDecoder(FrameDecoder):
     def event(self, frame: bytes) -> Event:
         text = payload(frame)
         if not text:
-            return Event(frame)  # a comment, to keep the connection awake
+            return without_data(frame)
         if text == b"[DONE]":
             return Event(frame, opens=True, last=True)
         reply = read_reply(text)
