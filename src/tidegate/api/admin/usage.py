@@ -32,8 +32,11 @@ INSTANT = timedelta(milliseconds=1)
 BACK = timedelta(days=30)  # when nobody says since when
 YEARS = (1970, 2200)
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # with which a cell begins that a spreadsheet would compute
-MEANS = {"mean_duration_ms": ("duration_us", "calls"), "mean_overhead_ms": ("overhead_us", "calls")}
-MEANS |= {"mean_first_ms": ("first_us", "firsts")}
+MEANS = {
+    "mean_duration_ms": ("duration_us", "calls"),
+    "mean_overhead_ms": ("overhead_us", "calls"),
+    "mean_first_ms": ("first_us", "firsts"),
+}
 
 Name = Annotated[str | None, Field(max_length=256)]
 
