@@ -206,7 +206,7 @@ def config(port: int, provider: str, folder: Path, number: int) -> str:
         "storage": {"data_dir": str(folder / "data")},
         "logs": {"calls": False},
         "transport": {"idle_s": IDLE_S},
-        "upstream": {"first_byte": 2, "idle": 1, "retry": {"tries": 2, "base_s": 0.01, "max_s": 0.05}},
+        "upstream": {"first_token": 2, "idle": 1, "retry": {"tries": 2, "base_s": 0.01, "max_s": 0.05}},
         "providers": {"main": main},
         "routes": {"fast": {"targets": [{"provider": "main", "model": "m"}], "timeout": "5s"}},
     })  # fmt: skip

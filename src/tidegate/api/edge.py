@@ -24,6 +24,7 @@ PAGES = ("/api/", "/admin/", "/v1/requests/", "/v1/usage", "/docs", "/openapi.js
 # What a web page may read of our answers, besides their bodies.
 EXPOSED = (
     b"retry-after, x-tidegate-request-id, x-tidegate-route, x-tidegate-target, x-tidegate-attempts, "
+    b"x-tidegate-tried, "
     b"x-tidegate-cost-usd, x-tidegate-overhead-ms, x-tidegate-warning"
 )
 
