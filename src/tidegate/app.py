@@ -22,12 +22,16 @@ from tidegate.gateway import Gateway
 from tidegate.providers.prices import PriceList
 from tidegate.providers.transport import HttpTransport
 from tidegate.stages.auth import KeyAuth
+from tidegate.stages.budgets import Budgets
+from tidegate.stages.budgets.period import zone_of
+from tidegate.stages.limits import Limits
 from tidegate.stages.record import Recorder
 from tidegate.stages.routes import Routes
 from tidegate.storage.ledger import SpoolLedger
 from tidegate.storage.memory import MemoryCounters
 from tidegate.storage.pepper import load_or_create_pepper
 from tidegate.storage.sqlite import SqliteStore
+from tidegate.storage.standin import StandIn
 from tidegate.storage.vault import PlainVault
 from tidegate.telemetry import Listeners
 from tidegate.telemetry.logs import Log
@@ -89,8 +93,14 @@ class App:
         routes = Routes(config.routes, made)
         fresh = [provider for name, provider in made.items() if before.providers.get(name) is not provider]
         await _start(self.world, fresh)
-        upstream = Upstream(config.upstream, self.world, before.codecs)
-        self.gateway = replace(before, providers=made, routes=routes, upstream=upstream)
+        self.gateway = replace(
+            before,
+            providers=made,
+            routes=routes,
+            limits=before.limits if config.limits == self.config.limits else Limits(config.limits, self.world),
+            budgets=before.budgets if config.budgets == self.config.budgets else Budgets(config.budgets, self.world),
+            upstream=Upstream(config.upstream, self.world, before.codecs),
+        )
         self.config = config
         self._metrics.expect(routes.names)
         stale = [one for one in before.providers.values() if one not in made.values()]
@@ -161,6 +171,8 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
             recorder=Recorder(world),
             auth=KeyAuth(store, {1: pepper}, clock, environment_key),
             routes=routes,
+            limits=Limits(config.limits, world),
+            budgets=Budgets(config.budgets, world),
             upstream=Upstream(config.upstream, world, words),
         )
         await _start(world, providers.values())
@@ -169,6 +181,7 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
 
 def check(config: Config) -> None:
     """Raise ConfigError for what only shows when the parts meet; starts nothing."""
+    zone_of(config.budgets.zone)
     Routes(config.routes, make_providers(config, {}))
 
 
@@ -182,7 +195,7 @@ async def _counters(config: Config, clock: Clock, events: Events) -> Counters:
         counters: Counters = await shared.open(storage.valkey.value, events.notice, timeout_s=storage.valkey_timeout)
     except ConfigError as wrong:
         raise ConfigError(f"storage.valkey: {wrong.message}") from None
-    return counters
+    return StandIn(counters, MemoryCounters(clock), storage.on_store_down, storage.local_share, events.notice)
 
 
 def _environment_key(environment: Mapping[str, str]) -> str | None:

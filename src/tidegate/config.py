@@ -19,7 +19,7 @@ from tidegate.core.errors import ConfigError
 from tidegate.core.values import Duration, Secret, Size
 from tidegate.providers import prices, transport
 from tidegate.providers.discovery import Found
-from tidegate.stages import routes
+from tidegate.stages import budgets, limits, routes
 from tidegate.telemetry import logs
 
 DEFAULT_FILE = "tidegate.yaml"
@@ -57,6 +57,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     api: how Tidegate is reached.
     storage: where things are kept.
+    limits: how many calls may be made.
+    budgets: how much may be spent.
     upstream: how providers are asked.
     logs: what is written to standard error.
     transport: the connections to providers.
@@ -67,6 +69,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     api: api.Config = api.Config()
     storage: storage.Config = storage.Config()
+    limits: limits.Config = limits.Config()
+    budgets: budgets.Config = budgets.Config()
     upstream: upstream.Config = upstream.Config()
     logs: logs.Config = logs.Config()
     transport: transport.Config = transport.Config()

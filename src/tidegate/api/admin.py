@@ -102,7 +102,9 @@ def create(gateway: Callable[[], Gateway]) -> FastAPI:
     bearer = HTTPBearer(auto_error=False, description="A key: tg_…")
 
     async def caller(request: Request, _: Annotated[Any, Depends(bearer)]) -> Principal:
-        return await gateway().auth.authenticate(_incoming(request).credential)
+        incoming, house = _incoming(request), gateway()
+        with house.limits.gate(incoming.address):
+            return await house.auth.authenticate(incoming.credential)
 
     async def admin(principal: Annotated[Principal, Depends(caller)]) -> Principal:
         if not principal.admin:

@@ -24,7 +24,7 @@ PAGES = ("/api/", "/admin/", "/v1/requests/", "/docs", "/openapi.json")
 # What a web page may read of our answers, besides their bodies.
 EXPOSED = (
     b"retry-after, x-tidegate-request-id, x-tidegate-route, x-tidegate-target, x-tidegate-attempts, "
-    b"x-tidegate-cost-usd, x-tidegate-overhead-ms, x-tidegate-warning"
+    b"x-tidegate-cost-usd, x-tidegate-overhead-ms, x-tidegate-warning, x-tidegate-notice, ratelimit, ratelimit-policy"
 )
 
 

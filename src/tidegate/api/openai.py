@@ -49,7 +49,9 @@ async def model(gateway: Gateway, incoming: Incoming) -> None:
 async def _enter(gateway: Gateway, incoming: Incoming) -> None:
     if anthropic.is_asking(incoming):
         incoming.codec = gateway.codec("anthropic", "chat")
-    may_use(await gateway.auth.authenticate(incoming.credential, incoming.address), "models")
+    with gateway.limits.gate(incoming.address):
+        principal = await gateway.auth.authenticate(incoming.credential, incoming.address)
+    may_use(principal, "models")
 
 
 def may_pass(path: str) -> bool:

@@ -10,12 +10,12 @@ import msgspec
 
 from tidegate.core.chat import Change, Channel
 from tidegate.core.errors import TidegateError
-from tidegate.core.limits import Level, Role
+from tidegate.core.limits import Level, Limit, Role, Room
 from tidegate.core.money import NO_USAGE, Price, Usage
 
 if TYPE_CHECKING:
     from tidegate.core.flight import Flight
-    from tidegate.core.ports import Codec, Headers, Provider
+    from tidegate.core.ports import Bill, Codec, Headers, Provider
 
 
 class Principal(msgspec.Struct, frozen=True):
@@ -59,8 +59,11 @@ class Route(msgspec.Struct, frozen=True):
     name: str
     targets: tuple[Target, ...]  # by order
     timeout_s: float
+    limits: tuple[Limit, ...] = ()  # of all its callers together
+    max_tokens: int = 4096  # of an answer, where the client does not say
 
 
+HOP = b"x-tidegate-hop"  # how often a call went through a Tidegate: two may ask each other
 Metering = Literal["tokens", "free", "unknown"]  # what a reply without usage has cost: an estimate, nothing, who knows
 
 
@@ -73,6 +76,9 @@ class Asked(msgspec.Struct):
     stream: bool = False
     wants_usage: bool = False  # in the stream; unless asked for, the chunk that carries it is withheld
     user: str | None = None
+    max_tokens: int | None = None  # of one answer, as the client says
+    choices: int = 1  # answers
+    ceiling: int | None = None  # budgets: what `max_tokens` is when the client does not say
     typed: Any = None  # the codec's own struct
     spans: dict[str, tuple[int, int]] = {}  # top-level key → where its value begins and ends
 
@@ -185,21 +191,26 @@ class Call:
         "asked",
         "at_ms",
         "attempts",
+        "bill",
         "closed",
         "credential",
         "dialect",
         "error",
         "flight",
         "headers",
+        "hop",
         "id",
         "intake",
         "kind",
         "method",
+        "notes",
         "operation",
         "outgoing",
         "path",
         "principal",
         "query",
+        "reserved_nusd",
+        "rooms",
         "route",
         "session",
         "status",
@@ -249,6 +260,12 @@ class Call:
         self.outgoing = b""  # the very bytes that came, unless somebody changed them
         # routes
         self.route: Route | None = None
+        # limits and budgets
+        self.hop = 0  # how often it came through a Tidegate before
+        self.rooms: tuple[Room, ...] = ()  # of limits, as they were when it was counted
+        self.notes: tuple[str, ...] = ()  # words for the client: what is nearly spent, what looks like a loop
+        self.bill: Bill | None = None
+        self.reserved_nusd = 0
         # the flight: its attempts are all that the inner ring writes
         self.flight: Flight | None = None
         self.attempts: list[Attempt] = []

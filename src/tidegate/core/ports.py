@@ -192,6 +192,9 @@ class Codec(Protocol):
     def texts(self, asked: Asked) -> Iterator[tuple[str, str]]:
         """Every part of the request that is text: (path, text), in order."""
 
+    def last_turn(self, asked: Asked) -> str:
+        """What was said last, to which an answer is wanted; "" where there is no such thing."""
+
 
 Codecs = Mapping[tuple[str, str], Codec]  # by (dialect, operation)
 
@@ -439,6 +442,14 @@ class Totals(msgspec.Struct, frozen=True):
     tokens: int = 0
 
 
+class Bill(Protocol):
+    """What was set aside for a call, of tokens and money."""
+
+    async def extend(self, target: Target) -> None:
+        """Make sure that what was set aside is enough for one more attempt, at `target`, beside what those so far have
+        cost or can still cost. Raises BudgetSpent or LimitReached, and then nothing more may be bought."""
+
+
 class Counters(Protocol):
     """What all processes of one Tidegate count together. Raises StoreDown when nobody answers in time."""
 
@@ -450,6 +461,10 @@ class Counters(Protocol):
 
     def settle(self, claim: Claim, truth: Sequence[int]) -> None:
         """Each charge becomes what it was in truth. Once, by whoever claimed, at once or as soon as it can be told."""
+
+    @property
+    def standing_in(self) -> str | None:
+        """What is done while those who count together cannot: local_share | deny | allow; None when all is well."""
 
     async def holds(self, house: str) -> int:
         """How many claims are neither settled nor lost; those whose holder died are swept first."""

@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from tidegate.core.call import Call, Route, Target
 from tidegate.core.errors import ConfigError, ModelNotFound, NotFound
+from tidegate.core.limits import LimitConfig
 from tidegate.core.ports import Provider
 from tidegate.core.values import Duration
 
@@ -41,11 +42,15 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     targets: who may answer.
     aliases: other names of the same route.
     timeout: how long a call may take, all attempts together.
+    limits: of all who ask for it together.
+    max_tokens: of an answer whose client does not say; it is sent to the provider where money or tokens are bounded.
     """
 
     targets: Annotated[tuple[TargetConfig, ...], Meta(min_length=1)]
     aliases: tuple[str, ...] = ()
     timeout: Duration = DEFAULT_TIMEOUT
+    limits: tuple[LimitConfig, ...] = ()
+    max_tokens: Annotated[int, Meta(ge=1)] = 4096
 
 
 class Routes:
@@ -57,7 +62,9 @@ class Routes:
         self._direct: OrderedDict[str, Route] = OrderedDict()
         for name, config in routes.items():
             targets = [self._target(f"routes.{name}.targets[{at}]", one) for at, one in enumerate(config.targets)]
-            self._add(name, Route(name, tuple(sorted(targets, key=lambda target: target.order)), config.timeout))
+            by_order = tuple(sorted(targets, key=lambda target: target.order))
+            limits = tuple(one.limit for one in config.limits)
+            self._add(name, Route(name, by_order, config.timeout, limits, config.max_tokens))
         for name, config in routes.items():
             for alias in config.aliases:
                 self._add(alias, self._by_name[name])

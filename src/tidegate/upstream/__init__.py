@@ -86,6 +86,8 @@ class Opening:
                 left_s = self._left_s(call.route)
                 if left_s <= 0:
                     raise UpstreamTimeout(_nobody(call.route, failures, f"{call.route.timeout_s:g} s are over"))
+                if call.attempts and call.bill is not None:
+                    await call.bill.extend(target)  # 402 429: what is tried again is paid for again
                 self._stream = stream = Stream(self._world, call, target)
                 last = await stream.win(self._ring.codecs, self._ring.timeouts(left_s))
                 if last is None:
