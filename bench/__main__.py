@@ -3,7 +3,10 @@
   ./run bench overhead                            all suites and all gateways; about a quarter of an hour
   ./run bench overhead --quick                    the same figures from few rounds, within two minutes
   ./run bench overhead --only direct,tidegate     without the others, which are installed when first asked for
+  ./run bench soak --minutes 10                   mixed load: does anything grow, leak, stall or lack its row?
   ./run bench overhead --quick --json - --plot overhead.png
+  ./run bench resilience                          long days of failing providers, replayed; minutes
+  ./run bench outage                              a provider that is gone for minutes, and comes back
 
 All traffic stays on 127.0.0.1. It wants a machine that does nothing else: otherwise it says so and gives no verdict.
 """
@@ -14,10 +17,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from bench import overhead, report
+from bench import outage, overhead, report, resilience, soak
 from bench.procs import Unavailable
 
-BENCHES = {"overhead": overhead}
+BENCHES = {"overhead": overhead, "resilience": resilience, "outage": outage, "soak": soak}
 
 
 def parsed() -> argparse.Namespace:

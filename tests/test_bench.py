@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -9,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from bench import environments, load, mock
+from bench import environments, gate, load, mock, soak, virtual
 from bench.load import Job
 from bench.procs import Child
 from bench.report import Limit, Report
@@ -85,3 +86,52 @@ def test_a_busy_machine_gets_no_verdict_except_on_sizes():
     report.doubts = ["other processes used 40% of the cores"]
     report.judge()
     assert report.verdicts == {"cpu_us": "no verdict", "packages": "aim"}
+
+
+def test_the_gate_is_failed_by_cpu_memory_and_size_and_never_by_a_clock():
+    well = dict.fromkeys(gate.LIMITS, 0.0)
+    assert gate.judged(well)[1]
+    assert not [name for name in gate.LIMITS if name.endswith((" s", "seconds", "ms"))]
+    for name, limit in gate.LIMITS.items():
+        rows, kept = gate.judged(well | {name: limit * 1.01})
+        assert not kept
+        assert [row[0] for row in rows if row[-1] == "OVER"] == [name]
+
+
+def test_the_base_is_small_where_it_is_installed():
+    packages, megabytes = environments.base()
+    assert 15 < packages <= gate.LIMITS["packages"]
+    assert 20 < megabytes <= gate.LIMITS["installed, MB"]
+
+
+def test_one_step_of_memory_is_not_a_slope():
+    flat = [(calls, 50.0 + (calls > 8000) * 3) for calls in range(0, 10_000, 100)]
+    assert soak.slope_mb(flat) == 0
+    leaking = [(calls, 50.0 + calls / 1000) for calls in range(0, 10_000, 100)]
+    assert abs(soak.slope_mb(leaking) - 10.0) < 1e-6
+
+
+def test_a_day_of_providers_in_any_weather_is_replayed():
+    done = bench("resilience", "--calls", "200", "--seeds", "1", "--json", "-")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    figures = {"success", "success_given_up", "success_naive", "p50_vs_naive", "p99_vs_naive", "extra_cost"}
+    assert figures <= set(found["figures"]) and found["missing"] == {}
+    assert found["figures"]["success"] > 0.98 and 0.7 < found["figures"]["p50_vs_naive"] < 1.2
+    (row,) = found["rows"]
+    assert 0.9 < row["p50_s"] < 1.2, "the median of what providers take, as if so much time had passed"
+
+
+def test_hours_pass_in_a_moment_and_in_order():
+    async def work(clock: virtual.VirtualClock) -> list[float]:
+        began = clock.now_ns()
+        passed: list[float] = []
+
+        async def wait(seconds: float) -> None:
+            await clock.sleep(seconds)
+            passed.append((clock.now_ns() - began) / 1e9)
+
+        await asyncio.gather(wait(7200), wait(0.5), wait(60))
+        return passed
+
+    assert virtual.run(work) == pytest.approx([0.5, 60, 7200])

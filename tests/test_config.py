@@ -205,7 +205,7 @@ def test_a_section_that_is_none_is_told_even_when_the_environment_has_a_part_of_
     ("text", "message"),
     [
         # keys
-        ("zzz: 1\n", "tidegate.yaml:1: zzz: no such key; there are: api, storage, limits, budgets, "),
+        ("zzz: 1\n", "tidegate.yaml:1: zzz: no such key; there are: api, storage, auth, limits, "),
         ("\napi:\n  prot: 1\n", "tidegate.yaml:3: api.prot: no such key; did you mean 'port'?"),
         ("api: {host: a,\n  hots: b}", "tidegate.yaml:2: api.hots: no such key; did you mean 'host'?"),
         ("route: {}", "tidegate.yaml:1: route: no such key; did you mean 'routes'?"),
@@ -312,8 +312,8 @@ def test_a_section_that_is_none_is_told_even_when_the_environment_has_a_part_of_
             "tidegate.yaml:2: api.workers: more than one worker needs shared counters, which come later; set it to 1",
         ),
         (
-            "storage:\n  database: postgresql://x",
-            "tidegate.yaml:2: storage.database: this version keeps everything in storage.data_dir",
+            "storage:\n  database: mysql://x",
+            "tidegate.yaml:2: storage.database: must be like postgresql://user:password@host:5432/name",
         ),
         # YAML
         ("api:\n  port: 1\n host: a", "tidegate.yaml:3: "),

@@ -30,11 +30,21 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "anthropic.count": "tidegate.providers.anthropic.count:Count",
         "anthropic.raw": "tidegate.providers.raw:AnthropicRaw",
     },
+    "transports": {
+        "own": "tidegate.providers.transport:HttpTransport",
+        "aiohttp": "tidegate.providers.transport.aiohttp:AiohttpTransport",
+    },
     "counters": {
         "valkey": "tidegate.storage.valkey:ValkeyCounters",
     },
+    "stores": {
+        "postgres": "tidegate.storage.postgres:PostgresStore",
+    },
     "pages": {
         "admin": "tidegate.api.admin:create",
+    },
+    "stages": {
+        "tokens": "tidegate.stages.auth.tokens:Tokens",
     },
     "commands": {
         "install_local": "tidegate.providers.local:install",
@@ -44,7 +54,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     },
 }
 
-EXTRAS = {"hiredis": "scale"}  # whose package is not in the base
+EXTRAS = {"aiohttp": "aiohttp", "hiredis": "scale", "psycopg": "postgres"}  # whose package is not in the base
 
 
 def names(door: str) -> list[str]:

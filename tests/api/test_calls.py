@@ -190,6 +190,21 @@ async def test_whose_call_it_is_is_taken_from_where_it_is_said_first(house, head
 
 
 @pytest.mark.parametrize(
+    ("fields", "user"),
+    [
+        ({"user": "u", "safety_identifier": "s"}, "u"),
+        ({"safety_identifier": "s", "metadata": {"user_id": "m"}}, "s"),
+        ({"metadata": {"user_id": "m"}}, "m"),
+        ({"metadata": [1], "user": {}}, None),
+    ],
+)
+async def test_on_paths_that_are_passed_on_too(house, fields, user):
+    body = json.dumps({"model": "main/m", "input": "hi", **fields}).encode()
+    reply = await house.ask(path="/v1/responses", body=body)
+    assert (reply.row.operation, reply.row.user) == ("raw", user)
+
+
+@pytest.mark.parametrize(
     ("header", "tags"),
     [
         ("a", ("a",)),

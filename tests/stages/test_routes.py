@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.core.call import Asked, Call
-from tidegate.core.errors import ConfigError, ModelNotFound
+from tidegate.core.call import Asked, Call, Principal
+from tidegate.core.errors import ConfigError, Forbidden, ModelNotFound
 from tidegate.core.money import Price
 from tidegate.core.values import Duration
 from tidegate.providers import openai
@@ -63,6 +63,7 @@ def test_a_call_is_matched_by_the_model_it_asks_for() -> None:
 
     call = Call(id="r", dialect="openai", operation="chat", at_ms=0, arrived_ns=0, intake=intake)
     call.asked = Asked(codec=Chat(), body=b"", model="fast")
+    call.principal = Principal("k", "ci")
     table = routes(fast=Config(targets("main/gpt")))
     assert table.match(call) is table.find("fast")
 
@@ -236,3 +237,66 @@ def test_routes_that_cannot_be_are_refused_by_name(configs: dict[str, Config], m
 def test_a_target_without_any_provider_says_that_there_is_none() -> None:
     with pytest.raises(ConfigError, match=r"no provider 'main'; there are: none"):
         Routes({"fast": Config(targets("main/gpt"))}, {})
+
+
+# --- whose it is
+
+
+def asking(model: str, **fields: Any) -> Call:
+    async def intake() -> bytes:
+        return b""
+
+    call = Call(id="r", dialect="openai", operation="chat", at_ms=0, arrived_ns=0, intake=intake)
+    call.asked = Asked(codec=Chat(), body=b"", model=model)
+    call.principal = Principal("k", "ci", **fields)
+    return call
+
+
+@pytest.fixture
+def owned() -> Routes:
+    return routes(
+        theirs=Config(targets("main/gpt"), aliases=("also-theirs",), owner="search"),
+        ours=Config(targets("spare/llama"), owner="ads"),
+        anybodys=Config(targets("main/gpt-mini")),
+    )
+
+
+@pytest.mark.parametrize("model", ["theirs", "also-theirs", "main/gpt"])
+def test_a_route_that_a_team_owns_is_for_its_keys_and_for_admins(owned: Routes, model: str) -> None:
+    assert owned.match(asking(model, team_id="search")).targets[0].name == "main/gpt"
+    assert owned.match(asking(model, role="admin"))
+    for other in ({}, {"team_id": "ads"}, {"team_id": "ads", "role": "manager"}):
+        with pytest.raises(Forbidden, match="is not yours to ask for: it belongs to"):
+            owned.match(asking(model, **other))
+
+
+def test_what_somebody_may_reach_by_a_route_they_may_reach_directly() -> None:
+    table = routes(a=Config(targets("main/gpt"), owner="search"), b=Config(targets("main/gpt")))
+    assert table.match(asking("main/gpt")).targets[0].name == "main/gpt"
+
+
+def test_a_key_for_some_routes_is_for_no_other(owned: Routes) -> None:
+    fields = {"routes": frozenset({"anybodys", "theirs"}), "team_id": "ads"}
+    assert owned.match(asking("anybodys", **fields)).name == "anybodys"
+    with pytest.raises(Forbidden, match="key 'ci' may ask for anybodys, theirs, and not for 'main/gpt-mini'"):
+        owned.match(asking("main/gpt-mini", **fields))
+    with pytest.raises(Forbidden, match="'theirs' is not yours to ask for: it belongs to team 'search'"):
+        owned.match(asking("theirs", **fields))
+
+
+def test_not_there_is_another_thing_than_not_yours(owned: Routes) -> None:
+    with pytest.raises(ModelNotFound):
+        owned.match(asking("their", routes=frozenset({"anybodys"})))
+
+
+@pytest.mark.parametrize(
+    ("fields", "names"),
+    [
+        ({}, ["anybodys"]),
+        ({"team_id": "search"}, ["theirs", "anybodys", "also-theirs"]),
+        ({"role": "admin"}, ["theirs", "ours", "anybodys", "also-theirs"]),
+        ({"team_id": "search", "routes": frozenset({"theirs"})}, ["theirs", "also-theirs"]),
+    ],
+)
+def test_models_are_listed_for_whom_they_are(owned: Routes, fields: dict[str, Any], names: list[str]) -> None:
+    assert owned.open_to(Principal("k", "ci", **fields)) == names

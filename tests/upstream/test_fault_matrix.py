@@ -98,8 +98,8 @@ def _documents(reply: Reply) -> list[Any]:
     """Bodies or events, in order; each is JSON, or the client could not read it."""
     if not reply.headers["content-type"].startswith("text/event-stream"):
         return [json.loads(reply.body)]
-    lines = [line for frame in reply.body.split(b"\n\n") for line in frame.splitlines() if line.startswith(b"data:")]
-    return [json.loads(line[5:]) for line in lines if line != b"data: [DONE]"]
+    lines = [line for frame in reply.body.decode().split("\n\n") for line in frame.split("\n")]
+    return [json.loads(line[5:]) for line in lines if line.startswith("data:") and line != "data: [DONE]"]
 
 
 async def asked(build_house: Build, main: Server, cell: Cell, route: str = "fast") -> tuple[House, Reply]:

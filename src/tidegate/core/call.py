@@ -59,6 +59,7 @@ class Route(msgspec.Struct, frozen=True):
     name: str
     targets: tuple[Target, ...]  # by order
     timeout_s: float
+    owner: str | None = None  # the team whose keys alone may ask for it
     limits: tuple[Limit, ...] = ()  # of all its callers together
     max_tokens: int = 4096  # of an answer, where the client does not say
 

@@ -208,6 +208,15 @@ class StoreDown(TidegateError):
     outside = "Tidegate's database does not answer just now; try again in a moment"
 
 
+class IssuerDown(TidegateError):
+    """The issuer of this token cannot be asked for its keys, so nobody can say whether the token is good."""
+
+    code = "issuer_unavailable"
+    status = 503
+    retryable = True
+    outside = "the issuer of this token does not answer just now; try again in a moment"
+
+
 class ShuttingDown(TidegateError):
     """Tidegate is leaving; another instance, or this one a moment later, will answer."""
 

@@ -162,12 +162,26 @@ class Flight:
 class Reader:
     """A place in a flight: (flight, index). Waiting consumes nothing, so a cancelled wait loses nothing."""
 
-    __slots__ = ("_done", "_flight", "waiter")
+    __slots__ = ("_done", "_flight", "head", "waiter")
+
+    head: ReplyHead  # once it was entered
 
     def __init__(self, flight: Flight) -> None:
         self._flight = flight
         self._done = False
         self.waiter: asyncio.Future[None] | None = None
+
+    async def __aenter__(self) -> Reader:
+        """Wait for the first events. Raises what went wrong before there were any."""
+        try:
+            self.head = await self.opened()
+        except BaseException:
+            self.leave()  # what was never entered is never exited
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.leave()
 
     async def opened(self) -> ReplyHead:
         """Wait for the first events. Raises what went wrong before there were any."""

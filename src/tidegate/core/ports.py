@@ -11,6 +11,7 @@ from tidegate.core.chat import Conversation, Written
 from tidegate.core.errors import StoreDown as StoreDown
 from tidegate.core.errors import TidegateError
 from tidegate.core.limits import Budget, Claim, Full, Limit, Role, Taken
+from tidegate.core.usage import UsageAsked, UsageLine
 
 if TYPE_CHECKING:
     from tidegate.core.call import Asked, Call, Event, Metering, Target
@@ -376,6 +377,10 @@ class Opened(msgspec.Struct, frozen=True, tag="opened", tag_field="record", omit
     session: str | None = None
     tags: tuple[str, ...] = ()
     kind: str = "live"
+    organisation_id: str | None = None
+    team_id: str | None = None
+    user_id: str | None = None  # whom the key belongs to; `user` is whom the client named
+    reserved_nusd: int = 0  # of a budget, for the most that it could cost
 
 
 class Closed(msgspec.Struct, frozen=True, tag="closed", tag_field="record", omit_defaults=True):
@@ -400,10 +405,16 @@ class Closed(msgspec.Struct, frozen=True, tag="closed", tag_field="record", omit
     usage: dict[str, int] = {}
     usage_estimated: bool = False
     cost_nusd: int | None = 0  # the sum over attempts; None when a price is not known
+    at_most_nusd: int | None = None  # of one that was interrupted: what had been reserved for it
     user: str | None = None
     session: str | None = None
     tags: tuple[str, ...] = ()
     kind: str = "live"
+    organisation_id: str | None = None
+    team_id: str | None = None
+    user_id: str | None = None
+    prompt: str | None = None  # name and version
+    cache: str | None = None  # what the cache did: hit | miss | …; None: it was not asked
 
 
 Record = Opened | Closed
@@ -425,6 +436,9 @@ class Ledger(Protocol):
 
     def rows(self) -> AsyncIterator[Closed]:
         """All rows, oldest first: for exports and tests."""
+
+    async def usage(self, asked: UsageAsked) -> list[UsageLine]:
+        """Sums by hour, day or month. What was appended before is in them."""
 
     async def flush(self) -> None:
         """Return when everything appended so far is in the store."""

@@ -6,6 +6,7 @@ A `Gateway` is one configuration and may be replaced; the World stays.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,24 @@ class Nursery:
             await asyncio.wait(self.tasks, timeout=seconds)
 
 
+class Chance:
+    """Bits that nobody can guess. The kernel is asked for many at once: a system call costs more than a name does."""
+
+    __slots__ = ("_at", "_block")
+
+    def __init__(self) -> None:
+        self._block = ""
+        self._at = 0
+
+    def hex(self) -> str:
+        """80 bits, never the same twice."""
+        at = self._at
+        if at >= len(self._block):
+            self._block, at = os.urandom(10 * 256).hex(), 0
+        self._at = at + 20
+        return self._block[at : at + 20]
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """The ports, bound once by `app.build`."""
@@ -49,4 +68,5 @@ class World:
     events: Events
     calls: set[Call] = field(default_factory=set)  # that have begun and not ended; a flight may outlast its call
     flights: set[Flight] = field(default_factory=set)
+    chance: Chance = field(default_factory=Chance)
     closing: asyncio.Event = field(default_factory=asyncio.Event)  # set on SIGTERM: no new purchases

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-from tidegate.core.call import Call, Route, Target
-from tidegate.core.errors import ConfigError, ModelNotFound, NotFound
+from tidegate.core.call import Call, Principal, Route, Target
+from tidegate.core.errors import ConfigError, Forbidden, ModelNotFound, NotFound
 from tidegate.core.limits import LimitConfig
 from tidegate.core.ports import Provider
 from tidegate.core.values import Duration
@@ -42,6 +42,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     targets: who may answer.
     aliases: other names of the same route.
     timeout: how long a call may take, all attempts together.
+    owner: the team whose keys alone may ask for it, by id; null lets every team.
     limits: of all who ask for it together.
     max_tokens: of an answer whose client does not say; it is sent to the provider where money or tokens are bounded.
     """
@@ -49,6 +50,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     targets: Annotated[tuple[TargetConfig, ...], Meta(min_length=1)]
     aliases: tuple[str, ...] = ()
     timeout: Duration = DEFAULT_TIMEOUT
+    owner: str | None = None
     limits: tuple[LimitConfig, ...] = ()
     max_tokens: Annotated[int, Meta(ge=1)] = 4096
 
@@ -64,10 +66,11 @@ class Routes:
             targets = [self._target(f"routes.{name}.targets[{at}]", one) for at, one in enumerate(config.targets)]
             by_order = tuple(sorted(targets, key=lambda target: target.order))
             limits = tuple(one.limit for one in config.limits)
-            self._add(name, Route(name, by_order, config.timeout, limits, config.max_tokens))
+            self._add(name, Route(name, by_order, config.timeout, config.owner, limits, config.max_tokens))
         for name, config in routes.items():
             for alias in config.aliases:
                 self._add(alias, self._by_name[name])
+        self._owners = _owners(self._by_name.values())
         if not routes:
             # Nothing was said, so every model that is served is a route of its own name; the first to serve it wins.
             for provider in providers.values():
@@ -81,7 +84,26 @@ class Routes:
         return list(self._by_name)
 
     def match(self, call: Call) -> Route:
-        """Raises ModelNotFound, naming the nearest."""
+        """Raises ModelNotFound, naming the nearest; Forbidden for what is not the key's to ask for."""
+        assert call.asked is not None and call.principal is not None
+        route = self._asked(call)
+        if not self.is_open(route, call.asked.model, call.principal):
+            raise Forbidden(_not_yours(route, call.principal), param="model")
+        return route
+
+    def is_open(self, route: Route, asked: str, principal: Principal) -> bool:
+        """Whether this principal may ask for `route`, by the name `asked`."""
+        named = principal.routes
+        if named and route.name not in named and asked not in named:
+            return False
+        owners = (route.owner,) if route.owner is not None else self._owners.get(route.name, ())
+        return not owners or principal.team_id in owners or principal.admin
+
+    def open_to(self, principal: Principal) -> list[str]:
+        """Those of `names` that this principal may ask for."""
+        return [name for name, route in self._by_name.items() if self.is_open(route, name, principal)]
+
+    def _asked(self, call: Call) -> Route:
         assert call.asked is not None
         if call.asked.model or call.operation != "raw":
             return self.find(call.asked.model)
@@ -130,3 +152,26 @@ class Routes:
             there = ", ".join(provider.models)
             raise ConfigError(f"{where}.model: {config.provider} has no model {config.model!r}; there are: {there}")
         return Target(provider, config.model, config.weight, config.order, provider.price(config.model))
+
+
+def _owners(routes: Iterable[Route]) -> dict[str, set[str]]:
+    """Targets that only teams' own routes have, by provider/model: asking for one directly is no way around."""
+    found: dict[str, set[str]] = {}
+    for route in routes:
+        if route.owner is not None:
+            for target in route.targets:
+                found.setdefault(target.name, set()).add(route.owner)
+    for route in routes:
+        if route.owner is None:
+            for target in route.targets:
+                found.pop(target.name, None)
+    return found
+
+
+def _not_yours(route: Route, principal: Principal) -> str:
+    if principal.routes and route.name not in principal.routes:
+        there = ", ".join(sorted(principal.routes))[:200]
+        return f"key {principal.name!r} may ask for {there}, and not for {route.name!r}"
+    whose = f"it belongs to team {route.owner!r}" if route.owner else "it belongs to other teams"
+    mine = f"your key to team {principal.team_id!r}" if principal.team_id else "your key to no team"
+    return f"{route.name!r} is not yours to ask for: {whose}, {mine}"

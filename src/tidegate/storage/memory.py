@@ -22,7 +22,9 @@ from tidegate.core.ports import (
     Totals,
     User,
 )
+from tidegate.core.usage import UsageAsked, UsageLine
 from tidegate.storage.ledger import add, tally
+from tidegate.storage.rollups import Rollup, Rollups, answer
 
 MAX_ROWS = 100_000
 MANY = 10_000  # counts, before those that no longer matter are looked for
@@ -79,12 +81,18 @@ class MemoryLedger:
         self._max_rows = max_rows
         self._rows: dict[str, Closed] = {}
         self._totals = Totals()
+        self._rollups = Rollups()
+        self._sums: dict[tuple[int, tuple[str, ...]], Rollup] = {}
 
     def append(self, record: Record) -> None:
         if not isinstance(record, Closed) or record.id in self._rows:
             return
         self._rows[record.id] = record
         self._totals = add(self._totals, tally(record))
+        for new in self._rollups.of([record]):
+            old = self._sums.get((new.hour_ms, new.names))
+            sums = tuple(map(int.__add__, old.sums, new.sums)) if old else new.sums
+            self._sums[new.hour_ms, new.names] = new._replace(sums=sums)
         if len(self._rows) > self._max_rows:
             del self._rows[next(iter(self._rows))]
 
@@ -97,6 +105,9 @@ class MemoryLedger:
     async def rows(self) -> AsyncIterator[Closed]:
         for row in list(self._rows.values()):
             yield row
+
+    async def usage(self, asked: UsageAsked) -> list[UsageLine]:
+        return answer(asked, self._sums.values())
 
     async def flush(self) -> None:
         pass

@@ -19,14 +19,14 @@ MAX_PREAMBLE = 64 * 1024  # bytes held back before the first event that carries 
 LINGER_S = 1.0  # for the end of a response whose last event is there: only then its connection can be used again
 
 # What a provider's head may tell a client. All else is between the provider and us.
-PASSING = (
+PASSING = frozenset((
     b"content-type",
     b"content-disposition",
     b"request-id",
     b"openai-processing-ms",
     b"openai-version",
     b"openai-model",
-)
+))  # fmt: skip
 PASSING_PREFIXES = (b"x-ratelimit-", b"anthropic-ratelimit-")
 
 
@@ -110,8 +110,11 @@ class Stream:
                 return self._failed(Failure("nonsense", "64 KiB came and nothing in them", self._attempt.status))
 
     def _check_kind(self, codec: Codec, head: Head, *, stream: bool) -> None:
-        kind = (head.header(b"content-type") or b"").partition(b";")[0].strip().lower()
+        kind = head.header(b"content-type") or b""
         wanted = codec.media_type(stream=stream)
+        if kind == wanted:
+            return
+        kind = kind.partition(b";")[0].strip().lower()
         if kind and wanted and kind != wanted:
             raise UpstreamFailed(f"it answered {kind.decode('latin-1')[:60]} instead of {wanted.decode()}")
 

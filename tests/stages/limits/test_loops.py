@@ -136,3 +136,11 @@ async def test_work_is_no_loop(house, workload):
     scopes = ("batch",) if "batch" in workload else ()
     key, _ = await house.app.gateway.auth.create("work", "test", admin=False, scopes=scopes)
     assert await stopped_at(house, BENIGN[workload](random.Random(6)), key=key) is None
+
+
+async def test_an_administrator_lets_a_stopped_key_go_on(house):
+    replies = [await house.ask(PROMPT) for _ in range(8)]
+    assert replies[-1].status == 429
+    resumed = await house.begin(path=f"/admin/keys/{replies[0].row.key_id}/resume", body=b"").reply()
+    assert resumed.status == 200
+    assert (await house.ask(PROMPT)).status == 200

@@ -15,7 +15,7 @@ from tidegate.core.call import Event
 from tidegate.core.chat import Began, Change, Channel, Delta, Finished, ToolBegan
 from tidegate.core.errors import TidegateError, UpstreamFailed, UpstreamRefused
 from tidegate.core.money import Usage
-from tidegate.core.stream import FrameDecoder, WholeDecoder, payload, understood
+from tidegate.core.stream import FrameDecoder, WholeDecoder, payload, understood, without_data
 
 STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 
@@ -199,7 +199,7 @@ class StreamDecoder(FrameDecoder):
     def event(self, frame: bytes) -> Event:
         text = payload(frame)
         if not text:
-            return Event(frame)
+            return without_data(frame)
         said = read(text)
         told = said.usage or (said.message.usage if said.message else None)
         if told is not None:

@@ -16,7 +16,7 @@ from tidegate.core.call import Event
 from tidegate.core.chat import Began, Change, Channel, Delta, Finished, ToolBegan
 from tidegate.core.errors import TidegateError, UpstreamFailed, UpstreamRefused
 from tidegate.core.money import Usage
-from tidegate.core.stream import FrameDecoder, WholeDecoder, payload, understood
+from tidegate.core.stream import FrameDecoder, WholeDecoder, payload, understood, without_data
 
 DONE = b"data: [DONE]\n\n"
 
@@ -34,6 +34,9 @@ class OutputDetails(msgspec.Struct):
     audio_tokens: int | None = None
 
 
+NO_INPUT, NO_OUTPUT = InputDetails(), OutputDetails()
+
+
 class UsageSaid(msgspec.Struct):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
@@ -44,7 +47,7 @@ class UsageSaid(msgspec.Struct):
 
     def usage(self) -> Usage:
         """OpenAI's totals include cached, audio and reasoning tokens; ours are kinds that do not overlap."""
-        heard, said = self.prompt_tokens_details or InputDetails(), self.completion_tokens_details or OutputDetails()
+        heard, said = self.prompt_tokens_details or NO_INPUT, self.completion_tokens_details or NO_OUTPUT
         cached = _count(heard.cached_tokens or self.prompt_cache_hit_tokens)
         written = _count(heard.cache_write_tokens)
         audio_in, audio_out = _count(heard.audio_tokens), _count(said.audio_tokens)
@@ -174,13 +177,15 @@ class OpenAIEvent(Event):
     __slots__ = ("first", "reply")
 
     def __init__(self, raw: bytes, reply: Reply, *, first: bool = False, last: bool = False) -> None:
-        choices = reply.choices or ()
-        super().__init__(
-            raw,
-            opens=any(choice.opens() for choice in choices),
-            last=last,
-            usage=reply.usage.usage() if reply.usage else None,
-        )
+        self.raw = raw
+        self.opens = False
+        for choice in reply.choices or ():
+            if choice.opens():
+                self.opens = True
+                break
+        self.last = last
+        self.usage = reply.usage.usage() if reply.usage else None
+        self.error = None
         self.reply = reply
         self.first = first
 
@@ -227,7 +232,7 @@ class StreamDecoder(FrameDecoder):
     def event(self, frame: bytes) -> Event:
         text = payload(frame)
         if not text:
-            return Event(frame)  # a comment, to keep the connection awake
+            return without_data(frame)
         if text == b"[DONE]":
             return Event(frame, opens=True, last=True)
         reply = read_reply(text)
