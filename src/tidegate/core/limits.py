@@ -81,7 +81,11 @@ class Claim:
         self.id = id
         self.house = house
         self.charges = charges
-        self.held = any(amount != kept for _, amount, kept in charges)  # something is given back when its holder dies
+        self.held = False  # something is given back when its holder dies
+        for _, amount, kept in charges:
+            if amount != kept:
+                self.held = True
+                break
         self.slices: Sequence[int] = ()  # by the counters: where each was charged
         self.settled = False  # by the counters
 

@@ -81,18 +81,14 @@ class Price(msgspec.Struct, frozen=True, omit_defaults=True):
             total += tokens * rate
         return (total + PER_TOKENS // 2) // PER_TOKENS
 
-    def highest_nusd(self, input_tokens: int, output_tokens: int, *, audio: bool) -> int | None:
-        """The most that so many tokens can cost, whatever their kinds and tier; None when a rate is not known."""
-        heard, said = AUDIO_KINDS if audio else TEXT_KINDS
-        dearest = [self._dearest(heard), self._dearest(said)]
-        if dearest[0] is None or (dearest[1] is None and output_tokens):
-            return None
-        total = input_tokens * dearest[0] + output_tokens * (dearest[1] or 0)
-        return -(-total // PER_TOKENS)
-
-    def _dearest(self, kinds: tuple[str, ...]) -> int | None:
+    def dearest(self, *, audio: bool) -> tuple[int | None, int | None]:
+        """The highest rates of input and output, whatever the kind of token and the tier; None for one not known."""
         every = (self.rates, *(tier.rates for tier in self.tiers))
-        return max((rates[kind] for rates in every for kind in kinds if kind in rates), default=None)
+        heard, said = (
+            max((rates[kind] for rates in every for kind in kinds if kind in rates), default=None)
+            for kinds in (AUDIO_KINDS if audio else TEXT_KINDS)
+        )
+        return heard, said
 
     def _rates(self, input_tokens: int) -> dict[str, int]:
         for tier in self.tiers:

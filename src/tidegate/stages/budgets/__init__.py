@@ -16,7 +16,7 @@ from msgspec import Meta
 from tidegate.core.call import Call, Principal, Route, Target
 from tidegate.core.errors import BudgetSpent, LimitReached
 from tidegate.core.limits import MOST, Budget, Charge, Claim, Full, Level, Room, Rule, Taken
-from tidegate.core.money import NO_USAGE, NUSD_PER_USD, usd_text
+from tidegate.core.money import NO_USAGE, NUSD_PER_USD, PER_TOKENS, Price, usd_text
 from tidegate.core.world import World
 from tidegate.stages.budgets import velocity
 from tidegate.stages.budgets.bound import bound_of
@@ -57,6 +57,7 @@ class Budgets:
         nusd = round(config.default_day * NUSD_PER_USD)
         self._default = (Budget(nusd, "day", zone=config.zone),) if nusd else ()
         self._plans: OrderedDict[tuple[str, str], Plan] = OrderedDict()
+        self._rates: dict[tuple[int, bool], tuple[Price, tuple[int | None, int | None]]] = {}
         self._told: OrderedDict[tuple[str, float], None] = OrderedDict()
         self.velocity = Velocity(config.velocity, world)
 
@@ -76,18 +77,28 @@ class Budgets:
         metering, price = asked.codec.metering, target.price
         if metering == "free" or (metering == "unknown" and call.method != "POST"):
             return 0
-        if price is not None and not any(price.rates.values()):
+        bound = bound_of(call, target, call.route.max_tokens) if price is None or any(price.rates.values()) else None
+        if bound is None:
             return 0
-        bound = bound_of(call, target, call.route.max_tokens)
-        highest = price.highest_nusd(bound.input, bound.output, audio=bound.audio) if price else None
-        if highest is None and self.config.unknown_price == "refuse":
-            raise BudgetSpent(
-                f"the price of {target.name} is not known, so no budget can allow it; set providers."
-                f"{target.provider.name}.price, or budgets.unknown_price: ceiling"
-            )
-        if highest is None or metering == "unknown":
-            return max(highest or 0, self.ceiling_nusd)
-        return highest
+        heard, said = self._dearest(price, audio=bound.audio) if price else (None, None)
+        if heard is None or (said is None and bound.output):
+            if self.config.unknown_price == "refuse":
+                raise BudgetSpent(
+                    f"the price of {target.name} is not known, so no budget can allow it; set providers."
+                    f"{target.provider.name}.price, or budgets.unknown_price: ceiling"
+                )
+            return self.ceiling_nusd
+        highest = -(-(bound.input * heard + bound.output * (said or 0)) // PER_TOKENS)
+        return max(highest, self.ceiling_nusd) if metering == "unknown" else highest
+
+    def _dearest(self, price: Price, *, audio: bool) -> tuple[int | None, int | None]:
+        """Remembered by the price itself: it is one object as long as its configuration lasts."""
+        known = self._rates.get((id(price), audio))
+        if known is None or known[0] is not price:
+            if len(self._rates) >= REMEMBERED:
+                self._rates.clear()
+            known = self._rates[(id(price), audio)] = (price, price.dearest(audio=audio))
+        return known[1]
 
     def truth_nusd(self, call: Call, reserved_nusd: int) -> int:
         """What it cost. Where nobody knows, what was set aside for it: never nothing."""

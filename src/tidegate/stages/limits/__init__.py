@@ -88,6 +88,14 @@ class Limits:
         return plan
 
 
+class Rules(list[Rule]):
+    """Some that hold for many calls, and what each of these is charged for them."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        super().__init__(rules)
+        self.charges = [Charge(rule.meter, 1, 0 if rule.limit.of == "at_once" else 1) for rule in rules]
+
+
 class Plan:
     """What limits the calls of one key on one route."""
 
@@ -96,13 +104,14 @@ class Plan:
     def __init__(self, principal: Principal, route: Route, default: Sequence[Limit]) -> None:
         self.principal = principal
         self.route = route
-        self.rules: list[Rule] = []
+        rules: list[Rule] = []
         for level in principal.levels:
             limits = level.limits or (default if level.kind == "key" else ())
             who = f"{level.kind} {level.name or level.id!r}"
-            self.rules += _rules(f"{level.kind}:{level.id}", who, [one for one in limits if one.of in AT_DOOR])
+            rules += _rules(f"{level.kind}:{level.id}", who, [one for one in limits if one.of in AT_DOOR])
         owner = f"{principal.organisation_id}:route:{route.name}"
-        self.rules += _rules(owner, f"route {route.name!r}", [one for one in route.limits if one.of in AT_DOOR])
+        rules += _rules(owner, f"route {route.name!r}", [one for one in route.limits if one.of in AT_DOOR])
+        self.rules = Rules(rules)
 
 
 class Admission:
@@ -130,7 +139,7 @@ class Admission:
 
     async def _charge(self, call: Call, rules: Sequence[Rule]) -> None:
         assert call.principal is not None
-        charges = [Charge(rule.meter, 1, 0 if rule.limit.of == "at_once" else 1) for rule in rules]
+        charges = rules.charges if isinstance(rules, Rules) else Rules(rules).charges
         claim = Claim(f"{call.id}:door", call.principal.organisation_id, charges)
         answer = await self._world.counters.claim(claim)
         if isinstance(answer, Full):

@@ -57,14 +57,15 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Turn:
     """What is kept of the last turn of one call."""
 
-    __slots__ = ("at_ns", "call_id", "head", "length", "repeats", "sketch", "whole")
+    __slots__ = ("at_ns", "call_id", "head", "length", "long", "repeats", "sketch", "whole")
 
     def __init__(self, text: str, call_id: str, at_ns: int, *, sketched: bool) -> None:
         words = _words(text)
         self.at_ns = at_ns
         self.call_id = call_id
         self.whole = hash(tuple(words))
-        self.head = hash(tuple(words[:HEAD])) if len(words) > HEAD // 2 else 0
+        self.head = hash(tuple(words[:HEAD]))
+        self.long = len(words) > HEAD // 2
         self.length = len(text)
         self.sketch: frozenset[int] = frozenset()
         self.repeats = False
@@ -87,7 +88,7 @@ def similarity(a: Turn, b: Turn) -> float:
     """Of their pairs of words, how many both have; 1 for a turn that is the other one grown."""
     if a.whole == b.whole:
         return 1.0
-    if a.head and a.head == b.head and a.length != b.length and (a if a.length > b.length else b).repeats:
+    if a.long and a.head == b.head and a.length != b.length and (a if a.length > b.length else b).repeats:
         return 1.0
     if not a.sketch or a.sketch.isdisjoint(b.sketch):
         return 0.0
@@ -147,9 +148,16 @@ class Loops:
             turns.popleft()
         turn = Turn(text, call.id, call.arrived_ns, sketched=len(turns) >= EARLY)
         turns.append(turn)
-        likeness = [similarity(turn, one) for one in turns]
-        alike = [one for one, likely in zip(turns, likeness, strict=True) if likely >= ALIKE]
-        return alike, sum(likely >= PARAPHRASED for likely in likeness)
+        alike, paraphrased = [], 0
+        for one in turns:
+            # Almost all turns have nothing in common, and nothing is what almost all of them should cost.
+            if one.whole != turn.whole and one.head != turn.head and turn.sketch.isdisjoint(one.sketch):
+                continue
+            likely = similarity(turn, one)
+            paraphrased += likely >= PARAPHRASED
+            if likely >= ALIKE:
+                alike.append(one)
+        return alike, paraphrased
 
     async def _act(self, call: Call, alike: Sequence[Turn]) -> None:
         config = self._config
