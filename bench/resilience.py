@@ -40,7 +40,7 @@ providers:
 routes:
   fast:
     targets: [{provider: main, model: m, order: 1}, {provider: spare, model: m, order: 2}]
-
+    hedge: {after: p95, max_extra: 5%}
 """
 
 LIMITS = {

@@ -39,6 +39,7 @@ from tidegate.telemetry.logs import Log
 from tidegate.telemetry.metrics import Metrics
 from tidegate.telemetry.pulse import Pulse
 from tidegate.upstream import Upstream
+from tidegate.upstream.sharing import Sharing
 
 FIXED = ("api", "storage", "logs", "transport", "prices")  # parts of the configuration that a running house is built on
 SHORTEST_KEY = 20
@@ -74,7 +75,10 @@ class App:
         self.pulse = pulse  # beats when who serves starts it
         self._auth = auth
         self._metrics = metrics
-        metrics.expect(gateway.routes.names)
+        metrics.expect(gateway.routes.labels)
+        targets = gateway.upstream.targets
+        targets.expect(gateway.routes.targets)
+        metrics.watch(targets.seen, targets.keys_aside)
         self._edge = Edge(config.api, lambda: self.gateway, metrics, partial(plugins.find, "pages", "admin"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -102,6 +106,7 @@ class App:
         routes = Routes(config.routes, made)
         fresh = [provider for name, provider in made.items() if before.providers.get(name) is not provider]
         await _start(self.world, fresh)
+        upstream = Upstream(config.upstream, self.world, before.codecs, before.upstream.targets)
         self.gateway = replace(
             before,
             providers=made,
@@ -109,10 +114,11 @@ class App:
             routes=routes,
             limits=before.limits if config.limits == self.config.limits else Limits(config.limits, self.world),
             budgets=before.budgets if config.budgets == self.config.budgets else Budgets(config.budgets, self.world),
-            upstream=Upstream(config.upstream, self.world, before.codecs),
+            upstream=upstream,
         )
         self.config = config
-        self._metrics.expect(routes.names)
+        self._metrics.expect(routes.labels)
+        upstream.targets.expect(routes.targets)
         stale = [one for one in before.providers.values() if one not in made.values()]
         self.world.nursery.spawn(_retire(self.world, stale), "retire providers")
         self.world.events.notice("reloaded", {"providers": list(made), "routes": routes.names[:20]})
@@ -190,6 +196,9 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
             budgets=Budgets(config.budgets, world),
             upstream=Upstream(config.upstream, world, words),
         )
+        if not isinstance(world.counters, MemoryCounters):  # alone, there is nobody to agree with
+            sharing = loop.create_task(Sharing(world, gateway.upstream.targets).run(), name="share breakers")
+            undo.callback(sharing.cancel)
         await _start(world, providers.values())
         pulse = Pulse(loop, transport)
         metrics.registry.register(pulse)

@@ -9,7 +9,8 @@ import difflib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 import yaml
@@ -17,7 +18,7 @@ from msgspec import Meta
 
 from tidegate import api, plugins, storage, upstream
 from tidegate.core.errors import ConfigError
-from tidegate.core.values import Duration, Secret, Size
+from tidegate.core.values import Duration, Moment, Secret, Share, Size
 from tidegate.providers import prices, transport
 from tidegate.providers.discovery import Found
 from tidegate.stages import auth, budgets, limits, routes
@@ -26,6 +27,7 @@ from tidegate.telemetry import logs
 DEFAULT_FILE = "tidegate.yaml"
 LOCAL = Found("local", {"type": "local"}, "")
 ENVIRONMENT_PREFIX = "TIDEGATE_"  # TIDEGATE_API_PORT=9000 is api.port
+READ = (Duration, Size, Share, Moment)  # values with a notation of their own
 PROXY = re.compile(r"http://([^/?#@\s]+@)?([\w.-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?/?")
 YAML_TAG = "tag:yaml.org,2002:"
 
@@ -148,6 +150,8 @@ def _check(config: Config, reading: _Reading) -> None:
     for name in config.providers:
         if "/" in name or not name:
             raise reading.wrong(f"providers.{name}", "a provider's name must not be empty or contain '/'")
+    for path, message in routes.mistakes(config.routes, config.providers):
+        raise reading.wrong(path, message)
 
 
 class Resolved(str):
@@ -294,6 +298,9 @@ class _Reading:
             return Secret(text, value.source if isinstance(value, Resolved) else Secret.source_in_file)
         if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
             return self._struct(kind, value, path)
+        if get_origin(kind) in (Union, UnionType):
+            others = [one for one in get_args(kind) if one is not NoneType]
+            kind = others[0] if len(others) == 1 else kind  # null was dealt with: it leaves the default
         bounds = [meta for meta in getattr(kind, "__metadata__", ()) if isinstance(meta, Meta)]
         bare = get_args(kind)[0] if bounds else kind
         inner = get_args(bare)
@@ -327,8 +334,13 @@ class _Reading:
     def _leaf(self, kind: Any, value: Any, path: str) -> Any:
         elsewhere = isinstance(value, Resolved)  # there, everything is text: "9000" is a number where one is wanted
         try:
-            if kind in (Duration, Size, Duration | None):
-                return (Size if kind is Size else Duration).parse(value)
+            if kind in READ:
+                return kind.parse(value)
+            choices = get_args(kind)
+            if get_origin(kind) is Literal and value not in choices:
+                near = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.5)
+                hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(choices)}"
+                raise ValueError(f"cannot be {value!r}; {hint}")
             return msgspec.convert(str(value) if elsewhere else value, kind, strict=not elsewhere)
         except (msgspec.ValidationError, ValueError) as wrong:
             said = str(wrong)
@@ -341,7 +353,7 @@ def shown(config: Config) -> str:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Secret | Duration):
+    if isinstance(value, Secret | Duration | Share | Moment):
         return repr(value)
     if isinstance(value, Configured):
         return {"type": value.type, **_plain(value.settings)}

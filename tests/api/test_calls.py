@@ -44,7 +44,7 @@ async def keyed(build_house: Any, elsewhere: scripted.Server) -> House:
     return await build_house(
         f"providers: {{main: {{type: openai, base_url: '{elsewhere.address}', keys: [{KEY}]}}}}\n"
         "routes: {fast: {targets: [{provider: main, model: m}]}}\n"
-        "upstream: {first_byte: 0.1, retry: {tries: 1}}\n"
+        "upstream: {first_token: 0.1, retry: {tries: 1}}\n"
         "logs: {calls: false}\n"
     )
 

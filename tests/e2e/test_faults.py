@@ -59,7 +59,7 @@ PATHS = {
 
 HOUSE = """
 logs: {{calls: false}}
-upstream: {{first_byte: {first_byte}, idle: 5, retry: {{tries: 2}}}}
+upstream: {{first_token: {first_token}, idle: 5, retry: {{tries: 2}}}}
 providers:
   main: {{type: openai, base_url: "{main}/v1", keys: [{key}], price: {{input: 1, output: 2}}}}
   spare: {{type: openai, base_url: "{spare}/v1", keys: [{key}], price: {{input: 3, output: 6}}}}
@@ -109,9 +109,9 @@ def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
             return
 
 
-async def a_house(build_house: Build, main: str, spare: str, first_byte: float = 20) -> House:
+async def a_house(build_house: Build, main: str, spare: str, first_token: float = 20) -> House:
     return await build_house(
-        HOUSE.format(main=main, spare=spare, first_byte=first_byte, key=BARE_KEY, model=local.MODEL)
+        HOUSE.format(main=main, spare=spare, first_token=first_token, key=BARE_KEY, model=local.MODEL)
     )
 
 
@@ -138,7 +138,7 @@ async def test_where_envoy_fails_all_the_client_hears_what_it_said(build_house: 
 
 @needs_envoy()
 async def test_a_provider_that_envoy_delays_is_not_waited_for(build_house: Build, envoy: str) -> None:
-    house = await a_house(build_house, f"{envoy}/late", f"{envoy}/well", first_byte=3)
+    house = await a_house(build_house, f"{envoy}/late", f"{envoy}/well", first_token=3)
     reply = await house.ask("Say hello.", **FEW)
     assert reply.status == 200 and reply.text and reply.attempts == ["main: timeout", "spare: ok"]
 

@@ -358,11 +358,12 @@ async def test_a_key_ends_at_its_time_and_not_a_second_later(desk: Desk) -> None
 
 @pytest.mark.parametrize("kind", [User, Team, Organisation])
 async def test_what_a_key_belongs_to_takes_it_along_when_it_is_disabled(desk: Desk, kind: type) -> None:
-    await desk.auth.desk.add(Team, "search", "Search")
+    await desk.auth.desk.add(Organisation, "acme", "Acme")
+    await desk.auth.desk.add(Team, "search", "Search", organisation_id="acme")
     await desk.auth.desk.add(User, "ann", "Ann", team_id="search")
     text, _ = await desk.auth.create("ci", "live", admin=False, user_id="ann")
     assert await desk.auth.authenticate(text)
-    await desk.auth.desk.disable(kind, {User: "ann", Team: "search", Organisation: "default"}[kind])
+    await desk.auth.desk.disable(kind, {User: "ann", Team: "search", Organisation: "acme"}[kind])
     desk.clock.seconds += 1
     await refusal(desk, text)
 

@@ -23,7 +23,7 @@ from tidegate.providers.scripted.script import Script
 NAMES = ("a", "b", "c")
 HOUSE = """
 logs: {calls: false}
-upstream: {first_byte: 0.15, idle: 0.15, retry: {tries: 2, base_s: 0.01}}
+upstream: {first_token: 0.15, idle: 0.15, retry: {tries: 2, base_s: 0.01}}
 providers:
   a: {type: scripted, price: {input: 1.237, output: 2.189}}
   b: {type: scripted, price: {input: 3, output: 6}}

@@ -54,7 +54,7 @@ INVISIBLE = [cell for cell in CELLS if cell.becomes in ("again", "next")]
 CONFIG = """
 logs: {{calls: false}}
 transport: {{max_body: 1048576}}
-upstream: {{first_byte: 0.15, idle: 0.15, retry: {{tries: 2}}}}
+upstream: {{first_token: 0.15, idle: 0.15, retry: {{tries: 2}}}}
 providers:
   main: {{type: {dialect}, base_url: "{url}", price: {{input: 1, output: 2}}}}
   spare: {{type: scripted, price: {{input: 3, output: 6}}}}

@@ -18,6 +18,7 @@ from tidegate.stages.record import status_of
 
 MAX_LABEL = 256  # characters of a user, a session or a tag: they go into every row
 MAX_TAGS = 16
+MAX_TRIED = 8  # of those who did not answer: what a head tells of them
 
 
 def new_call(world: World, incoming: Incoming, dialect: str, operation: str) -> Call:
@@ -156,9 +157,12 @@ def told(call: Call, world: World) -> Headers:
     headers = [(b"x-tidegate-request-id", call.id.encode())]
     if call.route is not None:
         headers.append((b"x-tidegate-route", _safe(call.route.name)))
+    if call.answered_by is not None:
+        headers.append((b"x-tidegate-target", _safe(call.answered_by)))
     if call.attempts:
-        headers.append((b"x-tidegate-target", _safe(call.attempts[-1].target.name)))
         headers.append((b"x-tidegate-attempts", str(len(call.attempts)).encode()))
+    if len(call.attempts) > 1 or call.passed_over:
+        headers.append((b"x-tidegate-tried", _tried(call)))
     if call.closed:
         cost = call.cost_nusd
         headers.append((b"x-tidegate-cost-usd", b"unknown" if cost is None else usd_text(cost).encode()))
@@ -174,6 +178,12 @@ def told(call: Call, world: World) -> Headers:
     overhead_ms = (now - call.arrived_ns - call.upstream_ns(now)) / 1e6
     headers.append((b"x-tidegate-overhead-ms", b"%.3f" % max(overhead_ms, 0.0)))
     return headers
+
+
+def _tried(call: Call) -> bytes:
+    """Who did not answer, and why: main/m failed: HTTP 503; spare/m: set aside after 5 failures in a row."""
+    tried = [f"{one.target.name} {one.outcome}: {one.said}" for one in call.attempts if one.said is not None]
+    return b"; ".join(_safe(one) for one in [*tried, *call.passed_over][:MAX_TRIED])
 
 
 def _safe(name: str) -> bytes:

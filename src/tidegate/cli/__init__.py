@@ -1,4 +1,4 @@
-"""What can be done from a terminal? tidegate serve · check · init · keys · teams · users · usage · chat · doctor · local."""
+"""What can be done from a terminal? serve · check · init · doctor · chat · keys · teams · users · usage · local."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ Work = Callable[[Store, Desk], Coroutine[Any, Any, None]]
 
 
 def at_desk(file: Path | None, data_dir: str | None, work: Work) -> None:
-    """Run `work` on the store."""
+    """Run `work` on the store that is configured."""
     found = settings(file, data_dir=data_dir)
     folder = data_folder(found.storage.data_dir)
     peppers = load_peppers(folder, found.auth.peppers)

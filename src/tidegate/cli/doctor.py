@@ -143,7 +143,8 @@ async def _provider(transport: Transport, codec: Codec, name: str, provider: Pro
         trouble = provider.trouble()
         if trouble:
             return Finding(False, f"provider {name}", trouble)
-        request = provider.request(_question(provider), Target(provider, ""), codec, b"", PATIENCE)
+        key = next(iter(provider.keys), None)
+        request = provider.request(_question(provider), Target(provider, ""), codec, b"", PATIENCE, key)
         exchange = transport.send(request)
         try:
             head = await exchange.head()

@@ -9,12 +9,15 @@ import asyncio
 import os
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from tidegate.core.call import Call
     from tidegate.core.flight import Flight
     from tidegate.core.ports import Clock, Counters, Events, Ledger, Store, Transport
+
+
+T = TypeVar("T")
 
 
 class Nursery:
@@ -24,7 +27,7 @@ class Nursery:
         self.loop = loop
         self.tasks: set[asyncio.Task[Any]] = set()
 
-    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    def spawn(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
         task = self.loop.create_task(work, name=name)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)

@@ -58,7 +58,9 @@ class Recorder:
     def landed(self, flight: Flight) -> None:
         """Close the row of the call that paid: before its last event is released, even when its client has left."""
         call = flight.call
-        if flight.ending == "complete":
+        if flight.deserted:
+            self.close(call, "client_left", 200 if flight.head else CLIENT_LEFT)
+        elif flight.ending == "complete":
             self.close(call, "ok", 200)
         elif flight.ending == "broken":
             call.error = flight.events[-1].error
@@ -93,7 +95,7 @@ class Recorder:
         first = (
             next((attempt.first_ns for attempt in call.attempts if attempt.first_ns), None) if call.attempts else None
         )
-        answered = call.attempts[-1].target.name if call.attempts and outcome in ("ok", "cut_off") else None
+        answered = call.answered_by if outcome in ("ok", "cut_off") else None
         asked = call.asked
         attempts = tuple([_attempt_row(call, attempt, now) for attempt in call.attempts])
         only = attempts[0] if len(attempts) == 1 else None  # almost always: nothing is to be summed
@@ -113,6 +115,7 @@ class Recorder:
             stream=asked.stream if asked else False,
             first_us=(first - call.arrived_ns) // 1000 if first else None,
             error=call.error.code if call.error else None,
+            passed_over=tuple(call.passed_over),
             attempts=attempts,
             usage=only.usage if only else call.usage.said(),
             usage_estimated=any(attempt.usage_estimated for attempt in attempts),
@@ -138,6 +141,7 @@ def _attempt_row(call: Call, attempt: Attempt, now_ns: int) -> AttemptRow:
         first_us=(attempt.first_ns - call.arrived_ns) // 1000 if attempt.first_ns else None,
         status=attempt.status,
         said=attempt.said,
+        why=attempt.why,
         usage=attempt.usage.said(),
         usage_estimated=attempt.usage_estimated,
         price=price,

@@ -87,8 +87,7 @@ async def test_a_key_may_not_ask_for_the_usage_of_another(house):
         ("manager", "red", {"team": "red"}),
         ("viewer", "red", {"team": "red"}),
         ("manager", None, None),
-        ("viewer", None, None),
-        ("member", "red", None),
+        ("viewer", None, {}),
     ],
 )
 def test_roles_see_what_is_theirs(role, team, seen):

@@ -94,7 +94,8 @@ async def lived(issuer: Issuer, build_house: Build) -> Callable[..., Any]:
     async def build(more: str = "") -> House:
         house = await build_house(CONFIG.format(url=issuer.url, more=more and f", {more}"))
         desk = house.app.gateway.auth.desk
-        await desk.add(Team, "search", "Search")
+        await desk.add(Organisation, "acme", "Acme")
+        await desk.add(Team, "search", "Search", organisation_id="acme")
         await desk.add(Team, "ads", "Ads")
         return house
 
@@ -130,7 +131,7 @@ async def test_a_token_says_the_team_and_the_role(house: House, issuer: Issuer) 
     principal = await house.app.gateway.auth.authenticate(issuer.token(house, team="search", role="manager"))
     assert (principal.team_id, principal.user_id, principal.role) == ("search", "ann", "manager")
     assert [(one.kind, one.id) for one in principal.levels] == [
-        ("organisation", "default"),
+        ("organisation", "acme"),
         ("team", "search"),
         ("user", "ann"),
         ("key", f"{issuer.url}#ann"),
@@ -165,7 +166,7 @@ async def test_the_user_that_is_known_bounds_the_role_and_names_the_team(house: 
     assert (principal.name, principal.team_id, principal.role) == ("Ann", "ads", "member")
 
 
-@pytest.mark.parametrize(("kind", "id"), [(User, "ann"), (Team, "search"), (Organisation, "default")])
+@pytest.mark.parametrize(("kind", "id"), [(User, "ann"), (Team, "search"), (Organisation, "acme")])
 async def test_who_is_disabled_does_not_come_in_by_a_token(house: House, issuer: Issuer, kind: type, id: str) -> None:
     desk = house.app.gateway.auth.desk
     await desk.add(User, "ann", "Ann", team_id="search")

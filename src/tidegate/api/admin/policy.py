@@ -31,9 +31,11 @@ def gateway_of(request: Request) -> Gateway:
 class Policy:
     """Those of `roles` may. As a dependency, it is the principal that asks; 401 or 403 for all others."""
 
-    def __init__(self, name: str, *roles: Role) -> None:
+    def __init__(self, name: str, *roles: Role, instead: str = "") -> None:
+        """`instead`: what others may do, as the end of the sentence that refuses them."""
         self.name = name
         self.roles = frozenset(roles)
+        self.instead = instead
 
     async def __call__(self, request: Request, _: Annotated[Any, Depends(BEARER)]) -> Principal:
         incoming = incoming_of(request)
@@ -44,6 +46,7 @@ class Policy:
             there = " or ".join(sorted(self.roles))
             raise Forbidden(
                 f"key {principal.name!r} may not administer this: its role is {principal.role}, and this needs {there}"
+                + self.instead
             )
         return principal
 

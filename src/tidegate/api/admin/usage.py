@@ -14,7 +14,7 @@ import msgspec
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from tidegate.api.admin.policy import EVERY_KEY, House, Looking, sees
+from tidegate.api.admin.policy import EVERY_KEY, House, Policy, sees
 from tidegate.api.admin.shapes import ERRORS
 from tidegate.core.call import Principal
 from tidegate.core.errors import BadRequest, Forbidden
@@ -24,7 +24,11 @@ from tidegate.core.values import Duration
 from tidegate.gateway import Gateway
 
 router = APIRouter(tags=["usage"], responses=ERRORS)
+LOOK = Policy(
+    "look", "admin", "manager", "viewer", instead="; its own usage is at GET /v1/usage, or: tidegate usage --own"
+)
 Own = Annotated[Principal, Depends(EVERY_KEY)]
+Looking = Annotated[Principal, Depends(LOOK)]
 
 MAX_PERIODS = 1000
 MAX_LINES = 10_000
@@ -32,8 +36,11 @@ INSTANT = timedelta(milliseconds=1)
 BACK = timedelta(days=30)  # when nobody says since when
 YEARS = (1970, 2200)
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # with which a cell begins that a spreadsheet would compute
-MEANS = {"mean_duration_ms": ("duration_us", "calls"), "mean_overhead_ms": ("overhead_us", "calls")}
-MEANS |= {"mean_first_ms": ("first_us", "firsts")}
+MEANS = {
+    "mean_duration_ms": ("duration_us", "calls"),
+    "mean_overhead_ms": ("overhead_us", "calls"),
+    "mean_first_ms": ("first_us", "firsts"),
+}
 
 Name = Annotated[str | None, Field(max_length=256)]
 
@@ -110,7 +117,7 @@ def visible(principal: Principal) -> dict[str, str]:
         return {}
     if principal.team_id is not None:
         return {"team": principal.team_id}
-    raise Forbidden(f"key {principal.name!r} sees only its own usage: GET /v1/usage, or tidegate usage --own")
+    raise Forbidden(f"key {principal.name!r} has no team whose usage it could see{LOOK.instead}")
 
 
 # --- the question ---------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from tidegate.core.call import Event
 from tidegate.core.chat import Began, Change, Channel, Delta, Finished, ToolBegan
-from tidegate.core.errors import TidegateError, UpstreamFailed, UpstreamRefused
+from tidegate.core.errors import Complaint, TidegateError, UpstreamFailed, UpstreamRefused
 from tidegate.core.money import Usage
 from tidegate.core.stream import FrameDecoder, WholeDecoder, payload, understood, without_data
 
@@ -214,7 +214,8 @@ def read_reply(text: bytes) -> Reply:
     """Raises UpstreamFailed: not this dialect, or an error where an answer should be."""
     reply = understood(_REPLY, text)
     if reply.error is not UNSET and bytes(reply.error) != b"null":
-        raise UpstreamFailed(f"it sent an error: {error_message(text) or 'without words'}")
+        wrong = complaint(text)
+        raise UpstreamFailed(f"it sent an error: {wrong.message or 'without words'}", complaint=wrong)
     return reply
 
 
@@ -281,6 +282,8 @@ def write_usage(usage: Usage) -> dict[str, object]:
 
 class ErrorSaid(msgspec.Struct):
     message: str | None = None
+    type: str | None = None
+    code: str | int | None = None  # a number: llama.cpp, which repeats the status
 
 
 class ErrorBody(msgspec.Struct):
@@ -294,14 +297,21 @@ _ERROR = msgspec.json.Decoder(ErrorBody)
 
 def error_message(body: bytes) -> str:
     """What an error body says, in whatever shape; "" when it is HTML, empty or says nothing."""
+    return complaint(body).message
+
+
+def complaint(body: bytes) -> Complaint:
+    """The same, with the words for what kind of error it is."""
     try:
         said = _ERROR.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return ""
+        return Complaint()
     if isinstance(said.error, str):
-        return said.error
+        return Complaint(said.error)
     detail = bytes(said.detail).decode("utf-8", "replace") if said.detail is not UNSET else ""
-    return (said.error.message if said.error else None) or said.message or detail.strip('"')
+    error = said.error or ErrorSaid()
+    message = error.message or said.message or detail.strip('"')
+    return Complaint(message, error.type or "", str(error.code or ""))
 
 
 TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}

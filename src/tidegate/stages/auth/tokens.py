@@ -96,7 +96,7 @@ class Tokens:
             if one is not None and one.disabled_ms is not None:
                 raise Forbidden(f"{type(one).__name__.lower()} {one.name!r} is disabled; ask your administrator")
         role = _role(issuer, claims) or (user.role if user else issuer.default_role)
-        key_id = f"{issuer.issuer}#{claims['sub']}"  # as a row names it: two issuers may know the same id
+        key_id = f"{issuer.issuer}#{user_id}"  # as a row names it: two issuers may know the same id
         mine = () if user else (Level("user", user_id, user_id),)
         return Principal(
             key_id=key_id,
@@ -125,14 +125,13 @@ def _peeked(token: str) -> tuple[Header, Claimed]:
 
 
 def _registry(issuer: Issuer, now_s: int) -> jwt.JWTClaimsRegistry:
-    return jwt.JWTClaimsRegistry(
-        now=now_s,
-        leeway=round(issuer.leeway),
-        iss={"essential": True, "value": issuer.issuer},
-        aud={"essential": True, "value": issuer.audience},
-        exp={"essential": True},
-        sub={"essential": True},
-    )
+    needed: dict[str, Any] = {
+        issuer.claims.user: {"essential": True},
+        "exp": {"essential": True},
+        "iss": {"essential": True, "value": issuer.issuer},
+        "aud": {"essential": True, "value": issuer.audience},
+    }
+    return jwt.JWTClaimsRegistry(now=now_s, leeway=round(issuer.leeway), **needed)
 
 
 def _values(claims: dict[str, Any], name: str | None) -> list[str]:

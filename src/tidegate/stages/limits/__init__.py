@@ -67,7 +67,7 @@ class Limits:
     def rules(self, call: Call) -> Sequence[Rule]:
         """All that limit this call at the door."""
         assert call.principal is not None and call.route is not None
-        rules = self._plan(call.principal, call.route).rules
+        rules: Sequence[Rule] = self._plan(call.principal, call.route).rules
         house = call.principal.organisation_id
         if self._per_end_user and call.user:
             rules = [*rules, *_rules(f"{house}:end user:{call.user}", "this user", self._per_end_user)]
