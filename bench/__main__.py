@@ -5,6 +5,7 @@
   ./run bench overhead --only direct,tidegate     without the others, which are installed when first asked for
   ./run bench soak --minutes 10                   mixed load: does anything grow, leak, stall or lack its row?
   ./run bench overhead --quick --json - --plot overhead.png
+  ./run bench admission                           what key, limits and budget of a call cost, and what they save
   ./run bench resilience                          long days of failing providers, replayed; minutes
   ./run bench outage                              a provider that is gone for minutes, and comes back
 
@@ -17,10 +18,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from bench import outage, overhead, report, resilience, soak
+from bench import admission, outage, overhead, report, resilience, soak
 from bench.procs import Unavailable
 
-BENCHES = {"overhead": overhead, "resilience": resilience, "outage": outage, "soak": soak}
+BENCHES = {"admission": admission, "overhead": overhead, "resilience": resilience, "outage": outage, "soak": soak}
 
 
 def parsed() -> argparse.Namespace:
