@@ -38,13 +38,23 @@ BUILT_IN: dict[str, dict[str, str]] = {
     },
     "commands": {
         "install_local": "tidegate.providers.local:install",
+        "install_semantic": "tidegate.providers.embedder.install:install",
+    },
+    "embedders": {
+        "minilm": "tidegate.providers.embedder.minilm:MiniLM",
+    },
+    "vectors": {
+        "memory": "tidegate.storage.vectors:MemoryVectors",
+    },
+    "semantics": {
+        "semantic": "tidegate.stages.cache.semantic:Semantic",
     },
     "loops": {
         "uvloop": "uvloop:new_event_loop",  # not on Windows
     },
 }
 
-EXTRAS = {"hiredis": "scale"}  # whose package is not in the base
+EXTRAS = {"hiredis": "scale", "numpy": "semantic", "onnxruntime": "semantic"}  # whose package is not in the base
 
 
 def names(door: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What can be done from a terminal? tidegate serve · check · init · keys · chat · doctor · local."""
+"""What can be done from a terminal? tidegate serve · check · init · keys · chat · doctor · local · semantic."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ def main() -> None:
     tidegate doctor                    what is wrong, and how to mend it
     tidegate keys create --name ci     a key for a client
     tidegate local install             the small model that needs no key
+    tidegate semantic install          the embedding model of the semantic cache
     """
 
 
@@ -86,3 +87,18 @@ def install_local() -> None:
     tidegate local install
     """
     plugins.find("commands", "install_local")()
+
+
+@main.group()
+def semantic() -> None:
+    """The embedding model that the semantic cache finds like questions with."""
+
+
+@semantic.command("install")
+def install_semantic() -> None:
+    """Fetch the embedding model and make it smaller: 90 MB to fetch, 23 MB to keep.
+
+    \b
+    tidegate semantic install
+    """
+    plugins.find("commands", "install_semantic")()
