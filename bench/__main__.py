@@ -4,6 +4,8 @@
   ./run bench overhead --quick                    the same figures from few rounds, within two minutes
   ./run bench overhead --only direct,tidegate     without the others, which are installed when first asked for
   ./run bench overhead --quick --json - --plot overhead.png
+  ./run bench cache --data DIR                    hits and wrong hits of the semantic cache, on labelled questions
+  ./run bench cache-speed                         what a look into it costs
 
 All traffic stays on 127.0.0.1. It wants a machine that does nothing else: otherwise it says so and gives no verdict.
 """
@@ -14,10 +16,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from bench import overhead, report
+from bench import cache, cache_speed, overhead, report
 from bench.procs import Unavailable
 
-BENCHES = {"overhead": overhead}
+BENCHES = {"overhead": overhead, "cache": cache, "cache-speed": cache_speed}
 
 
 def parsed() -> argparse.Namespace:

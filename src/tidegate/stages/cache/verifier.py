@@ -179,10 +179,11 @@ def fit(state: State, max_error: float) -> Fit:
     before = state.fit.threshold if state.fit and state.fit.threshold <= 1 else None
     wrong_so_far = float((1 - probabilities(state.hits)).sum()) * evidence.ratio_of_checks(state.labels)
     allowed = min(max_error, _allowance(len(state.hits), wrong_so_far, max_error))
-    threshold, error, upper = _lowest(ahead, evidence, allowed)
+    noisy = [source for source, noise in rates.items() if sum(noise.safe_rates()) > TOO_NOISY]
+    threshold, error, upper = _lowest(ahead, evidence, -1.0 if noisy else allowed)
     if threshold <= 1 and before is not None:  # smoothed: no single label makes it jump
         threshold = float(_logistic((_logit(threshold) + _logit(before)) / 2))
-    why = "" if threshold <= 1 else _reason(rates, allowed, upper, max_error)
+    why = "" if threshold <= 1 else _reason(noisy, allowed, upper, max_error)
     return Fit(
         tuple(map(float, weights)), tuple(map(float, centre)), tuple(map(float, scale)),
         threshold, error, upper, wrong_so_far, allowed, why,
@@ -283,10 +284,9 @@ def _logit(probability: float) -> float:
     return float(np.log(bounded / (1 - bounded)))
 
 
-def _reason(noise: dict[str, Noise], allowed: float, upper: float, max_error: float) -> str:
-    noisy = [source for source, one in noise.items() if sum(one.safe_rates()) > TOO_NOISY]
+def _reason(noisy: Sequence[str], allowed: float, upper: float, max_error: float) -> str:
     if noisy:
         return f"labels by {', '.join(noisy)} are wrong too often to keep a max_error of {max_error:g}"
     if allowed <= 0:
-        return f"more of the hits so far were wrong than a max_error of {max_error:g} allows; it waits for better ones"
+        return f"the hits so far used up what a max_error of {max_error:g} allows; it waits until that is made good"
     return f"even the surest candidates may be wrong in {upper:.2%}, and {allowed:.2%} is allowed"
