@@ -16,11 +16,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from tidegate.stages.cache.semantic import Policy
-
 from bench import cache_stream, report
 from bench.procs import Unavailable
 from bench.report import Limit, Report
+from tidegate.stages.cache.semantic import Policy
 
 MAX_ERRORS = (0.01, 0.02, 0.03, 0.05)
 THRESHOLDS = (*(round(0.80 + step * 0.02, 2) for step in range(10)), 0.99)

@@ -12,13 +12,13 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+
+from bench import report
+from bench.report import Limit, Report
 from tidegate.core.ports import Answer, Entry
 from tidegate.stages.cache.guard import marks
 from tidegate.stages.cache.semantic import Policy, Semantic
 from tidegate.storage.vectors import MemoryVectors
-
-from bench import report
-from bench.report import Limit, Report
 
 SIZES = {"1k": 1_000, "20k": 20_000, "100k": 100_000}
 DIMENSIONS = 384

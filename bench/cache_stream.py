@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from bench.procs import Unavailable
 from tidegate.core.ports import Answer, Entry, Near, Vector
 from tidegate.providers.embedder import FOLDER, MODEL
 from tidegate.providers.embedder.install import install
 from tidegate.providers.embedder.minilm import MiniLM
 from tidegate.stages.cache.guard import marks
 from tidegate.stages.cache.semantic import Look, Policy, Semantic
-
-from bench.procs import Unavailable
 
 OUT_OF_SCOPE = ("oos", "out_of_scope", "out-of-scope")  # no two of these have the same answer
 NEIGHBOURS = 768  # kept per question; of a stream's entries the nearest 32 are nearly always among them

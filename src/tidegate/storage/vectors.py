@@ -151,9 +151,9 @@ class _Partition:
     def put(self, entry: Entry, tick: int) -> None:
         row = len(self.entries)
         if row == len(self.vectors):
-            self.vectors, self.records, self.used = (
-                np.concatenate((one, np.zeros_like(one))) for one in (self.vectors, self.records, self.used)
-            )
+            self.vectors = np.concatenate((self.vectors, np.empty_like(self.vectors)))
+            self.records = np.concatenate((self.records, np.zeros_like(self.records)))
+            self.used = np.concatenate((self.used, np.zeros_like(self.used)))
         self.vectors[row] = np.frombuffer(entry.vector, np.float32)
         self.records[row] = 0
         self.used[row] = tick

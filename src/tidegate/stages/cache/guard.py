@@ -9,23 +9,22 @@ ADDRESSES = re.compile(r"https?://[^\s<>\"')\]]+|www\.[^\s<>\"')\]]+|[\w.+-]{1,6
 CODE = re.compile(r"```.*?```|`[^`\n]+`", re.DOTALL)
 WORDS = re.compile(r"[^\W_](?:[\w.,:/'’-]*\w)?[%°]?|[$€£¥₹]", re.UNICODE)
 NAMES = re.compile(r"\b[A-Za-z]\w*(?:_\w+|\(\))|\b[a-z]+[A-Z]\w*")  # snake_case, call(), camelCase
-NEGATIONS = frozenset(
-    ("no not never none nobody nothing nowhere neither nor cannot without "
-     "dont cant wont didnt doesnt isnt hasnt havent wasnt arent couldnt "
-     "kein keine keinen nicht nie ohne ne pas jamais sans nunca sin non mai senza").split()
-)  # fmt: skip
-SPELLED = {
-    word: str(value)
-    for value, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-        "seventeen eighteen nineteen twenty".split()
-    )
-    if word != "one"  # mostly no number: this one, which one
-}
-MONTHS = frozenset(
-    "january february march april june july august september october november december "  # may is a verb too
-    "monday tuesday wednesday thursday friday saturday sunday today tomorrow yesterday".split()
+NO = (
+    "no not never none nobody nothing nowhere neither nor cannot without "
+    "dont cant wont didnt doesnt isnt hasnt havent wasnt arent couldnt "
+    "kein keine keinen nicht nie ohne ne pas jamais sans nunca sin non mai senza"
 )
+UP_TO_TWENTY = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen twenty"
+)
+DAYS = (
+    "january february march april june july august september october november december "  # may is a verb too
+    "monday tuesday wednesday thursday friday saturday sunday today tomorrow yesterday"
+)
+NEGATIONS = frozenset(NO.split())
+SPELLED = {word: str(value) for value, word in enumerate(UP_TO_TWENTY.split()) if word != "one"}  # "this one" is none
+DATES = frozenset(DAYS.split())
 CURRENCIES = {"$": "usd", "€": "eur", "£": "gbp", "¥": "jpy", "₹": "inr", "dollars": "usd", "euros": "eur"}
 
 
@@ -48,7 +47,7 @@ def _mark(word: str) -> str:
         return "not:"
     if lower in SPELLED:
         return f"number:{SPELLED[lower]}"
-    if lower in MONTHS:
+    if lower in DATES:
         return f"date:{lower}"
     if lower in CURRENCIES:
         return f"money:{CURRENCIES[lower]}"

@@ -1,8 +1,8 @@
 """May this cached answer be served? Only while the estimated share of wrong ones among hits, bounded, is small enough.
 
 A logistic model says how probably the candidate's answer is right. It is refitted as labels come, and the threshold on
-it is the lowest whose estimated error, with an upper confidence bound, keeps the promise (docs/guides/semantic-cache.md).
-Pure: no I/O, no clock, no chance of its own.
+it is the lowest whose estimated error, with an upper confidence bound, keeps the promise.
+docs/guides/semantic-cache.md tells it in words. Pure: no I/O, no clock, no chance of its own.
 """
 
 from __future__ import annotations
