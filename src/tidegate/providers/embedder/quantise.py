@@ -1,6 +1,7 @@
-"""Makes the model smaller: float32 to int8 per channel, the same bytes each time. quantise.py PACKAGES FOLDER
+"""How is the model made smaller? From float32 to int8 per channel, the same bytes each time.
 
-A script, run once by `tidegate semantic install` where `onnx` is at hand, which nothing else needs.
+quantise.py PACKAGES FOLDER. A script, run once by `tidegate semantic install` where `onnx` is at hand, which nothing
+else needs.
 """
 
 from __future__ import annotations

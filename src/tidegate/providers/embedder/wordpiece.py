@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 
 BEGIN, END, UNKNOWN = "[CLS]", "[SEP]", "[UNK]"
 LONGEST_WORD = 100  # characters; a longer one is unknown, as in the reference
@@ -52,7 +51,6 @@ def words(text: str) -> Iterator[str]:
     return iter("".join(map(_as_counted, apart)).split())
 
 
-@lru_cache(4096)
 def _as_counted(character: str) -> str:
     """Whitespace is a space, accents and control characters are nothing, signs stand alone."""
     category = unicodedata.category(character)
