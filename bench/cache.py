@@ -22,7 +22,7 @@ from bench.report import Limit, Report
 from tidegate.stages.cache.semantic import Policy
 
 MAX_ERRORS = (0.01, 0.02, 0.03, 0.05)
-THRESHOLDS = (*(round(0.80 + step * 0.02, 2) for step in range(10)), 0.99)
+THRESHOLDS = (*(round(0.80 + step * 0.02, 2) for step in range(10)), 0.985, 0.99)
 NOISE = 0.05
 AT_MOST_WRONG = 0.012
 CHUNKS = 4

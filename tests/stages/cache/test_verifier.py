@@ -53,23 +53,23 @@ def noisy(share: float) -> Noise:
 @pytest.mark.parametrize("lapse", [0.0, 0.004])
 def test_the_promise_is_kept(max_error, lapse):
     kept = []
-    for seed in range(6):
+    for seed in range(4):
         verifier = Verifier(max_error, 0.99)
-        hits, wrong = World(seed, lapse=lapse).run(verifier, 4000)
+        hits, wrong = World(seed, lapse=lapse).run(verifier, 3000)
         kept.append(wrong / max(hits, 1) / max_error)
     assert max(kept) <= 1.3
-    assert sum(ratio <= 1 for ratio in kept) >= 5
+    assert sum(ratio <= 1 for ratio in kept) >= 3
 
 
 def test_it_serves_a_good_part_of_what_could_be_served():
-    hits, _ = World(0).run(Verifier(0.03, 0.99), 4000)
-    assert hits > 1000
+    hits, _ = World(0).run(Verifier(0.03, 0.99), 3000)
+    assert hits > 750
 
 
 def test_the_promise_is_kept_although_labels_err():
     verifier = Verifier(0.05, 0.99)
     verifier.noticed("comparison", noisy(0.05))
-    hits, wrong = World(1, noise=0.05).run(verifier, 6000)
+    hits, wrong = World(1, noise=0.05).run(verifier, 4000)
     assert hits > 500
     assert wrong / hits <= 0.05
 
