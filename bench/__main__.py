@@ -3,9 +3,12 @@
   ./run bench overhead                            all suites and all gateways; about a quarter of an hour
   ./run bench overhead --quick                    the same figures from few rounds, within two minutes
   ./run bench overhead --only direct,tidegate     without the others, which are installed when first asked for
+  ./run bench soak --minutes 10                   mixed load: does anything grow, leak, stall or lack its row?
   ./run bench overhead --quick --json - --plot overhead.png
   ./run bench cache --data DIR                    hits and wrong hits of the semantic cache, on labelled questions
   ./run bench cache-speed                         what a look into it costs
+  ./run bench resilience                          long days of failing providers, replayed; minutes
+  ./run bench outage                              a provider that is gone for minutes, and comes back
 
 All traffic stays on 127.0.0.1. It wants a machine that does nothing else: otherwise it says so and gives no verdict.
 """
@@ -16,10 +19,17 @@ import argparse
 import sys
 from pathlib import Path
 
-from bench import cache, cache_speed, overhead, report
+from bench import cache, cache_speed, outage, overhead, report, resilience, soak
 from bench.procs import Unavailable
 
-BENCHES = {"overhead": overhead, "cache": cache, "cache-speed": cache_speed}
+BENCHES = {
+    "overhead": overhead,
+    "resilience": resilience,
+    "outage": outage,
+    "soak": soak,
+    "cache": cache,
+    "cache-speed": cache_speed,
+}
 
 
 def parsed() -> argparse.Namespace:

@@ -52,6 +52,14 @@ class Child:
             time.sleep(0.005)
         return answer
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def pids(self) -> list[int]:
+        """Its own, and those of its children."""
+        return [int(entry.name) for entry in self._members()]
+
     def _members(self) -> Iterator[Path]:
         for entry in PROC.iterdir():
             if entry.name.isdigit():

@@ -11,7 +11,7 @@ from hypothesis.configuration import set_hypothesis_home_dir
 
 from tests.clock import JumpingLoop
 
-pytest_plugins = ["tests.house", "tests.valkey"]
+pytest_plugins = ["tests.house", "tests.postgres", "tests.valkey"]
 
 # Nothing is written into the working copy, and a slow or shared machine is no failure.
 set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "tidegate-hypothesis")

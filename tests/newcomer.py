@@ -2,8 +2,9 @@
 
 `python3 tests/newcomer.py`, from anywhere: clones the last commit into a fresh folder, and runs there, with an empty
 home and no environment but a PATH, what README.md has below its `<!-- run: NAME -->` marks. Then `./run check`, and
-`./run test` with TIDEGATE_CI, under which no test may be skipped for want of a part. It needs git, curl and a free port
-8080; as root it also starts Tidegate once more without any network.
+`./run test` with TIDEGATE_CI, under which no test may be skipped for want of a part; at last bench/gate.py, which tells
+whether it has become slower or larger. It needs git, curl and a free port 8080; as root it also starts Tidegate once
+more without any network.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ ADDRESS = "http://127.0.0.1:8080"
 BLOCK = re.compile(r"^<!-- run: (\w+) -->\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 KEY = re.compile(r"tg_[a-z]+_[0-9A-Za-z]+_[0-9A-Za-z]+_[0-9A-Za-z]+")
 PRINTED_CURL = re.compile(r"^ +curl (?:.*\\\n)*.*$", re.MULTILINE)
-INSTALL_S, ANSWER_S, LEAVE_S, CHECK_S, TEST_S = 600, 90, 60, 300, 2400
+INSTALL_S, ANSWER_S, LEAVE_S, CHECK_S, TEST_S, GATE_S = 600, 90, 60, 300, 2400, 240
 
 
 class Lost(Exception):
@@ -204,7 +205,9 @@ def main() -> None:
         first_answers(newcomer)
         second_start_without_network(newcomer)
         del newcomer.env["TIDEGATE_KEY"]
-        for command, seconds in (("./run check", CHECK_S), (newcomer.blocks["test"].strip(), TEST_S)):
+        test = newcomer.blocks["test"].strip()
+        gate = f"{clone}/.venv/bin/python -m bench.gate"  # bounds itself; a machine that is slow fails nothing
+        for command, seconds in (("./run check", CHECK_S), (test, TEST_S), (gate, GATE_S)):
             print(f"README: {command}", flush=True)
             environment = {**newcomer.env, "TIDEGATE_CI": "1", "TIDEGATE_MATRIX": "1"}
             if code := subprocess.run(["sh", "-c", command], cwd=clone, env=environment, timeout=seconds).returncode:

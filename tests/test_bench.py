@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -9,12 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from bench import environments, load, mock
+from bench import environments, gate, load, mock, soak, virtual
 from bench.load import Job
 from bench.procs import Child
 from bench.report import Limit, Report
 
-from tests.parts import ROOT, needs
+from tests.parts import ROOT, embedding_model, needs
 
 pytestmark = needs(Path("/proc/self/schedstat").exists(), "Linux's /proc")
 
@@ -85,3 +86,92 @@ def test_a_busy_machine_gets_no_verdict_except_on_sizes():
     report.doubts = ["other processes used 40% of the cores"]
     report.judge()
     assert report.verdicts == {"cpu_us": "no verdict", "packages": "aim"}
+
+
+def test_the_gate_is_failed_by_cpu_memory_and_size_and_never_by_a_clock():
+    well = dict.fromkeys(gate.LIMITS, 0.0)
+    assert gate.judged(well)[1]
+    assert not [name for name in gate.LIMITS if name.endswith((" s", "seconds", "ms"))]
+    for name, limit in gate.LIMITS.items():
+        rows, kept = gate.judged(well | {name: limit * 1.01})
+        assert not kept
+        assert [row[0] for row in rows if row[-1] == "OVER"] == [name]
+
+
+def test_the_base_is_small_where_it_is_installed():
+    packages, megabytes = environments.base()
+    assert 15 < packages <= gate.LIMITS["packages"]
+    assert 20 < megabytes <= gate.LIMITS["installed, MB"]
+
+
+def test_one_step_of_memory_is_not_a_slope():
+    flat = [(calls, 50.0 + (calls > 8000) * 3) for calls in range(0, 10_000, 100)]
+    assert soak.slope_mb(flat) == 0
+    leaking = [(calls, 50.0 + calls / 1000) for calls in range(0, 10_000, 100)]
+    assert abs(soak.slope_mb(leaking) - 10.0) < 1e-6
+
+
+def test_a_day_of_providers_in_any_weather_is_replayed():
+    done = bench("resilience", "--calls", "200", "--seeds", "1", "--json", "-")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    figures = {"success", "success_given_up", "success_naive", "p50_vs_naive", "p99_vs_naive", "extra_cost"}
+    assert figures <= set(found["figures"]) and found["missing"] == {}
+    assert found["figures"]["success"] > 0.98 and 0.7 < found["figures"]["p50_vs_naive"] < 1.2
+    (row,) = found["rows"]
+    assert 0.9 < row["p50_s"] < 1.2, "the median of what providers take, as if so much time had passed"
+
+
+def test_hours_pass_in_a_moment_and_in_order():
+    async def work(clock: virtual.VirtualClock) -> list[float]:
+        began = clock.now_ns()
+        passed: list[float] = []
+
+        async def wait(seconds: float) -> None:
+            await clock.sleep(seconds)
+            passed.append((clock.now_ns() - began) / 1e9)
+
+        await asyncio.gather(wait(7200), wait(0.5), wait(60))
+        return passed
+
+    assert virtual.run(work) == pytest.approx([0.5, 60, 7200])
+
+
+CACHE_FIGURES = {
+    "warm_hits_at_3pct", "warm_wrong_at_3pct", "hits_at_1p2pct", "static_hits_at_1p2pct", "promise_held_share",
+    "promise_worst", "warm_hits_at_5pct_noise5", "warm_wrong_at_5pct_noise5", "replay_calls_saved",
+    "replay_semantic_share_of_misses", "replay_wrong_share", "replay_cost_saved",
+}  # fmt: skip
+
+
+@pytest.fixture
+def questions(tmp_path: Path) -> Path:
+    """Labelled questions and arrival times, as `--data` wants them."""
+    (tmp_path / "cache").mkdir()
+    things = ("card", "loan", "house", "parcel", "garden", "piano")
+    ways = ("Where is my {}?", "Who has seen my {}?", "My {} is gone, where is it?", "Please find my {}.")
+    rows = "".join(f'"{way.format(thing)}",{thing}\n' for thing in things for way in ways)
+    for part in ("train", "test"):
+        (tmp_path / "cache" / f"tiny_{part}.csv").write_text(f"text,category\n{rows}Why is it so?,oos\n", "utf-8")
+    (tmp_path / "traces").mkdir()
+    calls = "".join(f"2023-11-16 18:{at // 600:02}:{at // 10 % 60:02}.{at % 10}000000,100,10\n" for at in range(20_000))
+    (tmp_path / "traces" / "azure_llm_conv.csv").write_text(
+        f"TIMESTAMP,ContextTokens,GeneratedTokens\n{calls}", "utf-8"
+    )
+    return tmp_path
+
+
+@embedding_model()
+def test_every_figure_of_the_cache_is_there_or_says_why_not(questions):
+    done = bench("cache", "--data", str(questions), "--set", "tiny", "--quick", "--seeds", "1", "--json", "-")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert set(found["figures"]) == CACHE_FIGURES
+    assert set(found["missing"]) == {name for name, value in found["figures"].items() if value is None}
+    assert found["figures"]["replay_calls_saved"] > 0.9
+
+
+def test_questions_that_are_not_there_are_named(tmp_path):
+    done = bench("cache", "--data", str(tmp_path))
+    assert done.returncode == 1
+    assert "cache/banking77_train.csv" in done.stderr

@@ -38,9 +38,10 @@ from tidegate.core.chat import (
     Written,
     left_out,
 )
-from tidegate.core.errors import BadRequest, TidegateError, UpstreamCutOff, UpstreamFailed
+from tidegate.core.errors import BadRequest, Complaint, TidegateError, UpstreamCutOff, UpstreamFailed
 from tidegate.core.money import NO_USAGE, OWN_HARDWARE, Price, Usage
 from tidegate.core.ports import Codec, Headers, PriceBook, Request, Timeouts
+from tidegate.core.values import Secret
 from tidegate.gateway import Gateway
 from tidegate.providers.openai.chat import Chat
 
@@ -206,8 +207,8 @@ class ToyChat:
     def encoder(self, *, stream: bool, wants_usage: bool, request_id: str, model: str) -> ToyWriter:
         return ToyWriter(request_id, model, stream)
 
-    def parse_error(self, status: int, headers: Headers, body: bytes) -> str:
-        return body.decode("utf-8", "replace").removeprefix("~ ")
+    def parse_error(self, status: int, headers: Headers, body: bytes) -> Complaint:
+        return Complaint(body.decode("utf-8", "replace").removeprefix("~ "))
 
     def render_error(self, error: TidegateError, status: int) -> bytes:
         return msgspec.json.encode({"broke": error.message, "where": error.param})
@@ -241,6 +242,7 @@ class Toy:
     models: tuple[str, ...] = ("m-large",)
     why = "configured"
     ready = True
+    keys: tuple[Secret, ...] = ()
 
     def __init__(self, name: str, config: Config, prices: PriceBook) -> None:
         self.name = name
@@ -249,7 +251,9 @@ class Toy:
     def serves(self, model: str) -> bool:
         return True
 
-    def request(self, call: Call, target: Target, codec: Codec, body: bytes, timeouts: Timeouts) -> Request:
+    def request(
+        self, call: Call, target: Target, codec: Codec, body: bytes, timeouts: Timeouts, key: Secret | None
+    ) -> Request:
         return Request("POST", self._base_url + codec.path, [(b"content-type", b"application/json")], body, timeouts)
 
     def price(self, model: str) -> Price | None:

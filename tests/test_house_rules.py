@@ -17,7 +17,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "tidegate"
 MODULES = sorted(SOURCE.rglob("*.py"))
 
 # Longer than MAX_LINES, and why they are better whole.
-LONG = {"api/admin.py:create": "the table of its endpoints, each a function of its own within it"}
+LONG: dict[str, str] = {}
 # Imported only in a process of their own, which has what they need.
 PROGRAMS = {
     "cli/__main__.py",
@@ -276,7 +276,9 @@ def watch(event, args):
         events.append([event, str(args)[:200]])
     elif event == "open" and isinstance(args[2], int) and args[2] & 0o3:
         events.append([event, str(args)[:200]])
-    elif event in ("sqlite3.connect", "urllib.Request", "ctypes.dlopen") and args != (None,):  # numpy looks at itself
+    elif event in ("sqlite3.connect", "urllib.Request"):
+        events.append([event, str(args)[:200]])
+    elif event == "ctypes.dlopen" and args[0] is not None:  # None: Python itself, as ctypes does when it is imported
         events.append([event, str(args)[:200]])
 
 sys.addaudithook(watch)

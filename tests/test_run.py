@@ -5,12 +5,15 @@ from __future__ import annotations
 import ast
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
+from contextlib import suppress
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -44,7 +47,7 @@ def test_an_old_python_can_read_it_and_says_what_is_needed():
 def test_help_shows_every_verb_with_an_example():
     said = ask("--help")
     assert said.returncode == 0
-    for verb in ("test", "check", "docs", "prices", "lock"):
+    for verb in ("test", "check", "docs", "bench", "prices", "lock"):
         assert f"./run {verb}" in said.stdout
 
 
@@ -73,6 +76,31 @@ def test_an_unknown_verb_names_those_there_are_and_where_tidegates_own_are():
 )
 def test_what_stands_in_the_way_is_explained(run: ModuleType, output: str, says: str):
     assert says in str(run.explained(output))
+
+
+@pytest.mark.parametrize("verb", ["test", "check"])
+def test_tests_and_checks_see_the_extras_and_whoever_serves_does_not_need_them(
+    run: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+):
+    filled: list[str] = []
+    run.fill = lambda venv, name, *_, **__: filled.append(name) if venv == run.VENV else None
+    run.become = lambda *_: None
+    run.subprocess = SimpleNamespace(call=lambda command: 0)
+    monkeypatch.chdir(tmp_path)
+    run.serve([])
+    assert filled == ["base", "local"]
+    with suppress(SystemExit):
+        getattr(run, verb)([])
+    assert filled[4] == "extras"  # before what is held to its versions
+    assert "test" in filled[5:]
+
+
+def test_what_pyproject_calls_an_extra_is_locked_for_the_tests():
+    told = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    lock = (ROOT / "requirements" / "extras.txt").read_text(encoding="utf-8")
+    locked = set(re.findall(r"^([\w.-]+)==", lock, re.MULTILINE))
+    wanted = {re.split(r"[\[<>=]", one)[0] for extra in told.values() for one in extra}
+    assert wanted <= locked
 
 
 def test_nothing_is_installed_twice(run: ModuleType, tmp_path: Path):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tidegate import plugins
+from tidegate import plugins, storage
 from tidegate.api.edge import Edge
 from tidegate.api.incoming import Receive, Scope, Send
 from tidegate.config import Config, Configured
@@ -20,19 +20,22 @@ from tidegate.core.ports import Clock, Codecs, Counters, Events, Key, Provider
 from tidegate.core.world import Nursery, World
 from tidegate.gateway import Gateway
 from tidegate.providers.prices import PriceList
-from tidegate.providers.transport import HttpTransport
 from tidegate.stages.auth import KeyAuth
+from tidegate.stages.auth.used import LastUsed
 from tidegate.stages.record import Recorder
 from tidegate.stages.routes import Routes
-from tidegate.storage.ledger import SpoolLedger
+from tidegate.storage.ledger import Home, Notice, SpoolLedger
 from tidegate.storage.memory import MemoryCounters
-from tidegate.storage.pepper import load_or_create_pepper
+from tidegate.storage.pepper import load_peppers
+from tidegate.storage.retention import keep
 from tidegate.storage.sqlite import SqliteStore
 from tidegate.storage.vault import PlainVault
 from tidegate.telemetry import Listeners
 from tidegate.telemetry.logs import Log
 from tidegate.telemetry.metrics import Metrics
+from tidegate.telemetry.pulse import Pulse
 from tidegate.upstream import Upstream
+from tidegate.upstream.sharing import Sharing
 
 FIXED = ("api", "storage", "logs", "transport", "prices")  # parts of the configuration that a running house is built on
 SHORTEST_KEY = 20
@@ -42,11 +45,8 @@ LAST_EVENTS_S = 2.0  # for replies that were ended to reach their clients
 
 
 class SystemClock:
-    def now_ns(self) -> int:
-        return time.monotonic_ns()
-
-    def wall_ns(self) -> int:
-        return time.time_ns()
+    now_ns = staticmethod(time.monotonic_ns)  # asked ten times for each call
+    wall_ns = staticmethod(time.time_ns)
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -55,13 +55,26 @@ class SystemClock:
 class App:
     """The house, ready: an ASGI callable, with a way to change it while it serves, and a way to leave it in order."""
 
-    def __init__(self, config: Config, gateway: Gateway, metrics: Metrics, undo: AsyncExitStack) -> None:
+    def __init__(
+        self,
+        config: Config,
+        gateway: Gateway,
+        metrics: Metrics,
+        pulse: Pulse,
+        auth: Callable[[Config], KeyAuth],
+        undo: AsyncExitStack,
+    ) -> None:
         self.config = config
         self.gateway = gateway
         self.world = gateway.world
         self._undo = undo
+        self.pulse = pulse  # beats when who serves starts it
+        self._auth = auth
         self._metrics = metrics
-        metrics.expect(gateway.routes.names)
+        metrics.expect(gateway.routes.labels)
+        targets = gateway.upstream.targets
+        targets.expect(gateway.routes.targets)
+        metrics.watch(targets.seen, targets.keys_aside)
         self._edge = Edge(config.api, lambda: self.gateway, metrics, partial(plugins.find, "pages", "admin"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -89,10 +102,12 @@ class App:
         routes = Routes(config.routes, made)
         fresh = [provider for name, provider in made.items() if before.providers.get(name) is not provider]
         await _start(self.world, fresh)
-        upstream = Upstream(config.upstream, self.world, before.codecs)
-        self.gateway = replace(before, providers=made, routes=routes, upstream=upstream)
+        upstream = Upstream(config.upstream, self.world, before.codecs, before.upstream.targets)
+        auth = before.auth if config.auth == self.config.auth else self._auth(config)
+        self.gateway = replace(before, providers=made, auth=auth, routes=routes, upstream=upstream)
         self.config = config
-        self._metrics.expect(routes.names)
+        self._metrics.expect(routes.labels)
+        upstream.targets.expect(routes.targets)
         stale = [one for one in before.providers.values() if one not in made.values()]
         self.world.nursery.spawn(_retire(self.world, stale), "retire providers")
         self.world.events.notice("reloaded", {"providers": list(made), "routes": routes.names[:20]})
@@ -137,49 +152,82 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
     words = codecs()
     environment_key = _environment_key(environment)
     data_dir = data_folder(config.storage.data_dir)
-    pepper = load_or_create_pepper(data_dir)
     async with AsyncExitStack() as undo:
         log = Log(config.logs)
         undo.callback(log.close)
         metrics = Metrics()
         events = Listeners([log, metrics])
-        store = await SqliteStore.open(data_dir / "tidegate.sqlite")
+        store = await open_home(config.storage, data_dir, events.notice)
         undo.push_async_callback(store.aclose)
         ledger = await SpoolLedger.open(
             data_dir, store.books, PlainVault(), events.notice, max_spool_bytes=config.storage.max_spool
         )
         undo.push_async_callback(ledger.aclose)
-        transport = HttpTransport(config.transport, loop=loop)
+        if config.storage.keep_rows is not None:
+            keeping = keep(store.books, config.storage.keep_rows, clock.wall_ns, events.notice)
+            undo.callback(loop.create_task(keeping, name="delete old rows").cancel)
+        transport = plugins.find("transports", config.transport.kind)(config.transport, loop=loop)
         undo.push_async_callback(transport.aclose)
         counters = await _counters(config, clock, events)
         undo.push_async_callback(counters.aclose)
         world = World(loop, clock, Nursery(loop), transport, store, ledger, counters, events)
+        used = LastUsed(store, world.nursery)
+        undo.push_async_callback(used.aclose)
+        auth = partial(_auth, world, environment_key, used, data_dir)
         gateway = Gateway(
             world=world,
             codecs=words,
             providers=providers,
             recorder=Recorder(world),
-            auth=KeyAuth(store, {1: pepper}, clock, environment_key),
+            auth=auth(config),
             routes=routes,
             upstream=Upstream(config.upstream, world, words),
         )
+        if not isinstance(world.counters, MemoryCounters):  # alone, there is nobody to agree with
+            sharing = loop.create_task(Sharing(world, gateway.upstream.targets).run(), name="share breakers")
+            undo.callback(sharing.cancel)
         await _start(world, providers.values())
-        return App(config, gateway, metrics, undo.pop_all())
+        pulse = Pulse(loop, transport)
+        metrics.registry.register(pulse)
+        undo.callback(pulse.stop)
+        return App(config, gateway, metrics, pulse, auth, undo.pop_all())
+
+
+def _auth(world: World, environment_key: str | None, used: LastUsed, data_dir: Path, config: Config) -> KeyAuth:
+    issuers = config.auth.issuers
+    tokens = plugins.find("stages", "tokens")(issuers, world) if issuers else None
+    peppers = load_peppers(data_dir, config.auth.peppers)
+    return KeyAuth(world.store, peppers, world.clock, environment_key, used.note, tokens)
 
 
 def check(config: Config) -> None:
     """Raise ConfigError for what only shows when the parts meet; starts nothing."""
+    plugins.find("transports", config.transport.kind)
     Routes(config.routes, make_providers(config, {}))
+
+
+async def open_home(config: storage.Config, data_dir: Path, notice: Notice) -> Home:
+    """PostgreSQL, where one is configured, else a file of the data folder."""
+    if config.database is None:
+        return await SqliteStore.open(data_dir / "tidegate.sqlite")
+    home: Home = await plugins.find("stores", "postgres").open(
+        config.database.value,
+        notice,
+        connections=config.database_connections,
+        timeout_s=config.database_timeout,
+        prepares=config.database_prepares,
+    )
+    return home
 
 
 async def _counters(config: Config, clock: Clock, events: Events) -> Counters:
     """Valkey, where one is configured, else this process alone."""
-    storage = config.storage
-    if storage.valkey is None:
+    kept = config.storage
+    if kept.valkey is None:
         return MemoryCounters(clock)
     try:
         shared = plugins.find("counters", "valkey")
-        counters: Counters = await shared.open(storage.valkey.value, events.notice, timeout_s=storage.valkey_timeout)
+        counters: Counters = await shared.open(kept.valkey.value, events.notice, timeout_s=kept.valkey_timeout)
     except ConfigError as wrong:
         raise ConfigError(f"storage.valkey: {wrong.message}") from None
     return counters

@@ -6,9 +6,11 @@ Every message names the key and its line, and the nearest key when there is none
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 import yaml
@@ -16,15 +18,17 @@ from msgspec import Meta
 
 from tidegate import api, plugins, storage, upstream
 from tidegate.core.errors import ConfigError
-from tidegate.core.values import Duration, Secret, Size
+from tidegate.core.values import Duration, Moment, Secret, Share, Size
 from tidegate.providers import prices, transport
 from tidegate.providers.discovery import Found
-from tidegate.stages import routes
+from tidegate.stages import auth, routes
 from tidegate.telemetry import logs
 
 DEFAULT_FILE = "tidegate.yaml"
 LOCAL = Found("local", {"type": "local"}, "")
 ENVIRONMENT_PREFIX = "TIDEGATE_"  # TIDEGATE_API_PORT=9000 is api.port
+READ = (Duration, Size, Share, Moment)  # values with a notation of their own
+PROXY = re.compile(r"http://([^/?#@\s]+@)?([\w.-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?/?")
 YAML_TAG = "tag:yaml.org,2002:"
 
 
@@ -57,6 +61,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     api: how Tidegate is reached.
     storage: where things are kept.
+    auth: who may come in.
     upstream: how providers are asked.
     logs: what is written to standard error.
     transport: the connections to providers.
@@ -67,6 +72,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     api: api.Config = api.Config()
     storage: storage.Config = storage.Config()
+    auth: auth.Config = auth.Config()
     upstream: upstream.Config = upstream.Config()
     logs: logs.Config = logs.Config()
     transport: transport.Config = transport.Config()
@@ -126,11 +132,22 @@ def _check(config: Config, reading: _Reading) -> None:
     """What no single module can see."""
     if config.api.workers > 1:
         raise reading.wrong("api.workers", "more than one worker needs shared counters, which come later; set it to 1")
-    if config.storage.database is not None:
-        raise reading.wrong("storage.database", "this version keeps everything in storage.data_dir; leave it null")
+    database = config.storage.database
+    if database is not None and not database.value.startswith(("postgresql://", "postgres://")):
+        raise reading.wrong("storage.database", "must be like postgresql://user:password@host:5432/name")
+    proxy = config.transport.proxy
+    if proxy is not None and config.transport.kind == "own":
+        raise reading.wrong("transport.proxy", "our own transport goes through no proxy; set transport.kind: aiohttp")
+    if proxy is not None and not PROXY.fullmatch(proxy.value):  # never shown: it may hold a password
+        raise reading.wrong("transport.proxy", "must be like http://HOST:PORT or http://NAME:PASSWORD@HOST:PORT")
+    wrong = auth.trouble(config.auth)
+    if wrong is not None:
+        raise reading.wrong(f"auth.{wrong[0]}", wrong[1])
     for name in config.providers:
         if "/" in name or not name:
             raise reading.wrong(f"providers.{name}", "a provider's name must not be empty or contain '/'")
+    for path, message in routes.mistakes(config.routes, config.providers):
+        raise reading.wrong(path, message)
 
 
 class Resolved(str):
@@ -277,6 +294,9 @@ class _Reading:
             return Secret(text, value.source if isinstance(value, Resolved) else Secret.source_in_file)
         if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
             return self._struct(kind, value, path)
+        if get_origin(kind) in (Union, UnionType):
+            others = [one for one in get_args(kind) if one is not NoneType]
+            kind = others[0] if len(others) == 1 else kind  # null was dealt with: it leaves the default
         bounds = [meta for meta in getattr(kind, "__metadata__", ()) if isinstance(meta, Meta)]
         bare = get_args(kind)[0] if bounds else kind
         inner = get_args(bare)
@@ -310,8 +330,13 @@ class _Reading:
     def _leaf(self, kind: Any, value: Any, path: str) -> Any:
         elsewhere = isinstance(value, Resolved)  # there, everything is text: "9000" is a number where one is wanted
         try:
-            if kind in (Duration, Size):
+            if kind in READ:
                 return kind.parse(value)
+            choices = get_args(kind)
+            if get_origin(kind) is Literal and value not in choices:
+                near = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.5)
+                hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(choices)}"
+                raise ValueError(f"cannot be {value!r}; {hint}")
             return msgspec.convert(str(value) if elsewhere else value, kind, strict=not elsewhere)
         except (msgspec.ValidationError, ValueError) as wrong:
             said = str(wrong)
@@ -324,7 +349,7 @@ def shown(config: Config) -> str:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Secret | Duration):
+    if isinstance(value, Secret | Duration | Share | Moment):
         return repr(value)
     if isinstance(value, Configured):
         return {"type": value.type, **_plain(value.settings)}

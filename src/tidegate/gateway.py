@@ -52,8 +52,8 @@ class Gateway:
             permit(call)  # 403
             await self.understand(call)  # 400 408 413 415
             call.route = self.routes.match(call)  # 403 404
-            async with self.fly(call) as reply:
-                yield reply
+            async with self.fly(call) as reader:
+                yield Reply(reader.head, reader)
 
     @asynccontextmanager
     async def buy(self, call: Call) -> AsyncIterator[Source]:
@@ -69,17 +69,12 @@ class Gateway:
         call.asked = codec.parse_request(call.outgoing)
         call.user = call.user or call.asked.user
 
-    @asynccontextmanager
-    async def fly(self, call: Call) -> AsyncIterator[Reply]:
+    def fly(self, call: Call) -> Reader:
         """A flight of its own; where answers can be shared, this is where they are."""
         if self.world.closing.is_set():
             raise ShuttingDown("Tidegate is shutting down; try again in a moment", retry_after_s=1)
         call.flight = flight = Flight(self.world, self.buy, call, self.recorder.landed)
-        reader = flight.board()
-        try:
-            yield Reply(await reader.opened(), reader)
-        finally:
-            reader.leave()
+        return flight.board()
 
     def codec(self, dialect: str, operation: str) -> Codec:
         codec = self.codecs.get((dialect, operation))

@@ -30,11 +30,22 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "anthropic.count": "tidegate.providers.anthropic.count:Count",
         "anthropic.raw": "tidegate.providers.raw:AnthropicRaw",
     },
+    "transports": {
+        "own": "tidegate.providers.transport:HttpTransport",
+        "aiohttp": "tidegate.providers.transport.aiohttp:AiohttpTransport",
+    },
     "counters": {
         "valkey": "tidegate.storage.valkey:ValkeyCounters",
     },
+    "stores": {
+        "postgres": "tidegate.storage.postgres:PostgresStore",
+    },
     "pages": {
         "admin": "tidegate.api.admin:create",
+    },
+    "stages": {
+        "semantic": "tidegate.stages.cache.semantic:Semantic",
+        "tokens": "tidegate.stages.auth.tokens:Tokens",
     },
     "commands": {
         "install_local": "tidegate.providers.local:install",
@@ -46,15 +57,19 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "vectors": {
         "memory": "tidegate.storage.vectors:MemoryVectors",
     },
-    "semantics": {
-        "semantic": "tidegate.stages.cache.semantic:Semantic",
-    },
     "loops": {
         "uvloop": "uvloop:new_event_loop",  # not on Windows
     },
 }
 
-EXTRAS = {"hiredis": "scale", "numpy": "semantic", "onnxruntime": "semantic"}  # whose package is not in the base
+# Whose package is not in the base.
+EXTRAS = {
+    "aiohttp": "aiohttp",
+    "hiredis": "scale",
+    "numpy": "semantic",
+    "onnxruntime": "semantic",
+    "psycopg": "postgres",
+}
 
 
 def names(door: str) -> list[str]:

@@ -44,7 +44,7 @@ async def keyed(build_house: Any, elsewhere: scripted.Server) -> House:
     return await build_house(
         f"providers: {{main: {{type: openai, base_url: '{elsewhere.address}', keys: [{KEY}]}}}}\n"
         "routes: {fast: {targets: [{provider: main, model: m}]}}\n"
-        "upstream: {first_byte: 0.1, retry: {tries: 1}}\n"
+        "upstream: {first_token: 0.1, retry: {tries: 1}}\n"
         "logs: {calls: false}\n"
     )
 
@@ -187,6 +187,21 @@ async def test_the_time_of_the_provider_is_not_ours(house):
 async def test_whose_call_it_is_is_taken_from_where_it_is_said_first(house, headers, fields, user, session):
     reply = await house.ask(headers=headers, **fields)
     assert (reply.row.user, reply.row.session) == (user, session)
+
+
+@pytest.mark.parametrize(
+    ("fields", "user"),
+    [
+        ({"user": "u", "safety_identifier": "s"}, "u"),
+        ({"safety_identifier": "s", "metadata": {"user_id": "m"}}, "s"),
+        ({"metadata": {"user_id": "m"}}, "m"),
+        ({"metadata": [1], "user": {}}, None),
+    ],
+)
+async def test_on_paths_that_are_passed_on_too(house, fields, user):
+    body = json.dumps({"model": "main/m", "input": "hi", **fields}).encode()
+    reply = await house.ask(path="/v1/responses", body=body)
+    assert (reply.row.operation, reply.row.user) == ("raw", user)
 
 
 @pytest.mark.parametrize(

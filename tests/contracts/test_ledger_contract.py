@@ -1,7 +1,7 @@
 """Any ledger keeps rows in the same way: at once, each once, and their sums exactly."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,36 +9,54 @@ import msgspec
 import pytest
 
 from tidegate.core.ports import AttemptRow, Closed, Ledger, Opened, Totals
-from tidegate.storage.ledger import SpoolLedger
+from tidegate.core.usage import Period, UsageAsked
+from tidegate.storage.ledger import Home, SpoolLedger
 from tidegate.storage.memory import MemoryLedger
+from tidegate.storage.postgres import PostgresStore
+from tidegate.storage.rollups import MAX_NAMES
 from tidegate.storage.sqlite import SqliteStore
 from tidegate.storage.vault import PlainVault
 
 Close = Callable[[], Awaitable[None]]
 
 
-async def memory(folder: Path) -> tuple[Ledger, Close]:
+async def memory(request: pytest.FixtureRequest, folder: Path) -> tuple[Ledger, Close]:
     ledger = MemoryLedger()
     return ledger, ledger.aclose
 
 
-async def sqlite(folder: Path) -> tuple[Ledger, Close]:
-    store = await SqliteStore.open(folder / "tidegate.db")
-    ledger = await SpoolLedger.open(folder, store.books, PlainVault(), lambda name, fields: None)
+async def sqlite(request: pytest.FixtureRequest, folder: Path) -> tuple[Ledger, Close]:
+    return await spooled(folder, await SqliteStore.open(folder / "tidegate.db"))
+
+
+async def postgres(request: pytest.FixtureRequest, folder: Path) -> tuple[Ledger, Close]:
+    return await spooled(folder, await PostgresStore.open(request.getfixturevalue("postgres"), deaf))
+
+
+async def spooled(folder: Path, home: Home) -> tuple[Ledger, Close]:
+    ledger = await SpoolLedger.open(folder, home.books, PlainVault(), deaf)
 
     async def close() -> None:
         await ledger.aclose()
-        await store.aclose()
+        await home.aclose()
 
     return ledger, close
 
 
-ADAPTERS: dict[str, Callable[[Path], Awaitable[tuple[Ledger, Close]]]] = {"memory": memory, "sqlite": sqlite}
+def deaf(name: str, fields: Mapping[str, Any]) -> None:
+    """Nobody is told."""
+
+
+ADAPTERS: dict[str, Callable[[pytest.FixtureRequest, Path], Awaitable[tuple[Ledger, Close]]]] = {
+    "memory": memory,
+    "sqlite": sqlite,
+    "postgres": postgres,
+}
 
 
 @pytest.fixture(params=ADAPTERS)
 async def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Ledger]:
-    ledger, close = await ADAPTERS[request.param](tmp_path)
+    ledger, close = await ADAPTERS[request.param](request, tmp_path)
     yield ledger
     await close()
 
@@ -160,6 +178,90 @@ async def test_absurd_numbers_of_a_provider_are_kept_and_stop_nothing(ledger):
     await ledger.flush()
     assert (await ledger.find("a")).usage["input"] == 2**70
     assert await ids(ledger) == ["a", "b"]
+
+
+# --- sums by hour, day and month
+
+
+HOUR_MS = 3_600_000
+NOON = 1_790_000_000_000 // HOUR_MS * HOUR_MS  # a whole hour
+
+
+def asked(*by: str, begin_ms: int = 0, until_ms: int = 2_000_000_000_000, **only: str) -> UsageAsked:
+    return UsageAsked((Period(begin_ms, until_ms),), by, only)
+
+
+async def shown(ledger: Ledger, question: UsageAsked, *sums: str) -> list[tuple[Any, ...]]:
+    return [(*line.names, *(line.sums[name] for name in sums)) for line in await ledger.usage(question)]
+
+
+async def test_usage_is_summed_exactly_by_whatever_tells_calls_apart(ledger):
+    for n in range(600):
+        ledger.append(
+            closed(
+                f"{n}",
+                at_ms=NOON + n * HOUR_MS // 100,
+                key_id=f"k{n % 3}",
+                team_id="red" if n % 2 else None,
+                cost_nusd=n,
+                usage={"input": n, "reasoning": 2},
+                outcome="failed" if n % 50 == 0 else "ok",
+                first_us=7 if n % 10 == 0 else None,
+            )
+        )
+    assert await shown(ledger, asked(), "calls", "errors", "cost_nusd", "input", "reasoning", "first_us", "firsts") == [
+        (600, 12, 599 * 300, 599 * 300, 1200, 420, 60)
+    ]
+    assert await shown(ledger, asked("team", "key"), "calls", "cost_nusd") == [
+        (team, f"k{key}", 100, sum(n for n in range(600) if n % 3 == key and bool(n % 2) == bool(team)))
+        for team in ("", "red")
+        for key in range(3)
+    ]
+    assert await shown(ledger, asked("key", team="red", outcome="failed"), "calls") == []
+    assert await shown(ledger, asked("outcome", key="k0"), "calls") == [("failed", 4), ("ok", 196)]
+
+
+async def test_a_call_counts_in_the_period_in_which_it_began(ledger):
+    for n, at_ms in enumerate((NOON - 1, NOON, NOON + HOUR_MS - 1, NOON + HOUR_MS)):
+        ledger.append(closed(f"{n}", at_ms=at_ms))
+    hours = tuple(Period(NOON + n * HOUR_MS, NOON + (n + 1) * HOUR_MS) for n in range(-2, 3))
+    lines = await ledger.usage(UsageAsked(hours))
+    assert [(line.begin_ms - NOON, line.sums["calls"]) for line in lines] == [(-HOUR_MS, 1), (0, 2), (HOUR_MS, 1)]
+
+
+async def test_usage_comes_page_by_page_each_line_once(ledger):
+    for n in range(25):
+        ledger.append(closed(f"{n}", at_ms=NOON + n % 5 * HOUR_MS, user=f"u {n // 5}'☃"))
+    question = UsageAsked(
+        tuple(Period(NOON + n * HOUR_MS, NOON + (n + 1) * HOUR_MS) for n in range(5)), ("end_user", "route"), most=4
+    )
+    seen = []
+    while page := await ledger.usage(question):
+        assert len(page) <= 4
+        seen += [(line.begin_ms, *line.names) for line in page]
+        question = msgspec.structs.replace(question, after=seen[-1])
+    assert seen == sorted(set(seen)) and len(seen) == 25
+
+
+async def test_names_that_no_database_takes_are_cleaned_and_sums_that_run_over_are_bounded(ledger):
+    for n in range(3):
+        ledger.append(closed(f"{n}", user="a\0b", session="\0", usage={"input": 2**70}, cost_nusd=2**80))
+    assert await shown(ledger, asked("end_user"), "calls", "input") == [("a\ufffdb", 3, 3 * 2**53)]
+
+
+async def test_a_row_that_is_said_twice_counts_once_in_usage(ledger):
+    for _ in range(2):
+        ledger.append(closed("a", cost_nusd=7))
+        await ledger.flush()
+    assert await shown(ledger, asked(), "calls", "cost_nusd") == [(1, 7)]
+
+
+async def test_end_users_beyond_a_bound_count_together(ledger):
+    for n in range(MAX_NAMES + 20):
+        ledger.append(closed(f"{n}", user=f"{n:05}"))
+    question = msgspec.structs.replace(asked("end_user"), most=2 * MAX_NAMES)
+    lines = await shown(ledger, question, "calls")
+    assert len(lines) == MAX_NAMES + 1 and sum(calls for _, calls in lines) == MAX_NAMES + 20
 
 
 async def test_whoever_leaves_while_waiting_breaks_nothing(ledger):

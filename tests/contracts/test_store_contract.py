@@ -10,23 +10,32 @@ import pytest
 from tidegate.core.limits import Budget, Limit
 from tidegate.core.ports import Bearer, Key, Organisation, Store, Team, User
 from tidegate.storage.memory import MemoryStore
+from tidegate.storage.postgres import PostgresStore
 from tidegate.storage.sqlite import SqliteStore
 
 
-async def memory(folder: Path) -> Store:
+async def memory(request: pytest.FixtureRequest, folder: Path) -> Store:
     return MemoryStore()
 
 
-async def sqlite(folder: Path) -> Store:
+async def sqlite(request: pytest.FixtureRequest, folder: Path) -> Store:
     return await SqliteStore.open(folder / "tidegate.db")
 
 
-ADAPTERS: dict[str, Callable[[Path], Awaitable[Store]]] = {"memory": memory, "sqlite": sqlite}
+async def postgres(request: pytest.FixtureRequest, folder: Path) -> Store:
+    return await PostgresStore.open(request.getfixturevalue("postgres"), lambda name, fields: None)
+
+
+ADAPTERS: dict[str, Callable[[pytest.FixtureRequest, Path], Awaitable[Store]]] = {
+    "memory": memory,
+    "sqlite": sqlite,
+    "postgres": postgres,
+}
 
 
 @pytest.fixture(params=ADAPTERS)
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    store = await ADAPTERS[request.param](tmp_path)
+    store = await ADAPTERS[request.param](request, tmp_path)
     yield store
     await store.aclose()
 

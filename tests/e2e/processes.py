@@ -20,8 +20,11 @@ from typing import Any
 
 import msgspec
 
+from tidegate import storage
+from tidegate.app import open_home
 from tidegate.core.ports import Closed, Totals
-from tidegate.storage.sqlite import SqliteStore
+from tidegate.core.usage import Period, UsageAsked
+from tidegate.core.values import Secret
 from tidegate.storage.vault import PlainVault
 
 PATIENCE_S = 15.0  # for one thing to happen; on a quiet machine nothing here takes two seconds
@@ -283,12 +286,15 @@ class Asking:
 # --- what was kept ---------------------------------------------------------------------------------------------------
 
 
-async def kept(data: Path) -> tuple[list[Closed], Totals]:
-    """All rows of a gateway that has ended, and their sums as it kept them."""
-    store = await SqliteStore.open(data / "tidegate.sqlite")
+async def kept(data: Path, database: str | None = None) -> tuple[list[Closed], Totals, dict[str, int]]:
+    """All rows of a gateway that has ended, and their sums as it kept them: in all, and hour by hour."""
+    where = storage.Config(str(data), database=Secret(database) if database else None)
+    store = await open_home(where, data, lambda name, fields: None)
     try:
         vault, rows = PlainVault(), await store.books.after(0, 1_000_000)
         decode = msgspec.json.Decoder(Closed).decode
-        return [decode(vault.unseal(sealed)) for _, sealed in rows], await store.books.totals(besides="")
+        (line,) = await store.books.usage(UsageAsked((Period(0, 2**60),)))
+        sums = {name: line.sums[name] for name in ("calls", "errors", "unpriced", "cost_nusd")}
+        return [decode(vault.unseal(sealed)) for _, sealed in rows], await store.books.totals(besides=""), sums
     finally:
         await store.aclose()

@@ -62,7 +62,7 @@ async def test_a_stream_in_progress_is_finished_on_sigterm(tmp_path: Path) -> No
             told = (await heir.get(f"/v1/requests/{answer.headers['x-tidegate-request-id']}")).json
             assert told["outcome"] == "ok"
             await heir.stop()
-    rows, totals = await kept(tmp_path / "data")
+    rows, totals, _ = await kept(tmp_path / "data")
     assert sorted(row.outcome for row in rows) == ["failed", "ok"] and totals.calls == 2
 
 
@@ -84,7 +84,7 @@ async def test_who_takes_longer_than_the_drain_is_told_so(tmp_path: Path, stream
                 assert answer.status == 503 and int(answer.headers["retry-after"]) >= 1
             assert await tidegate.ends() == 0
             assert time.monotonic() - began < 4
-    rows, _ = await kept(tmp_path / "data")
+    rows, *_ = await kept(tmp_path / "data")
     (row,) = [row for row in rows if row.user == "patient"]
     assert row.outcome == ("cut_off" if stream else "failed")
     assert row.error == "shutting_down" and row.usage_estimated and row.cost_nusd
@@ -102,7 +102,7 @@ async def test_ctrl_c_again_does_not_wait(tmp_path: Path) -> None:
             assert time.monotonic() - began < 2
             assert is_free(tidegate.url)
             assert not (await asking.answer()).acknowledged
-    rows, _ = await kept(tmp_path / "data")
+    rows, *_ = await kept(tmp_path / "data")
     (row,) = [row for row in rows if row.user == "patient"]
     assert (row.outcome, row.error) == ("cut_off", "shutting_down")
 
@@ -150,7 +150,7 @@ async def test_a_full_disk_is_said_and_what_was_begun_is_finished(tmp_path: Path
         assert (await tidegate.ask(user="after")).status == 200
         await tidegate.stop()
         assert "row_lost" not in tidegate.said
-    rows, totals = await kept(tmp_path / "data")
+    rows, totals, _ = await kept(tmp_path / "data")
     assert {"begun before", "after"} <= {row.user for row in rows}
     assert sum(row.outcome == "ok" for row in rows) == good + 2
     assert all(row.outcome == "ok" or row.error == "storage_full" for row in rows) and totals.calls == len(rows)
@@ -167,5 +167,5 @@ async def test_a_corrupt_spool_is_set_aside_and_the_gateway_serves(tmp_path: Pat
         assert (await tidegate.ask()).status == 200
         assert sorted(path.name for path in spool.glob("*.corrupt")) == ["0000000007.corrupt", "0000000008.corrupt"]
         await tidegate.stop()
-    rows, _ = await kept(tmp_path / "data")
+    rows, *_ = await kept(tmp_path / "data")
     assert [row.outcome for row in rows] == ["ok"]

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import hmac
 import re
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,10 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.core.call import Principal
-from tidegate.core.errors import BadRequest, StoreDown, Unauthenticated
-from tidegate.core.ports import Bearer, Key
-from tidegate.stages.auth import MAX_PRESENTED, REMEMBERED, KeyAuth
+from tidegate.core.errors import BadRequest, Forbidden, StoreDown, Unauthenticated
+from tidegate.core.limits import Budget, Level, Limit
+from tidegate.core.ports import Bearer, Key, Organisation, Team, User
+from tidegate.core.world import Nursery
+from tidegate.stages.auth import MAX_PRESENTED, REMEMBERED, KeyAuth, endpoint_of, may_use
 from tidegate.stages.auth.keys import ALPHABET, digest, make_key, parse_key
+from tidegate.stages.auth.used import LastUsed
 from tidegate.storage.memory import MemoryStore
 
 PEPPER = b"p" * 32
@@ -292,3 +300,288 @@ async def test_without_a_key_in_the_environment_nothing_passes_for_it(text: str 
         with pytest.raises(Unauthenticated):
             await desk.auth.authenticate(credential)
     await refusal(desk, "None")
+
+
+# --- rotated, disabled, expired
+
+
+async def test_of_a_key_that_is_rotated_both_are_good_for_a_while(desk: Desk) -> None:
+    old, key = await desk.key()
+    new, rotated = await desk.auth.desk.rotate(key.id, 60)
+    assert new != old and rotated.id == key.id and parse_key(new).id == key.id
+    assert (await desk.auth.authenticate(old)) == (await desk.auth.authenticate(new))
+    desk.clock.seconds += 60
+    await refusal(desk, old)
+    assert (await desk.auth.authenticate(new)).key_id == key.id
+
+
+async def test_without_an_overlap_the_old_one_ends_within_a_second(desk: Desk) -> None:
+    old, key = await desk.key()
+    await desk.auth.authenticate(old)
+    await desk.auth.desk.rotate(key.id, 0)
+    desk.clock.seconds += 1
+    await refusal(desk, old)
+
+
+async def test_of_a_key_that_is_rotated_twice_the_first_has_ended(desk: Desk) -> None:
+    first, key = await desk.key()
+    second, _ = await desk.auth.desk.rotate(key.id, 3600)
+    third, _ = await desk.auth.desk.rotate(key.id, 3600)
+    await refusal(desk, first)
+    assert await desk.auth.authenticate(second) and await desk.auth.authenticate(third)
+
+
+async def test_revoking_ends_what_was_rotated_away_too(desk: Desk) -> None:
+    old, key = await desk.key()
+    new, _ = await desk.auth.desk.rotate(key.id, 3600)
+    await desk.revoke(key)
+    assert await refusal(desk, old) == await refusal(desk, new)
+    with pytest.raises(BadRequest, match="was revoked, which is for ever"):
+        await desk.auth.desk.rotate(key.id, 0)
+
+
+async def test_a_key_that_is_disabled_is_good_again_when_it_is_enabled(desk: Desk) -> None:
+    text, key = await desk.key()
+    await desk.auth.desk.disable(Key, key.id)
+    await refusal(desk, text)
+    await desk.auth.desk.enable(Key, key.id)
+    assert await desk.auth.authenticate(text)
+
+
+async def test_a_key_ends_at_its_time_and_not_a_second_later(desk: Desk) -> None:
+    ends_ms = desk.clock.wall_ns() // 1_000_000 + 500
+    text, _ = await desk.auth.create("ci", "live", admin=False, expires_ms=ends_ms)
+    assert await desk.auth.authenticate(text)
+    desk.clock.seconds += 0.5
+    await refusal(desk, text)
+
+
+@pytest.mark.parametrize("kind", [User, Team, Organisation])
+async def test_what_a_key_belongs_to_takes_it_along_when_it_is_disabled(desk: Desk, kind: type) -> None:
+    await desk.auth.desk.add(Organisation, "acme", "Acme")
+    await desk.auth.desk.add(Team, "search", "Search", organisation_id="acme")
+    await desk.auth.desk.add(User, "ann", "Ann", team_id="search")
+    text, _ = await desk.auth.create("ci", "live", admin=False, user_id="ann")
+    assert await desk.auth.authenticate(text)
+    await desk.auth.desk.disable(kind, {User: "ann", Team: "search", Organisation: "acme"}[kind])
+    desk.clock.seconds += 1
+    await refusal(desk, text)
+
+
+# --- peppers
+
+
+async def test_a_key_outlives_the_pepper_that_new_ones_are_made_with(desk: Desk) -> None:
+    old, _ = await desk.key()
+    later = KeyAuth(desk.store, {1: PEPPER, 2: b"r" * 32}, desk.clock)
+    new, key = await later.create("new", "live", admin=False)
+    assert key.pepper_version == 2
+    assert (await later.authenticate(old)).name == "ci" and (await later.authenticate(new)).name == "new"
+    rotated, _ = await later.desk.rotate((await desk.store.every(Key))[0].id, 60)
+    assert await later.authenticate(old) == await later.authenticate(rotated)
+
+
+async def test_without_its_pepper_no_key_is_good(desk: Desk) -> None:
+    old, _ = await desk.key()
+    desk.auth = KeyAuth(desk.store, {2: b"r" * 32}, desk.clock)
+    await refusal(desk, old)
+    desk.auth = KeyAuth(desk.store, {1: b"r" * 32}, desk.clock)
+    await refusal(desk, old)
+
+
+# --- the same time, by what is done: clocks would tell more of the machine
+
+
+class Work:
+    """Counts what an answer costs: digests, comparisons, and questions to the store."""
+
+    def __init__(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.done: Counter[str] = Counter()
+        self._desk = desk
+        for name in ("digest", "compare_digest"):
+            monkeypatch.setattr(hmac, name, self._counted(name, getattr(hmac, name)))
+
+    def _counted(self, name: str, work: Any) -> Any:
+        def counted(*given: Any) -> Any:
+            self.done[name] += 1
+            return work(*given)
+
+        return counted
+
+    async def of(self, credential: str) -> dict[str, int]:
+        self.done.clear()
+        asked = self._desk.store.asked
+        await refusal(self._desk, credential)
+        return {**self.done, "store": self._desk.store.asked - asked}
+
+
+async def test_why_a_key_is_refused_cannot_be_told_from_the_work_it_makes(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unknown, revoked, disabled, expired, rotated away, of an old pepper, of another's secret: all the same."""
+    aged, _ = await desk.key()
+    desk.auth = KeyAuth(desk.store, {1: b"lost" * 8, 2: PEPPER}, desk.clock)
+    revoked, one = await desk.key()
+    await desk.auth.desk.revoke(one.id)
+    disabled, one = await desk.key()
+    await desk.auth.desk.disable(Key, one.id)
+    expired, _ = await desk.auth.create("ci", "live", admin=False, expires_ms=desk.clock.wall_ns() // 1_000_000 + 1)
+    rotated, one = await desk.key()
+    await desk.auth.desk.rotate(one.id, 0)
+    guessed, _ = make_key("live", one.id)
+    unknown, _ = make_key("live")
+    desk.clock.seconds += 5
+    work = Work(desk, monkeypatch)
+    costs = [await work.of(text) for text in (aged, revoked, disabled, expired, rotated, guessed, unknown)]
+    assert costs == [{"digest": 3, "compare_digest": 2, "store": 1}] * 7
+
+
+async def test_what_is_no_key_costs_one_digest_and_nobody_is_asked(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = Work(desk, monkeypatch)
+    for text in ("sk-proj-abc", "' OR 1=1 --", "tg_live_a_b_c", "ключ", "x" * MAX_PRESENTED):
+        assert await work.of(text) == {"digest": 1, "store": 0}
+    assert await work.of("x" * (MAX_PRESENTED + 1)) == {"store": 0}
+
+
+# --- what a key may do
+
+
+@pytest.mark.parametrize(
+    ("of_key", "of_user", "role"),
+    [
+        ("admin", "admin", "admin"),
+        ("admin", "member", "member"),
+        ("manager", "manager", "manager"),
+        ("member", "admin", "member"),
+        ("member", "viewer", "viewer"),
+    ],
+)
+async def test_a_key_is_never_more_than_its_user(desk: Desk, of_key: str, of_user: str, role: str) -> None:
+    await desk.auth.desk.add(Team, "search", "Search")
+    await desk.auth.desk.add(User, "ann", "Ann", team_id="search", role=of_user)
+    text, _ = await desk.auth.desk.make_key("ci", role=of_key, user_id="ann")
+    assert (await desk.auth.authenticate(text)).role == role
+
+
+async def test_who_is_charged_is_told_from_the_organisation_down(desk: Desk) -> None:
+    limits, budgets = (Limit("tokens", 10, 60),), (Budget(5),)
+    await desk.auth.desk.add(Organisation, "acme", "Acme", budgets=budgets)
+    await desk.auth.desk.add(Team, "search", "Search", organisation_id="acme", limits=limits)
+    await desk.auth.desk.add(User, "ann", "Ann", team_id="search")
+    text, key = await desk.auth.create("ci", "live", admin=False, user_id="ann", limits=limits, budgets=budgets)
+    principal = await desk.auth.authenticate(text)
+    assert principal.levels == (
+        Level("organisation", "acme", "Acme", (), budgets),
+        Level("team", "search", "Search", limits, ()),
+        Level("user", "ann", "Ann"),
+        Level("key", key.id, "ci", limits, budgets),
+    )
+    assert (principal.organisation_id, principal.team_id, principal.user_id) == ("acme", "search", "ann")
+
+
+@pytest.mark.parametrize(
+    ("networks", "address", "good"),
+    [
+        ((), "203.0.113.9", True),
+        (("203.0.113.0/24",), "203.0.113.9", True),
+        (("203.0.113.9", "::1"), "203.0.113.9", True),
+        (("203.0.113.0/24",), "::ffff:203.0.113.9", True),
+        (("203.0.113.0/24",), "203.0.114.9", False),
+        (("203.0.113.0/24",), "::1", False),
+        (("0.0.0.0/0",), "", False),
+        (("0.0.0.0/0",), "a socket", False),
+        (("2001:db8::/32",), "2001:db8::7", True),
+    ],
+)
+async def test_a_key_for_some_addresses_is_good_from_there(
+    desk: Desk, networks: tuple[str, ...], address: str, good: bool
+) -> None:
+    text, _ = await desk.auth.create("ci", "live", admin=False, addresses=networks)
+    for _ in range(2):  # looked up, and remembered
+        if good:
+            assert await desk.auth.authenticate(text, address)
+        else:
+            with pytest.raises(Forbidden, match="addresses"):
+                await desk.auth.authenticate(text, address)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "endpoint"),
+    [
+        ("POST", "/v1/responses", "raw"),
+        ("POST", "/v1/images/generations", "raw"),
+        ("POST", "/v1/audio/transcriptions", "raw"),
+        ("POST", "/v1/moderations", "raw"),
+        ("GET", "/v1/responses/resp_1", "account"),
+        ("POST", "/v1/responses/resp_1/cancel", "account"),
+        ("GET", "/v1/files", "account"),
+        ("POST", "/v1/files", "account"),
+        ("DELETE", "/v1/files/x", "account"),
+        ("POST", "/v1/batches", "account"),
+        ("POST", "/v1/messages/batches", "account"),
+        ("POST", "/v1/fine_tuning/jobs", "account"),
+        ("POST", "/v1/assistants", "account"),
+        ("POST", "/v1/whatever/comes", "account"),
+    ],
+)
+def test_what_is_kept_at_a_provider_is_another_thing_than_asking_it(method: str, path: str, endpoint: str) -> None:
+    assert endpoint_of("raw", method, path) == endpoint
+    plain, admin = Principal("k", "ci"), Principal("k", "boss", "admin")
+    granted = Principal("k", "files", endpoints=frozenset({"account"}))
+    may_use(admin, endpoint)
+    if endpoint == "account":
+        may_use(granted, endpoint)
+        with pytest.raises(Forbidden, match="--endpoint account"):
+            may_use(plain, endpoint)
+    else:
+        may_use(plain, endpoint)
+        with pytest.raises(Forbidden, match="key 'files' is for account, and not for raw"):
+            may_use(granted, endpoint)
+
+
+def test_a_viewer_looks_and_asks_nothing() -> None:
+    viewer = Principal("k", "board", "viewer")
+    may_use(viewer, "models")
+    for endpoint in ("chat", "embed", "raw", "account"):
+        with pytest.raises(Forbidden, match="its role is viewer"):
+            may_use(viewer, endpoint)
+
+
+# --- when it was used
+
+
+async def test_when_a_key_was_used_is_written_later_and_many_at_once() -> None:
+    store, noted = MemoryStore(), []
+    store.note_used = noted.append  # type: ignore[assignment, method-assign]
+    nursery = Nursery(asyncio.get_running_loop())
+    used = LastUsed(store, nursery)
+    for at in range(100):
+        used.note("a", at)
+        used.note("b", at * 2)
+    assert noted == [] and not nursery.tasks
+
+    async def note_used(at_ms: dict[str, int]) -> None:
+        noted.append(at_ms)
+
+    store.note_used = note_used  # type: ignore[method-assign]
+    await used.aclose()
+    assert noted == [{"a": 99, "b": 198}]
+
+
+async def test_what_the_store_did_not_take_is_written_the_next_time() -> None:
+    class Sick(MemoryStore):
+        sick = True
+
+        async def note_used(self, at_ms: Mapping[str, int]) -> None:
+            if self.sick:
+                raise StoreDown("not now")
+            await super().note_used(at_ms)
+
+    store = Sick()
+    await store.add(Key("a", "ci", "live", b"", 1, 1))
+    used = LastUsed(store, Nursery(asyncio.get_running_loop()))
+    used.note("a", 5)
+    await used.write()
+    store.sick = False
+    await used.aclose()
+    assert (await store.find(Key, "a")).last_used_ms == 5

@@ -97,6 +97,7 @@ class Office:
         for name, fact in facts.items():
             setattr(attempt, name, fact)
         call.attempts.append(attempt)
+        call.answered_by = attempt.target.name
         return attempt
 
     @property

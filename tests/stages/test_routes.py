@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.core.call import Asked, Call
-from tidegate.core.errors import ConfigError, ModelNotFound
+from tidegate.config import parse
+from tidegate.core.call import Asked, Call, Principal
+from tidegate.core.errors import ConfigError, Forbidden, ModelNotFound
 from tidegate.core.money import Price
 from tidegate.core.values import Duration
 from tidegate.providers import openai
@@ -63,6 +64,7 @@ def test_a_call_is_matched_by_the_model_it_asks_for() -> None:
 
     call = Call(id="r", dialect="openai", operation="chat", at_ms=0, arrived_ns=0, intake=intake)
     call.asked = Asked(codec=Chat(), body=b"", model="fast")
+    call.principal = Principal("k", "ci")
     table = routes(fast=Config(targets("main/gpt")))
     assert table.match(call) is table.find("fast")
 
@@ -236,3 +238,150 @@ def test_routes_that_cannot_be_are_refused_by_name(configs: dict[str, Config], m
 def test_a_target_without_any_provider_says_that_there_is_none() -> None:
     with pytest.raises(ConfigError, match=r"no provider 'main'; there are: none"):
         Routes({"fast": Config(targets("main/gpt"))}, {})
+
+
+# --- whose it is
+
+
+def asking(model: str, **fields: Any) -> Call:
+    async def intake() -> bytes:
+        return b""
+
+    call = Call(id="r", dialect="openai", operation="chat", at_ms=0, arrived_ns=0, intake=intake)
+    call.asked = Asked(codec=Chat(), body=b"", model=model)
+    call.principal = Principal("k", "ci", **fields)
+    return call
+
+
+@pytest.fixture
+def owned() -> Routes:
+    return routes(
+        theirs=Config(targets("main/gpt"), aliases=("also-theirs",), owner="search"),
+        ours=Config(targets("spare/llama"), owner="ads"),
+        anybodys=Config(targets("main/gpt-mini")),
+    )
+
+
+@pytest.mark.parametrize("model", ["theirs", "also-theirs", "main/gpt"])
+def test_a_route_that_a_team_owns_is_for_its_keys_and_for_admins(owned: Routes, model: str) -> None:
+    assert owned.match(asking(model, team_id="search")).targets[0].name == "main/gpt"
+    assert owned.match(asking(model, role="admin"))
+    for other in ({}, {"team_id": "ads"}, {"team_id": "ads", "role": "manager"}):
+        with pytest.raises(Forbidden, match="is not yours to ask for: it belongs to"):
+            owned.match(asking(model, **other))
+
+
+def test_what_somebody_may_reach_by_a_route_they_may_reach_directly() -> None:
+    table = routes(a=Config(targets("main/gpt"), owner="search"), b=Config(targets("main/gpt")))
+    assert table.match(asking("main/gpt")).targets[0].name == "main/gpt"
+
+
+def test_a_key_for_some_routes_is_for_no_other(owned: Routes) -> None:
+    fields = {"routes": frozenset({"anybodys", "theirs"}), "team_id": "ads"}
+    assert owned.match(asking("anybodys", **fields)).name == "anybodys"
+    with pytest.raises(Forbidden, match="key 'ci' may ask for anybodys, theirs, and not for 'main/gpt-mini'"):
+        owned.match(asking("main/gpt-mini", **fields))
+    with pytest.raises(Forbidden, match="'theirs' is not yours to ask for: it belongs to team 'search'"):
+        owned.match(asking("theirs", **fields))
+
+
+def test_not_there_is_another_thing_than_not_yours(owned: Routes) -> None:
+    with pytest.raises(ModelNotFound):
+        owned.match(asking("their", routes=frozenset({"anybodys"})))
+
+
+@pytest.mark.parametrize(
+    ("fields", "names"),
+    [
+        ({}, ["anybodys"]),
+        ({"team_id": "search"}, ["theirs", "anybodys", "also-theirs"]),
+        ({"role": "admin"}, ["theirs", "ours", "anybodys", "also-theirs"]),
+        ({"team_id": "search", "routes": frozenset({"theirs"})}, ["theirs", "also-theirs"]),
+    ],
+)
+def test_models_are_listed_for_whom_they_are(owned: Routes, fields: dict[str, Any], names: list[str]) -> None:
+    assert owned.open_to(Principal("k", "ci", **fields)) == names
+
+
+# --- patterns
+
+
+def test_a_pattern_is_for_all_names_that_fit_and_the_longest_goes_first() -> None:
+    table = Routes(
+        {
+            "*": Config(targets("spare/llama")),
+            "gpt-*": Config(targets("main/*")),
+            "gpt-4*": Config(targets("spare/*", "main/gpt")),
+            "gpt-4o": Config(targets("main/gpt-mini")),
+        },
+        PROVIDERS,
+    )
+    assert found(table, "gpt-5") == ["main/gpt-5"]
+    assert found(table, "gpt-4.1") == ["spare/gpt-4.1", "main/gpt"]
+    assert found(table, "gpt-4o") == ["main/gpt-mini"], "a whole name goes before a pattern"
+    assert found(table, "anything") == ["spare/llama"]
+    assert table.find("gpt-5").name == "gpt-*", "rows and metrics know one name"
+    assert table.names == ["gpt-4o"] and table.find("gpt-5") is table.find("gpt-5")
+
+
+def test_a_targets_price_is_that_of_the_name_it_is_asked_for() -> None:
+    table = Routes({"*": Config(targets("main/*"))}, PROVIDERS)
+    (known,), (unknown,) = table.find("gpt").targets, table.find("gpt-9").targets
+    assert (known.price, unknown.price) == (Prices.known, None)
+
+
+# --- what they fall back to
+
+
+def test_a_route_carries_those_that_it_falls_back_to() -> None:
+    table = routes(
+        fast=Config(targets("main/gpt"), fallback="slow", longer="spare/long"), slow=Config(targets("spare/gpt"))
+    )
+    route = table.find("fast")
+    assert route.fallback is table.find("slow") and route.longer is not None
+    assert route.longer.targets[0].name == "spare/long"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("strategy: fastes", "tidegate.yaml:5: routes.fast.strategy: cannot be 'fastes'; did you mean 'fastest'?"),
+        ("fallback: fast", "tidegate.yaml:5: routes.fast.fallback: a route cannot fall back to itself"),
+        ("fallback: slow", "tidegate.yaml:5: routes.fast.fallback: goes in a circle: fast → slow → fast"),
+        ("longer: slow", "tidegate.yaml:5: routes.fast.longer: goes in a circle: fast → slow → fast"),
+        ("fallback: slwo", "tidegate.yaml:5: routes.fast.fallback: no route 'slwo'; did you mean 'slow'?"),
+        ("hedge: {after: p100}", "tidegate.yaml:5: routes.fast.hedge.after: a duration such as 800ms, or p50 to p99"),
+        ("hedge: {max_extra: 101%}", "tidegate.yaml:5: routes.fast.hedge.max_extra: a share such as 5%"),
+        ("on_disconnect: wait", "tidegate.yaml:5: routes.fast.on_disconnect: cannot be 'wait'; there are: cancel, dr"),
+        ("timeouts: {first: 1s}", "tidegate.yaml:5: routes.fast.timeouts.first: no such key"),
+    ],
+)
+def test_what_a_route_cannot_be_told_is_named_with_its_line(text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        parse(
+            "providers: {main: {type: scripted}}\nroutes:\n  fast:\n    targets: [{provider: main, model: m}]\n"
+            f"    {text}\n  slow: {{targets: [{{provider: main, model: m}}], content_policy: fast}}\n",
+            {},
+        )
+    assert refused.value.message.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("route", "message"),
+    [
+        ("{targets: []}", "tidegate.yaml:3: routes.fast.targets: needs at least one"),
+        ("{}", "tidegate.yaml:3: routes.fast.targets: is needed"),
+        (
+            "{targets: [{provider: main, model: m, weight: -1}]}",
+            "tidegate.yaml:3: routes.fast.targets[0].weight: expected 'int' >= 0",
+        ),
+        (
+            "{targets: [{provider: mian, model: m}]}",
+            "tidegate.yaml:3: routes.fast.targets[0].provider: no provider 'mian'; did you mean 'main'?",
+        ),
+    ],
+)
+def test_a_route_without_anybody_who_could_answer_is_named_with_its_line(route: str, message: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        parse(f"providers: {{main: {{type: scripted}}}}\nroutes:\n  fast: {route}\n", {})
+    assert refused.value.message.startswith(message)

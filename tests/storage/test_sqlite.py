@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -188,7 +189,7 @@ async def test_a_file_of_a_newer_tidegate_is_refused(open_store, path):
     newer = sqlite3.connect(path)
     newer.execute("PRAGMA user_version = 99")
     newer.close()
-    assert "newer Tidegate (schema 99, here 2 is known)" in await refusal(path)
+    assert re.search(r"newer Tidegate \(schema 99, here \d+ is known\)", await refusal(path))
 
 
 async def test_a_file_whose_first_page_is_damaged_is_refused(open_store, path):
@@ -218,7 +219,9 @@ async def test_damage_that_shows_later_is_store_down_and_no_crash(open_store, pa
         await store.add(key(f"key {n}"))
     await store.aclose()
     data = bytearray(path.read_bytes())
-    data[8192:] = os.urandom(len(data) - 8192)
+    for at in range(0, len(data), 4096):
+        if b"key 1" in data[at : at + 4096]:  # not what says which tables there are
+            data[at : at + 4096] = os.urandom(4096)
     path.write_bytes(data)
     store = await open_store()
     with pytest.raises(StoreDown, match="does not answer"):

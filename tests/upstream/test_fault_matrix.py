@@ -54,7 +54,7 @@ INVISIBLE = [cell for cell in CELLS if cell.becomes in ("again", "next")]
 CONFIG = """
 logs: {{calls: false}}
 transport: {{max_body: 1048576}}
-upstream: {{first_byte: 0.15, idle: 0.15, retry: {{tries: 2}}}}
+upstream: {{first_token: 0.15, idle: 0.15, retry: {{tries: 2}}}}
 providers:
   main: {{type: {dialect}, base_url: "{url}", price: {{input: 1, output: 2}}}}
   spare: {{type: scripted, price: {{input: 3, output: 6}}}}
@@ -98,8 +98,8 @@ def _documents(reply: Reply) -> list[Any]:
     """Bodies or events, in order; each is JSON, or the client could not read it."""
     if not reply.headers["content-type"].startswith("text/event-stream"):
         return [json.loads(reply.body)]
-    lines = [line for frame in reply.body.split(b"\n\n") for line in frame.splitlines() if line.startswith(b"data:")]
-    return [json.loads(line[5:]) for line in lines if line != b"data: [DONE]"]
+    lines = [line for frame in reply.body.decode().split("\n\n") for line in frame.split("\n")]
+    return [json.loads(line[5:]) for line in lines if line.startswith("data:") and line != "data: [DONE]"]
 
 
 async def asked(build_house: Build, main: Server, cell: Cell, route: str = "fast") -> tuple[House, Reply]:

@@ -105,16 +105,18 @@ async def test_a_target_is_asked_three_times_with_growing_waits_and_then_the_nex
     reply = await house.ask()
     assert reply.attempts == ["main: failed"] * 3 + ["spare: ok"]
     first, second, to_the_next = waits(reply)
-    assert 50 * MS <= first <= 100 * MS and 100 * MS <= second <= 200 * MS and to_the_next == 0
+    assert 0 <= first <= 100 * MS and 0 <= second <= 200 * MS and to_the_next == 0
 
 
+@pytest.mark.parametrize(
+    ("rand", "first", "second"), [(0.0, 0, 0), (0.5, 50 * MS, 100 * MS), (1.0, 100 * MS, 200 * MS)]
+)
 async def test_waits_are_spread_so_that_clients_do_not_come_back_together(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    house: House, monkeypatch: pytest.MonkeyPatch, rand: float, first: int, second: int
 ):
-    for rand, first, second in ((0.0, 50 * MS, 100 * MS), (1.0, 100 * MS, 200 * MS)):
-        monkeypatch.setattr(random, "random", lambda rand=rand: rand)
-        house.provider("main").always(status=503)
-        assert waits(await house.ask())[:2] == [first, second]
+    monkeypatch.setattr(random, "random", lambda: rand)
+    house.provider("main").always(status=503)
+    assert waits(await house.ask())[:2] == [first, second]
 
 
 async def test_a_provider_that_says_when_to_come_back_is_asked_then(house: House):
@@ -136,7 +138,7 @@ async def test_one_that_asks_for_more_patience_than_we_have_is_passed_over(house
 async def test_a_wait_that_makes_no_sense_is_ours_to_choose(house: House, value: str):
     house.provider("main").says(status=429, headers={"retry-after": value})
     reply = await house.ask()
-    assert reply.attempts == ["main: limited", "main: ok"] and 50 * MS <= waits(reply)[0] <= 100 * MS
+    assert reply.attempts == ["main: limited", "main: ok"] and 0 <= waits(reply)[0] <= 100 * MS
 
 
 async def test_where_all_are_limited_the_client_hears_when_to_come_back(house: House):
@@ -149,7 +151,7 @@ async def test_where_all_are_limited_the_client_hears_when_to_come_back(house: H
 
 async def test_a_silent_provider_is_not_waited_for_twice(build_house: Build):
     house = await build_house("""
-upstream: {first_byte: 0.05}
+upstream: {first_token: 0.05}
 providers: {main: {type: scripted, price: {input: 1}}, spare: {type: scripted, price: {input: 1}}}
 routes: {fast: {targets: [{provider: main, model: m}, {provider: spare, model: m, order: 2}]}}
 """)
@@ -179,15 +181,20 @@ routes:
 
 async def test_all_attempts_and_waits_together_have_the_routes_time(build_house: Build):
     house = await build_house(hasty("3s"))
-    house.provider("main").always(status=503, headers={"retry-after": "2"})
+    house.provider("main").always(status=503, before=3)
     reply = await house.ask()
     assert (reply.status, reply.error.code) == (504, "upstream_timeout")
-    assert reply.error.message == (
-        "route 'fast': 3 s are over (main/m: HTTP 503 (the script says so); main/m: HTTP 503 (the script says so))"
-    )
-    assert reply.attempts == ["main: failed"] * 2 and waits(reply)[0] == 2 * S
-    assert reply.row.duration_us == 3 * S and reply.row.status == 504
-    assert reply.row.overhead_us == 1 * S, "the wait after the last attempt was for nobody"
+    assert reply.error.message == "route 'fast': 3 s are over (main/m: HTTP 503 (the script says so))"
+    assert reply.attempts == ["main: failed"] and reply.row.duration_us == 3 * S and reply.row.status == 504
+
+
+async def test_a_wait_that_the_calls_time_has_no_room_for_is_not_begun(build_house: Build):
+    house = await build_house(hasty("3s"))
+    house.provider("main").always(status=503, headers={"retry-after": "2"})
+    reply = await house.ask()
+    assert reply.attempts == ["main: failed"] * 2 + ["spare: ok"]
+    first, to_the_next = waits(reply)
+    assert 2 * S <= first <= 2 * S + 100 * MS and to_the_next == 0
 
 
 async def test_a_stream_that_takes_longer_than_its_route_allows_is_cut_off(build_house: Build):

@@ -22,15 +22,14 @@ async def count(gateway: Gateway, incoming: Incoming) -> None:
     await handle(gateway, incoming, "anthropic", "count")
 
 
-async def models(gateway: Gateway, incoming: Incoming) -> None:
+async def models(names: list[str], incoming: Incoming) -> None:
     """All of them at once, whatever page was asked for."""
-    names = gateway.routes.names
     ends = {"first_id": names[0], "last_id": names[-1]} if names else {"first_id": None, "last_id": None}
     body = {"data": [_model(name) for name in names], "has_more": False, **ends}
     await incoming.answer(200, msgspec.json.encode(body))
 
 
-async def model(gateway: Gateway, incoming: Incoming, name: str) -> None:
+async def model(name: str, incoming: Incoming) -> None:
     await incoming.answer(200, msgspec.json.encode(_model(name)))
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from functools import partial
+from types import TracebackType
 
 from tidegate.api.incoming import ClientGone, Incoming
 from tidegate.core.call import Call, Event
@@ -18,12 +17,13 @@ from tidegate.stages.record import status_of
 
 MAX_LABEL = 256  # characters of a user, a session or a tag: they go into every row
 MAX_TAGS = 16
+MAX_TRIED = 8  # of those who did not answer: what a head tells of them
 
 
 def new_call(world: World, incoming: Incoming, dialect: str, operation: str) -> Call:
     wall_ns = world.clock.wall_ns()
     call = Call(
-        id=f"req_{wall_ns // 1_000_000:011x}{os.urandom(10).hex()}",
+        id=f"req_{wall_ns // 1_000_000:011x}{world.chance.hex()}",
         dialect=dialect,
         operation=operation,
         at_ms=wall_ns // 1_000_000,
@@ -57,44 +57,60 @@ async def handle(gateway: Gateway, incoming: Incoming, dialect: str, operation: 
             await _send(world, incoming, call, codec, reply)
 
 
-@asynccontextmanager
-async def while_client_listens(
-    world: World, incoming: Incoming, call: Call, body: bytes | None = None
-) -> AsyncIterator[None]:
+def while_client_listens(world: World, incoming: Incoming, call: Call, body: bytes | None = None) -> Listening:
     """Run what is inside until it ends or the client leaves; in that case raise ClientGone.
 
     The watch begins when the body has been read, for both read from the same place. `body`: it has been already.
     """
-    task = asyncio.current_task()
-    assert task is not None
-    before = task.cancelling()
-    watch: asyncio.Task[None] | None = None
-    gone = over = False
+    return Listening(world, incoming, call, body)
 
-    async def intake() -> bytes:
-        nonlocal watch
-        text = await incoming.body() if body is None else body
-        watch = world.loop.create_task(incoming.left())
-        watch.add_done_callback(leave)
-        return text
 
-    def leave(watched: asyncio.Task[None]) -> None:
-        nonlocal gone
-        if not watched.cancelled() and not over:
-            gone = True
-            task.cancel()
+class Listening:
+    """A client that is there. Our own server calls when it leaves; of another one somebody must ask, all the time."""
 
-    call.intake = intake
-    try:
-        yield
-    except asyncio.CancelledError:
-        if not gone or task.uncancel() > before:
-            raise
-        raise ClientGone from None
-    finally:
-        over = True  # `leave` may be on its way already, and must not cancel what comes after this
-        if watch is not None:
-            watch.cancel()
+    __slots__ = ("_before", "_body", "_gone", "_incoming", "_over", "_task", "_watch", "_world")
+
+    def __init__(self, world: World, incoming: Incoming, call: Call, body: bytes | None) -> None:
+        self._world = world
+        self._incoming = incoming
+        self._body = body
+        self._watch: asyncio.Task[None] | None = None
+        self._gone = self._over = False
+        call.intake = self._intake
+
+    async def __aenter__(self) -> None:
+        task = asyncio.current_task(self._world.loop)
+        assert task is not None
+        self._task = task
+        self._before = task.cancelling()
+
+    async def _intake(self) -> bytes:
+        incoming = self._incoming
+        body = await incoming.body() if self._body is None else self._body
+        if incoming.turn is not None:
+            incoming.turn.on_leave(self._leave)
+        else:
+            self._watch = self._world.loop.create_task(incoming.left())
+            self._watch.add_done_callback(self._watched)
+        return body
+
+    def _watched(self, watch: asyncio.Task[None]) -> None:
+        if not watch.cancelled():
+            self._leave()
+
+    def _leave(self) -> None:
+        if not self._over:
+            self._gone = True
+            self._task.cancel()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over = True  # `_leave` may be called late, and must not cancel what comes after this
+        if self._watch is not None:
+            self._watch.cancel()
+        if self._gone and isinstance(error, asyncio.CancelledError) and self._task.uncancel() <= self._before:
+            raise ClientGone from None
 
 
 async def _send(world: World, incoming: Incoming, call: Call, codec: Codec, reply: Reply) -> None:
@@ -137,9 +153,12 @@ def told(call: Call, world: World) -> Headers:
     headers = [(b"x-tidegate-request-id", call.id.encode())]
     if call.route is not None:
         headers.append((b"x-tidegate-route", _safe(call.route.name)))
+    if call.answered_by is not None:
+        headers.append((b"x-tidegate-target", _safe(call.answered_by)))
     if call.attempts:
-        headers.append((b"x-tidegate-target", _safe(call.attempts[-1].target.name)))
         headers.append((b"x-tidegate-attempts", str(len(call.attempts)).encode()))
+    if len(call.attempts) > 1 or call.passed_over:
+        headers.append((b"x-tidegate-tried", _tried(call)))
     if call.closed:
         cost = call.cost_nusd
         headers.append((b"x-tidegate-cost-usd", b"unknown" if cost is None else usd_text(cost).encode()))
@@ -149,6 +168,12 @@ def told(call: Call, world: World) -> Headers:
     overhead_ms = (now - call.arrived_ns - call.upstream_ns(now)) / 1e6
     headers.append((b"x-tidegate-overhead-ms", b"%.3f" % max(overhead_ms, 0.0)))
     return headers
+
+
+def _tried(call: Call) -> bytes:
+    """Who did not answer, and why: main/m failed: HTTP 503; spare/m: set aside after 5 failures in a row."""
+    tried = [f"{one.target.name} {one.outcome}: {one.said}" for one in call.attempts if one.said is not None]
+    return b"; ".join(_safe(one) for one in [*tried, *call.passed_over][:MAX_TRIED])
 
 
 def _safe(name: str) -> bytes:

@@ -20,10 +20,11 @@ Endpoint = Callable[[Gateway, Incoming], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 Pages = Callable[[], Callable[[Callable[[], Gateway]], Application]]  # imports them; what it returns makes them
 
-PAGES = ("/api/", "/admin/", "/v1/requests/", "/docs", "/openapi.json")
+PAGES = ("/api/", "/admin/", "/v1/requests/", "/v1/usage", "/docs", "/openapi.json")
 # What a web page may read of our answers, besides their bodies.
 EXPOSED = (
     b"retry-after, x-tidegate-request-id, x-tidegate-route, x-tidegate-target, x-tidegate-attempts, "
+    b"x-tidegate-tried, "
     b"x-tidegate-cost-usd, x-tidegate-overhead-ms, x-tidegate-warning"
 )
 
@@ -146,7 +147,7 @@ class Edge:
 
 
 _PREFLIGHT: Headers = [
-    (b"access-control-allow-methods", b"GET, POST, DELETE"),
+    (b"access-control-allow-methods", b"GET, POST, PATCH, DELETE"),
     # SDKs send headers of their own (x-stainless-…); `*` is every name but this one.
     (b"access-control-allow-headers", b"authorization, *"),
     (b"access-control-max-age", b"600"),

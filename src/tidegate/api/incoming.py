@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 from tidegate import api
 from tidegate.core.errors import (
@@ -27,6 +27,17 @@ Send = Callable[[Message], Awaitable[None]]
 
 JSON = b"application/json"
 LINGER_S = 2.0
+TURN = "tidegate.turn"
+
+
+class Turn(Protocol):
+    """What our own server knows of a request besides what ASGI tells: it stands in the scope as `extensions[TURN]`."""
+
+    def whole(self) -> bytes | None:
+        """All of the body, if it has come already and nothing of it was received."""
+
+    def on_leave(self, leaving: Callable[[], None]) -> None:
+        """Call `leaving` once, if the client goes before its answer is complete: at once if it has gone."""
 
 
 class ClientGone(asyncio.CancelledError):
@@ -35,6 +46,7 @@ class ClientGone(asyncio.CancelledError):
 
 class Incoming:
     __slots__ = (
+        "_by_name",
         "_config",
         "_owed",
         "_receive",
@@ -51,6 +63,7 @@ class Incoming:
         "raw_path",
         "started",
         "told",
+        "turn",
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, config: api.Config, extra: Headers) -> None:
@@ -62,6 +75,8 @@ class Incoming:
         self.raw_path: str = scope.get("raw_path", scope["path"].encode()).decode("latin-1")
         self.query: bytes = scope.get("query_string", b"")
         self.headers: Headers = scope["headers"]
+        self._by_name = dict(reversed(self.headers))  # of two alike, the first
+        self.turn: Turn | None = scope.get("extensions", {}).get(TURN)  # None: the server is another
         self.address: str = scope["client"][0] if scope.get("client") else ""
         self.extra = extra  # CORS: on every response to this client
         self.started = False
@@ -73,10 +88,7 @@ class Incoming:
         self._owed = (self.header(b"content-length") or b"0") != b"0" or self.header(b"transfer-encoding") is not None
 
     def header(self, name: bytes) -> bytes | None:
-        for key, value in self.headers:
-            if key == name:
-                return value
-        return None
+        return self._by_name.get(name)
 
     def text(self, name: bytes, most: int) -> str | None:
         """A header as text of at most so many characters; None when it is absent or empty."""
@@ -100,6 +112,12 @@ class Incoming:
         most = self._config.max_body
         if length is not None and length.isdigit() and int(length) > most:
             raise self._too_large()
+        body = self.turn.whole() if self.turn is not None else None
+        if body is not None:  # almost always: then there is nothing to wait for
+            self._owed = False
+            if len(body) > most:
+                raise self._too_large()
+            return body
         try:
             async with asyncio.timeout(self._config.body_timeout):
                 return await self._read(most)
@@ -115,11 +133,6 @@ class Incoming:
 
     async def _read(self, most: int) -> bytes:
         message = await self._next()
-        if message["type"] == "http.request" and not message.get("more_body"):
-            body: bytes = message.get("body", b"")  # almost always: all of it, in one piece
-            if len(body) > most:
-                raise self._too_large()
-            return body
         whole = bytearray()
         while message["type"] == "http.request":
             whole += message.get("body", b"")

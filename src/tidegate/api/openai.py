@@ -7,6 +7,8 @@ import msgspec
 from tidegate.api import anthropic
 from tidegate.api.calls import handle
 from tidegate.api.incoming import Incoming
+from tidegate.core.call import Principal
+from tidegate.core.errors import Forbidden
 from tidegate.gateway import Gateway
 from tidegate.stages.auth import may_use
 
@@ -28,28 +30,30 @@ async def embed(gateway: Gateway, incoming: Incoming) -> None:
 
 async def models(gateway: Gateway, incoming: Incoming) -> None:
     """Everything that this key may ask for, in the words of whoever asks."""
-    await _enter(gateway, incoming)
+    names = gateway.routes.open_to(await _enter(gateway, incoming))
     if anthropic.is_asking(incoming):
-        await anthropic.models(gateway, incoming)
+        await anthropic.models(names, incoming)
         return
-    body = {"object": "list", "data": [_model(name) for name in gateway.routes.names]}
-    await incoming.answer(200, msgspec.json.encode(body))
+    await incoming.answer(200, msgspec.json.encode({"object": "list", "data": [_model(name) for name in names]}))
 
 
 async def model(gateway: Gateway, incoming: Incoming) -> None:
-    await _enter(gateway, incoming)
+    principal = await _enter(gateway, incoming)
     name = incoming.path.removeprefix(MODELS + "/")
-    gateway.routes.find(name)
+    if not gateway.routes.is_open(gateway.routes.find(name), name, principal):
+        raise Forbidden(f"model {name[:200]!r} is not yours to ask for")
     if anthropic.is_asking(incoming):
-        await anthropic.model(gateway, incoming, name)
+        await anthropic.model(name, incoming)
         return
     await incoming.answer(200, msgspec.json.encode(_model(name)))
 
 
-async def _enter(gateway: Gateway, incoming: Incoming) -> None:
+async def _enter(gateway: Gateway, incoming: Incoming) -> Principal:
     if anthropic.is_asking(incoming):
         incoming.codec = gateway.codec("anthropic", "chat")
-    may_use(await gateway.auth.authenticate(incoming.credential, incoming.address), "models")
+    principal = await gateway.auth.authenticate(incoming.credential, incoming.address)
+    may_use(principal, "models")
+    return principal
 
 
 def may_pass(path: str) -> bool:

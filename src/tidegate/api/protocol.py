@@ -1,111 +1,194 @@
-"""How long may a client take to say what it wants? uvicorn's HTTP protocol, with bounds on all but the body.
+"""What is said on one connection, and how long may it take? HTTP/1.1 by httptools, with bounds on all but the body.
 
-uvicorn waits for ever for headers and takes any number of them, and appends a chunked body's trailers to the headers:
-an `Authorization` that comes after the body. Here the head has a size and a time, and what comes after it is dropped.
+It takes the place of uvicorn's protocol under uvicorn's server. That one waits for ever for headers and takes any
+number of them, appends a chunked body's trailers to the headers (an `Authorization` that comes after the body), tells
+only the newest request of a connection that its client has left, and costs as much as a whole call may.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from http import HTTPStatus
-from typing import Any
+from collections import deque
+from math import inf
+from typing import Any, cast
+from urllib.parse import unquote
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+import httptools
+import uvicorn
+from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
+from uvicorn.server import ServerState
 
 from tidegate import api
+from tidegate.api.turn import Turn, problem
 from tidegate.core.errors import BadRequest, HeadTooLarge, RequestTimeout, TidegateError
 from tidegate.providers.openai.wire import write_error
 
 LINGER_S = 1.0  # so long is heard to its end who is told that it is wrong: to close at once would take the answer away
+SLACK_S = 0.001  # uvloop's timers count whole milliseconds
 
 _UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 
 
-def protocol(config: api.Config) -> type[HttpToolsProtocol]:
+def protocol(config: api.Config) -> type[HttpProtocol]:
     """The class for `uvicorn.Config(http=…)`, with the bounds of `config`."""
 
-    class Bounded(_Bounded):
+    class Bounded(HttpProtocol):
         max_head = int(config.max_head)
         head_timeout = float(config.head_timeout)
 
     return Bounded
 
 
-class _Bounded(HttpToolsProtocol):
+class HttpProtocol(asyncio.Protocol):
+    """One connection. It has one timer, which asks what the deadline is when it fires: see `_expect_within`."""
+
     max_head: int
     head_timeout: float
+    transport: asyncio.Transport
 
-    _timer: asyncio.TimerHandle | None = None
-    _in_head = True  # until the blank line; again when the next request begins
-    _head_size = 0  # of the lines that are complete; trailers are counted on
-    _unfinished = 0  # bytes that came since, other than a body's: a line without an end, and what frames chunks
-    _wrong: TidegateError | None = None
-    _deaf = False  # our last word is said
-    _answering: RequestResponseCycle | None = None
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self.loop = _loop or asyncio.get_running_loop()
+        self.writable = True
+        self._application = config.loaded_app
+        self._keep_alive_s = config.timeout_keep_alive
+        self._house = server_state
+        self._state = app_state
+        self._parser = httptools.HttpRequestParser(self)
+        # Who says "close" with its first request and sends a second one is answered the first.
+        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._drained = asyncio.Event()
+        self._reading = True
+        # what comes
+        self._in_head = True  # until the blank line; again when the next request begins
+        self._head_size = 0  # of the lines that are complete; trailers are counted on
+        self._unfinished = (
+            0  # bytes that came since, other than a body's: a line without an end, and what frames chunks
+        )
+        self._wrong: TidegateError | None = None
+        self._deaf = False  # our last word is said
+        self._begin_head()
+        # who is answered
+        self._turn: Turn | None = None
+        self._newest: Turn | None = None
+        self._queue: deque[Turn] = deque()  # of requests that came before the one before them was answered
+        # the clock
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = inf
+        self._armed = inf
+        self._hurried = False  # by `head_timeout`
 
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        self._wait_for_head()
-
-    def _wait_for_head(self) -> None:
-        self._timer = self.loop.call_later(self.head_timeout, self._too_slow)
-
-    def _too_slow(self) -> None:
-        if self._busy is not None:  # an answer goes out meanwhile, perhaps for minutes, and is not to suffer from this
-            self._wait_for_head()
-        elif self._head_size or self._unfinished:
-            self._refuse(
-                RequestTimeout(f"the headers did not arrive within {self.head_timeout:g} s (api.head_timeout)")
-            )
-        else:  # opened to be used later, perhaps: an answer now would be taken for the answer to what is asked then
-            self.transport.close()
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport = cast(asyncio.Transport, transport)
+        self._house.connections.add(self)  # type: ignore[arg-type]  # it is there to be counted and shut down
+        self._where = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "server": get_local_addr(transport),
+            "client": get_remote_addr(transport),
+            "scheme": "https" if is_ssl(transport) else "http",
+            "root_path": "",
+        }
+        self._hurry()
 
     # --- what comes
 
     def data_received(self, data: bytes) -> None:
         if self._deaf:
             return
-        if self._in_head and self._timer is None:
-            self._wait_for_head()
         if self._in_head and b"pgrade" in data:
             # From who offers another protocol httptools takes no body; and Java's client offers one with every request.
             head, end, rest = data.partition(b"\r\n\r\n")
             data = _UPGRADE.sub(b"\r\nx-upgrade:", head) + end + rest
         self._unfinished += len(data)
-        super().data_received(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass  # we speak nothing else
+        except httptools.HttpParserError:
+            wrong = self._wrong or BadRequest("this is not HTTP/1.1 as RFC 9112 has it; look at the raw request")
+            self._refuse(wrong)
+            return
         if self._unfinished > self.max_head:
             self._refuse(self._too_large())
+        elif self._head_has_begun and not self._hurried:
+            self._hurry()
+
+    def _begin_head(self) -> None:
+        self._url = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._hosts = 0
+        self._expects_continue = False
+
+    @property
+    def _head_has_begun(self) -> bool:
+        return self._in_head and bool(self._head_size or self._unfinished)
 
     def on_message_begin(self) -> None:
         self._in_head = True
         self._head_size = 0
-        super().on_message_begin()
+        self._begin_head()
 
     def on_url(self, url: bytes) -> None:
         self._count(len(url))
-        super().on_url(url)
+        self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._count(len(name) + len(value) + 4)
-        if self._in_head:
-            super().on_header(name, value)
+        if self._in_head:  # a trailer is dropped
+            name = name.lower()
+            if name == b"host":
+                self._hosts += 1
+            elif name == b"expect":
+                self._expects_continue = value.lower() == b"100-continue"
+            self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._unfinished = 0
-        self._stop_timer()
-        hosts = sum(name == b"host" for name, _ in self.headers)
-        if hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1"):
-            raise self._stop(BadRequest(f"there are {hosts} Host headers; send one"))
-        super().on_headers_complete()
+        self._due = inf
+        self._hurried = False
+        parser = self._parser
+        version = parser.get_http_version()
+        if self._hosts > 1 or (not self._hosts and version == "1.1"):
+            raise self._stop(BadRequest(f"there are {self._hosts} Host headers; send one"))
+        path, raw_path, query = _split(self._url)
+        turn = Turn(
+            self,
+            {
+                **self._where,
+                "http_version": version,
+                "method": parser.get_method().decode("ascii"),
+                "path": path,
+                "raw_path": raw_path,
+                "query_string": query,
+                "headers": self._headers,
+                "state": self._state.copy(),
+            },
+            keep_alive=version != "1.0" and parser.should_keep_alive(),
+            expects_continue=self._expects_continue,
+        )
+        self._newest = turn
+        if self._turn is None:
+            self._begin(turn)
+        else:
+            self.pause()
+            self._queue.append(turn)
 
     def on_body(self, body: bytes) -> None:
         self._unfinished = 0
-        super().on_body(body)
+        if self._newest is not None:
+            self._newest.take(body)
 
     def on_message_complete(self) -> None:
-        super().on_message_complete()
+        if self._newest is not None:
+            self._newest.end()
         self._in_head = True  # the next request of this connection; its time begins with its first byte
         self._head_size = self._unfinished = 0
 
@@ -123,50 +206,121 @@ class _Bounded(HttpToolsProtocol):
         self._wrong = wrong
         return wrong
 
-    # --- what is said
+    # --- who is answered: one after the other
 
-    @property
-    def _busy(self) -> RequestResponseCycle | None:
-        """The request that is being answered."""
-        return self._answering if self._answering and not self._answering.response_complete else None
+    def _begin(self, turn: Turn) -> None:
+        self._turn = turn
+        task = self.loop.create_task(turn.run(self._application))
+        self._house.tasks.add(task)
+        task.add_done_callback(self._house.tasks.discard)
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        self._answering = cycle
-        super()._start_asgi_task(cycle, app)
+    def turn_over(self) -> None:
+        self._turn = None
+        self._house.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.resume()
+        if self._queue:
+            self._begin(self._queue.popleft())
+        elif not self._hurried:
+            self._expect_within(self._keep_alive_s)
 
-    def send_400_response(self, msg: str) -> None:
-        self._refuse(self._wrong or BadRequest("this is not HTTP/1.1 as RFC 9112 has it; look at the raw request"))
+    def shutdown(self) -> None:
+        """uvicorn's server leaves: end when what has come is answered."""
+        if self._turn is None or self._newest is None:
+            self.transport.close()
+        else:
+            self._newest.keep_alive = False
+
+    # --- what is said besides
 
     def _refuse(self, wrong: TidegateError) -> None:
         if self._deaf or self.transport.is_closing():
             return
-        self._stop_timer()
-        busy = self._busy
+        busy = self._turn
         # While a whole request is being answered, this would be taken for its answer. Then nothing more is said at all.
-        if busy is None or (busy.more_body and not busy.response_started):
-            body = write_error(wrong, wrong.status)
-            head = (
-                f"HTTP/1.1 {wrong.status} {HTTPStatus(wrong.status).phrase}\r\ncontent-type: application/json\r\n"
-                f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
-            )
-            self.transport.write(head.encode() + body)
+        if busy is None or (busy.more and not busy.started):
+            self.transport.write(problem(wrong.status, write_error(wrong, wrong.status)))
         self._leave()
         self._deaf = True
         self.transport.write_eof()
+        self._stop_timer()
         self._timer = self.loop.call_later(LINGER_S, self.transport.close)
 
     def _leave(self) -> None:
-        """uvicorn tells only the newest request of a connection that nobody listens any more."""
-        if self._answering is not None:
-            self._answering.disconnected = True
-            self._answering.message_event.set()
+        for turn in (self._turn, *self._queue):
+            if turn is not None:
+                turn.leave()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._house.connections.discard(self)
         self._stop_timer()
         self._leave()
-        super().connection_lost(exc)
+        self.resume_writing()
+
+    # --- back-pressure
+
+    def pause(self) -> None:
+        if self._reading:
+            self._reading = False
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        if not self._reading:
+            self._reading = True
+            self.transport.resume_reading()
+
+    def pause_writing(self) -> None:
+        self.writable = False
+        self._drained.clear()
+
+    def resume_writing(self) -> None:
+        self.writable = True
+        self._drained.set()
+
+    async def drained(self) -> None:
+        await self._drained.wait()
+
+    # --- the clock
+
+    def _hurry(self) -> None:
+        self._hurried = True
+        self._expect_within(self.head_timeout)
+
+    def _expect_within(self, seconds: float) -> None:
+        """The next head, or its end. A deadline moves with every request, the timer almost never."""
+        self._due = self.loop.time() + seconds
+        if self._due < self._armed:
+            self._arm()
+
+    def _arm(self) -> None:
+        self._stop_timer()
+        self._armed = self._due
+        self._timer = self.loop.call_at(self._due, self._on_time)
+
+    def _on_time(self) -> None:
+        self._timer, self._armed = None, inf
+        if self._due == inf:
+            return
+        if self.loop.time() + SLACK_S < self._due:
+            self._arm()
+        elif self._turn is not None:  # an answer goes out, perhaps for minutes, and is not to suffer from this
+            self._hurry()
+        elif self._head_has_begun:
+            self._refuse(
+                RequestTimeout(f"the headers did not arrive within {self.head_timeout:g} s (api.head_timeout)")
+            )
+        else:  # opened to be used later, perhaps: an answer now would be taken for the answer to what is asked then
+            self.transport.close()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _split(url: bytes) -> tuple[str, bytes, bytes]:
+    """Path, path as it came, and query."""
+    parsed = httptools.parse_url(url)
+    path = parsed.path.decode("ascii")
+    return unquote(path) if "%" in path else path, parsed.path, parsed.query or b""

@@ -1,4 +1,4 @@
-"""What can be done from a terminal? tidegate serve · check · init · keys · chat · doctor · local · semantic."""
+"""What can be done from a terminal? serve · check · init · doctor · chat · keys · teams · users · usage · local · semantic."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from tidegate.cli.doctor import doctor
 from tidegate.cli.keys import keys
 from tidegate.cli.serve import serve
 from tidegate.cli.shared import FILE, Teaching, found_here, settings
+from tidegate.cli.teams import organisations, teams, users
+from tidegate.cli.usage import usage
 from tidegate.core.errors import ConfigError
 
 
@@ -30,12 +32,14 @@ def main() -> None:
     tidegate init                      a configuration from what is found here
     tidegate doctor                    what is wrong, and how to mend it
     tidegate keys create --name ci     a key for a client
+    tidegate teams create search       a team that keys and routes belong to
+    tidegate usage --by team           who used how much, and what it cost
     tidegate local install             the small model that needs no key
     tidegate semantic install          the embedding model of the semantic cache
     """
 
 
-for command in (serve, keys, chat, doctor):
+for command in (serve, keys, teams, users, organisations, usage, chat, doctor):
     main.add_command(command)
 
 

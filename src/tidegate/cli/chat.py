@@ -6,6 +6,7 @@ import http.client
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from email.message import Message
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -73,6 +74,11 @@ class Line:
         if not models:
             raise ConfigError("the gateway serves no model by name; say which: --model provider/model")
         return str(models[0]["id"])
+
+    def get(self, path: str) -> tuple[str, Message]:
+        """A body and its headers."""
+        with self._asked("GET", path) as answer:
+            return answer.read().decode(), answer.headers
 
     def say(self, model: str, turns: Sequence[Turn]) -> Iterator[str]:
         asked = {"model": model, "messages": list(turns), "stream": True}

@@ -14,14 +14,13 @@ from typing import NamedTuple
 
 import click
 
-from tidegate import config
-from tidegate.app import SystemClock, codecs, make_providers
+from tidegate import config, plugins, storage
+from tidegate.app import SystemClock, codecs, make_providers, open_home
 from tidegate.cli.shared import FILE, found_here, run, settings
 from tidegate.core.call import Call, Target
 from tidegate.core.errors import TidegateError
-from tidegate.core.ports import Codec, Provider, Timeouts, TransportError
+from tidegate.core.ports import Codec, Provider, Timeouts, Transport, TransportError
 from tidegate.plugins import loop_factory
-from tidegate.providers.transport import HttpTransport
 from tidegate.stages.routes import Routes
 
 PATIENCE = Timeouts(connect=3.0, first_byte=5.0, idle=5.0, total=8.0)
@@ -62,9 +61,9 @@ def doctor(file: Path | None) -> None:
     else:
         where = config.where(file, os.environ)
         tell(Finding(True, f"configuration: {where if where.exists() else 'none, so what is found here is served'}"))
-        for finding in (_data_dir(found.storage.data_dir), _port(found)):
+        for finding in (_data_dir(found.storage.data_dir), *_database(found.storage), _port(found)):
             tell(finding)
-        run(lambda: _providers(providers, tell))
+        run(lambda: _providers(found, providers, tell))
     if ill:
         raise SystemExit(1)
 
@@ -92,6 +91,28 @@ def _data_dir(name: str) -> Finding:
     return Finding(True, f"data folder {path}: can be written, {free // 1024**3} GiB are free")
 
 
+def _database(configured: storage.Config) -> Iterator[Finding]:
+    """PostgreSQL, where one is configured; asking it makes its tables, as starting does."""
+    if configured.database is None:
+        return
+
+    async def look() -> None:
+        home = await open_home(configured, Path(), lambda name, fields: None)
+        await home.aclose()
+
+    try:
+        asyncio.run(look())
+    except TidegateError as wrong:
+        yield Finding(
+            False,
+            f"database: {wrong}",
+            "Tidegate does not start without it; one that serves goes on: it knows its keys for 15 minutes, and rows "
+            "wait in the spool (storage.max_spool) until the database is back",
+        )
+    else:
+        yield Finding(True, "database: PostgreSQL answers, and its tables are up to date")
+
+
 def _port(found: config.Config) -> Finding:
     where = f"{found.api.host}:{found.api.port}"
     try:
@@ -105,9 +126,9 @@ def _port(found: config.Config) -> Finding:
         )
 
 
-async def _providers(providers: dict[str, Provider], tell: Callable[[Finding], None]) -> None:
+async def _providers(found: config.Config, providers: dict[str, Provider], tell: Callable[[Finding], None]) -> None:
     """Ask each for its models: that it can be reached, and that it takes our key."""
-    transport = HttpTransport()
+    transport = plugins.find("transports", found.transport.kind)(found.transport)
     words = codecs()
     try:
         for name, provider in providers.items():
@@ -116,13 +137,14 @@ async def _providers(providers: dict[str, Provider], tell: Callable[[Finding], N
         await transport.aclose()
 
 
-async def _provider(transport: HttpTransport, codec: Codec, name: str, provider: Provider) -> Finding:
+async def _provider(transport: Transport, codec: Codec, name: str, provider: Provider) -> Finding:
     try:
         await provider.start()
         trouble = provider.trouble()
         if trouble:
             return Finding(False, f"provider {name}", trouble)
-        request = provider.request(_question(provider), Target(provider, ""), codec, b"", PATIENCE)
+        key = next(iter(provider.keys), None)
+        request = provider.request(_question(provider), Target(provider, ""), codec, b"", PATIENCE, key)
         exchange = transport.send(request)
         try:
             head = await exchange.head()

@@ -63,6 +63,7 @@ async def _serve(settings: config.Config, socket: Any, file: Path, again: Callab
         gc.collect()
         gc.freeze()  # what start-up made lives for ever; looking through it again and again costs tens of milliseconds
         sys.setswitchinterval(0.0005)  # the writer's thread must not keep the loop waiting for 5 ms
+        app.pulse.start()
         await server.serve(sockets=[socket])
     finally:
         following.cancel()
@@ -85,7 +86,8 @@ async def _follow(app: App, file: Path, again: Callable[[], config.Config]) -> N
         before = now
         asked.clear()
         try:
-            await app.reload(again())
+            # Reading YAML takes milliseconds for each screen of it: not on the loop, which calls wait for.
+            await app.reload(await asyncio.to_thread(again))
         except ConfigError as wrong:
             app.world.events.notice("reload_refused", {"error": wrong.message, "now": "as before"})
 

@@ -12,6 +12,7 @@ from tidegate.core.chat import Change, Channel
 from tidegate.core.errors import TidegateError
 from tidegate.core.limits import Level, Role
 from tidegate.core.money import NO_USAGE, Price, Usage
+from tidegate.core.values import Moment
 
 if TYPE_CHECKING:
     from tidegate.core.flight import Flight
@@ -47,10 +48,27 @@ class Target(msgspec.Struct, frozen=True):
     weight: int = 1
     order: int = 1
     price: Price | None = None  # None: not known, and every row says so
+    max_concurrent: int | None = None
+    max_queue: int = 0
+    queue_timeout_s: float = 0.0
 
     @property
     def name(self) -> str:
         return f"{self.provider.name}/{self.model}"
+
+
+Strategy = Literal["ordered", "weighted", "least_busy", "fastest"]
+OnDisconnect = Literal["cancel", "drain"]
+# Why an attempt was made: to begin with, again after a failure, with another key, at another target, by another route
+# (three kinds), or beside one that is slow.
+Why = Literal["first", "again", "key", "next", "fallback", "longer", "content_policy", "hedge"]
+
+
+class Hedge(msgspec.Struct, frozen=True):
+    """Ask a second target when the first is slow."""
+
+    after: Moment
+    max_extra: float  # of the calls, at most so many twice
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -59,6 +77,17 @@ class Route(msgspec.Struct, frozen=True):
     name: str
     targets: tuple[Target, ...]  # by order
     timeout_s: float
+    strategy: Strategy = "ordered"
+    connect_s: float | None = None  # None, here and below: as `upstream` says
+    first_token_s: float | None = None
+    idle_s: float | None = None
+    fallback: Route | None = None  # when nobody of `targets` has answered
+    longer: Route | None = None  # for what is too long for them
+    content_policy: Route | None = None  # for what their content filters refuse
+    static_answer: str | None = None
+    hedge: Hedge | None = None
+    on_disconnect: OnDisconnect = "cancel"
+    owner: str | None = None  # the team whose keys alone may ask for it
 
 
 Metering = Literal["tokens", "free", "unknown"]  # what a reply without usage has cost: an estimate, nothing, who knows
@@ -125,10 +154,12 @@ class Attempt:
         "usage",
         "usage_estimated",
         "usage_unknown",
+        "why",
     )
 
-    def __init__(self, target: Target, sent_ns: int) -> None:
+    def __init__(self, target: Target, sent_ns: int, why: Why = "first") -> None:
         self.target = target
+        self.why = why
         self.sent_ns = sent_ns
         self.first_ns: int | None = None  # the first event that opens the reply
         self.ended_ns: int | None = None
@@ -176,17 +207,22 @@ class Source(Protocol):
     def resume(self) -> None: ...
 
 
+Priority = Literal["interactive", "batch"]  # who goes first where calls wait for a target
+
+
 class Call:
     """One call, from its first line to its row. Owned by the task of its request; each field names who sets it."""
 
     __slots__ = (
         "address",
+        "answered_by",
         "arrived_ns",
         "asked",
         "at_ms",
         "attempts",
         "closed",
         "credential",
+        "deadline_ns",
         "dialect",
         "error",
         "flight",
@@ -197,8 +233,10 @@ class Call:
         "method",
         "operation",
         "outgoing",
+        "passed_over",
         "path",
         "principal",
+        "priority",
         "query",
         "route",
         "session",
@@ -249,9 +287,13 @@ class Call:
         self.outgoing = b""  # the very bytes that came, unless somebody changed them
         # routes
         self.route: Route | None = None
-        # the flight: its attempts are all that the inner ring writes
+        self.deadline_ns = 0  # by the clock that never goes back
+        self.priority: Priority = "interactive"
+        # the flight: what the inner ring writes
         self.flight: Flight | None = None
         self.attempts: list[Attempt] = []
+        self.passed_over: list[str] = []  # targets that were not asked, and why: main/m: set aside, 5 failures in a row
+        self.answered_by: str | None = None  # the target that won, or static_answer
         self.warnings: tuple[str, ...] = ()  # what the last attempt had to leave out for another dialect
         # record
         self.status: int | None = None
@@ -279,6 +321,9 @@ class Call:
 
     def upstream_ns(self, now_ns: int) -> int:
         """How long this call has waited for providers so far, the waits between attempts included."""
-        if not self.attempts:
+        attempts = self.attempts
+        if not attempts:
             return 0
-        return (self.attempts[-1].ended_ns or now_ns) - self.attempts[0].sent_ns
+        if len(attempts) == 1:
+            return (attempts[0].ended_ns or now_ns) - attempts[0].sent_ns
+        return max(attempt.ended_ns or now_ns for attempt in attempts) - attempts[0].sent_ns

@@ -6,7 +6,15 @@ classes here: `code`, `status`, `retryable` and the first line of the docstring.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
+
+
+class Complaint(NamedTuple):
+    """What a provider says is wrong: a sentence, and its dialect's own words for what kind of error that is."""
+
+    message: str = ""
+    type: str = ""
+    code: str = ""
 
 
 class TidegateError(Exception):
@@ -146,6 +154,17 @@ class UpstreamFailed(TidegateError):
     status = 502
     retryable = True
 
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        retry_after_s: float | None = None,
+        complaint: Complaint | None = None,
+    ) -> None:
+        super().__init__(message, param=param, retry_after_s=retry_after_s)
+        self.complaint = complaint  # the provider's own, where it sent an error in place of an answer
+
 
 class UpstreamCutOff(UpstreamFailed):
     """The provider ended the stream before the answer was complete. What came is kept; this is its last event."""
@@ -158,6 +177,14 @@ class UpstreamTimeout(TidegateError):
 
     code = "upstream_timeout"
     status = 504
+    retryable = True
+
+
+class UpstreamUnavailable(TidegateError):
+    """Nobody of the route may be asked just now: set aside after failures, without a key, or busy."""
+
+    code = "upstream_unavailable"
+    status = 503
     retryable = True
 
 
@@ -184,6 +211,15 @@ class StoreDown(TidegateError):
     status = 503
     retryable = True
     outside = "Tidegate's database does not answer just now; try again in a moment"
+
+
+class IssuerDown(TidegateError):
+    """The issuer of this token cannot be asked for its keys, so nobody can say whether the token is good."""
+
+    code = "issuer_unavailable"
+    status = 503
+    retryable = True
+    outside = "the issuer of this token does not answer just now; try again in a moment"
 
 
 class ShuttingDown(TidegateError):

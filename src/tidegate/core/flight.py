@@ -42,6 +42,7 @@ class Flight:
         "_unread",
         "_world",
         "call",
+        "deserted",
         "ending",
         "events",
         "failure",
@@ -54,6 +55,7 @@ class Flight:
         self.events: list[Event] = []
         self.ending: Ending | None = None
         self.failure: TidegateError | None = None
+        self.deserted = False  # its last reader left before the last event came
         self._world = world
         self._buy = buy
         self._landing = landing
@@ -102,7 +104,7 @@ class Flight:
             self._last = events.pop()
             if self._ended and not self._ended.done():
                 self._ended.set_result(None)
-        if events:
+        if events and not self.deserted:
             self.events += events
             for event in events:
                 self._unread += len(event.raw)
@@ -123,7 +125,16 @@ class Flight:
         if reader in self._readers:
             self._readers.remove(reader)
             if not self._readers and self.ending is None:
-                self._task.cancel()
+                self._desert()
+
+    def _desert(self) -> None:
+        """Nobody reads any more: end it, or hear it out, as the route says. The route's time bounds that."""
+        self.deserted = self._last is None
+        route = self.call.route
+        if route is None or route.on_disconnect == "cancel":
+            self._task.cancel()
+        else:
+            self._read()  # and go on
 
     def _after(self, task: asyncio.Task[None]) -> None:
         """Land what never flew (a task cancelled before its first step runs no code of its own) or crashed."""
@@ -162,12 +173,26 @@ class Flight:
 class Reader:
     """A place in a flight: (flight, index). Waiting consumes nothing, so a cancelled wait loses nothing."""
 
-    __slots__ = ("_done", "_flight", "waiter")
+    __slots__ = ("_done", "_flight", "head", "waiter")
+
+    head: ReplyHead  # once it was entered
 
     def __init__(self, flight: Flight) -> None:
         self._flight = flight
         self._done = False
         self.waiter: asyncio.Future[None] | None = None
+
+    async def __aenter__(self) -> Reader:
+        """Wait for the first events. Raises what went wrong before there were any."""
+        try:
+            self.head = await self.opened()
+        except BaseException:
+            self.leave()  # what was never entered is never exited
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.leave()
 
     async def opened(self) -> ReplyHead:
         """Wait for the first events. Raises what went wrong before there were any."""

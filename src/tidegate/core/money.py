@@ -36,6 +36,11 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     def output_total(self) -> int:
         return self.output + self.reasoning + self.audio_output
 
+    def said(self) -> dict[str, int]:
+        """Those kinds of which there were any."""
+        kinds: dict[str, int] = msgspec.to_builtins(self)
+        return kinds
+
     def __add__(self, other: Usage) -> Usage:
         return Usage(*(getattr(self, kind) + getattr(other, kind) for kind in KINDS))
 
@@ -65,15 +70,13 @@ class Price(msgspec.Struct, frozen=True, omit_defaults=True):
         """The cost of `usage`, in nano-dollars; None when tokens were used that have no rate."""
         rates = self._rates(usage.input_total) if self.tiers else self.rates
         total = 0
-        for kind in KINDS:
-            tokens = getattr(usage, kind)
-            if tokens:
-                rate = rates.get(kind)
+        for kind, tokens in usage.said().items():
+            rate = rates.get(kind)
+            if rate is None:
+                rate = rates.get(FALLS_BACK.get(kind, ""))
                 if rate is None:
-                    rate = rates.get(FALLS_BACK.get(kind, ""))
-                    if rate is None:
-                        return None
-                total += tokens * rate
+                    return None
+            total += tokens * rate
         return (total + PER_TOKENS // 2) // PER_TOKENS
 
     def _rates(self, input_tokens: int) -> dict[str, int]:

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 import msgspec
 
 from tidegate.core.chat import Conversation, Written
+from tidegate.core.errors import Complaint, TidegateError
 from tidegate.core.errors import StoreDown as StoreDown
-from tidegate.core.errors import TidegateError
-from tidegate.core.limits import Budget, Limit, Role
+from tidegate.core.limits import Budget, Claim, Full, Limit, Role, Taken
+from tidegate.core.usage import UsageAsked, UsageLine
 
 if TYPE_CHECKING:
     from tidegate.core.call import Asked, Call, Event, Metering, Target
     from tidegate.core.money import Price
+    from tidegate.core.values import Secret
 
 Headers = Sequence[tuple[bytes, bytes]]  # lower-case names, in the order they came
 
@@ -174,8 +176,8 @@ class Codec(Protocol):
 
     def encoder(self, *, stream: bool, wants_usage: bool, request_id: str, model: str) -> Encoder: ...
 
-    def parse_error(self, status: int, headers: Headers, body: bytes) -> str:
-        """What the provider says is wrong, in a sentence; "" when it does not say."""
+    def parse_error(self, status: int, headers: Headers, body: bytes) -> Complaint:
+        """What the provider says is wrong; empty when it does not say."""
 
     def render_error(self, error: TidegateError, status: int) -> bytes:
         """The body of an error response, as JSON."""
@@ -211,11 +213,14 @@ class Provider(Protocol):
     why: str  # it is here, for people: configured | found in the environment | …
     dialect: str
     models: tuple[str, ...]  # those it is known to serve; others may be asked for by provider/model
+    keys: tuple[Secret, ...]  # any of them will do; none where none is needed
 
     def serves(self, model: str) -> bool:
         """Whether it is worth asking for `model`."""
 
-    def request(self, call: Call, target: Target, codec: Codec, body: bytes, timeouts: Timeouts) -> Request:
+    def request(
+        self, call: Call, target: Target, codec: Codec, body: bytes, timeouts: Timeouts, key: Secret | None
+    ) -> Request:
         """`body` on its way to this provider: address, key and the headers that may pass."""
 
     def price(self, model: str) -> Price | None: ...
@@ -352,6 +357,7 @@ class AttemptRow(msgspec.Struct, frozen=True, omit_defaults=True):
     first_us: int | None = None
     status: int | None = None
     said: str | None = None  # why it failed, cleaned of keys
+    why: str = "first"  # it was made: first | again | key | next | fallback | longer | content_policy | hedge
     usage: dict[str, int] = {}
     usage_estimated: bool = False
     price: dict[str, Any] | None = None  # the price it was computed with: rates used and their source
@@ -373,6 +379,9 @@ class Opened(msgspec.Struct, frozen=True, tag="opened", tag_field="record", omit
     session: str | None = None
     tags: tuple[str, ...] = ()
     kind: str = "live"
+    organisation_id: str | None = None
+    team_id: str | None = None
+    user_id: str | None = None  # whom the key belongs to; `user` is whom the client named
 
 
 class Closed(msgspec.Struct, frozen=True, tag="closed", tag_field="record", omit_defaults=True):
@@ -394,6 +403,7 @@ class Closed(msgspec.Struct, frozen=True, tag="closed", tag_field="record", omit
     first_us: int | None = None
     error: str | None = None  # code
     attempts: tuple[AttemptRow, ...] = ()
+    passed_over: tuple[str, ...] = ()  # targets that were not asked, and why
     usage: dict[str, int] = {}
     usage_estimated: bool = False
     cost_nusd: int | None = 0  # the sum over attempts; None when a price is not known
@@ -401,6 +411,11 @@ class Closed(msgspec.Struct, frozen=True, tag="closed", tag_field="record", omit
     session: str | None = None
     tags: tuple[str, ...] = ()
     kind: str = "live"
+    organisation_id: str | None = None
+    team_id: str | None = None
+    user_id: str | None = None
+    prompt: str | None = None  # name and version
+    cache: str | None = None  # what the cache did: hit | miss | …; None: it was not asked
 
 
 Record = Opened | Closed
@@ -423,6 +438,9 @@ class Ledger(Protocol):
     def rows(self) -> AsyncIterator[Closed]:
         """All rows, oldest first: for exports and tests."""
 
+    async def usage(self, asked: UsageAsked) -> list[UsageLine]:
+        """Sums by hour, day or month. What was appended before is in them."""
+
     async def flush(self) -> None:
         """Return when everything appended so far is in the store."""
 
@@ -441,6 +459,18 @@ class Totals(msgspec.Struct, frozen=True):
 
 class Counters(Protocol):
     """What all processes of one Tidegate count together. Raises StoreDown when nobody answers in time."""
+
+    async def claim(self, claim: Claim, *, unasked: bool = False) -> Taken | Full:
+        """One step that looks at all meters, and charges all or none; `unasked`: charges them in any case.
+
+        Whoever leaves while waiting, or hears StoreDown, has claimed nothing.
+        """
+
+    def settle(self, claim: Claim, truth: Sequence[int]) -> None:
+        """Each charge becomes what it was in truth. Once, by whoever claimed, at once or as soon as it can be told."""
+
+    async def holds(self, house: str) -> int:
+        """How many claims are neither settled nor lost; those whose holder died are swept first."""
 
     async def lease(self, name: str, holder: str, ttl_s: float) -> bool:
         """Whether `name` is `holder`'s for the next `ttl_s` seconds: nobody had it, it ran out, or it was theirs."""
@@ -538,6 +568,21 @@ class Vectors(Protocol):
 
 
 # --- what is told ----------------------------------------------------------------------------------------------------
+
+
+class TargetSeen(msgspec.Struct, frozen=True):
+    """How a target is doing, for people and metrics. Times are milliseconds since 1970."""
+
+    target: str
+    state: str  # closed: it is asked | open: it is set aside | half_open: one call tries it
+    forced: bool  # by an admin
+    why: str | None
+    since_ms: int
+    next_probe_ms: int | None
+    busy: int  # calls under way
+    waiting: int  # for one of them to end
+    shed: int  # sent on at once, since the start
+    first_token_ms: float | None  # lately
 
 
 class Events(Protocol):

@@ -148,6 +148,18 @@ def understood(decoder: msgspec.json.Decoder[T], text: bytes) -> T:
         raise UpstreamFailed(f"it sent something that is no answer: {str(wrong)[:200]}") from None
 
 
+def without_data(frame: bytes) -> Event:
+    """A comment, to keep the connection awake, or what clients pass over: as it came.
+
+    Raises UpstreamFailed for bytes that are no text: the clients we know fail on them, and never see what comes after.
+    """
+    try:
+        frame.decode()
+    except UnicodeDecodeError:
+        raise UpstreamFailed("it sent something that is no text") from None
+    return Event(frame)
+
+
 def payload(frame: bytes) -> bytes:
     """The data of a frame; b"" for comments and frames without any."""
     if frame.startswith(b"data: ") and frame.find(b"\n") == len(frame) - 2:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -29,7 +29,19 @@ _FORM_MODEL = re.compile(rb'name="model"\r\n(?:[^\r\n]+\r\n)*\r\n([^\r\n]*)')
 class RawAsked(msgspec.Struct):
     model: str = ""
     stream: bool | None = None
-    user: str | None = None
+    user: Any = None  # of whatever kind: nothing is refused for a field that only we read
+    safety_identifier: Any = None
+    metadata: Any = None
+
+    @property
+    def end_user(self) -> str | None:
+        said = (self.user, self.safety_identifier, self.metadata)
+        return next((one for one in map(_name, said) if one), None)
+
+
+def _name(said: Any) -> str | None:
+    found = said.get("user_id") if isinstance(said, dict) else said
+    return found if isinstance(found, str) else None
 
 
 class UsageSaid(msgspec.Struct):
@@ -86,7 +98,7 @@ class _Raw(Untranslated):
             model=typed.model,
             stream=bool(typed.stream),
             wants_usage=True,
-            user=typed.user,
+            user=typed.end_user,
             spans=spans(body),
         )
 

@@ -11,7 +11,6 @@ import msgspec
 from tidegate.core.call import Attempt, Call
 from tidegate.core.errors import StorageFull, TidegateError, UpstreamRefused
 from tidegate.core.flight import Flight
-from tidegate.core.money import KINDS, NO_USAGE, Usage
 from tidegate.core.ports import AttemptRow, Closed, Opened
 from tidegate.core.world import World
 
@@ -49,13 +48,18 @@ class Recorder:
                 session=call.session,
                 tags=call.tags,
                 kind=call.kind,
+                organisation_id=call.principal.organisation_id,
+                team_id=call.principal.team_id,
+                user_id=call.principal.user_id,
             )
         )
 
     def landed(self, flight: Flight) -> None:
         """Close the row of the call that paid: before its last event is released, even when its client has left."""
         call = flight.call
-        if flight.ending == "complete":
+        if flight.deserted:
+            self.close(call, "client_left", 200 if flight.head else CLIENT_LEFT)
+        elif flight.ending == "complete":
             self.close(call, "ok", 200)
         elif flight.ending == "broken":
             call.error = flight.events[-1].error
@@ -87,9 +91,13 @@ class Recorder:
         assert call.principal is not None
         now = self._world.clock.now_ns()
         took = now - call.arrived_ns
-        first = next((attempt.first_ns for attempt in call.attempts if attempt.first_ns), None)
-        answered = call.attempts[-1].target.name if call.attempts and outcome in ("ok", "cut_off") else None
+        first = (
+            next((attempt.first_ns for attempt in call.attempts if attempt.first_ns), None) if call.attempts else None
+        )
+        answered = call.answered_by if outcome in ("ok", "cut_off") else None
         asked = call.asked
+        attempts = tuple([_attempt_row(call, attempt, now) for attempt in call.attempts])
+        only = attempts[0] if len(attempts) == 1 else None  # almost always: nothing is to be summed
         return Closed(
             id=call.id,
             at_ms=call.at_ms,
@@ -106,19 +114,19 @@ class Recorder:
             stream=asked.stream if asked else False,
             first_us=(first - call.arrived_ns) // 1000 if first else None,
             error=call.error.code if call.error else None,
-            attempts=tuple(_attempt_row(call, attempt, now) for attempt in call.attempts),
-            usage=_said(call.usage),
-            usage_estimated=any(attempt.usage_estimated for attempt in call.attempts),
-            cost_nusd=call.cost_nusd,
+            passed_over=tuple(call.passed_over),
+            attempts=attempts,
+            usage=only.usage if only else call.usage.said(),
+            usage_estimated=any(attempt.usage_estimated for attempt in attempts),
+            cost_nusd=only.cost_nusd if only else call.cost_nusd,
             user=call.user and call.user[:MAX_WORD],
             session=call.session,
             tags=call.tags,
             kind=call.kind,
+            organisation_id=call.principal.organisation_id,
+            team_id=call.principal.team_id,
+            user_id=call.principal.user_id,
         )
-
-
-def _said(usage: Usage) -> dict[str, int]:
-    return {kind: getattr(usage, kind) for kind in KINDS if getattr(usage, kind)} if usage != NO_USAGE else {}
 
 
 def _attempt_row(call: Call, attempt: Attempt, now_ns: int) -> AttemptRow:
@@ -132,7 +140,8 @@ def _attempt_row(call: Call, attempt: Attempt, now_ns: int) -> AttemptRow:
         first_us=(attempt.first_ns - call.arrived_ns) // 1000 if attempt.first_ns else None,
         status=attempt.status,
         said=attempt.said,
-        usage=_said(attempt.usage),
+        why=attempt.why,
+        usage=attempt.usage.said(),
         usage_estimated=attempt.usage_estimated,
         price=price,
         cost_nusd=attempt.cost_nusd,

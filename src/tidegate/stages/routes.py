@@ -1,51 +1,137 @@
-"""Which targets does a model name stand for? A route, an alias, or `provider/model`."""
+"""Which targets does a model name stand for? A route, an alias, a pattern, or `provider/model`."""
 
 from __future__ import annotations
 
 import difflib
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-from tidegate.core.call import Call, Route, Target
-from tidegate.core.errors import ConfigError, ModelNotFound, NotFound
+from tidegate.core.call import Call, Hedge, OnDisconnect, Principal, Route, Strategy, Target
+from tidegate.core.errors import BadRequest, ConfigError, Forbidden, ModelNotFound, NotFound
 from tidegate.core.ports import Provider
-from tidegate.core.values import Duration
+from tidegate.core.values import Duration, Moment, Share
 
-DEFAULT_TIMEOUT = Duration(60)
-MAX_REMEMBERED = 1_000  # routes made from provider/model; clients choose those names
+DEFAULT_TIMEOUT = Duration(120)
+MAX_REMEMBERED = 1_000  # routes made from provider/model and from patterns; clients choose those names
 MAX_NAME = 256  # characters of such a name: it is remembered, and goes into rows
+REFERENCES = ("fallback", "longer", "content_policy")
+BATCHES = ("batch", "eval")  # kinds of calls that nobody waits for
 
 
 class TargetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A model at a provider.
 
     provider: a name from `providers`.
-    model: as that provider calls it.
-    weight: its share among targets of the same order.
+    model: as that provider calls it; `*` is the name that the client asked for.
+    weight: its share among targets of the same order, with the strategy `weighted`.
     order: lower ones are asked first.
+    max_concurrent: calls that it may have at once; null, any number.
+    max_queue: calls that wait for it when it has as many; more are sent on at once.
+    queue_timeout: how long they wait.
     """
 
     provider: str
     model: Annotated[str, Meta(min_length=1)]
     weight: Annotated[int, Meta(ge=0)] = 1
     order: int = 1
+    max_concurrent: Annotated[int, Meta(ge=1)] | None = None
+    max_queue: Annotated[int, Meta(ge=0)] = 0
+    queue_timeout: Duration = Duration(2)
+
+
+class TimeoutsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How long each step of an attempt may take; null, as `upstream` says.
+
+    connect: to reach the provider.
+    first_token: until its reply begins; of one that is not streamed, until it is there.
+    idle: the longest silence within a reply.
+    """
+
+    connect: Duration | None = None
+    first_token: Duration | None = None
+    idle: Duration | None = None
+
+
+class HedgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Ask a second target when the first is slow, and take who answers first.
+
+    after: so long without a first token; `p95` is what 95 of 100 calls to that target need; null, never.
+    max_extra: of the calls in a minute, at most so many are asked twice.
+    """
+
+    after: Moment | None = None
+    max_extra: Share = Share(0.05)
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A name that clients ask for as `model`.
+    """A name that clients ask for as `model`; with a `*` in it, all names that fit.
 
     targets: who may answer.
     aliases: other names of the same route.
+    strategy: who is asked first, of targets of the same order.
     timeout: how long a call may take, all attempts together.
+    timeouts: how long each attempt may take.
+    fallback: a route, or provider/model, that is asked when no target has answered.
+    longer: the same, for conversations that do not fit into the targets' context windows.
+    content_policy: the same, for what the targets' content filters refuse.
+    static_answer: the answer, when nobody is left to ask; null, an error.
+    hedge: whether a second target is asked when the first is slow.
+    on_disconnect: when the client has left, end the reply (cancel), or hear it out (drain), within `timeout`.
+    owner: the team whose keys alone may ask for it, by id; null lets every team.
     """
 
     targets: Annotated[tuple[TargetConfig, ...], Meta(min_length=1)]
     aliases: tuple[str, ...] = ()
+    strategy: Strategy = "ordered"
     timeout: Duration = DEFAULT_TIMEOUT
+    timeouts: TimeoutsConfig = TimeoutsConfig()
+    fallback: str | None = None
+    longer: str | None = None
+    content_policy: str | None = None
+    static_answer: str | None = None
+    hedge: HedgeConfig = HedgeConfig()
+    on_disconnect: OnDisconnect = "cancel"
+    owner: str | None = None
+
+
+def mistakes(routes: Mapping[str, Config], providers: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """What is wrong with these routes as they stand, before any part is made: the key, and what to do."""
+    for name, config in routes.items():
+        for at, target in enumerate(config.targets):
+            if target.provider not in providers:
+                hint = _near(target.provider, providers)
+                yield f"routes.{name}.targets[{at}].provider", f"no provider {target.provider!r}; {hint}"
+        if name.count("*") > 1:
+            yield f"routes.{name}", "a name may have one '*'"
+        for field in REFERENCES:
+            named = getattr(config, field)
+            if named is not None and named not in routes and named.partition("/")[0] not in providers:
+                yield f"routes.{name}.{field}", f"no route {named!r}; {_near(named, routes)}"
+            elif named is not None and "*" in named:
+                yield f"routes.{name}.{field}", "names one route, so it cannot have a '*'"
+            elif named == name:
+                yield f"routes.{name}.{field}", "a route cannot fall back to itself; name another, or leave it out"
+            elif named is not None and (circle := _circle(routes, name, named)):
+                path = " → ".join([name, *circle])
+                yield f"routes.{name}.{field}", f"goes in a circle: {path}; one of them must end it"
+
+
+def _circle(routes: Mapping[str, Config], start: str, named: str, way: tuple[str, ...] = ()) -> list[str]:
+    """The way from `named` back to `start`, if there is one."""
+    if named == start:
+        return [*way, start]
+    if named in way or named not in routes:
+        return []
+    for field in REFERENCES:
+        further = getattr(routes[named], field)
+        found = _circle(routes, start, further, (*way, named)) if further is not None else []
+        if found:
+            return found
+    return []
 
 
 class Routes:
@@ -54,13 +140,21 @@ class Routes:
     def __init__(self, routes: Mapping[str, Config], providers: Mapping[str, Provider]) -> None:
         self._providers = providers
         self._by_name: dict[str, Route] = {}
+        self._patterns: list[tuple[str, str, str]] = []  # what stands before the `*` and after it, and the route
         self._direct: OrderedDict[str, Route] = OrderedDict()
-        for name, config in routes.items():
-            targets = [self._target(f"routes.{name}.targets[{at}]", one) for at, one in enumerate(config.targets)]
-            self._add(name, Route(name, tuple(sorted(targets, key=lambda target: target.order)), config.timeout))
+        for path, message in mistakes(routes, providers):
+            raise ConfigError(f"{path}: {message}")
+        made: dict[str, Route] = {}
+        for name in routes:
+            self._make(name, routes, made)
+        for name in routes:
+            self._add(name, made[name])
         for name, config in routes.items():
             for alias in config.aliases:
-                self._add(alias, self._by_name[name])
+                self._add(alias, made[name])
+        # The longest beginning goes first: gpt-4* before gpt-* before *.
+        self._patterns.sort(key=lambda pattern: -len(pattern[0]))
+        self._owners = _owners(self._by_name.values())
         if not routes:
             # Nothing was said, so every model that is served is a route of its own name; the first to serve it wins.
             for provider in providers.values():
@@ -71,15 +165,69 @@ class Routes:
     @property
     def names(self) -> list[str]:
         """Routes and aliases, as `/v1/models` lists them: chat models first, in the order of the configuration."""
+        return [name for name in self._by_name if "*" not in name]
+
+    @property
+    def labels(self) -> list[str]:
+        """What rows and metrics call the routes."""
         return list(self._by_name)
 
+    @property
+    def targets(self) -> list[Target]:
+        """Of all routes that are configured; those whose model is the client's to choose are not."""
+        return [target for route in self._by_name.values() for target in route.targets if target.model != "*"]
+
+    def target(self, name: str) -> Target:
+        """Raises ModelNotFound."""
+        return self._by_provider(name).targets[0]
+
+    # --- the route of a call
+
     def match(self, call: Call) -> Route:
-        """Raises ModelNotFound, naming the nearest."""
+        """Raises ModelNotFound, naming the nearest; Forbidden for what is not the key's to ask for; BadRequest for a
+        header that makes no sense."""
+        assert call.asked is not None and call.principal is not None
+        ours = {name: value for name, value in call.headers if name.startswith(b"x-tidegate-")}
+        route = self._asked(call, ours)
+        if not self.is_open(route, call.asked.model, call.principal):
+            raise Forbidden(_not_yours(route, call.principal), param="model")
+        timeout_s = _timeout_s(ours.get(b"x-tidegate-timeout-ms"), route.timeout_s)
+        call.deadline_ns = call.arrived_ns + round(timeout_s * 1e9)
+        if call.kind in BATCHES or ours.get(b"x-tidegate-priority") == b"batch":
+            call.priority = "batch"
+        return route
+
+    def is_open(self, route: Route, asked: str, principal: Principal) -> bool:
+        """Whether this principal may ask for `route`, by the name `asked`."""
+        named = principal.routes
+        if named and route.name not in named and asked not in named:
+            return False
+        owners: Collection[str] = (route.owner,) if route.owner is not None else self._owners.get(route.name, ())
+        if not owners and route.name not in self._by_name:  # asked for by provider/model
+            owners = self._owners.get(f"{route.name.partition('/')[0]}/*", ())
+        return not owners or principal.team_id in owners or principal.admin
+
+    def open_to(self, principal: Principal) -> list[str]:
+        """Those of `names` that this principal may ask for."""
+        return [
+            name for name, route in self._by_name.items() if "*" not in name and self.is_open(route, name, principal)
+        ]
+
+    def _asked(self, call: Call, ours: Mapping[bytes, bytes]) -> Route:
         assert call.asked is not None
+        target = ours.get(b"x-tidegate-target")
+        if target:
+            return self._at(call, target.decode("latin-1"))
         if call.asked.model or call.operation != "raw":
             return self.find(call.asked.model)
-        named = next((value.decode("latin-1") for key, value in call.headers if key == b"x-tidegate-route"), None)
-        return self.find(named) if named else self._by_dialect(call.dialect)
+        named = ours.get(b"x-tidegate-route")
+        return self.find(named.decode("latin-1")) if named else self._by_dialect(call.dialect)
+
+    def _at(self, call: Call, target: str) -> Route:
+        """The target that a call itself names, whatever its model stands for."""
+        if call.principal is None or not call.principal.admin:
+            raise Forbidden("x-tidegate-target is for admin keys; ask for a model by its name")
+        return self._by_provider(target)
 
     def _by_dialect(self, dialect: str) -> Route:
         """For what names no model, such as a list of files: the first provider that speaks the client's dialect."""
@@ -90,7 +238,17 @@ class Routes:
 
     def find(self, model: str) -> Route:
         route = self._by_name.get(model) or self._direct.get(model)
-        return route or self._by_provider(model)
+        return route or self._by_pattern(model) or self._by_provider(model)
+
+    def _by_pattern(self, model: str) -> Route | None:
+        for before, after, name in self._patterns:
+            if model.startswith(before) and model.endswith(after) and len(before) + len(after) < len(model) <= MAX_NAME:
+                route = self._by_name[name]
+                targets = tuple(_filled(target, model) for target in route.targets)
+                targets = tuple(target for target in targets if target.provider.serves(target.model))
+                if targets:
+                    return self._remember(model, msgspec.structs.replace(route, targets=targets))
+        return None
 
     def _by_provider(self, model: str) -> Route:
         name, slash, rest = model.partition("/")
@@ -98,6 +256,9 @@ class Routes:
         if not slash or not rest or provider is None or not provider.serves(rest) or len(model) > MAX_NAME:
             raise ModelNotFound(self._unknown(model), param="model")
         route = Route(model, (Target(provider, rest, price=provider.price(rest)),), DEFAULT_TIMEOUT)
+        return self._remember(model, route)
+
+    def _remember(self, model: str, route: Route) -> Route:
         self._direct[model] = route
         if len(self._direct) > MAX_REMEMBERED:
             self._direct.popitem(last=False)
@@ -108,18 +269,105 @@ class Routes:
         hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(self.names[:10]) or 'none yet'}"
         return f"no model {model[:200]!r}; {hint}"
 
+    # --- made once
+
+    def _make(self, name: str, routes: Mapping[str, Config], made: dict[str, Route]) -> Route:
+        """The route, and before it those that it falls back to."""
+        if name in made:
+            return made[name]
+        if name not in routes:
+            return self._by_provider(name)
+        config = routes[name]
+        further = {
+            field: self._make(named, routes, made)
+            for field in REFERENCES
+            if (named := getattr(config, field)) is not None
+        }
+        targets = [self._target(f"routes.{name}.targets[{at}]", one) for at, one in enumerate(config.targets)]
+        after = config.hedge.after
+        made[name] = Route(
+            name,
+            tuple(sorted(targets, key=lambda target: target.order)),
+            config.timeout,
+            strategy=config.strategy,
+            connect_s=config.timeouts.connect,
+            first_token_s=config.timeouts.first_token,
+            idle_s=config.timeouts.idle,
+            static_answer=config.static_answer,
+            hedge=None if after is None else Hedge(after, config.hedge.max_extra),
+            on_disconnect=config.on_disconnect,
+            owner=config.owner,
+            **further,
+        )
+        return made[name]
+
     def _add(self, name: str, route: Route) -> None:
         if name in self._by_name:
             raise ConfigError(f"routes.{route.name}: the name {name!r} is taken by route {self._by_name[name].name!r}")
         self._by_name[name] = route
+        if "*" in name:
+            before, _, after = name.partition("*")
+            self._patterns.append((before, after, name))
 
     def _target(self, where: str, config: TargetConfig) -> Target:
-        provider = self._providers.get(config.provider)
-        if provider is None:
-            near = difflib.get_close_matches(config.provider, self._providers, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(self._providers) or 'none'}"
-            raise ConfigError(f"{where}.provider: no provider {config.provider!r}; {hint}")
-        if not provider.serves(config.model):
+        provider = self._providers[config.provider]
+        if config.model != "*" and not provider.serves(config.model):
             there = ", ".join(provider.models)
             raise ConfigError(f"{where}.model: {config.provider} has no model {config.model!r}; there are: {there}")
-        return Target(provider, config.model, config.weight, config.order, provider.price(config.model))
+        return Target(
+            provider,
+            config.model,
+            config.weight,
+            config.order,
+            provider.price(config.model),
+            config.max_concurrent,
+            config.max_queue,
+            config.queue_timeout,
+        )
+
+
+def _filled(target: Target, model: str) -> Target:
+    if target.model != "*":
+        return target
+    return msgspec.structs.replace(target, model=model, price=target.provider.price(model))
+
+
+def _near(name: str, there: Mapping[str, object]) -> str:
+    near = difflib.get_close_matches(name, there, n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(there) or 'none'}"
+
+
+def _timeout_s(said: bytes | None, most_s: float) -> float:
+    """The route's, or the client's if it is shorter."""
+    if said is None:
+        return most_s
+    try:
+        timeout_s = float(said) / 1000
+    except ValueError:
+        timeout_s = 0.0
+    if not timeout_s > 0:
+        raise BadRequest("x-tidegate-timeout-ms: a number of milliseconds above 0 is expected")
+    return min(timeout_s, most_s)
+
+
+def _owners(routes: Iterable[Route]) -> dict[str, set[str]]:
+    """Targets that only teams' own routes have, by provider/model: asking for one directly is no way around."""
+    found: dict[str, set[str]] = {}
+    for route in routes:
+        if route.owner is not None:
+            for target in route.targets:
+                found.setdefault(target.name, set()).add(route.owner)
+    for route in routes:
+        if route.owner is None:
+            for target in route.targets:
+                found.pop(target.name, None)
+    return found
+
+
+def _not_yours(route: Route, principal: Principal) -> str:
+    if principal.routes and route.name not in principal.routes:
+        there = ", ".join(sorted(principal.routes))[:200]
+        return f"key {principal.name!r} may ask for {there}, and not for {route.name!r}"
+    whose = f"it belongs to team {route.owner!r}" if route.owner else "it belongs to other teams"
+    mine = f"your key to team {principal.team_id!r}" if principal.team_id else "your key to no team"
+    return f"{route.name!r} is not yours to ask for: {whose}, {mine}"

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from tidegate.core.errors import ConfigError, StorageFull
-from tidegate.core.ports import Closed, Opened, Record, StoreDown, Totals, Vault
+from tidegate.core.ports import Closed, Opened, Record, Store, StoreDown, Totals, Vault
+from tidegate.core.usage import UsageAsked, UsageLine
 from tidegate.storage.spool import (
     MAX_BYTES,
     RESERVE_BYTES,
@@ -28,9 +29,9 @@ from tidegate.storage.spool import (
 
 Notice = Callable[[str, Mapping[str, Any]], None]
 
-WORTH_WRITING = 50  # rows, or
+WORTH_WRITING = 200  # rows, or
 PATIENCE_S = 0.05  # this long after the first: batches are small, as their thread shares the interpreter with the loop
-BATCH = 200  # rows at most, when many wait
+BATCH = 500  # rows at most, when many wait
 LOOK_S = 0.5  # how often to look for room, when nothing else happens
 BACKOFF_S = (0.05, 2.0)
 PAGE = 100
@@ -73,16 +74,52 @@ class Books(Protocol):
     async def after(self, seq: int, most: int) -> list[tuple[int, bytes]]:
         """The next rows in the order in which they were taken, each with its number."""
 
+    async def usage(self, asked: UsageAsked) -> list[UsageLine]:
+        """Answered from sums that `take` brings up to date in its transaction."""
 
-def tally(row: Closed) -> Totals:
-    """One row, as a sum."""
-    return Totals(
-        calls=1,
-        errors=int(row.outcome not in ("ok", "client_left")),
-        cost_nusd=row.cost_nusd or 0,
-        unpriced=int(row.cost_nusd is None),
-        tokens=sum(row.usage.values()),
-    )
+    async def forget(self, before_ms: int, most: int) -> int:
+        """Delete rows of calls that began before then, and no sums: some of them, 0 when there is nothing left to do.
+
+        Meant to be called again and again, so that no step is long.
+        """
+
+
+class Home(Store, Protocol):
+    """A store that keeps the books too, in the same database. Close the ledger before it."""
+
+    @property
+    def books(self) -> Books: ...
+
+
+class Tally:
+    """A sum that grows by one row at a time."""
+
+    __slots__ = ("_calls", "_cost_nusd", "_errors", "_tokens", "_unpriced")
+
+    def __init__(self, so_far: Totals) -> None:
+        self._calls = so_far.calls
+        self._errors = so_far.errors
+        self._cost_nusd = so_far.cost_nusd
+        self._unpriced = so_far.unpriced
+        self._tokens = so_far.tokens
+
+    def count(self, row: Closed) -> None:
+        self._calls += 1
+        self._errors += row.outcome not in ("ok", "client_left")
+        self._cost_nusd += row.cost_nusd or 0
+        self._unpriced += row.cost_nusd is None
+        self._tokens += sum(row.usage.values())
+
+    def totals(self) -> Totals:
+        return Totals(self._calls, self._errors, self._cost_nusd, self._unpriced, self._tokens)
+
+
+def tally(*rows: Closed) -> Totals:
+    """These rows, as a sum."""
+    found = Tally(Totals())
+    for row in rows:
+        found.count(row)
+    return found.totals()
 
 
 def add(a: Totals, b: Totals, sign: int = 1) -> Totals:
@@ -119,6 +156,9 @@ def interrupted(opened: Opened) -> Closed:
         session=opened.session,
         tags=opened.tags,
         kind=opened.kind,
+        organisation_id=opened.organisation_id,
+        team_id=opened.team_id,
+        user_id=opened.user_id,
     )
 
 
@@ -150,7 +190,7 @@ class SpoolLedger:
         self._told_full = False
         self._told_behind = False
         # Each written by one thread only: `_mine` by the loop, `_twice` by ours.
-        self._mine = Totals()
+        self._mine = Tally(Totals())
         self._twice = Totals()  # counted when appended, and then found to be in the books before
         self._ready: Future[Spool] = _running()
         self._done: Future[None] = _running()
@@ -198,8 +238,8 @@ class SpoolLedger:
         sealed = self._vault.seal(self._encode(record))
         if not isinstance(record, Closed):
             self._spool.append(record.id, sealed, closes=False)
-        elif self._spool.append(record.id, sealed, closes=True):
-            self._mine = add(self._mine, tally(record))
+        elif self._spool.append(record.id, sealed, closes=True, row=record):
+            self._mine.count(record)
             if self._spool.waiting in (1, WORTH_WRITING):
                 self._wake.set()
 
@@ -209,7 +249,7 @@ class SpoolLedger:
 
     async def totals(self) -> Totals:
         others = await self._books.totals(besides=self._spool.id)
-        return add(add(others, self._mine), self._twice, -1)
+        return add(add(others, self._mine.totals()), self._twice, -1)
 
     async def rows(self) -> AsyncIterator[Closed]:
         await self.flush()
@@ -218,6 +258,10 @@ class SpoolLedger:
             for _, sealed in page:
                 yield self._closed(sealed)
             seq = page[-1][0]
+
+    async def usage(self, asked: UsageAsked) -> list[UsageLine]:
+        await self.flush()
+        return await self._books.usage(asked)
 
     async def flush(self) -> None:
         """Return when everything appended so far is in the store. Raises StoreDown when it cannot be now."""
@@ -299,7 +343,7 @@ class SpoolLedger:
             set_aside(path) if path in damaged else path.unlink()
         spool.begin(after=position.segment)
         spool.prepare()
-        _, self._mine = self._books.account(spool.id)
+        self._mine = Tally(self._books.account(spool.id)[1])
 
     def _read(self, path: Path) -> tuple[list[tuple[Frame, Record]], int]:
         """All that can be read of a segment, and how many bytes cannot; what is wrong is told."""
@@ -371,9 +415,7 @@ class SpoolLedger:
             rows = [row for entry in entries if (row := self._row(entry))]
             new = self._books.take(spool.id, rows, Position(entries[-1].segment.number, entries[-1].end))
             if new.calls != len(rows):
-                counted = Totals()
-                for row in rows:
-                    counted = add(counted, tally(row.closed))
+                counted = tally(*(row.closed for row in rows))
                 self._twice = add(self._twice, add(counted, new, -1))
             spool.release(entries)
             spool.trim()
@@ -386,7 +428,7 @@ class SpoolLedger:
     def _row(self, entry: Entry) -> Row | None:
         sealed = entry.segment.payload(entry.start, entry.end)
         try:
-            return Row(self._closed(sealed), sealed)
+            return Row(entry.row or self._closed(sealed), sealed)
         except ValueError as error:
             entry.segment.keep = True
             self._tell("row_unreadable", request_id=entry.call_id, segment=str(entry.segment.path), error=str(error))

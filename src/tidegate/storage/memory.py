@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+import math
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from tidegate.core.limits import SLICES, Claim, Full, Meter, Taken
 from tidegate.core.ports import (
     DEFAULT_ORGANISATION,
     Bearer,
@@ -20,9 +22,13 @@ from tidegate.core.ports import (
     Totals,
     User,
 )
+from tidegate.core.usage import UsageAsked, UsageLine
 from tidegate.storage.ledger import add, tally
+from tidegate.storage.rollups import Rollup, Rollups, answer
 
 MAX_ROWS = 100_000
+MANY = 10_000  # counts, before those that no longer matter are looked for
+HALF_SLICE = 1_000_000 * 2 // SLICES  # of a window of one second, in halves of a microsecond: a whole number
 
 
 class MemoryStore:
@@ -75,12 +81,18 @@ class MemoryLedger:
         self._max_rows = max_rows
         self._rows: dict[str, Closed] = {}
         self._totals = Totals()
+        self._rollups = Rollups()
+        self._sums: dict[tuple[int, tuple[str, ...]], Rollup] = {}
 
     def append(self, record: Record) -> None:
         if not isinstance(record, Closed) or record.id in self._rows:
             return
         self._rows[record.id] = record
         self._totals = add(self._totals, tally(record))
+        for new in self._rollups.of([record]):
+            old = self._sums.get((new.hour_ms, new.names))
+            sums = tuple(map(int.__add__, old.sums, new.sums)) if old else new.sums
+            self._sums[new.hour_ms, new.names] = new._replace(sums=sums)
         if len(self._rows) > self._max_rows:
             del self._rows[next(iter(self._rows))]
 
@@ -94,6 +106,9 @@ class MemoryLedger:
         for row in list(self._rows.values()):
             yield row
 
+    async def usage(self, asked: UsageAsked) -> list[UsageLine]:
+        return answer(asked, self._sums.values())
+
     async def flush(self) -> None:
         pass
 
@@ -101,13 +116,103 @@ class MemoryLedger:
         pass
 
 
+class Count:
+    """What one meter has. Of a window: by slices, of which those that have left it go at the next look."""
+
+    __slots__ = ("forget_us", "n", "slices")
+
+    def __init__(self, *, sliced: bool) -> None:
+        self.n = 0
+        self.slices: dict[int, int] | None = {} if sliced else None  # in their order
+        self.forget_us = 0  # 0: never, but for a count of nothing
+
+    def move_on(self, slices: dict[int, int], first: int) -> None:
+        while slices:
+            oldest = next(iter(slices))
+            if oldest >= first:
+                return
+            self.n -= slices.pop(oldest)
+
+    def correct(self, at: int, difference: int) -> None:
+        """What was charged in slice `at` was more or less; if that has left the window, it no longer matters."""
+        if self.slices is not None:
+            if at not in self.slices:
+                return
+            self.slices[at] += difference
+        self.n += difference
+
+
 class MemoryCounters:
-    """One process counts alone. What has run out is dropped when its name or its board is looked at."""
+    """One process counts alone; what it holds dies with it.
+
+    What has run out is dropped when its name or its board is looked at, or when there are many.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._leases: dict[str, tuple[str, int]] = {}  # holder, until
         self._boards: dict[str, dict[str, tuple[bytes, int]]] = {}  # value, until
+        self._counts: dict[str, Count] = {}
+        self._many = MANY
+        self._holds: dict[str, int] = {}  # claims by house
+
+    async def claim(self, claim: Claim, *, unasked: bool = False) -> Taken | Full:
+        now_us = self._clock.now_ns() // 1000
+        if len(self._counts) >= self._many:
+            self._forget(now_us)
+        used: list[int] = []
+        slices: list[int] = []
+        refused, longest = -1, 0.0
+        for place, (meter, amount, _) in enumerate(claim.charges):
+            count = self._counts.get(meter.name)
+            if count is None:
+                count = self._counts[meter.name] = Count(sliced=meter.per_s > 0)
+            at = -1
+            if count.slices is not None:
+                at = 2 * now_us // (meter.per_s * HALF_SLICE)
+                count.move_on(count.slices, at - SLICES)
+            used.append(count.n)
+            slices.append(at)
+            if count.n + amount > meter.most and not unasked:
+                wait_s = _wait_s(count, meter, amount, now_us)
+                if refused < 0 or wait_s > longest:
+                    refused, longest = place, wait_s
+        if refused >= 0:
+            return Full(refused, tuple(used), None if longest == math.inf else longest)
+        for place, (meter, amount, _) in enumerate(claim.charges):
+            count, at = self._counts[meter.name], slices[place]
+            if count.slices is not None:
+                count.slices[at] = count.slices.get(at, 0) + amount
+                count.forget_us = now_us + (meter.per_s + meter.per_s // SLICES + 1) * 1_000_000
+            elif meter.forget_s:
+                count.forget_us = now_us + meter.forget_s * 1_000_000
+            count.n += amount
+            used[place] = count.n
+        claim.slices = slices
+        if claim.held:
+            self._holds[claim.house] = self._holds.get(claim.house, 0) + 1
+        return Taken(tuple(used))
+
+    def settle(self, claim: Claim, truth: Sequence[int]) -> None:
+        if claim.settled or not claim.slices:
+            return
+        claim.settled = True
+        for charge, at, true in zip(claim.charges, claim.slices, truth, strict=True):
+            count = self._counts.get(charge.meter.name)
+            if count is not None and true != charge.amount:
+                count.correct(at, true - charge.amount)
+        if claim.held:
+            self._holds[claim.house] -= 1
+
+    async def holds(self, house: str) -> int:
+        return self._holds.get(house, 0)
+
+    def _forget(self, now_us: int) -> None:
+        """Drop what no longer matters; the next time is when there are twice as many as are left."""
+        old = [name for name, count in self._counts.items() if not count.n or 0 < count.forget_us < now_us]
+        for name in old:
+            del self._counts[name]
+        self._many = max(2 * len(self._counts), MANY)
 
     async def lease(self, name: str, holder: str, ttl_s: float) -> bool:
         now = self._clock.now_ns()
@@ -136,3 +241,15 @@ class MemoryCounters:
 
     async def aclose(self) -> None:
         """Nothing to give back."""
+
+
+def _wait_s(count: Count, meter: Meter, amount: int, now_us: int) -> float:
+    """Until the window has room for `amount`; infinite where that is not known, or never."""
+    if count.slices is None or amount > meter.most:
+        return math.inf
+    needed = count.n + amount - meter.most
+    for at, charged in count.slices.items():
+        needed -= charged
+        if needed <= 0:
+            return (-(-(at + SLICES + 1) * meter.per_s * HALF_SLICE // 2) - now_us) / 1e6
+    return math.inf

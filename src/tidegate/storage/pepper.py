@@ -1,14 +1,27 @@
-"""Where is the pepper? In a file of the data folder, made once; every key's digest depends on it."""
+"""Where are the peppers? In a file of the data folder, made once, or configured; keys' digests depend on them."""
 
 from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 
 from tidegate.core.errors import ConfigError
+from tidegate.core.values import Secret
 
 LENGTH = 32
+
+
+def load_peppers(data_dir: Path, configured: Sequence[Secret] = ()) -> dict[int, bytes]:
+    """All peppers by version: 1 is the file's, from 2 on the configured ones. The highest is for new keys.
+
+    The file is made when nothing is configured; else it counts where it is there, for keys that were made with it.
+    """
+    found = {at: secret.value.encode() for at, secret in enumerate(configured, 2)}
+    if not configured or (data_dir / "pepper").exists():
+        found[1] = load_or_create_pepper(data_dir)
+    return found
 
 
 def load_or_create_pepper(data_dir: Path) -> bytes:

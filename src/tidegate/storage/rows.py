@@ -11,6 +11,9 @@ from tidegate.core.ports import Bearer, Kept, Key, Organisation, Team, User
 
 TABLES: dict[type[Any], str] = {Organisation: "organisations", Team: "teams", User: "users", Key: "keys"}
 
+# Of each field: its name, and whether it is a list. To look at a class takes a millisecond, too long for a busy key.
+_FIELDS = {kind: [(field.name, field.default == ()) for field in msgspec.structs.fields(kind)] for kind in TABLES}
+
 
 def columns(kind: type[msgspec.Struct], of: str = "") -> str:
     """The columns of `kind`, as SQL lists them; `of` is the table's short name."""
@@ -28,22 +31,24 @@ def values(one: msgspec.Struct) -> list[Any]:
 
 def restored(kind: type[Kept], row: tuple[Any, ...]) -> Kept:
     found: dict[str, Any] = {}
-    for field, kept in zip(msgspec.structs.fields(kind), row, strict=True):
-        found[field.name] = msgspec.json.decode(kept) if field.default == () else kept
+    for (name, is_list), kept in zip(_FIELDS[kind], row, strict=True):
+        found[name] = msgspec.json.decode(kept) if is_list else kept
     return msgspec.convert(found, kind)
 
 
-BEARER = f"""
-    SELECT {columns(Key, "k.")}, {columns(User, "u.")}, {columns(Team, "t.")}, {columns(Organisation, "o.")}
-    FROM keys k
-    LEFT JOIN users u ON u.id = k.user_id
-    LEFT JOIN teams t ON t.id = coalesce(k.team_id, u.team_id)
-    LEFT JOIN organisations o ON o.id = coalesce(t.organisation_id, 'default')
-    WHERE k.id = """  # and the mark of the database's driver
+def bearer_query(mark: str, schema: str = "") -> str:
+    """A key with all that it belongs to; `mark` is where its id goes, `schema` what stands before a table's name."""
+    return f"""
+        SELECT {columns(Key, "k.")}, {columns(User, "u.")}, {columns(Team, "t.")}, {columns(Organisation, "o.")}
+        FROM {schema}keys k
+        LEFT JOIN {schema}users u ON u.id = k.user_id
+        LEFT JOIN {schema}teams t ON t.id = coalesce(k.team_id, u.team_id)
+        LEFT JOIN {schema}organisations o ON o.id = coalesce(t.organisation_id, 'default')
+        WHERE k.id = {mark}"""
 
 
 def bearer(row: tuple[Any, ...]) -> Bearer:
-    """A row of `BEARER`."""
+    """A row of `bearer_query`."""
     ends = [0]
     for kind in (Key, User, Team, Organisation):
         ends.append(ends[-1] + len(kind.__struct_fields__))

@@ -25,7 +25,7 @@ from collections import deque
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tidegate.core.errors import ConfigError, StorageFull
 
@@ -38,6 +38,7 @@ MAGIC = b"TGSPOOL1"
 SEGMENT_BYTES = 8 << 20
 MAX_BYTES = 256 << 20
 MAX_RECORD = 1 << 20  # bounds the search for the next good frame in a damaged segment
+AT_HAND = 10_000  # rows that wait and are kept in memory too
 RESERVE_BYTES = 2048  # set aside for the end of every call that was opened, beside what it repeats of its opening
 
 _HEAD = struct.Struct("<II")
@@ -189,6 +190,7 @@ class Entry(NamedTuple):
     segment: Segment
     start: int
     end: int
+    row: Any = None  # what was written there, to spare whoever moves it on the reading; None when too many wait
 
 
 class Spool:
@@ -231,6 +233,7 @@ class Spool:
         self._segments: list[Segment] = []
         self._ahead: deque[Segment] = deque()
         self._open: dict[str, Segment] = {}
+        self._live = 0  # bytes of their openings
         self._queue: deque[Entry] = deque()
         self._waiting: dict[str, Entry] = {}
         try:
@@ -250,7 +253,7 @@ class Spool:
 
     # --- from the event loop ---
 
-    def append(self, call_id: str, payload: bytes, *, closes: bool) -> bool:
+    def append(self, call_id: str, payload: bytes, *, closes: bool, row: Any = None) -> bool:
         """False when this was said before. Raises StorageFull; then nothing was written."""
         with self._lock:
             opened_in = self._open.get(call_id)
@@ -266,9 +269,8 @@ class Spool:
                 return True
             if opened_in is not None:
                 del self._open[call_id]
-                begun, ended = opened_in.opened.pop(call_id)
-                opened_in.live -= ended - begun
-            entry = Entry(call_id, segment, start, end)
+                self._forget_open(call_id, opened_in)
+            entry = Entry(call_id, segment, start, end, row if len(self._queue) < AT_HAND else None)
             self._waiting[call_id] = entry
             self._queue.append(entry)
             segment.waiting += 1
@@ -290,7 +292,8 @@ class Spool:
             raise StorageFull(f"a record of {payload_bytes} bytes is too large: the spool takes {self._max_record}")
         need = payload_bytes + _HEAD.size
         spare = 0 if promised else self._reserved + opens * (self._reserve_bytes + need)
-        if self._current.free - need >= spare:
+        current = self._current
+        if current.size - current.end - need >= spare:
             return
         while self._free - need < spare:
             if self.trouble is not None:
@@ -307,6 +310,12 @@ class Spool:
         self._open[call_id] = segment
         segment.opened[call_id] = (start, end)
         segment.live += end - start
+        self._live += end - start
+
+    def _forget_open(self, call_id: str, segment: Segment) -> None:
+        start, end = segment.opened.pop(call_id)
+        segment.live -= end - start
+        self._live -= end - start
 
     @property
     def _free(self) -> int:
@@ -314,7 +323,7 @@ class Spool:
 
     @property
     def _reserved(self) -> int:
-        return len(self._open) * self._reserve_bytes + sum(segment.live for segment in self._segments)
+        return len(self._open) * self._reserve_bytes + self._live
 
     def _make(self) -> None:
         """One segment more, ahead of the others."""
@@ -393,8 +402,7 @@ class Spool:
                 if self._free - (end - start) < self._reserved:
                     return False
                 self._turn_to(end - start)
-                del segment.opened[call_id]
-                segment.live -= end - start
+                self._forget_open(call_id, segment)
                 self._note_open(call_id, self._current, *self._current.put(segment.payload(start, end)))
         return True
 

@@ -18,8 +18,10 @@ import msgspec
 from tidegate.core.errors import ConfigError
 from tidegate.core.money import Usage
 from tidegate.core.ports import Bearer, Kept, Key, Organisation, StoreDown, Team, Totals, User
+from tidegate.core.usage import SUMS, UsageAsked, UsageLine
 from tidegate.storage.ledger import Position, Row, add, tally
-from tidegate.storage.rows import BEARER, TABLES, bearer, columns, restored, value, values
+from tidegate.storage.rollups import COLUMNS, COUNT, Rollups, line, query, waiting
+from tidegate.storage.rows import TABLES, bearer, bearer_query, columns, restored, value, values
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -220,6 +222,9 @@ _ADVICE = {
 # --- the control plane --------------------------------------------------------------------------------------------
 
 
+_BEARER = bearer_query("?")
+
+
 class SqliteStore:
     """A Store. `books` is the database half of a ledger in the same file; close the ledger before the store."""
 
@@ -233,7 +238,7 @@ class SqliteStore:
         return cls(await Database.open(path, busy_s))
 
     async def bearer(self, key_id: str) -> Bearer | None:
-        row = await self._database.read(lambda db: db.execute(BEARER + "?", (key_id,)).fetchone())
+        row = await self._database.read(lambda db: db.execute(_BEARER, (key_id,)).fetchone())
         return bearer(row) if row else None
 
     async def find(self, kind: type[Kept], id: str) -> Kept | None:
@@ -295,7 +300,7 @@ def _marks(count: int) -> str:
 
 _CALL_FIELDS = (
     "id, at_ms, key_id, dialect, operation, route, target, outcome, status, error, cost_nusd, input_tokens, "
-    "output_tokens, duration_us, user, session, row"
+    "output_tokens, duration_us, user, session, organisation_id, team_id, row"
 )
 _INSERT_CALL = f"INSERT OR IGNORE INTO calls ({_CALL_FIELDS}) VALUES ({_marks(_CALL_FIELDS.count(',') + 1)})"
 _KNOWN = "SELECT id FROM calls WHERE id IN (SELECT value FROM json_each(?))"
@@ -305,17 +310,26 @@ _NOTE = (
 )
 
 
+_PERIODS = "SELECT json_extract(value, '$[0]') AS since, json_extract(value, '$[1]') AS until FROM json_each(?)"
+_ROLL_UP = (
+    f"INSERT INTO usage_hours ({COLUMNS}) VALUES ({_marks(COUNT)}) ON CONFLICT (hour, digest) DO UPDATE SET "
+    + ", ".join(f"{name} = min({name} + excluded.{name}, {LARGEST})" for name in SUMS)
+)
+_FORGET = "DELETE FROM calls WHERE seq IN (SELECT seq FROM calls WHERE at_ms < ? ORDER BY at_ms LIMIT ?)"
+
+
 class SqliteBooks:
     """Rows and sums, for a SpoolLedger."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._rollups = Rollups()
 
     def account(self, spool: str) -> tuple[Position, Totals]:
         return self._database.write_now(lambda db: _account(db, spool))
 
     def take(self, spool: str, rows: Sequence[Row], position: Position) -> Totals:
-        return self._database.write_now(lambda db: _take(db, spool, rows, position))
+        return self._database.write_now(lambda db: _take(db, spool, rows, position, self._rollups))
 
     async def totals(self, besides: str) -> Totals:
         sums = ", ".join(f"coalesce(sum({name}), 0)" for name in _TOTALS_FIELDS)
@@ -331,21 +345,29 @@ class SqliteBooks:
         sql = "SELECT seq, row FROM calls WHERE seq > ? ORDER BY seq LIMIT ?"
         return await self._database.read(lambda db: db.execute(sql, (seq, most)).fetchall())
 
+    async def usage(self, asked: UsageAsked) -> list[UsageLine]:
+        sql, values = query(asked, table="usage_hours", periods=_PERIODS, mark="?")
+        periods = msgspec.json.encode(waiting(asked)).decode()
+        found = await self._database.read(lambda db: db.execute(sql, (periods, *values)).fetchall())
+        return [line(asked, row) for row in found]
+
+    async def forget(self, before_ms: int, most: int) -> int:
+        return await self._database.write(lambda db: db.execute(_FORGET, (before_ms, most)).rowcount)
+
 
 def _account(db: sqlite3.Connection, spool: str) -> tuple[Position, Totals]:
     found = db.execute(_ACCOUNT, (spool,)).fetchone() or (0,) * (2 + len(_TOTALS_FIELDS))
     return Position(*found[:2]), Totals(*found[2:])
 
 
-def _take(db: sqlite3.Connection, spool: str, rows: Sequence[Row], position: Position) -> Totals:
+def _take(db: sqlite3.Connection, spool: str, rows: Sequence[Row], position: Position, rollups: Rollups) -> Totals:
     with _transaction(db):
         ids = msgspec.json.encode([row.closed.id for row in rows]).decode()
         known = {id for (id,) in db.execute(_KNOWN, (ids,))}
         new = {row.closed.id: row for row in reversed(rows) if row.closed.id not in known}  # of two alike, the first
         db.executemany(_INSERT_CALL, [_values(row) for row in reversed(new.values())])
-        taken = Totals()
-        for row in new.values():
-            taken = add(taken, tally(row.closed))
+        db.executemany(_ROLL_UP, [one.values for one in rollups.of(row.closed for row in new.values())])
+        taken = tally(*(row.closed for row in new.values()))
         _, before = _account(db, spool)
         sums = (_bounded(value) for value in msgspec.structs.astuple(add(before, taken)))
         db.execute(_NOTE, (spool, *position, *sums))
@@ -372,6 +394,8 @@ def _values(row: Row) -> tuple[object, ...]:
         closed.duration_us,
         closed.user,
         closed.session,
+        closed.organisation_id,
+        closed.team_id,
         row.sealed,
     )
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import accumulate
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import accumulate, islice
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, disable_created_metrics, generate_latest
@@ -18,12 +18,13 @@ from prometheus_client.registry import Collector
 
 from tidegate.core.call import Call
 from tidegate.core.money import NUSD_PER_USD
-from tidegate.core.ports import Closed
+from tidegate.core.ports import Closed, TargetSeen
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 MAX_LABELS = 200  # values per label; clients choose model names, and a series is for ever
 MOST = 2**63  # a provider may report any usage, and a page must hold it
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+STATES = {"closed": 0, "half_open": 1, "open": 2}
 OVERHEAD = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
 
 
@@ -72,6 +73,7 @@ class Metrics(Collector):
         self._routes: defaultdict[str, RouteCount] = defaultdict(RouteCount)
         self._overhead = Buckets(OVERHEAD)
         self._attempts: defaultdict[tuple[str, str], int] = defaultdict(int)  # (provider, outcome)
+        self._again: defaultdict[tuple[str, str], int] = defaultdict(int)  # (provider, why)
         self._unpriced = 0
         self._notices = Counter("tidegate_notices", "What an operator should know of", ["name"], registry=registry)
 
@@ -91,6 +93,8 @@ class Metrics(Collector):
             count.first.observe(row.first_us / 1e6)
         for attempt in row.attempts:
             self._attempts[attempt.provider, attempt.outcome] += 1
+            if attempt.why != "first":
+                self._again[attempt.provider, attempt.why] += 1
         for kind, tokens in row.usage.items():
             count.tokens[kind] += tokens
         if row.cost_nusd is None:
@@ -100,6 +104,10 @@ class Metrics(Collector):
 
     def notice(self, name: str, fields: Mapping[str, Any]) -> None:
         self._notices.labels(name).inc()
+
+    def watch(self, seen: Callable[[], Iterable[TargetSeen]], keys_aside: Callable[[], Mapping[str, int]]) -> None:
+        """Look at the targets whenever somebody asks: nothing is counted meanwhile."""
+        self.registry.register(_Targets(seen, keys_aside))
 
     def page(self) -> bytes:
         return generate_latest(self.registry)
@@ -135,7 +143,14 @@ class Metrics(Collector):
         attempts = CounterMetricFamily("tidegate_attempts", "Requests to providers", labels=["provider", "outcome"])
         for labels, tries in self._attempts.items():
             attempts.add_metric(labels, tries)
-        yield from (attempts, tokens, cost)
+        again = CounterMetricFamily(
+            "tidegate_attempts_again",
+            "Requests to providers that were not the first of their call, by why they were made",
+            labels=["provider", "why"],
+        )
+        for labels, tries in self._again.items():
+            again.add_metric(labels, tries)
+        yield from (attempts, again, tokens, cost)
         yield CounterMetricFamily("tidegate_unpriced_requests", "Calls whose cost is not known", self._unpriced)
 
     def expect(self, names: Iterable[str]) -> None:
@@ -149,3 +164,26 @@ class Metrics(Collector):
             return "other"
         self._names.add(name)
         return name
+
+
+class _Targets(Collector):
+    """How each target is doing at the moment of a scrape."""
+
+    def __init__(self, seen: Callable[[], Iterable[TargetSeen]], keys_aside: Callable[[], Mapping[str, int]]) -> None:
+        self._seen = seen
+        self._keys_aside = keys_aside
+
+    def collect(self) -> Iterator[Metric]:
+        state = GaugeMetricFamily("tidegate_target_state", "0 asked, 1 being tried, 2 set aside", labels=["target"])
+        busy = GaugeMetricFamily("tidegate_target_calls", "Calls under way", labels=["target"])
+        waiting = GaugeMetricFamily("tidegate_target_waiting", "Calls that wait for room", labels=["target"])
+        shed = CounterMetricFamily("tidegate_shed", "Calls that found no room at a target", labels=["target"])
+        for one in islice(self._seen(), MAX_LABELS):  # the configured ones are known first
+            state.add_metric([one.target], STATES[one.state])
+            busy.add_metric([one.target], one.busy)
+            waiting.add_metric([one.target], one.waiting)
+            shed.add_metric([one.target], one.shed)
+        aside = GaugeMetricFamily("tidegate_keys_aside", "Keys that were refused and rest", labels=["provider"])
+        for provider, keys in self._keys_aside().items():
+            aside.add_metric([provider], keys)
+        yield from (state, busy, waiting, shed, aside)

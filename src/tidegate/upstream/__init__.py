@@ -1,50 +1,83 @@
 """Who answers this call, and what if they do not? READ SECOND: the inner ring, once per attempt.
 
+    route ─► router: targets in order ─► for each: breaker, key, room ─► attempt (maybe hedged) ─► retry: what next?
+
 The loop over attempts has returned before the first event is shown to anybody. So until then everything can be tried
 again or elsewhere, and after it nothing is: what goes wrong later is the reply's last event.
 """
 
 from __future__ import annotations
 
+import itertools
 import random
-from collections.abc import Callable
 
 import msgspec
 
-from tidegate.core.call import Asked, Call, Event, ReplyHead, Route, Source
-from tidegate.core.errors import UpstreamTimeout
+from tidegate.core.call import Asked, Call, Route, Source, Target, Why
+from tidegate.core.errors import UpstreamUnavailable
 from tidegate.core.ports import Codecs, Timeouts
+from tidegate.core.values import Duration, Secret
 from tidegate.core.world import World
-from tidegate.upstream import retry
+from tidegate.upstream import answers, breaker, hedge, retry, router
+from tidegate.upstream.answers import OwnAnswer
 from tidegate.upstream.attempt import Stream
-from tidegate.upstream.retry import Failure
+from tidegate.upstream.hedge import Extra
+from tidegate.upstream.retry import ENDS_A_ROUTE, STEPS, Failure
+from tidegate.upstream.targets import PassedOver, Seat, Targets
+
+FIRST: Why = "first"
+OUT_OF_TIME = "the call's time is over"
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How providers are asked.
 
     retry: how often, and how long to wait.
-    connect: seconds to reach a provider.
-    first_byte: seconds from the request to the head of the answer.
-    idle: seconds of silence within an answer.
+    breaker: when a target is set aside.
+    connect: the time to reach a provider.
+    first_token: the time until a reply begins; of one that is not streamed, until it is there.
+    idle: the longest silence within a reply.
     """
 
     retry: retry.Config = retry.Config()
-    connect: float = 5.0
-    first_byte: float = 60.0
-    idle: float = 60.0
+    breaker: breaker.Config = breaker.Config()
+    connect: Duration = Duration(5)
+    first_token: Duration = Duration(60)
+    idle: Duration = Duration(60)
 
 
 class Upstream:
-    def __init__(self, config: Config, world: World, codecs: Codecs) -> None:
+    """`targets` is what is known of them so far; a reload hands it on."""
+
+    def __init__(self, config: Config, world: World, codecs: Codecs, targets: Targets | None = None) -> None:
         self.config = config
         self.world = world
         self.codecs = codecs
+        self.targets = targets or Targets(world, config.breaker)
+        self.targets.config = config.breaker
+        self._extra: dict[str, Extra] = {}  # by route
 
-    def timeouts(self, left_s: float) -> Timeouts:
-        """Of an attempt when so much of the route's time is left."""
+    def timeouts(self, route: Route, left_s: float) -> Timeouts:
+        """Of an attempt when so much of the call's time is left."""
         config = self.config
-        return Timeouts(config.connect, min(config.first_byte, left_s), config.idle, left_s)
+        first_s = config.first_token if route.first_token_s is None else route.first_token_s
+        return Timeouts(
+            config.connect if route.connect_s is None else route.connect_s,
+            min(first_s, left_s),
+            config.idle if route.idle_s is None else route.idle_s,
+            left_s,
+        )
+
+    def extra(self, route: Route) -> Extra:
+        """How many calls of the route were asked twice lately."""
+        return self._extra.setdefault(route.name, Extra())
+
+    def patience_s(self, route: Route, seat: Seat) -> float | None:
+        """How long this attempt is waited for before another is made beside it; None: for ever."""
+        if route.hedge is None or seat.is_probe:
+            return None
+        self.extra(route).called(route.hedge.max_extra)
+        return hedge.patience_s(route.hedge, seat.state.first)
 
     def open(self, call: Call) -> Opening:
         """`async with upstream.open(call) as source`: an answer, won. Raises what is left when nobody gave one."""
@@ -54,13 +87,16 @@ class Upstream:
 class Opening:
     """One call's way through its targets; holds the exchange that won until it is left."""
 
-    __slots__ = ("_call", "_ring", "_stream", "_world")
+    __slots__ = ("_call", "_failures", "_retry_after_s", "_ring", "_streams", "_winner", "_world")
 
     def __init__(self, ring: Upstream, call: Call) -> None:
         self._ring = ring
         self._world = ring.world
         self._call = call
-        self._stream: Stream | None = None
+        self._streams: list[Stream] = []
+        self._winner: Stream | None = None
+        self._failures: list[str] = []
+        self._retry_after_s: float | None = None  # until the first of those that were passed over may be asked
 
     async def __aenter__(self) -> Source:
         try:
@@ -72,36 +108,139 @@ class Opening:
     async def __aexit__(self, *_: object) -> None:
         self._leave()
 
+    def _leave(self) -> None:
+        for stream in self._streams:
+            stream.close()
+
+    # --- the loops: routes, targets, tries
+
     async def _win(self) -> Source:
-        """Ask target after target until one has begun to answer."""
-        call, config = self._call, self._ring.config.retry
+        """Ask route after route until one has begun to answer."""
+        call = self._call
         assert call.route is not None and call.asked is not None
         own = self._own_answer(call.asked, call.route)
         if own is not None:
             return own
-        failures: list[str] = []
+        route, why = call.route, FIRST
+        while True:
+            failure = await self._ask_route(route, why)
+            if self._winner is not None:
+                return self._winner
+            following = retry.following(route, failure)
+            if following is None:
+                await self._ask_early(route)
+                return self._winner or self._nobody(route, failure)
+            route, why = following
+
+    async def _ask_route(self, route: Route, why: Why) -> Failure | None:
+        """Ask target after target. Why the last that was asked did not answer; None when one did, or none was asked."""
         last: Failure | None = None
-        for target in call.route.targets:
-            for tries in range(1, config.tries + 1):
-                left_s = self._left_s(call.route)
-                if left_s <= 0:
-                    raise UpstreamTimeout(_nobody(call.route, failures, f"{call.route.timeout_s:g} s are over"))
-                self._stream = stream = Stream(self._world, call, target)
-                last = await stream.win(self._ring.codecs, self._ring.timeouts(left_s))
-                if last is None:
-                    return stream
-                stream.close()
-                failures.append(f"{target.name}: {last.said}")
-                step = retry.next_step(last, tries, config)
-                if step == "give_back":
-                    raise last.error(last.said)
-                if step == "next":
+        for target in router.plan(route, self._ring.targets.of, random.random):
+            failure = await self._ask_target(route, target, why)
+            if self._winner is not None:
+                return None
+            if failure is not None:
+                last, why = failure, "next"
+                if STEPS[failure.kind] in ENDS_A_ROUTE:
                     break
-                await self._world.clock.sleep(
-                    min(retry.wait_s(last, tries, config, random.random()), max(self._left_s(call.route), 0.0))
-                )
-        assert last is not None  # a route has at least one target
-        raise last.error(_nobody(call.route, failures, "nobody is left to ask"))
+        return last
+
+    async def _ask_early(self, route: Route) -> None:
+        """All who may be asked have failed: so try who is set aside before the time, if nobody else does just now.
+
+        Without it an outage that ends just before another begins would leave calls without an answer.
+        """
+        for target in router.plan(route, self._ring.targets.of, random.random) if self._failures else ():
+            if self._winner is None and self._ring.targets.of(target).breaker.state == "open":
+                await self._ask_target(route, target, "next", early=True)
+
+    async def _ask_target(self, route: Route, target: Target, why: Why, *, early: bool = False) -> Failure | None:
+        """Ask one target, and again where that may help. None: it answers, or it was passed over."""
+        config, clock = self._ring.config.retry, self._world.clock
+        refused: list[Secret] = []
+        failure: Failure | None = None
+        for tries in itertools.count(1):
+            if self._left_s() <= 0:
+                return Failure("timeout", OUT_OF_TIME)
+            seat = await self._ring.targets.seat(self._call, target, refused, early=early)
+            if isinstance(seat, PassedOver):
+                if failure is None:
+                    self._pass_over(target, seat)
+                return failure
+            if tries == 1:
+                seat.state.budget.called(clock.now_ns())
+            failure = await self._attempt(route, target, seat, why)
+            if failure is None:
+                return None
+            hint_s = self._ring.targets.mind_key(target, seat.key, failure, config)
+            step = retry.next_step(failure, tries - len(refused), config, hint_s)
+            if step == "key" and seat.key is not None:
+                refused.append(seat.key)
+                why = "key"
+                continue
+            wait_s = retry.wait_s(tries, config, hint_s, random.random())
+            if step != "again" or seat.is_probe or wait_s >= self._left_s():
+                return failure
+            if not seat.state.budget.allows(clock.now_ns(), config.budget):
+                return failure
+            why = "again"
+            await clock.sleep(wait_s)
+        return failure
+
+    # --- one attempt
+
+    async def _attempt(self, route: Route, target: Target, seat: Seat, why: Why) -> Failure | None:
+        """Ask, and beside it perhaps the next target, if this one is slow. None: `_winner` has begun to answer."""
+        stream = self._stream(target, seat, why)
+        patience_s = self._ring.patience_s(route, seat)
+        if patience_s is None:
+            failure = await self._run(route, stream)
+            winner = stream if failure is None else None
+        else:
+            winner, failure = await hedge.race(
+                self._world, stream, lambda one: self._run(route, one), patience_s, lambda: self._rival(route, target)
+            )
+        if winner is not None:
+            self._winner = winner
+            self._call.answered_by, self._call.warnings = winner.target.name, winner.warnings
+        return failure
+
+    def _stream(self, target: Target, seat: Seat, why: Why) -> Stream:
+        stream = Stream(self._world, self._call, target, seat, why)
+        self._streams.append(stream)
+        return stream
+
+    async def _run(self, route: Route, stream: Stream) -> Failure | None:
+        left_s = self._left_s()
+        timeouts = self._ring.timeouts(route, left_s)
+        # A client with little patience must not make a target look ill for all others.
+        hurried = left_s < route.timeout_s / 2 and timeouts.first_byte == left_s
+        failure = await stream.win(self._ring.codecs, timeouts, hurried=hurried)
+        if failure is not None:
+            stream.close()
+            self._failures.append(f"{stream.target.name}: {failure.said}")
+        return failure
+
+    async def _rival(self, route: Route, target: Target) -> Stream | None:
+        """A second attempt beside the one at `target`: at another one that may be asked at once.
+
+        Also at one that was set aside and whose time is over: where the first always answers nobody else would try it.
+        """
+        extra, targets = self._ring.extra(route), self._ring.targets
+        if route.hedge is None or not extra.has_room():
+            return None
+        for other in router.plan(route, targets.of, random.random):
+            if other.name == target.name:
+                continue
+            seat = targets.seat_now(other)
+            if seat is None and targets.of(other).breaker.state != "closed":
+                seat = await targets.seat(self._call, other)
+            if isinstance(seat, Seat):
+                extra.made()
+                return self._stream(other, seat, "hedge")
+        return None
+
+    # --- when nobody answers
 
     def _own_answer(self, asked: Asked, route: Route) -> Source | None:
         """What we can answer ourselves, when no provider of the route can."""
@@ -111,30 +250,29 @@ class Opening:
         event = asked.codec.own_answer(asked)
         return OwnAnswer(asked.codec.dialect, event) if event else None
 
-    def _leave(self) -> None:
-        if self._stream is not None:
-            self._stream.close()
+    def _pass_over(self, target: Target, seat: PassedOver) -> None:
+        self._call.passed_over.append(f"{target.name}: {seat.why}")
+        before_s = self._retry_after_s
+        self._retry_after_s = seat.retry_after_s if before_s is None else min(before_s, seat.retry_after_s)
 
-    def _left_s(self, route: Route) -> float:
-        return route.timeout_s - (self._world.clock.now_ns() - self._call.arrived_ns) / 1e9
+    def _nobody(self, route: Route, failure: Failure | None) -> Source:
+        """The text for that case, where it is not the request's own fault; else raise what is left."""
+        call = self._call
+        assert call.route is not None
+        text = route.static_answer or call.route.static_answer
+        own_fault = failure is not None and (STEPS[failure.kind] in ENDS_A_ROUTE or failure.kind == "foreign")
+        if text is not None and not own_fault and call.operation in answers.WRITTEN:
+            call.answered_by = answers.STATIC
+            return answers.static(text)
+        told = "; ".join([*self._failures, *call.passed_over]) or "no attempt was made"
+        if failure is None:
+            raise UpstreamUnavailable(
+                f"route {call.route.name!r}: nobody may be asked just now ({told})", retry_after_s=self._retry_after_s
+            )
+        why = "nobody is left to ask"
+        if failure.said == OUT_OF_TIME:
+            why = f"{(call.deadline_ns - call.arrived_ns) / 1e9:g} s are over"
+        raise failure.error(f"route {call.route.name!r}: {why} ({told})")
 
-
-def _nobody(route: Route, failures: list[str], why: str) -> str:
-    return f"route {route.name!r}: {why} ({'; '.join(failures) or 'no attempt was made'})"
-
-
-class OwnAnswer:
-    """A reply that nobody had to be asked for."""
-
-    def __init__(self, dialect: str, event: Event) -> None:
-        self.head = ReplyHead(dialect, [(b"content-type", b"application/json")], None)
-        self._event = event
-
-    def begin(self, push: Callable[[list[Event]], None]) -> None:
-        push([self._event])
-
-    def pause(self) -> None:
-        """It is here already."""
-
-    def resume(self) -> None:
-        """It is here already."""
+    def _left_s(self) -> float:
+        return (self._call.deadline_ns - self._world.clock.now_ns()) / 1e9

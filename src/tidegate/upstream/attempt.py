@@ -6,90 +6,143 @@ from collections.abc import Callable
 
 import msgspec
 
-from tidegate.core.call import Attempt, Call, Event, ReplyHead, Target
+from tidegate.core.call import Attempt, Call, Event, ReplyHead, Target, Why
 from tidegate.core.errors import BadRequest, TidegateError, UpstreamCutOff, UpstreamFailed, UpstreamRefused
 from tidegate.core.money import NO_USAGE, Usage, estimated_tokens
 from tidegate.core.ports import Codec, Codecs, Decoder, Exchange, Head, Headers, Timeouts, TransportError
 from tidegate.core.world import World
-from tidegate.upstream import retry
-from tidegate.upstream.retry import Failure
+from tidegate.upstream import hints, retry
+from tidegate.upstream.retry import UNWELL, Failure
+from tidegate.upstream.targets import Ended, Seat
 
 MAX_ERROR_BODY = 64 * 1024
 MAX_PREAMBLE = 64 * 1024  # bytes held back before the first event that carries anything
+TICK_S = 0.01  # timers are a little early or late
 LINGER_S = 1.0  # for the end of a response whose last event is there: only then its connection can be used again
 
+# What is the request's fault is given back in the provider's own words, when nobody else could do better.
+GIVEN_BACK = ("refused", "too_long", "policy", "missing")
+
 # What a provider's head may tell a client. All else is between the provider and us.
-PASSING = (
+PASSING = frozenset((
     b"content-type",
     b"content-disposition",
     b"request-id",
     b"openai-processing-ms",
     b"openai-version",
     b"openai-model",
-)
+))  # fmt: skip
 PASSING_PREFIXES = (b"x-ratelimit-", b"anthropic-ratelimit-")
 
 
 class Stream:
-    """One attempt, from its request to its last event. Once `win` returned None it is the call's `Source`."""
+    """One attempt, from its request to its last event. Once `win` returned None it is the call's `Source`.
 
-    __slots__ = ("_attempt", "_call", "_decoder", "_exchange", "_first", "_over", "_push", "_world", "head")
+    It holds its seat at the target, and gives it back when it has ended, however.
+    """
+
+    __slots__ = (
+        "_attempt",
+        "_call",
+        "_decoder",
+        "_ended",
+        "_exchange",
+        "_first",
+        "_hurried",
+        "_is_late",
+        "_over",
+        "_over_at",
+        "_push",
+        "_seat",
+        "_world",
+        "head",
+        "warnings",
+    )
 
     head: ReplyHead
 
-    def __init__(self, world: World, call: Call, target: Target) -> None:
+    def __init__(self, world: World, call: Call, target: Target, seat: Seat, why: Why) -> None:
+        self.warnings: tuple[str, ...] = ()
         self._world = world
         self._call = call
-        self._attempt = Attempt(target, world.clock.now_ns())
+        self._seat = seat
+        self._attempt = Attempt(target, world.clock.now_ns(), why)
+        self._hurried = False  # it has less time than it should have, so that a time-out says nothing of the target
+        self._over_at = 0.0  # by the loop's clock: the call's own time is over
+        self._ended: Ended = "left"
         self._exchange: Exchange | None = None
         self._decoder: Decoder | None = None
         self._first: list[Event] = []
         self._push: Callable[[list[Event]], None] | None = None
         self._over = False  # the response has ended
+        self._is_late = False  # no first event within the time for it
+
+    @property
+    def target(self) -> Target:
+        return self._attempt.target
 
     # --- before the first event: everything may fail, nothing has been seen
 
-    async def win(self, codecs: Codecs, timeouts: Timeouts) -> Failure | None:
-        """None when the first event is there, else why there is none."""
+    async def win(self, codecs: Codecs, timeouts: Timeouts, *, hurried: bool = False) -> Failure | None:
+        """None when the first event is there, else why there is none. `timeouts.first_byte` is for the first event."""
+        self._hurried = hurried
         call, attempt = self._call, self._attempt
         asked, target = call.asked, attempt.target
         assert asked is not None
         trouble = target.provider.trouble()
         if trouble:
-            return Failure("unreachable", trouble)
+            return self._failed(Failure("unreachable", trouble))
         try:
             codec = _codec(codecs, target, asked.codec)
             if codec is asked.codec:
                 body = codec.outgoing(asked, target.model)
             else:
-                body, call.warnings = codec.render_request(asked.codec.conversation(asked), target.model)
+                body, self.warnings = codec.render_request(asked.codec.conversation(asked), target.model)
         except BadRequest as wrong:  # cannot be said in this provider's dialect
             return Failure("foreign", wrong.message, refusal=wrong)
         if not target.provider.ready:
             try:
                 await target.provider.start()
             except UpstreamFailed as wrong:
-                return Failure("unreachable", wrong.message)
-        request = target.provider.request(call, target, codec, body, timeouts)
+                return self._failed(Failure("unreachable", wrong.message))
+        request = target.provider.request(call, target, codec, body, timeouts, self._seat.key)
         attempt.sent_ns = self._world.clock.now_ns()
         call.attempts.append(attempt)
         self._exchange = exchange = self._world.transport.send(request)
-        self._decoder = decoder = codec.decoder(stream=asked.stream, withhold_usage=not asked.wants_usage)
+        self._decoder = codec.decoder(stream=asked.stream, withhold_usage=not asked.wants_usage)
+        loop = self._world.loop
+        self._over_at = loop.time() + timeouts.total - TICK_S
+        late = loop.call_later(timeouts.first_byte, self._late)
         try:
             head = await exchange.head()
             attempt.status = head.status
             if not 200 <= head.status < 300:
-                return self._failed(_refusal(target, codec, head, await _read_bounded(exchange)))
+                wall_s = self._world.clock.wall_ns() / 1e9
+                return self._failed(_refusal(target, codec, head, await _read_bounded(exchange), wall_s))
             self._check_kind(codec, head, stream=asked.stream)
             self.head = ReplyHead(codec.dialect, _passing(head.headers), target, head.status)
-            return await self._preamble(exchange, decoder)
+            return await self._preamble(exchange, self._decoder)
         except TransportError as error:
-            kind: retry.Kind = "timeout" if error.kind == "timeout" else "unreachable"
-            if error.kind in ("protocol", "too_large"):
-                kind = "nonsense"
-            return self._failed(Failure(kind, str(error), attempt.status))
+            return self._failed(self._broken(error, timeouts))
         except TidegateError as error:  # the decoder: what came is no answer
-            return self._failed(Failure("nonsense", error.message, attempt.status, error.retry_after_s))
+            return self._failed(_no_answer(target, codec, error, attempt.status))
+        finally:
+            late.cancel()
+
+    def _late(self) -> None:
+        """The head may be there, and pings; but nothing that is an answer."""
+        self._is_late = True
+        if self._exchange is not None:
+            self._exchange.close()
+
+    def _broken(self, error: TransportError, timeouts: Timeouts) -> Failure:
+        if self._is_late:
+            said = f"{self._attempt.target.name} did not begin its answer within {timeouts.first_byte:g} s"
+            return Failure("timeout", said, self._attempt.status)
+        kind: retry.Kind = "timeout" if error.kind == "timeout" else "unreachable"
+        if error.kind in ("protocol", "too_large"):
+            kind = "nonsense"
+        return Failure(kind, str(error), self._attempt.status)
 
     async def _preamble(self, exchange: Exchange, decoder: Decoder) -> Failure | None:
         """Hold back what carries nothing yet (a role, a ping), bounded, until the first event that does."""
@@ -98,26 +151,40 @@ class Stream:
             data = await exchange.read()
             self._over = not data
             events = decoder.feed(data) if data else decoder.end()
-            self._note(events)
             self._first += events
             if any(event.opens or event.last for event in events):
-                self._attempt.first_ns = self._world.clock.now_ns()
+                self._begun()
+                self._note(events)
                 return None
+            self._note(events)
             held += sum(len(event.raw) for event in events)
             if not data:
                 return self._failed(Failure("nonsense", "the answer ended before it began", self._attempt.status))
             if held > MAX_PREAMBLE:
                 return self._failed(Failure("nonsense", "64 KiB came and nothing in them", self._attempt.status))
 
+    def _begun(self) -> None:
+        attempt = self._attempt
+        attempt.first_ns = now_ns = self._world.clock.now_ns()
+        self._seat.answered(now_ns, (now_ns - attempt.sent_ns) / 1e9)
+
     def _check_kind(self, codec: Codec, head: Head, *, stream: bool) -> None:
-        kind = (head.header(b"content-type") or b"").partition(b";")[0].strip().lower()
+        kind = head.header(b"content-type") or b""
         wanted = codec.media_type(stream=stream)
+        if kind == wanted:
+            return
+        kind = kind.partition(b";")[0].strip().lower()
         if kind and wanted and kind != wanted:
             raise UpstreamFailed(f"it answered {kind.decode('latin-1')[:60]} instead of {wanted.decode()}")
 
     def _failed(self, failure: Failure) -> Failure:
-        self._attempt.outcome = failure.outcome
-        self._attempt.said = failure.said
+        attempt = self._attempt
+        attempt.outcome = failure.outcome
+        attempt.said = failure.said
+        if failure.kind in UNWELL:
+            self._ended = "left" if failure.kind == "timeout" and self._hurried else "badly"
+        elif failure.kind in GIVEN_BACK and self._seat.is_probe:
+            self._ended = "well"  # it answers, whatever it says
         return failure
 
     # --- after it: pushed from the socket's callback, never raising
@@ -181,6 +248,8 @@ class Stream:
             if event.last:
                 attempt.outcome = "cut_off" if event.error else "ok"
                 attempt.said = event.error.message if event.error else None
+                out_of_time = event.error is not None and self._world.loop.time() >= self._over_at
+                self._ended = "left" if out_of_time else "badly" if event.error else "well"
                 self._end()
 
     def _end(self) -> None:
@@ -189,6 +258,7 @@ class Stream:
         if attempt.ended_ns is not None:
             return
         attempt.ended_ns = self._world.clock.now_ns()
+        self._give_seat_back()
         sent = self._exchange is not None and self._exchange.sent
         worked = sent and attempt.outcome in ("ok", "cut_off", "abandoned", "timeout")
         if not worked or asked is None or asked.codec.metering == "free":
@@ -207,6 +277,22 @@ class Stream:
         heard = sum(_size(text) for _, text in asked.codec.texts(asked))
         attempt.usage = Usage(input=estimated_tokens(heard), output=said)
         attempt.usage_estimated = True
+
+    def _give_seat_back(self) -> None:
+        attempt = self._attempt
+        assert attempt.ended_ns is not None
+        first_s = (attempt.first_ns - attempt.sent_ns) / 1e9 if attempt.first_ns else None
+        took_s = (attempt.ended_ns - attempt.sent_ns) / 1e9
+        why = attempt.said or ""
+        self._seat.give_back(attempt.ended_ns, self._ended, first_s=first_s, took_s=took_s, why=why)
+
+    def outrun(self) -> None:
+        """Another one was faster. What it would have taken is not known, but that it is longer than this."""
+        attempt = self._attempt
+        if self._exchange is not None and attempt.ended_ns is None:
+            attempt.said = "another one answered first"
+            self._seat.state.first.add((self._world.clock.now_ns() - attempt.sent_ns) / 1e9)
+        self.close()
 
     def close(self) -> None:
         """Leave, at any time: the account is closed, and the socket freed, at once or when a whole reply has ended."""
@@ -245,17 +331,18 @@ async def _read_bounded(exchange: Exchange) -> bytes:
     return body[:MAX_ERROR_BODY]
 
 
-def _refusal(target: Target, codec: Codec, head: Head, body: bytes) -> Failure:
+def _refusal(target: Target, codec: Codec, head: Head, body: bytes, wall_s: float) -> Failure:
     """What an error response means. The provider's words are cleaned of its keys before anyone sees them."""
     for secret in target.provider.secrets():
         body = body.replace(secret.encode(), b"[key]")
-    kind = retry.classify(head.status)
-    words = codec.parse_error(head.status, head.headers, body)[:500]
+    complaint = codec.parse_error(head.status, head.headers, body)
+    kind = retry.classify(codec.dialect, head.status, complaint)
+    words = complaint.message[:500]
     said = f"HTTP {head.status}" + (f" ({words})" if words else "")
-    if kind == "key":
+    if kind == "key" and head.status in (401, 402, 403):
         said = f"HTTP {head.status}: it does not accept Tidegate's key"
     refusal = None
-    if kind == "refused":
+    if kind in GIVEN_BACK:
         content_type = (head.header(b"content-type") or b"").decode("latin-1")
         refusal = UpstreamRefused(
             words or f"{target.name} refused the request with HTTP {head.status}",
@@ -264,18 +351,24 @@ def _refusal(target: Target, codec: Codec, head: Head, body: bytes) -> Failure:
             body=body if words else b"",  # without words it is none that a client could read: cut, HTML, nothing
             content_type=content_type,
         )
-    return Failure(kind, said, head.status, _retry_after_s(head), refusal)
+    return Failure(
+        kind, said, head.status, hints.retry_after_s(head, wall_s), refusal, should_retry=hints.should_retry(head)
+    )
 
 
-def _retry_after_s(head: Head) -> float | None:
-    for name, scale in ((b"retry-after-ms", 1000.0), (b"retry-after", 1.0)):
-        try:
-            wait = float(head.header(name) or b"none") / scale
-        except ValueError:
-            continue
-        if 0 <= wait < 86_400:
-            return wait
-    return None
+def _no_answer(target: Target, codec: Codec, error: TidegateError, status: int | None) -> Failure:
+    """What came with a good status and is none: nonsense, or an error where an answer should be."""
+    said = error.message
+    for secret in target.provider.secrets():
+        said = said.replace(secret, "[key]")
+    complaint = error.complaint if isinstance(error, UpstreamFailed) else None
+    if complaint is None:
+        return Failure("nonsense", said, status, error.retry_after_s)
+    kind = retry.classify(codec.dialect, 200, complaint)
+    refusal = None
+    if kind in GIVEN_BACK:
+        refusal = UpstreamRefused(said, status=400, dialect=codec.dialect, body=b"", content_type="")
+    return Failure(kind, said, status, error.retry_after_s, refusal)
 
 
 def _passing(headers: Headers) -> Headers:

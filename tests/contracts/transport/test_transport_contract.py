@@ -1,14 +1,14 @@
-"""What every `Transport` does, whatever it is made of. Another adapter is one more line in ADAPTERS."""
+"""What every `Transport` does, whatever it is made of."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import pytest
 
+from tests.contracts.transport.conftest import ADAPTERS, CUT_OFF, MAX_BODY
 from tests.rawserver import (
     OK,
     Peer,
@@ -16,7 +16,6 @@ from tests.rawserver import (
     always,
     failure,
     get,
-    nothing_left,
     once,
     post,
     serving,
@@ -24,34 +23,8 @@ from tests.rawserver import (
     whole,
 )  # fmt: skip
 from tidegate.core.ports import Exchange, Request, Timeouts, Transport, TransportError
-from tidegate.providers.transport import Config, HttpTransport
 
 pytestmark = pytest.mark.timeout(10)
-
-MAX_HEAD, MAX_BODY = 16 * 1024, 30_000_000
-
-NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # the machine's certificates take 20 ms to load
-
-ADAPTERS: dict[str, Callable[[], Transport]] = {
-    "own": lambda: HttpTransport(Config(max_head=MAX_HEAD, max_body=MAX_BODY), ssl_context=NO_TLS),
-}
-
-CUT_OFF = ("reset", "protocol")  # an early end may be told as either
-
-
-@pytest.fixture(params=ADAPTERS)
-async def transport(request: pytest.FixtureRequest) -> AsyncIterator[Transport]:
-    async with nothing_left():
-        made = ADAPTERS[request.param]()
-        yield made
-        await made.aclose()
-        assert made.busy == 0
-
-
-@pytest.fixture
-async def server(transport: Transport) -> AsyncIterator[Server]:
-    async with serving() as made:
-        yield made
 
 
 class Ear:
@@ -149,13 +122,14 @@ async def test_what_comes_before_the_final_head_is_passed_over(transport: Transp
     assert await whole(exchange) == b"ok"
 
 
-async def test_an_ipv6_literal_is_an_address() -> None:
+@pytest.mark.parametrize("adapter", ADAPTERS)
+async def test_an_ipv6_literal_is_an_address(adapter: str) -> None:
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError:
         pytest.skip("this machine has no IPv6 loopback")
     async with serving(host="::1") as server:
-        made = ADAPTERS["own"]()
+        made = ADAPTERS[adapter]()
         exchange = made.send(Request("GET", f"http://[::1]:{server.port}/", ()))
         assert (await exchange.head()).status == 200
         await made.aclose()

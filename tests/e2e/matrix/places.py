@@ -30,7 +30,7 @@ server.main()
 
 HOUSE = """
 logs: {calls: false}
-upstream: {retry: {tries: 1}, first_byte: 120, idle: 120}
+upstream: {retry: {tries: 1}, first_token: 120, idle: 120}
 providers:
   chat: {type: openai, base_url: "URL/v1", keys: [KEY], price: own_hardware}
   messages: {type: anthropic, base_url: "URL", keys: [KEY], price: own_hardware}

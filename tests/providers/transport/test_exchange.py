@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import ssl
 import sys
 from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.providers.transport.test_wire import RECORDED, Recorded
 from tests.rawserver import (
     OK,
     Peer,
@@ -54,72 +52,6 @@ async def answer(transport: HttpTransport, server: Server, method: str = "POST")
         return await exchange.head(), await whole(exchange)
     finally:
         exchange.close()
-
-
-# --- cut and ended anywhere
-
-
-@pytest.mark.parametrize("recorded", RECORDED.values(), ids=RECORDED)
-async def test_an_answer_is_the_same_wherever_the_network_cuts_it(
-    transport: HttpTransport, server: Server, recorded: Recorded
-) -> None:
-    data = recorded.sent
-    cuts = [[data[:at], data[at:]] for at in range(len(data))]
-    cuts += [[data[i : i + size] for i in range(0, len(data), size)] for size in (1, 2)]
-
-    async def script(peer: Peer) -> None:
-        while cuts:
-            await peer.request()
-            await peer.dictate(*cuts.pop())
-            if not recorded.reusable:
-                peer.close()
-                return
-
-    server.script = script
-    while cuts:
-        head, body = await answer(transport, server, recorded.method)
-        assert (head.status, body) == (recorded.status, recorded.body)
-    assert len(server.peers) == (1 if recorded.reusable else len(data) + 2)
-
-
-@pytest.mark.parametrize("recorded", RECORDED.values(), ids=RECORDED)
-async def test_an_early_end_at_any_byte_is_told(transport: HttpTransport, server: Server, recorded: Recorded) -> None:
-    for at in range(len(recorded.sent)):
-        server.script = once(recorded.sent[:at], then=random.choice((Peer.close, Peer.half_close)))
-        exchange = transport.send(get(server, method=recorded.method))
-        try:
-            body = await whole(exchange)
-        except TransportError as error:
-            assert (error.kind, error.sent) == ("reset", True)
-            assert "closed the connection" in str(error)
-        else:
-            assert not recorded.ends
-            assert recorded.body.startswith(body)
-        exchange.close()
-
-
-async def test_noise_of_any_kind_is_an_error_or_an_answer_and_never_a_crash(
-    transport: HttpTransport, server: Server
-) -> None:
-    said = random.Random(4)
-    words = [
-        b"HTTP/1.1 200 OK\r\n", b"content-length: 3\r\n", b"transfer-encoding: chunked\r\n", b"\r\n", b"\n", b"\0",
-        b"3\r\n", b"abc", b"0\r\n\r\n", b"HTTP/1.1 100 x\r\n\r\n", b"connection: close\r\n", b"\xff",
-    ]  # fmt: skip
-    noises = [b"".join(said.choices(words, k=said.randrange(12))) for _ in range(300)]
-    noises += [said.randbytes(said.randrange(200)) for _ in range(50)]
-    kinds = set()
-    for noise in noises:
-        server.script = once(*(noise[i : i + 20] for i in range(0, len(noise), 20)))
-        exchange = transport.send(post(server))
-        try:
-            await whole(exchange)
-            kinds.add("answer")
-        except TransportError as error:
-            kinds.add(error.kind)
-        exchange.close()
-        assert transport.busy == 0
-    assert kinds == {"answer", "reset", "protocol"}
 
 
 # --- both directions at once
@@ -341,23 +273,6 @@ async def test_what_was_sent_is_told_truly_when_the_second_time_fails(
         peer.close_now()
     error = await failure(transport.send(get(server, method=method)))
     assert (error.kind, error.sent) == ("connect", sent)
-
-
-async def test_a_post_that_was_read_is_never_sent_again(transport: HttpTransport, server: Server) -> None:
-    server.script = ends_when_old(reads=True)
-    await aged(transport, server)
-    error = await failure(transport.send(post(server)))
-    assert (error.kind, error.sent) == ("reset", True)
-    assert "without an answer" in str(error)
-    assert len(server.peers) == 1
-
-
-@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
-async def test_what_is_idempotent_is_sent_again(transport: HttpTransport, server: Server, method: str) -> None:
-    server.script = ends_when_old(reads=True)
-    await aged(transport, server)
-    assert (await answer(transport, server, method))[1] == b"ok"
-    assert len(server.peers) == 2
 
 
 async def test_nothing_is_sent_a_third_time(transport: HttpTransport, server: Server) -> None:

@@ -13,8 +13,9 @@ import pytest
 import trustme
 
 from tests.rawserver import Peer, Script, Server, get, nothing_left, serving, whole
-from tidegate.core.ports import TransportError
+from tidegate.core.ports import Transport, TransportError
 from tidegate.providers.transport import Config, HttpTransport
+from tidegate.providers.transport.aiohttp import AiohttpTransport
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -53,7 +54,7 @@ async def turns(dice: random.Random, most: int) -> None:
         await asyncio.sleep(0)
 
 
-async def one(transport: HttpTransport, server: Server, dice: random.Random, counts: Counter[str]) -> None:
+async def one(transport: Transport, server: Server, dice: random.Random, counts: Counter[str]) -> None:
     tag = b"%x" % dice.randrange(16**9)
     exchange = transport.send(get(server, f"/{tag.decode()}", method=dice.choice(("GET", "POST"))))
     ended: list[TransportError | None] = []
@@ -86,7 +87,7 @@ async def one(transport: HttpTransport, server: Server, dice: random.Random, cou
         assert len(ended) <= 1
 
 
-async def storm(transport: HttpTransport, server: Server, calls: int, dice: random.Random) -> Counter[str]:
+async def storm(transport: Transport, server: Server, calls: int, dice: random.Random) -> Counter[str]:
     counts: Counter[str] = Counter()
 
     async def some() -> None:
@@ -103,8 +104,19 @@ async def storm(transport: HttpTransport, server: Server, calls: int, dice: rand
     return counts
 
 
-@pytest.mark.parametrize(("tls", "calls"), [(False, 5000), (True, 1000)], ids=["plain", "tls"])
-async def test_nothing_is_left_of_those_who_leave_at_any_moment(tls: bool, calls: int) -> None:
+@pytest.mark.parametrize(
+    ("adapter", "tls", "calls"),
+    [
+        (HttpTransport, False, 5000),
+        (HttpTransport, True, 1000),
+        (AiohttpTransport, False, 2000),
+        (AiohttpTransport, True, 500),
+    ],
+    ids=["own", "own, tls", "aiohttp", "aiohttp, tls"],
+)
+async def test_nothing_is_left_of_those_who_leave_at_any_moment(
+    adapter: type[HttpTransport] | type[AiohttpTransport], tls: bool, calls: int
+) -> None:
     """No busy connection, no task, no descriptor; nobody got the answer of another; and the pool still works."""
     seed = random.randrange(10_000)
     dice = random.Random(seed)
@@ -115,7 +127,7 @@ async def test_nothing_is_left_of_those_who_leave_at_any_moment(tls: bool, calls
         authority.configure_trust(client)
         authority.issue_cert("127.0.0.1").configure_cert(of_server)
     async with nothing_left(), serving(of_server) as server:
-        transport = HttpTransport(Config(max_per_origin=20), ssl_context=client)
+        transport = adapter(Config(max_per_origin=20), ssl_context=client)
         server.script = moody(dice)
         counts = await storm(transport, server, calls, dice)
         assert calls * 0.8 < counts["left"] <= calls  # who is cancelled before the first step never sends

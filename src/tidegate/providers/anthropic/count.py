@@ -46,5 +46,6 @@ class CountDecoder(WholeDecoder):
     def event(self, body: bytes) -> Event:
         said = understood(_SAID, body)
         if said.input_tokens is None:
-            raise UpstreamFailed(f"it sent no count: {wire.error_message(body) or 'without words'}")
+            wrong = wire.complaint(body)
+            raise UpstreamFailed(f"it sent no count: {wrong.message or 'without words'}", complaint=wrong)
         return Event(body, opens=True, last=True)

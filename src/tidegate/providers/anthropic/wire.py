@@ -13,9 +13,9 @@ from msgspec import UNSET, Raw, UnsetType
 
 from tidegate.core.call import Event
 from tidegate.core.chat import Began, Change, Channel, Delta, Finished, ToolBegan
-from tidegate.core.errors import TidegateError, UpstreamFailed, UpstreamRefused
+from tidegate.core.errors import Complaint, TidegateError, UpstreamFailed, UpstreamRefused
 from tidegate.core.money import Usage
-from tidegate.core.stream import FrameDecoder, WholeDecoder, payload, understood
+from tidegate.core.stream import FrameDecoder, WholeDecoder, payload, understood, without_data
 
 STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 
@@ -179,7 +179,8 @@ def read(text: bytes) -> Said:
     """Raises UpstreamFailed: not this dialect, or an error where an answer should be."""
     said = understood(_SAID, text)
     if said.type == "error" or (said.type is None and said.error is not UNSET):
-        raise UpstreamFailed(f"it sent an error: {error_message(text) or 'without words'}")
+        wrong = complaint(text)
+        raise UpstreamFailed(f"it sent an error: {wrong.message or 'without words'}", complaint=wrong)
     if said.type is None:
         raise UpstreamFailed("it sent something without a type, so it does not speak Anthropic's dialect")
     return said
@@ -199,7 +200,7 @@ class StreamDecoder(FrameDecoder):
     def event(self, frame: bytes) -> Event:
         text = payload(frame)
         if not text:
-            return Event(frame)
+            return without_data(frame)
         said = read(text)
         told = said.usage or (said.message.usage if said.message else None)
         if told is not None:
@@ -244,6 +245,7 @@ def write_usage(usage: Usage) -> dict[str, object]:
 
 class ErrorSaid(msgspec.Struct):
     message: str | None = None
+    type: str | None = None
 
 
 class ErrorBody(msgspec.Struct):
@@ -257,14 +259,21 @@ _ERROR = msgspec.json.Decoder(ErrorBody)
 
 def error_message(body: bytes) -> str:
     """What an error body says, in whatever shape; "" when it is HTML, empty or says nothing."""
+    return complaint(body).message
+
+
+def complaint(body: bytes) -> Complaint:
+    """The same, with the words for what kind of error it is."""
     try:
         said = _ERROR.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return ""
+        return Complaint()
     if isinstance(said.error, str):
-        return said.error
+        return Complaint(said.error)
     detail = bytes(said.detail).decode("utf-8", "replace") if said.detail is not UNSET else ""
-    return (said.error.message if said.error else None) or said.message or detail.strip('"')
+    error = said.error or ErrorSaid()
+    message = error.message or said.message or detail.strip('"')
+    return Complaint(message, error.type or "")
 
 
 TYPES = {

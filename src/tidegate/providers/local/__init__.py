@@ -59,9 +59,11 @@ class Local(openai.OpenAI):
     def ready(self) -> bool:
         return bool(self.process.address)
 
-    def request(self, call: Call, target: Target, codec: Codec, body: bytes, timeouts: Timeouts) -> Request:
+    def request(
+        self, call: Call, target: Target, codec: Codec, body: bytes, timeouts: Timeouts, key: Secret | None
+    ) -> Request:
         self.base_url = f"{self.process.address}/v1"
-        return super().request(call, target, codec, body, timeouts)
+        return super().request(call, target, codec, body, timeouts, key)
 
     async def start(self) -> None:
         """Returns when it may be asked; at once while it runs. Raises UpstreamFailed."""

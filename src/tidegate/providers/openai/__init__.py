@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable
 from typing import ClassVar
 from urllib.parse import quote
@@ -25,7 +24,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A provider that speaks OpenAI's dialect.
 
     base_url: where its API begins, with /v1; OpenAI's own when left out.
-    keys: API keys, best as env:NAME or file:PATH; may be empty for a server of your own.
+    keys: API keys, best as env:NAME or file:PATH; may be empty for a server of your own. Several take turns, and one
+        that is refused is set aside.
     models: those that become routes of their own name when no route is configured.
     price: dollars per million tokens for all its models, {input: 0.15, output: 0.6}; `own_hardware` costs nothing;
         when left out, the price list is asked for `vendor`.
@@ -66,7 +66,6 @@ class OpenAI:
         self._vendor = config.vendor or (self.default_vendor if config.base_url is None else None)
         self._price = configured_price(name, config.price)
         self._prices = prices
-        self._turn = itertools.count()
 
     @property
     def ready(self) -> bool:
@@ -76,7 +75,9 @@ class OpenAI:
         """It says so itself; what it lists may not be all."""
         return True
 
-    def request(self, call: Call, target: Target, codec: Codec, body: bytes, timeouts: Timeouts) -> Request:
+    def request(
+        self, call: Call, target: Target, codec: Codec, body: bytes, timeouts: Timeouts, key: Secret | None
+    ) -> Request:
         """Same dialect: the client's query string and its headers that mean something there go along."""
         headers: list[tuple[bytes, bytes]] = [IDENTITY]
         url = self.base_url + (codec.path or call.path.removeprefix(self.prefix))
@@ -89,8 +90,8 @@ class OpenAI:
         if body:
             headers.append(kind)
         headers += self.own_headers(call)
-        if self.keys:
-            headers.append(self.key_header(self.keys[next(self._turn) % len(self.keys)]))
+        if key is not None:
+            headers.append(self.key_header(key))
         return Request("POST" if codec.path else call.method, url, headers, body, timeouts)
 
     def key_header(self, key: Secret) -> tuple[bytes, bytes]:

@@ -8,7 +8,7 @@ import msgspec
 
 from tidegate.core.body import splice
 from tidegate.core.call import Asked, Event, Metering
-from tidegate.core.errors import TidegateError
+from tidegate.core.errors import Complaint, TidegateError
 from tidegate.core.ports import Headers
 from tidegate.providers.openai import wire
 
@@ -36,8 +36,8 @@ class OpenAIDialect:
     def own_answer(self, asked: Asked) -> Event | None:
         return None
 
-    def parse_error(self, status: int, headers: Headers, body: bytes) -> str:
-        return wire.error_message(body)
+    def parse_error(self, status: int, headers: Headers, body: bytes) -> Complaint:
+        return wire.complaint(body)
 
     def render_error(self, error: TidegateError, status: int) -> bytes:
         return wire.write_error(error, status)

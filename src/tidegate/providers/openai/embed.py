@@ -78,7 +78,8 @@ class EmbedDecoder(WholeDecoder):
     def event(self, body: bytes) -> Event:
         said = understood(_SAID, body)
         if said.error is not UNSET and bytes(said.error) != b"null":
-            raise UpstreamFailed(f"it sent an error: {wire.error_message(body) or 'without words'}")
+            wrong = wire.complaint(body)
+            raise UpstreamFailed(f"it sent an error: {wrong.message or 'without words'}", complaint=wrong)
         if not said.data:
             raise UpstreamFailed("it sent an answer without vectors")
         return Event(body, opens=True, last=True, usage=said.usage.usage() if said.usage else None)

@@ -14,9 +14,9 @@ from msgspec import UNSET, Raw, UnsetType
 
 from tidegate.core.call import Event
 from tidegate.core.chat import Began, Change, Channel, Delta, Finished, ToolBegan
-from tidegate.core.errors import TidegateError, UpstreamFailed, UpstreamRefused
+from tidegate.core.errors import Complaint, TidegateError, UpstreamFailed, UpstreamRefused
 from tidegate.core.money import Usage
-from tidegate.core.stream import FrameDecoder, WholeDecoder, payload, understood
+from tidegate.core.stream import FrameDecoder, WholeDecoder, payload, understood, without_data
 
 DONE = b"data: [DONE]\n\n"
 
@@ -34,6 +34,9 @@ class OutputDetails(msgspec.Struct):
     audio_tokens: int | None = None
 
 
+NO_INPUT, NO_OUTPUT = InputDetails(), OutputDetails()
+
+
 class UsageSaid(msgspec.Struct):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
@@ -44,7 +47,7 @@ class UsageSaid(msgspec.Struct):
 
     def usage(self) -> Usage:
         """OpenAI's totals include cached, audio and reasoning tokens; ours are kinds that do not overlap."""
-        heard, said = self.prompt_tokens_details or InputDetails(), self.completion_tokens_details or OutputDetails()
+        heard, said = self.prompt_tokens_details or NO_INPUT, self.completion_tokens_details or NO_OUTPUT
         cached = _count(heard.cached_tokens or self.prompt_cache_hit_tokens)
         written = _count(heard.cache_write_tokens)
         audio_in, audio_out = _count(heard.audio_tokens), _count(said.audio_tokens)
@@ -174,13 +177,15 @@ class OpenAIEvent(Event):
     __slots__ = ("first", "reply")
 
     def __init__(self, raw: bytes, reply: Reply, *, first: bool = False, last: bool = False) -> None:
-        choices = reply.choices or ()
-        super().__init__(
-            raw,
-            opens=any(choice.opens() for choice in choices),
-            last=last,
-            usage=reply.usage.usage() if reply.usage else None,
-        )
+        self.raw = raw
+        self.opens = False
+        for choice in reply.choices or ():
+            if choice.opens():
+                self.opens = True
+                break
+        self.last = last
+        self.usage = reply.usage.usage() if reply.usage else None
+        self.error = None
         self.reply = reply
         self.first = first
 
@@ -209,7 +214,8 @@ def read_reply(text: bytes) -> Reply:
     """Raises UpstreamFailed: not this dialect, or an error where an answer should be."""
     reply = understood(_REPLY, text)
     if reply.error is not UNSET and bytes(reply.error) != b"null":
-        raise UpstreamFailed(f"it sent an error: {error_message(text) or 'without words'}")
+        wrong = complaint(text)
+        raise UpstreamFailed(f"it sent an error: {wrong.message or 'without words'}", complaint=wrong)
     return reply
 
 
@@ -227,7 +233,7 @@ class StreamDecoder(FrameDecoder):
     def event(self, frame: bytes) -> Event:
         text = payload(frame)
         if not text:
-            return Event(frame)  # a comment, to keep the connection awake
+            return without_data(frame)
         if text == b"[DONE]":
             return Event(frame, opens=True, last=True)
         reply = read_reply(text)
@@ -276,6 +282,8 @@ def write_usage(usage: Usage) -> dict[str, object]:
 
 class ErrorSaid(msgspec.Struct):
     message: str | None = None
+    type: str | None = None
+    code: str | int | None = None  # a number: llama.cpp, which repeats the status
 
 
 class ErrorBody(msgspec.Struct):
@@ -289,14 +297,21 @@ _ERROR = msgspec.json.Decoder(ErrorBody)
 
 def error_message(body: bytes) -> str:
     """What an error body says, in whatever shape; "" when it is HTML, empty or says nothing."""
+    return complaint(body).message
+
+
+def complaint(body: bytes) -> Complaint:
+    """The same, with the words for what kind of error it is."""
     try:
         said = _ERROR.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return ""
+        return Complaint()
     if isinstance(said.error, str):
-        return said.error
+        return Complaint(said.error)
     detail = bytes(said.detail).decode("utf-8", "replace") if said.detail is not UNSET else ""
-    return (said.error.message if said.error else None) or said.message or detail.strip('"')
+    error = said.error or ErrorSaid()
+    message = error.message or said.message or detail.strip('"')
+    return Complaint(message, error.type or "", str(error.code or ""))
 
 
 TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}

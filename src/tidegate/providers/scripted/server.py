@@ -50,6 +50,7 @@ class Server:
         self.requests: deque[Received] = deque(maxlen=MAX_REQUESTS)
         self.responses = self.prompt_tokens = self.completion_tokens = 0  # of all replies that were said to their end
         self.sleep = sleep
+        self.plan: Callable[[str], Script | None] = self._planned  # what is said to the next request for a model
         self.connections: set[Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self._models = models
@@ -110,7 +111,7 @@ class Server:
             asked, script = read_request(body)
         except BadRequest as wrong:
             return plain(400, error(400, wrong.message))
-        script = script or self._planned(asked.model)
+        script = script or self.plan(asked.model)
         if script is not None:
             return answer(script, asked, chat=chat)
         made = answer(self._always.get(asked.model) or self._always[None], asked, chat=chat)

@@ -28,12 +28,11 @@ IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"))
 CLOSED = Fault("closed", "is not listened to any more: this exchange was closed")
 
 
-class Home(Protocol):
-    """What exchanges and connections need of their pool."""
+class Way(Protocol):
+    """How an exchange gets to a connection."""
 
     address: Address
     loop: asyncio.AbstractEventLoop
-    carrying: int  # connections that carry an exchange
 
     def begin(self, exchange: HttpExchange) -> None:
         """Find it a connection, now or later."""
@@ -43,6 +42,24 @@ class Home(Protocol):
 
     def scarce(self) -> str:
         """Why there is no connection yet."""
+
+
+class Carrier(Protocol):
+    """What carries an exchange."""
+
+    def pause(self) -> None:
+        """Stop reading from the socket."""
+
+    def resume(self) -> None: ...
+
+    def drop(self) -> None:
+        """Close the socket: nobody listens any more."""
+
+
+class Home(Way, Protocol):
+    """What a connection needs of its pool."""
+
+    carrying: int  # connections that carry an exchange
 
     def proved(self, connection: Connection) -> None:
         """It has carried its first exchange to the end."""
@@ -65,7 +82,7 @@ class HttpExchange:
         "_waiter", "head_bytes", "paused", "received", "request", "retried", "sent", "total_at",
     )  # fmt: skip
 
-    def __init__(self, home: Home, request: Request, head_bytes: bytes) -> None:
+    def __init__(self, home: Way, request: Request, head_bytes: bytes) -> None:
         self._home = home
         self.request = request
         self.head_bytes = head_bytes
@@ -78,7 +95,7 @@ class HttpExchange:
         self._size = 0
         self._over = False
         self._fault: Fault | None = None
-        self._connection: Connection | None = None
+        self._connection: Carrier | None = None
         self._connect_at = inf
         self._timer: asyncio.TimerHandle | None = None  # only while waiting for a connection
         self._waiter: asyncio.Future[None] | None = None
@@ -185,7 +202,7 @@ class HttpExchange:
 
     # --- told by the connection
 
-    def carried(self, connection: Connection) -> None:
+    def carried(self, connection: Carrier) -> None:
         self._stop_waiting()
         self._connection = connection
 

@@ -11,10 +11,11 @@ import socket
 import ssl
 from collections import OrderedDict
 from contextvars import Context
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
 
+from tidegate.core.values import Secret
 from tidegate.providers.transport.exchange import Connection, HttpExchange
 from tidegate.providers.transport.tls import ResumingContext
 from tidegate.providers.transport.wire import Address, Fault, ResponseParser
@@ -33,6 +34,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_head: bytes of the head of a response.
     max_body: bytes of its body.
     ca_file: certificates to trust besides those of this machine, in PEM.
+    kind: our own transport, or aiohttp's, which is slower and can go through a proxy; it needs the extra `aiohttp`.
+    proxy: the HTTP proxy that aiohttp goes through, http://NAME:PASSWORD@HOST:PORT or env:HTTPS_PROXY. No proxy is
+        found by itself.
     """
 
     max_per_origin: Count = 1000
@@ -40,6 +44,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_head: Count = 64 * 1024
     max_body: Count = 64 * 1024 * 1024
     ca_file: str | None = None
+    kind: Literal["own", "aiohttp"] = "own"
+    proxy: Secret | None = None
 
 
 class Pool:

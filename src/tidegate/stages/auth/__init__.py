@@ -6,7 +6,7 @@ import hmac
 from collections import OrderedDict
 from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address
-from typing import Any
+from typing import Any, Protocol
 
 from tidegate.core.call import Call, Principal
 from tidegate.core.errors import Forbidden, Unauthenticated
@@ -14,9 +14,12 @@ from tidegate.core.limits import Level
 from tidegate.core.ports import DEFAULT_ORGANISATION, Clock, Key, Store
 from tidegate.stages.auth.bearers import is_good, principal_of
 from tidegate.stages.auth.desk import Desk
+from tidegate.stages.auth.issuers import Config as Config
+from tidegate.stages.auth.issuers import trouble as trouble
 from tidegate.stages.auth.keys import Peppers, digest, digests, parse_key
 
 MAX_PRESENTED = 512
+MAX_TOKEN = 16 * 1024
 REMEMBERED = 10_000
 REMEMBERED_NS = 1_000_000_000  # what ends a key is seen everywhere within this
 ENVIRONMENT = Principal(
@@ -30,11 +33,17 @@ ENVIRONMENT = Principal(
 )
 
 
-class KeyAuth:
-    """Keys of the store, and one from the environment.
+class TokenAuth(Protocol):
+    async def principal(self, token: str) -> tuple[Principal, int]:
+        """Whom a token stands for, and when it ends, in milliseconds since 1970."""
 
-    A key that was found good is remembered for a second by its whole digest, so that the store is asked once a second
-    and not once a call. What is not found is not remembered.
+
+class KeyAuth:
+    """Keys of the store, one from the environment, and tokens.
+
+    What was found good is remembered for a second, whole, so that the store is asked once a second and not once a
+    call. What is not found is not remembered. Finding it again tells nothing by the time it takes: Python compares the
+    hashes of strings first, which are keyed at random, and only two whole keys that have the same are compared further.
     """
 
     def __init__(
@@ -44,15 +53,20 @@ class KeyAuth:
         clock: Clock,
         environment_key: str | None = None,
         used: Callable[[str, int], None] = lambda key_id, at_ms: None,
+        tokens: TokenAuth | None = None,
     ) -> None:
-        """`used` is told when a key was looked up: about once a second for a key that is busy."""
+        """`used` is told when a key was looked up: about once a second for a key that is busy.
+
+        `tokens` knows those of issuers, where some are configured.
+        """
         self.desk = Desk(store, peppers, clock)
         self._store = store
         self._peppers = peppers
         self._newest = peppers[max(peppers)]
         self._clock = clock
         self._used = used
-        self._good: OrderedDict[bytes, tuple[int, Principal]] = OrderedDict()
+        self._tokens = tokens
+        self._good: OrderedDict[str, tuple[int, Principal]] = OrderedDict()
         self._environment = digest(self._newest, environment_key) if environment_key else None
 
     async def authenticate(self, credential: str | Principal | None, address: str = "") -> Principal:
@@ -64,44 +78,61 @@ class KeyAuth:
                 "no API key: send it as 'Authorization: Bearer tg_…' or 'x-api-key: tg_…'; "
                 "make one with: tidegate keys create"
             )
-        if len(credential) > MAX_PRESENTED:
+        token = self._tokens is not None and credential.count(".") == 2
+        if len(credential) > (MAX_TOKEN if token else MAX_PRESENTED):
             raise _unknown()
-        presented = digest(self._newest, credential)
-        remembered = self._good.get(presented)
+        remembered = self._good.get(credential)
         if remembered is not None and self._clock.now_ns() < remembered[0]:
             principal = remembered[1]
         else:
-            principal = await self._look_up(credential, presented)
-            self._good[presented] = (self._clock.now_ns() + REMEMBERED_NS, principal)
-            if len(self._good) > REMEMBERED:
-                self._good.popitem(last=False)
+            principal, good_ns = await self._look_up(credential, digest(self._newest, credential))
+            self._remember(credential, principal, good_ns)
         if principal.networks:
             _come_from(principal, address)
         return principal
+
+    def _remember(self, credential: str, principal: Principal, good_ns: int) -> None:
+        good, now = self._good, self._clock.now_ns()
+        good.pop(credential, None)
+        good[credential] = (now + good_ns, principal)
+        while good and (len(good) > REMEMBERED or next(iter(good.values()))[0] <= now):  # the oldest is first
+            good.popitem(last=False)
 
     async def create(self, name: str, env: str, *, admin: bool, **fields: Any) -> tuple[str, Key]:
         """A new key, stored; its text is only here. Raises BadRequest for an env that cannot be part of it."""
         return await self.desk.make_key(name, env, role="admin" if admin else "member", **fields)
 
-    async def _look_up(self, credential: str, presented: bytes) -> Principal:
+    async def _look_up(self, credential: str, presented: bytes) -> tuple[Principal, int]:
+        """Whom it stands for, and for how long that may be remembered."""
         if self._environment is not None and hmac.compare_digest(self._environment, presented):
-            return ENVIRONMENT
+            return ENVIRONMENT, REMEMBERED_NS
+        now_ms = self._clock.wall_ns() // 1_000_000
+        if self._tokens is not None and credential.count(".") == 2:
+            principal, ends_ms = await self._tokens.principal(credential)
+            return principal, _until(ends_ms, now_ms)
         parsed = parse_key(credential)
         if parsed is None:
             raise _unknown()
         bearer = await self._store.bearer(parsed.id)
-        now_ms = self._clock.wall_ns() // 1_000_000
         good = is_good(bearer, digests(self._peppers, credential), now_ms)
         if bearer is None or not good:
             raise _unknown()
         self._used(bearer.key.id, now_ms)
-        return principal_of(bearer)
+        return principal_of(bearer), _until(bearer.key.expires_ms, now_ms)
+
+
+def _until(ends_ms: int | None, now_ms: int) -> int:
+    """How long something that ends then may be remembered, in nanoseconds."""
+    return REMEMBERED_NS if ends_ms is None else max(0, min(REMEMBERED_NS, (ends_ms - now_ms) * 1_000_000))
 
 
 def permit(call: Call) -> None:
-    """Raises Forbidden when the key is not for this endpoint."""
-    assert call.principal is not None
-    may_use(call.principal, endpoint_of(call.operation, call.method, call.path))
+    """Raises Forbidden when the key is not for this endpoint. Its tags become the call's."""
+    principal = call.principal
+    assert principal is not None
+    may_use(principal, endpoint_of(call.operation, call.method, call.path))
+    if principal.tags:
+        call.tags = (*principal.tags, *(tag for tag in call.tags if tag not in principal.tags))
 
 
 def may_use(principal: Principal, endpoint: str) -> None:

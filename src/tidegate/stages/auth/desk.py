@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Sequence
 from ipaddress import ip_network
@@ -12,7 +13,7 @@ import msgspec
 
 from tidegate.core.errors import BadRequest, Conflict, NotFound
 from tidegate.core.limits import Budget, Limit, Role
-from tidegate.core.ports import Clock, Endpoint, Kept, Key, Organisation, Scope, Store, Team, User
+from tidegate.core.ports import DEFAULT_ORGANISATION, Clock, Endpoint, Kept, Key, Organisation, Scope, Store, Team, User
 from tidegate.stages.auth.keys import Peppers, digest, make_key
 
 MAX_NAME = 100
@@ -107,6 +108,8 @@ class Desk:
 
     async def disable(self, kind: type[Kept], id: str) -> Kept:
         one = await self.find(kind, id)
+        if kind is Organisation and id == DEFAULT_ORGANISATION:
+            raise BadRequest("the default organisation cannot be disabled: whoever has no team belongs to it")
         return one if one.disabled_ms is not None else await self._change(one, disabled_ms=self._now_ms)
 
     async def enable(self, kind: type[Kept], id: str) -> Kept:
@@ -128,7 +131,8 @@ class Desk:
     async def _checked(self, one: Organisation | Team | User | Key) -> None:
         _check_name(one.name)
         _check_limits(one.limits)
-        _check_budgets(one.budgets)
+        if one.budgets:
+            await asyncio.to_thread(_check_budgets, one.budgets)  # a time zone is a file
         if isinstance(one, Team):
             await self._there(Organisation, one.organisation_id, "organisation_id")
         if isinstance(one, User | Key):

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from tidegate.core.errors import StoreDown
+from tidegate.core.limits import Claim, Full, Taken
+from tidegate.storage.valkey.claims import CLAIM, CORRECT, NOW, RENEW, SERVERS_OWN, SETTLE
 from tidegate.storage.valkey.connection import Address, Connection, Notice, Refused, Script
 
 START_S = 1.0  # a server that is there answers within this; else Tidegate starts without it
-SERVERS_OWN = -1  # in place of a time: the server's clock, so that all processes have the same
-
-_NOW = """
-local now = tonumber(ARGV[1])
-if now < 0 then
-  local time = redis.call('TIME')
-  now = time[1] * 1000000 + time[2]
-end
-"""
+LEASE_S = 15.0  # what a process holds is given back so long after it was last heard of
+BATCH = 500  # claims renewed in one step
+TICK_S = 1.0  # how often settlements that did not arrive are sent again
 
 LEASE = Script(
-    _NOW
+    NOW
     + """
 local has = redis.call('HMGET', KEYS[1], 'holder', 'until')
 if has[1] and has[1] ~= ARGV[2] and now < tonumber(has[2]) then return 0 end
@@ -37,7 +36,7 @@ return 0
 
 # A note is until:value in a hash of its board; those that ran out go when the board is read.
 NOTE = Script(
-    _NOW
+    NOW
     + """
 redis.call('HSET', KEYS[1], ARGV[2], string.format('%.0f', now + ARGV[4]) .. ':' .. ARGV[3])
 local left = redis.call('PTTL', KEYS[1])
@@ -48,7 +47,7 @@ return 0
 )
 
 NOTES = Script(
-    _NOW
+    NOW
     + """
 local live, found = {}, redis.call('HGETALL', KEYS[1])
 for at = 1, #found, 2 do
@@ -66,21 +65,113 @@ return live
 
 
 class ValkeyCounters:
-    """`now_us`: another clock than the server's, for tests."""
+    """`now_us`: another clock than the server's, for tests.
 
-    def __init__(self, connection: Connection, now_us: Callable[[], int] | None = None) -> None:
+    A task of ours tells the server which claims are still held, and tells again what it has not heard: a settlement is
+    sent until it was answered, and the server takes each once.
+    """
+
+    def __init__(self, connection: Connection, now_us: Callable[[], int] | None, lease_s: float) -> None:
         self._connection = connection
         self._now_us = now_us or (lambda: SERVERS_OWN)
+        self._lease_s = lease_s
+        self._lease_us = round(lease_s * 1e6)
+        self._held: dict[str, Claim] = {}
+        self._untold: dict[str, tuple[str, tuple[int, ...]]] = {}  # claim → its house, and the truth
+        self._keeping = asyncio.get_running_loop().create_task(self._keep(), name="valkey counters")
 
     @classmethod
     async def open(
-        cls, url: str, notice: Notice, *, timeout_s: float, now_us: Callable[[], int] | None = None
+        cls,
+        url: str,
+        notice: Notice,
+        *,
+        timeout_s: float,
+        now_us: Callable[[], int] | None = None,
+        lease_s: float = LEASE_S,
     ) -> ValkeyCounters:
         """Connected, or looking for the server: it may come later. Raises ConfigError for a URL that is none."""
-        scripts = (LEASE, GIVE_BACK, NOTE, NOTES)
+        scripts = (LEASE, GIVE_BACK, NOTE, NOTES, CLAIM, SETTLE, CORRECT, RENEW)
         connection = Connection(Address.parse(url), notice, timeout_s=timeout_s, scripts=scripts)
         await connection.ready(START_S)
-        return cls(connection, now_us)
+        return cls(connection, now_us, lease_s)
+
+    # --- claims
+
+    async def claim(self, claim: Claim, *, unasked: bool = False) -> Taken | Full:
+        keys = _of_house(claim.house)
+        args: list[int | str] = [self._now_us(), claim.id, self._lease_us, int(claim.held), int(unasked)]
+        for meter, amount, kept in claim.charges:
+            keys.append(f"tidegate:{{{claim.house}}}:{meter.name}")
+            args += (amount, meter.most, meter.per_s, meter.forget_s, kept)
+        try:
+            answer = await self._run(CLAIM, keys, *args)
+        except BaseException:  # whether it was charged is not known
+            if claim.held:
+                self._tell(claim.id, claim.house, (0,) * len(claim.charges))
+            raise
+        if not answer[0]:
+            return Full(answer[1], tuple(answer[3:]), answer[2] / 1e6 if answer[2] >= 0 else None)
+        claim.slices = answer[1::2]
+        if claim.held:
+            self._held[claim.id] = claim
+        return Taken(tuple(answer[2::2]))
+
+    def settle(self, claim: Claim, truth: Sequence[int]) -> None:
+        if claim.settled or not claim.slices:
+            return
+        claim.settled = True
+        if claim.held:
+            del self._held[claim.id]
+            self._tell(claim.id, claim.house, tuple(truth))
+            return
+        corrections: list[int] = []
+        for (_, amount, _), at, true in zip(claim.charges, claim.slices, truth, strict=True):
+            corrections += (at, true - amount)
+        if any(corrections[1::2]):  # one that does not arrive is not sent again: it may have, and nobody would know
+            keys = [f"tidegate:{{{claim.house}}}:{meter.name}" for meter, _, _ in claim.charges]
+            with suppress(StoreDown):
+                self._connection.send(b"EVALSHA", CORRECT.sha, len(keys), *keys, *corrections)
+
+    async def holds(self, house: str) -> int:
+        return int(await self._run(RENEW, _of_house(house), self._now_us(), self._lease_us))
+
+    def _tell(self, id: str, house: str, truth: tuple[int, ...]) -> None:
+        """Send a settlement, and keep it until it was answered."""
+        self._untold[id] = (house, truth)
+        keys = _of_house(house)
+        try:
+            answer = self._connection.send(b"EVALSHA", SETTLE.sha, len(keys), *keys, id, *truth)
+        except StoreDown:
+            return
+        answer.add_done_callback(partial(self._told, id))
+
+    def _told(self, id: str, answer: asyncio.Future[Any]) -> None:
+        if not answer.cancelled() and answer.exception() is None:
+            self._untold.pop(id, None)
+
+    async def _keep(self) -> None:
+        renewed_s = 0.0
+        while True:
+            await asyncio.sleep(min(TICK_S, self._lease_s / 4))
+            renewed_s += TICK_S
+            with suppress(StoreDown):
+                for id, (house, truth) in list(self._untold.items()):
+                    await self._run(SETTLE, _of_house(house), id, *truth)
+                    self._untold.pop(id, None)
+                if renewed_s >= self._lease_s / 4:
+                    renewed_s = 0.0
+                    await self._renew()
+
+    async def _renew(self) -> None:
+        by_house: dict[str, list[str]] = {}
+        for id, claim in self._held.items():
+            by_house.setdefault(claim.house, []).append(id)
+        for house, ids in by_house.items():
+            for at in range(0, len(ids), BATCH):
+                await self._run(RENEW, _of_house(house), self._now_us(), self._lease_us, *ids[at : at + BATCH])
+
+    # --- leases and notes
 
     async def lease(self, name: str, holder: str, ttl_s: float) -> bool:
         return bool(await self._run(LEASE, [f"tidegate:lease:{name}"], self._now_us(), holder, round(ttl_s * 1e6)))
@@ -100,6 +191,11 @@ class ValkeyCounters:
         return {name.decode(): value for name, value in zip(found, found, strict=True)}
 
     async def aclose(self) -> None:
+        self._keeping.cancel()
+        await asyncio.wait([self._keeping])
+        if self._untold:  # the last calls of all have just ended
+            with suppress(StoreDown):
+                await self._ask(b"PING")
         await self._connection.aclose()
 
     async def _run(self, script: Script, keys: Sequence[str], *args: bytes | str | int) -> Any:
@@ -110,3 +206,8 @@ class ValkeyCounters:
             return await self._connection.send(*words)
         except Refused as refused:
             raise StoreDown(f"Valkey refused: {refused}") from None
+
+
+def _of_house(house: str) -> list[str]:
+    """One hash tag, so that a cluster keeps all of a house in one place."""
+    return [f"tidegate:{{{house}}}:{what}" for what in ("holds", "leases", "lost")]

@@ -1,0 +1,70 @@
+"""Administration, and the guide's own endpoints: a FastAPI application with its OpenAPI document and page.
+
+Loaded when first asked for. Nothing here is on the way of a call to a model, but for `/api/chat`, whose callers wait
+for a whole answer anyway. Each path declares who may ask for it: see `policy`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.routing import Route
+
+from tidegate import __version__
+from tidegate.api.admin import chat, keys, targets, teams, usage
+from tidegate.api.admin.page import page
+from tidegate.api.admin.policy import incoming_of
+from tidegate.core.errors import BadRequest, MethodNotAllowed, NotFound, TidegateError
+from tidegate.gateway import Gateway
+
+ROUTERS = (keys.router, teams.router, targets.router, usage.router, chat.router)
+CONTENT_SECURITY = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
+
+
+def create(gateway: Callable[[], Gateway]) -> FastAPI:
+    app = FastAPI(
+        title="Tidegate",
+        version=__version__,
+        summary="Administration, and a simple chat. Models are asked at /v1, as OpenAI's clients do.",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        strict_content_type=False,  # what is not JSON was refused before
+    )
+    app.state.gateway = gateway
+    for router in ROUTERS:
+        app.include_router(router)
+
+    async def docs(request: Request) -> Response:
+        return Response(page(app.openapi()), media_type="text/html", headers=CONTENT_SECURITY)
+
+    async def problem(request: Request, wrong: Exception) -> Response:
+        incoming_of(request).failure = _problem(app, request.url.path, wrong)
+        return Response()
+
+    app.add_route("/docs", docs, include_in_schema=False)
+    for kind in (TidegateError, RequestValidationError, HTTPException, Exception):
+        app.add_exception_handler(kind, problem)
+    app.openapi()  # made now, where it stops nobody, and kept
+    return app
+
+
+def _problem(app: FastAPI, path: str, wrong: Exception) -> Exception:
+    """What a framework finds wrong, as one of our errors."""
+    if isinstance(wrong, RequestValidationError):
+        first = wrong.errors()[0]
+        param = ".".join(str(part) for part in first["loc"][1:])
+        return BadRequest(f"{param or 'the body'}: {first['msg']}", param=param or None)
+    if isinstance(wrong, HTTPException):
+        there = [*app.routes, *(route for router in ROUTERS for route in router.routes)]
+        routes = [route for route in there if isinstance(route, Route) and route.path_regex.match(path)]
+        if not routes:
+            return NotFound(f"there is nothing at {path[:200]}; /docs lists what there is")
+        if wrong.status_code == 405:
+            methods = ", ".join(sorted(method for route in routes for method in route.methods or ()))
+            return MethodNotAllowed(f"{path[:200]} answers {methods}", allowed=methods)
+        return BadRequest(str(wrong.detail))
+    return wrong

@@ -1,0 +1,76 @@
+"""Who may do this? Every path of administration declares one of the policies here; a test fails where one does not."""
+
+# No postponed annotations here: FastAPI evaluates them.
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPBearer
+
+from tidegate.api.incoming import Incoming
+from tidegate.core.call import Principal
+from tidegate.core.errors import Forbidden
+from tidegate.core.limits import Role
+from tidegate.gateway import Gateway
+
+BEARER = HTTPBearer(auto_error=False, description="A key: tg_…, or a token of an issuer that is configured.")
+
+
+def incoming_of(request: Request) -> Incoming:
+    """The request, as the edge has it."""
+    incoming: Incoming = request.scope["tidegate.incoming"]
+    return incoming
+
+
+def gateway_of(request: Request) -> Gateway:
+    """The one that answers now."""
+    gateway: Gateway = request.app.state.gateway()
+    return gateway
+
+
+class Policy:
+    """Those of `roles` may. As a dependency, it is the principal that asks; 401 or 403 for all others."""
+
+    def __init__(self, name: str, *roles: Role, instead: str = "") -> None:
+        """`instead`: what others may do, as the end of the sentence that refuses them."""
+        self.name = name
+        self.roles = frozenset(roles)
+        self.instead = instead
+
+    async def __call__(self, request: Request, _: Annotated[Any, Depends(BEARER)]) -> Principal:
+        incoming = incoming_of(request)
+        principal = await gateway_of(request).auth.authenticate(incoming.credential, incoming.address)
+        if principal.role not in self.roles:
+            there = " or ".join(sorted(self.roles))
+            raise Forbidden(
+                f"key {principal.name!r} may not administer this: its role is {principal.role}, and this needs {there}"
+                + self.instead
+            )
+        return principal
+
+
+EVERY_KEY = Policy("every key", "admin", "manager", "member", "viewer")  # of its own
+ASK = Policy("whoever may ask models", "admin", "manager", "member")
+LOOK = Policy("look", "admin", "manager", "viewer")  # managers, and viewers with a team: only at their team's
+MANAGE = Policy("manage", "admin", "manager")  # managers: only their team's
+ADMINISTER = Policy("administer", "admin")
+
+House = Annotated[Gateway, Depends(gateway_of)]
+Looking = Annotated[Principal, Depends(LOOK)]
+Managing = Annotated[Principal, Depends(MANAGE)]
+Administering = Annotated[Principal, Depends(ADMINISTER)]
+
+
+def sees(principal: Principal, team_id: str | None) -> bool:
+    """Whether what belongs to this team is this principal's to see. A viewer without a team sees everything."""
+    if principal.admin or (principal.role == "viewer" and principal.team_id is None):
+        return True
+    return team_id is not None and team_id == principal.team_id
+
+
+def tell(house: Gateway, principal: Principal, did: str, id: str, fields: Mapping[str, Any] | None = None) -> None:
+    """Say to who runs Tidegate what was changed, and by whom."""
+    changed = {"changed": ", ".join(fields)} if fields else {}
+    house.world.events.notice(
+        "administered", {"did": did, "id": id, "by": principal.key_id, "name": principal.name, **changed}
+    )

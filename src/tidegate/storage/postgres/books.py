@@ -1,0 +1,204 @@
+"""What did calls cost, in PostgreSQL? Rows in a partition for each day, sums by the hour, each exactly once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from tidegate.core.money import Usage
+from tidegate.core.ports import Closed, Totals
+from tidegate.core.usage import SUMS, UsageAsked, UsageLine
+from tidegate.storage.ledger import Position, Row, add, tally
+from tidegate.storage.postgres.lanes import Connection, Lanes
+from tidegate.storage.postgres.schema import LOCK
+from tidegate.storage.rollups import COLUMNS, LAST_MS, Rollups, clean, line, query, waiting
+
+DAY_MS = 86_400_000
+LARGEST = 2**63 - 1
+USAGE_S = 30.0  # a question about usage may take longer than one about a key
+LOCK_S = 2  # whoever deletes a partition waits so long for those who read it, and tries again later
+
+_CALLS = {  # a column, and its type
+    **{"id": "text", "at_ms": "bigint", "key_id": "text", "organisation_id": "text", "team_id": "text"},
+    **{"dialect": "text", "operation": "text", "route": "text", "target": "text", "outcome": "text"},
+    **{"status": "integer", "error": "text", "cost_nusd": "bigint", "input_tokens": "bigint"},
+    **{"output_tokens": "bigint", "duration_us": "bigint", '"user"': "text", "session": "text", '"row"': "bytea"},
+}
+
+
+def _columns(types: Sequence[str]) -> str:
+    """One array to a column: any number of rows in one statement, which is always the same."""
+    return f"unnest({', '.join(f'%s::{kind}[]' for kind in types)})"
+
+
+_INSERT = (
+    f"INSERT INTO tidegate.calls ({', '.join(_CALLS)}) SELECT {', '.join(_CALLS)} "
+    f"FROM {_columns(list(_CALLS.values()))} WITH ORDINALITY AS one ({', '.join(_CALLS)}, place) ORDER BY place "
+    "ON CONFLICT DO NOTHING RETURNING id"
+)
+_ROLLUP_TYPES = ["bigint", "bytea", *["text"] * (COLUMNS.count(",") - 1 - len(SUMS)), *["bigint"] * len(SUMS)]
+_ROLL_UP = (
+    f"INSERT INTO tidegate.usage_hours AS u ({COLUMNS}) SELECT * FROM {_columns(_ROLLUP_TYPES)} "
+    "ON CONFLICT (hour, digest) DO UPDATE SET "
+    + ", ".join(f"{name} = least(u.{name}::numeric + excluded.{name}, {LARGEST})::bigint" for name in SUMS)
+)
+_TOTALS = Totals.__struct_fields__
+_ACCOUNT = f"SELECT segment, byte, {', '.join(_TOTALS)} FROM tidegate.spools WHERE id = %s"
+_NOTE = (
+    f"INSERT INTO tidegate.spools (id, segment, byte, {', '.join(_TOTALS)}) "
+    f"VALUES ({', '.join(['%s'] * (3 + len(_TOTALS)))}) ON CONFLICT (id) DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in ("segment", "byte", *_TOTALS))
+)
+_PARTITIONS = (
+    "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
+    "WHERE i.inhparent = 'tidegate.calls'::regclass ORDER BY c.relname"
+)
+_PERIODS = "SELECT * FROM unnest(%s::bigint[], %s::bigint[]) AS one (since, until)"
+
+
+class PostgresBooks:
+    """Rows and sums, for a SpoolLedger."""
+
+    def __init__(self, lanes: Lanes) -> None:
+        self._lanes = lanes
+        self._rollups = Rollups()
+        self._days: set[str] = set()  # partitions that are known to be there
+        self._last: dict[str, Totals] = {}  # what a spool summed to when we last heard
+
+    def account(self, spool: str) -> tuple[Position, Totals]:
+        position, totals = self._lanes.do(lambda db: _account(db, spool))
+        self._last[spool] = totals
+        return position, totals
+
+    def take(self, spool: str, rows: Sequence[Row], position: Position) -> Totals:
+        days = {_day(row.closed.at_ms) for row in rows}
+        if not days <= self._days:
+            self._lanes.do(lambda db: _make_partitions(db, days))
+            self._days |= days
+        try:
+            after = self._lanes.do(lambda db: _take(db, spool, rows, position, self._rollups))
+        except Exception:
+            self._days.clear()  # somebody may have deleted one
+            raise
+        # Against what we last heard, not against what was there before: when the line breaks during a COMMIT nobody
+        # knows whether it was done, and what was done then is told now.
+        before, self._last[spool] = self._last.get(spool, Totals()), after
+        return add(after, before, -1)
+
+    async def totals(self, besides: str) -> Totals:
+        sums = ", ".join(f"coalesce(sum({name}), 0)::bigint" for name in _TOTALS)
+        sql = f"SELECT {sums} FROM tidegate.spools WHERE id <> %s"
+        found = await self._lanes.ask(lambda db: db.execute(sql, (besides,)).fetchone(), again=True)
+        return Totals(*found or ())
+
+    async def find(self, call_id: str) -> bytes | None:
+        sql = 'SELECT "row" FROM tidegate.calls WHERE id = %s'
+        found = await self._lanes.ask(lambda db: db.execute(sql, (clean(call_id),)).fetchone(), again=True)
+        return bytes(found[0]) if found else None
+
+    async def after(self, seq: int, most: int) -> list[tuple[int, bytes]]:
+        sql = 'SELECT seq, "row" FROM tidegate.calls WHERE seq > %s ORDER BY seq LIMIT %s'
+        found = await self._lanes.ask(lambda db: db.execute(sql, (seq, most)).fetchall(), again=True)
+        return [(number, bytes(sealed)) for number, sealed in found]
+
+    async def usage(self, asked: UsageAsked) -> list[UsageLine]:
+        sql, values = query(asked, table="tidegate.usage_hours", periods=_PERIODS, mark="%s")
+        spans = waiting(asked)
+        values = [[begin for begin, _ in spans], [until for _, until in spans], *values]
+        found = await self._lanes.ask(
+            lambda db: db.execute(sql.encode(), values).fetchall(), again=True, within_s=USAGE_S
+        )
+        return [line(asked, row) for row in found]
+
+    async def forget(self, before_ms: int, most: int) -> int:
+        """Whole days, one at a time."""
+        return await self._lanes.ask(lambda db: _forget(db, _day(before_ms)), within_s=USAGE_S)
+
+
+def _account(db: Connection, spool: str) -> tuple[Position, Totals]:
+    found = db.execute(_ACCOUNT.encode(), (spool,)).fetchone() or (0,) * (2 + len(_TOTALS))
+    return Position(*found[:2]), Totals(*found[2:])
+
+
+def _take(db: Connection, spool: str, rows: Sequence[Row], position: Position, rollups: Rollups) -> Totals:
+    """What the spool sums to then."""
+    with db.transaction():
+        first = {row.closed.id: row.closed for row in reversed(rows)}
+        inserted = db.execute(_INSERT.encode(), _turned([_values(row) for row in rows], len(_CALLS))).fetchall()
+        new = [first[id] for (id,) in inserted]
+        sums = [one.values for one in rollups.of(new)]
+        if sums:
+            db.execute(_ROLL_UP.encode(), _turned(sums, len(_ROLLUP_TYPES)))
+        _, totals = _account(db, spool)
+        for closed in new:
+            totals = add(totals, tally(closed))
+        totals = Totals(*(_bounded(value) for value in msgspec.structs.astuple(totals)))
+        db.execute(_NOTE.encode(), (spool, *position, *msgspec.structs.astuple(totals)))
+    return totals
+
+
+def _turned(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
+    """Columns of rows."""
+    return [[row[place] for row in rows] for place in range(width)]
+
+
+def _values(row: Row) -> tuple[Any, ...]:
+    """By _CALLS."""
+    closed = row.closed
+    usage = msgspec.convert(closed.usage, Usage)
+    return (
+        *(closed.id, _when(closed), closed.key_id, closed.organisation_id, closed.team_id),
+        *(closed.dialect, closed.operation, _text(closed.route), _text(closed.target), closed.outcome),
+        *(closed.status, closed.error, None if closed.cost_nusd is None else _bounded(closed.cost_nusd)),
+        *(_bounded(usage.input_total), _bounded(usage.output_total), closed.duration_us),
+        *(_text(closed.user), _text(closed.session), row.sealed),
+    )
+
+
+def _text(text: str | None) -> str | None:
+    return clean(text) if text else text
+
+
+def _bounded(number: int) -> int:
+    """As much of `number` as a column holds: a row must never be refused."""
+    return max(-LARGEST, min(number, LARGEST))
+
+
+# --- partitions -----------------------------------------------------------------------------------------------------
+
+
+def _when(closed: Closed) -> int:
+    return min(max(closed.at_ms, 0), LAST_MS)
+
+
+def _day(at_ms: int) -> str:
+    """The partition of that day: calls_20261126."""
+    return f"calls_{datetime.fromtimestamp(min(max(at_ms, 0), LAST_MS) / 1000, UTC):%Y%m%d}"
+
+
+def _make_partitions(db: Connection, days: set[str]) -> None:
+    """In a transaction of their own: the lock that it takes is a short one."""
+    with db.transaction():
+        db.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+        there = {name for (name,) in db.execute(_PARTITIONS)}
+        for day in sorted(days - there):
+            begin = round(datetime.strptime(f"{day}+0000", "calls_%Y%m%d%z").timestamp() * 1000)
+            db.execute(
+                f"CREATE TABLE tidegate.{day} PARTITION OF tidegate.calls "
+                f"FOR VALUES FROM ({begin}) TO ({begin + DAY_MS})".encode()
+            )
+
+
+def _forget(db: Connection, before: str) -> int:
+    """How many partitions were deleted: one, or none that is as old."""
+    with db.transaction():
+        db.execute(f"SET LOCAL lock_timeout = '{LOCK_S}s'".encode())
+        db.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+        oldest = db.execute(_PARTITIONS.encode()).fetchone()
+        if oldest is None or oldest[0] >= before:
+            return 0
+        db.execute(f"DROP TABLE tidegate.{oldest[0]}".encode())
+    return 1

@@ -1,0 +1,159 @@
+"""Which sums does a call count in? Rows become hourly sums, in the transaction that stores them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+
+from tidegate.core.money import KINDS
+from tidegate.core.ports import Closed
+from tidegate.core.usage import DIMENSIONS, HOUR_MS, SUMS, UsageAsked, UsageLine
+
+K = TypeVar("K")
+
+MAX_NAMES = 1000  # that clients choose freely, of each dimension in an hour; the rest count together
+MAX_WORD = 256
+OTHERS = "(others)"
+MOST = 2**53  # that one call adds to a sum: a provider may report any usage, and no column may run over
+LAST_MS = 253_402_300_799_999  # the end of the year 9999
+
+_FREE = ("end_user", "route", "target")
+_ENCODE = msgspec.json.Encoder().encode
+# A store's table of sums has these columns, and (hour, digest) as its key.
+_COLUMNS = ("hour", "digest", *DIMENSIONS, *SUMS)
+COLUMNS = ", ".join(f'"{name}"' for name in _COLUMNS)
+COUNT = len(_COLUMNS)
+
+
+class Rollup(NamedTuple):
+    hour_ms: int
+    names: tuple[str, ...]  # by DIMENSIONS
+    sums: tuple[int, ...]  # by SUMS
+
+    @property
+    def digest(self) -> bytes:
+        """Of the names: they are too long, together, for an index."""
+        return hashlib.blake2b(_ENCODE(self.names), digest_size=16).digest()
+
+    @property
+    def values(self) -> tuple[Any, ...]:
+        """By COLUMNS."""
+        return (self.hour_ms, self.digest, *self.names, *self.sums)
+
+
+class Rollups:
+    """Makes the sums of rows. Belongs to one thread; remembers which free names it has seen, hour by hour."""
+
+    def __init__(self, max_names: int = MAX_NAMES) -> None:
+        self._max_names = max_names
+        self._seen: dict[tuple[int, str], set[str]] = {}
+
+    def of(self, rows: Iterable[Closed]) -> list[Rollup]:
+        """In one order, whoever asks: two who add to the same sums at once then wait, and never for each other."""
+        said: dict[tuple[int, tuple[str | None, ...]], list[int]] = {}  # most rows of a batch say the same
+        for row in rows:
+            key = min(max(row.at_ms, 0), LAST_MS) // HOUR_MS * HOUR_MS, _said(row)
+            _add(said, key, _adds(row))
+        found: dict[tuple[int, tuple[str, ...]], list[int]] = {}
+        for (hour, words), sums in said.items():
+            names = zip(DIMENSIONS, words, strict=True)
+            named = tuple([self._bounded(hour, at, clean(name)[:MAX_WORD] if name else "") for at, name in names])
+            _add(found, (hour, named), sums)
+        return [Rollup(hour, names, tuple(sums)) for (hour, names), sums in sorted(found.items())]
+
+    def _bounded(self, hour: int, dimension: str, name: str) -> str:
+        if not name or dimension not in _FREE:
+            return name
+        seen = self._seen.get((hour, dimension))
+        if seen is None:
+            if len(self._seen) > 2 * len(_FREE):
+                del self._seen[next(iter(self._seen))]
+            seen = self._seen[hour, dimension] = set()
+        if name not in seen:
+            if len(seen) >= self._max_names:
+                return OTHERS
+            seen.add(name)
+        return name
+
+
+def _add(found: dict[K, list[int]], key: K, adds: list[int]) -> None:
+    sums = found.get(key)
+    found[key] = adds if sums is None else [a + b for a, b in zip(sums, adds, strict=True)]
+
+
+def _said(row: Closed) -> tuple[str | None, ...]:
+    """By DIMENSIONS, as the row has them."""
+    return (
+        *(row.organisation_id, row.team_id, row.user_id, row.key_id, row.user, row.route, row.target),
+        *(row.operation, row.outcome, row.kind, row.prompt, row.cache),
+    )
+
+
+def _adds(row: Closed) -> list[int]:
+    """By SUMS."""
+    usage = row.usage
+    adds = [1, int(row.outcome not in ("ok", "client_left")), int(row.cost_nusd is None), row.cost_nusd or 0]
+    adds += [usage.get(kind, 0) for kind in KINDS]
+    adds += [row.duration_us, row.overhead_us, row.first_us or 0, int(row.first_us is not None)]
+    if min(adds) >= 0 and max(adds) <= MOST:
+        return adds
+    return [min(max(number, 0), MOST) for number in adds]
+
+
+def clean(text: str) -> str:
+    """`text` as any database takes it: without NUL and halves of characters."""
+    if text.isascii():
+        return text.replace("\0", "�")
+    return text.encode("utf-8", "replace").decode().replace("\0", "�")
+
+
+def query(asked: UsageAsked, *, table: str, periods: str, mark: str) -> tuple[str, list[Any]]:
+    """The question as SQL, and its values but for the periods, which come first.
+
+    `periods` is a SELECT of what `waiting` says, as columns since and until; `mark` is where a value goes: ? or %s.
+    """
+    names = "".join(f', u."{name}"' for name in asked.by)
+    keys = f"p.since{names}"
+    sums = "".join(f', sum(u."{name}")' for name in SUMS)
+    conditions = [f'u."{name}" = {mark}' for name in asked.only]
+    values: list[Any] = [clean(value)[:MAX_WORD] for value in asked.only.values()]
+    if asked.after is not None:
+        conditions.append(f"({keys}) > ({', '.join([mark] * len(asked.after))})")
+        values += asked.after
+    where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
+    # CROSS JOIN, for SQLite: first the periods, few, then the hours of each by their index.
+    return (
+        f"SELECT {keys}{sums} FROM ({periods}) p CROSS JOIN {table} u {where}"
+        f"{'AND' if where else 'WHERE'} u.hour >= p.since AND u.hour < p.until "
+        f"GROUP BY {keys} ORDER BY {keys} LIMIT {mark}",
+        [*values, asked.most],
+    )
+
+
+def line(asked: UsageAsked, row: Sequence[Any]) -> UsageLine:
+    """What `query` found."""
+    begin, names, sums = row[0], row[1 : 1 + len(asked.by)], row[1 + len(asked.by) :]
+    return UsageLine(begin, tuple(names), {name: int(value) for name, value in zip(SUMS, sums, strict=True)})
+
+
+def waiting(asked: UsageAsked) -> list[tuple[int, int]]:
+    """The periods of which the next page can tell, as begin and end."""
+    after = asked.after
+    return [(one.begin_ms, one.until_ms) for one in asked.periods if after is None or one.begin_ms >= after[0]]
+
+
+def answer(asked: UsageAsked, rollups: Iterable[Rollup]) -> list[UsageLine]:
+    """The same, where there is no SQL."""
+    at = {name: place for place, name in enumerate(DIMENSIONS)}
+    found: dict[tuple[Any, ...], list[int]] = {}
+    for one in rollups:
+        if all(one.names[at[name]] == value for name, value in asked.only.items()):
+            for begin, until in waiting(asked):
+                if begin <= one.hour_ms < until:
+                    sums = found.setdefault((begin, *(one.names[at[name]] for name in asked.by)), [0] * len(SUMS))
+                    sums[:] = (a + b for a, b in zip(sums, one.sums, strict=True))
+    keys = sorted(key for key in found if asked.after is None or key > asked.after)
+    return [line(asked, (*key, *found[key])) for key in keys[: asked.most]]

@@ -1,0 +1,185 @@
+"""What does the server do with a claim? Lua, each script one step: look at all meters, charge all or none; settle.
+
+A meter is a hash: `n` is what was charged, all of it or within the window; of a window, `sN` is what was charged in its
+slice N, `low` the oldest slice that may be there, `top` the newest. Numbers stay below 2^53, which Lua counts exactly.
+
+The server's clock may jump. Forward, time has passed. Back, time stands for no window: `off` is added from then on, so
+that slices go on from `top` at the normal pace, until the clock has caught up.
+"""
+
+from __future__ import annotations
+
+from tidegate.storage.valkey.connection import Script
+
+SERVERS_OWN = -1  # in place of a time: the server's clock, so that all processes have the same
+
+NOW = """
+local now = tonumber(ARGV[1])
+if now < 0 then
+  local time = redis.call('TIME')
+  now = time[1] * 1000000 + time[2]
+end
+"""
+
+# Settling: the record of a claim is what it charged, so that nobody else need remember.
+_APPLY = """
+local function apply(record, truth_of)
+  for place, one in ipairs(record) do
+    local key, slice, delta = one[1], one[2], truth_of(place, one) - one[3]
+    if delta ~= 0 then
+      if slice < 0 then
+        if redis.call('HEXISTS', key, 'n') == 1 then redis.call('HINCRBY', key, 'n', delta) end
+      elseif redis.call('HEXISTS', key, 's' .. slice) == 1 then
+        redis.call('HINCRBY', key, 's' .. slice, delta)
+        redis.call('HINCRBY', key, 'n', delta)
+      end
+    end
+  end
+end
+"""
+
+# A holder that no longer renews its claims has died: each of its charges goes back to what is kept of it. The claim is
+# remembered for a day, so that a holder that was only slow can still tell the truth.
+_SWEEP = """
+local function sweep()
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, 50)) do
+    local packed = redis.call('HGET', KEYS[1], id)
+    redis.call('ZREM', KEYS[2], id)
+    if packed then
+      local record = cmsgpack.unpack(packed)
+      apply(record, function(_, one) return one[4] end)
+      for _, one in ipairs(record) do one[3] = one[4] end
+      redis.call('HDEL', KEYS[1], id)
+      redis.call('HSET', KEYS[3], id, cmsgpack.pack(record))
+      redis.call('PEXPIRE', KEYS[3], 86400000)
+    end
+  end
+end
+"""
+
+# KEYS: holds, leases, lost, then one for each meter.
+# ARGV: now, id, lease, whether it is held, whether it is charged unasked; then amount, most, seconds of the window,
+# seconds after which a count without one is forgotten, kept.
+CLAIM = Script(
+    NOW
+    + _APPLY
+    + _SWEEP
+    + """
+sweep()
+local id, lease, held, unasked = ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1', ARGV[5] == '1'
+local found, refused, longest = {}, nil, nil
+
+local function look(key, per)
+  local said = redis.call('HMGET', key, 'n', 'low', 'top', 'off')
+  local one = {n = tonumber(said[1] or 0), slice = -1}
+  if per == 0 then return one end
+  local width = per * 15625
+  local at = math.floor(2 * now / width)
+  local top, off = tonumber(said[3] or at), tonumber(said[4] or 0)
+  if at >= top then
+    off = 0
+  elseif at + off < top then
+    off = top - at
+  end
+  if off ~= tonumber(said[4] or 0) then redis.call('HSET', key, 'off', off) end
+  one.slice, one.low, one.width, one.off = at + off, tonumber(said[2] or at), width, off
+  local first = one.slice - 128
+  if one.low < first and said[3] then
+    local gone = {}
+    for slice = one.low, math.min(first - 1, top) do gone[#gone + 1] = 's' .. slice end
+    for _, amount in ipairs(redis.call('HMGET', key, unpack(gone))) do one.n = one.n - (amount or 0) end
+    redis.call('HDEL', key, unpack(gone))
+    redis.call('HSET', key, 'n', one.n, 'low', first)
+    one.low = first
+  end
+  return one
+end
+
+local function wait_us(key, one, needed)
+  local names = {}
+  for slice = one.low, one.slice do names[#names + 1] = 's' .. slice end
+  for place, amount in ipairs(redis.call('HMGET', key, unpack(names))) do
+    needed = needed - (amount or 0)
+    if needed <= 0 then return math.ceil((one.low + place + 128 - one.off) * one.width / 2 - now) end
+  end
+  return -1
+end
+
+for place = 4, #KEYS do
+  local at = 6 + (place - 4) * 5
+  local amount, most, per = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+  local one = look(KEYS[place], per)
+  one.amount, one.per, one.forget, one.kept = amount, per, tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
+  found[#found + 1] = one
+  if not unasked and one.n + amount > most then
+    local wait = -1
+    if per > 0 and amount <= most then wait = wait_us(KEYS[place], one, one.n + amount - most) end
+    if not refused or (longest >= 0 and (wait < 0 or wait > longest)) then refused, longest = #found, wait end
+  end
+end
+
+local answer = refused and {0, refused - 1, longest} or {1}
+if refused then
+  for _, one in ipairs(found) do answer[#answer + 1] = one.n end
+  return answer
+end
+local record = {}
+for place, one in ipairs(found) do
+  local key = KEYS[place + 3]
+  if one.per == 0 then
+    redis.call('HINCRBY', key, 'n', one.amount)
+    if one.forget > 0 then redis.call('EXPIRE', key, one.forget) end
+  else
+    redis.call('HSET', key, 'n', one.n + one.amount, 'low', one.low, 'top', one.slice)
+    redis.call('HINCRBY', key, 's' .. one.slice, one.amount)
+    redis.call('EXPIRE', key, one.per + math.ceil(one.per / 128) + 1)
+  end
+  answer[#answer + 1] = one.slice
+  answer[#answer + 1] = one.n + one.amount
+  record[place] = {key, one.slice, one.amount, one.kept}
+end
+if held then
+  redis.call('HSET', KEYS[1], id, cmsgpack.pack(record))
+  redis.call('ZADD', KEYS[2], now + lease, id)
+end
+return answer
+"""
+)
+
+# KEYS: holds, leases, lost. ARGV: id, then the truth for each charge. What is in neither hash was settled before, or
+# never claimed.
+SETTLE = Script(
+    _APPLY
+    + """
+local packed, of = redis.call('HGET', KEYS[1], ARGV[1]), KEYS[1]
+if not packed then packed, of = redis.call('HGET', KEYS[3], ARGV[1]), KEYS[3] end
+if not packed then return 0 end
+redis.call('HDEL', of, ARGV[1])
+redis.call('ZREM', KEYS[2], ARGV[1])
+apply(cmsgpack.unpack(packed), function(place) return tonumber(ARGV[place + 1]) end)
+return 1
+"""
+)
+
+# What was charged and not held, changed after all. ARGV: slice and difference for each of KEYS.
+CORRECT = Script(
+    _APPLY
+    + """
+for place, key in ipairs(KEYS) do
+  apply({{key, tonumber(ARGV[2 * place - 1]), 0}}, function() return tonumber(ARGV[2 * place]) end)
+end
+return 0
+"""
+)
+
+# KEYS: holds, leases, lost. ARGV: now, lease, ids that are still held. Those of the dead are swept on the way.
+RENEW = Script(
+    NOW
+    + _APPLY
+    + _SWEEP
+    + """
+for place = 3, #ARGV do redis.call('ZADD', KEYS[2], 'XX', now + ARGV[2], ARGV[place]) end
+sweep()
+return redis.call('HLEN', KEYS[1])
+"""
+)

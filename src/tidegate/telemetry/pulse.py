@@ -1,0 +1,72 @@
+"""Does the event loop keep up? How late its timers are, how many tasks it has, and what is on its way to providers.
+
+A timer that is late says that something held the loop up, and with it every call. What is shorter than the pulse may
+be missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from time import monotonic
+
+from prometheus_client.metrics_core import GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from tidegate.core.ports import Transport
+from tidegate.telemetry.metrics import Buckets
+
+EVERY_S = 0.02  # costs less than a thousandth of a core
+LAG = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
+WINDOW_S = 60.0  # for how long the longest lag is remembered, at least; at most twice as long
+
+
+class Pulse(Collector):
+    """Beats between `start` and `stop`; tells of tasks and connections whether it beats or not."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, transport: Transport) -> None:
+        self._loop = loop
+        self._transport = transport
+        self._lag = Buckets(LAG)
+        self._longest = [0.0, 0.0]  # of the window before, and of this one
+        self._window_until = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        self._window_until = monotonic() + WINDOW_S
+        self._arm()
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _arm(self) -> None:
+        self._timer = self._loop.call_later(EVERY_S, self._beat, monotonic() + EVERY_S)
+
+    def _beat(self, due: float) -> None:
+        now = monotonic()
+        self.late(max(now - due, 0.0), now)
+        self._arm()
+
+    def late(self, lag: float, now: float) -> None:
+        """A timer was so late."""
+        self._lag.observe(lag)
+        if now > self._window_until:
+            self._longest = [self._longest[1], 0.0]
+            self._window_until = now + WINDOW_S
+        self._longest[1] = max(self._longest[1], lag)
+
+    def collect(self) -> Iterator[Metric]:
+        lag = HistogramMetricFamily("tidegate_loop_lag_seconds", "How late the event loop's timers are")
+        lag.add_metric([], buckets=self._lag.cumulative(), sum_value=self._lag.total)
+        yield lag
+        yield GaugeMetricFamily(
+            "tidegate_loop_lag_max_seconds", "The longest of the last minute or two", max(self._longest)
+        )
+        yield GaugeMetricFamily("tidegate_tasks", "Tasks of the event loop", len(asyncio.all_tasks(self._loop)))
+        yield GaugeMetricFamily(
+            "tidegate_provider_connections_busy",
+            "Connections to providers that carry a call or are being made",
+            self._transport.busy,
+        )

@@ -1,0 +1,13 @@
+"""A connection is each event loop's own, and Tidegate runs on both."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from tests.rawserver import both_loops
+
+
+def pytest_asyncio_loop_factories(config: Any, item: Any) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    return both_loops()
