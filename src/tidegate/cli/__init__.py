@@ -1,4 +1,4 @@
-"""What can be done from a terminal? serve · check · init · doctor · chat · keys · teams · users · usage · local · semantic."""
+"""What can be done from a terminal? serve · check · init · doctor · chat · keys · teams · users · usage · …"""
 
 from __future__ import annotations
 
