@@ -85,6 +85,10 @@ class Line:
             found: dict[str, Any] = json.loads(answer.read())
             return found
 
+    def post(self, path: str) -> None:
+        with self._asked("POST", path) as answer:
+            answer.read()
+
     def say(self, model: str, turns: Sequence[Turn]) -> Iterator[str]:
         asked = {"model": model, "messages": list(turns), "stream": True}
         frames = Frames()

@@ -194,6 +194,9 @@ class Codec(Protocol):
     def texts(self, asked: Asked) -> Iterator[tuple[str, str]]:
         """Every part of the request that is text: (path, text), in order."""
 
+    def last_turn(self, asked: Asked) -> str:
+        """What was said last, to which an answer is wanted; "" where there is no such thing."""
+
 
 Codecs = Mapping[tuple[str, str], Codec]  # by (dialect, operation)
 
@@ -404,6 +407,7 @@ class Opened(msgspec.Struct, frozen=True, tag="opened", tag_field="record", omit
     organisation_id: str | None = None
     team_id: str | None = None
     user_id: str | None = None  # whom the key belongs to; `user` is whom the client named
+    reserved_nusd: int = 0  # of a budget, for the most that it could cost
 
 
 class Closed(msgspec.Struct, frozen=True, tag="closed", tag_field="record", omit_defaults=True):
@@ -429,6 +433,7 @@ class Closed(msgspec.Struct, frozen=True, tag="closed", tag_field="record", omit
     usage: dict[str, int] = {}
     usage_estimated: bool = False
     cost_nusd: int | None = 0  # the sum over attempts; None when a price is not known
+    at_most_nusd: int | None = None  # of one that was interrupted: what had been reserved for it
     user: str | None = None
     session: str | None = None
     tags: tuple[str, ...] = ()
@@ -482,6 +487,14 @@ class Totals(msgspec.Struct, frozen=True):
     tokens: int = 0
 
 
+class Bill(Protocol):
+    """What was set aside for a call, of tokens and money."""
+
+    async def extend(self, target: Target) -> None:
+        """Make sure that what was set aside is enough for one more attempt, at `target`, beside what those so far have
+        cost or can still cost. Raises BudgetSpent or LimitReached, and then nothing more may be bought."""
+
+
 class Counters(Protocol):
     """What all processes of one Tidegate count together. Raises StoreDown when nobody answers in time."""
 
@@ -493,6 +506,10 @@ class Counters(Protocol):
 
     def settle(self, claim: Claim, truth: Sequence[int]) -> None:
         """Each charge becomes what it was in truth. Once, by whoever claimed, at once or as soon as it can be told."""
+
+    @property
+    def standing_in(self) -> str | None:
+        """What is done while those who count together cannot: local_share | deny | allow; None when all is well."""
 
     async def holds(self, house: str) -> int:
         """How many claims are neither settled nor lost; those whose holder died are swept first."""
@@ -537,6 +554,77 @@ class Vault(Protocol):
 
     def unseal(self, stored: bytes) -> bytes:
         """Raises ValueError for a format that this vault does not know, or bytes that were changed."""
+
+
+# --- what means the same ---------------------------------------------------------------------------------------------
+
+Vector = bytes  # float32, little-endian, of length 1
+
+
+class Embedder(Protocol):
+    """A text as a vector: texts that mean the same are near each other."""
+
+    name: str  # of the model and its exact weights: vectors of different names are never compared
+    dimensions: int
+
+    async def embed(self, text: str) -> Vector:
+        """The same bytes for the same text; what is longer than the model reads is cut off. Never on the loop."""
+
+    async def aclose(self) -> None: ...
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What an entry answers, reduced to what comparing needs. Entries with the same answer share its id."""
+
+    id: str
+    digest: bytes  # of the exact text
+    sketch: bytes  # its embedding, rounded to one signed byte per number
+    marks: tuple[str, ...] = ()  # numbers, ids, URLs, negations: what must agree
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A prompt that was answered. The reply itself lies elsewhere, under the same id."""
+
+    id: str
+    vector: Vector
+    answer: Answer
+    marks: tuple[str, ...] = ()
+
+
+class Near(msgspec.Struct, frozen=True):
+    """An entry beside a prompt."""
+
+    id: str
+    similarity: float  # cosine
+    answer: str  # its id
+    marks: tuple[str, ...]
+    right: int  # how often it was found right, or wrong, when it was the candidate
+    wrong: int
+
+
+class Vectors(Protocol):
+    """Entries by nearness, in partitions that never see each other (one per scope of the cache).
+
+    Bounded: over the bound the least useful leave, those that were not near anything for longest. Raises StoreDown when
+    it cannot be asked, and ValueError for a vector of another dimension than the partition holds.
+    """
+
+    async def nearest(self, partition: str, vector: Vector, count: int) -> Sequence[Near]:
+        """At most `count`, nearest first."""
+
+    async def answers(self, partition: str, ids: Sequence[str]) -> Sequence[Answer]:
+        """The answers with these ids, in the same order; those that have left are left out."""
+
+    async def add(self, partition: str, entry: Entry) -> Sequence[str]:
+        """Remember it; what had its id is replaced. The ids of entries that left to make room."""
+
+    async def judge(self, partition: str, entry: str, right: bool) -> None:
+        """Add to its record; of one that has left, nothing happens."""
+
+    async def forget(self, partition: str, entries: Sequence[str] | None = None) -> int:
+        """Drop these, or the whole partition; how many there were."""
+
+    async def aclose(self) -> None: ...
 
 
 # --- what is told ----------------------------------------------------------------------------------------------------

@@ -93,7 +93,7 @@ def scope_of(call: Call, scope: Scope) -> tuple[str, str]:
 
 def is_one_answer(asked: Asked) -> bool:
     """Whoever asks for several wants them to differ."""
-    return (getattr(asked.typed, "n", None) or 1) == 1
+    return asked.choices == 1
 
 
 def _salt(asked: Asked) -> bytes:
