@@ -1,4 +1,4 @@
-"""Was it asked before? Then it costs nothing, whoever of the same scope asks, in whatever form; and nobody else hears."""
+"""What was asked before costs nothing, whoever of the same scope asks, in whatever form; and nobody else hears it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 
 from tests.house import Build, House, Reply
 from tidegate import config
+from tidegate.core.limits import Budget, Limit
 from tidegate.core.ports import Organisation, StoreDown, Team
 from tidegate.providers.scripted.script import Tool
 
@@ -58,8 +59,9 @@ def said(reply: Reply) -> str:
         return reply.text
     frames = [frame.partition(b"data: ")[2] for frame in reply.body.split(b"\n\n") if b"data: " in frame]
     events = [json.loads(frame) for frame in frames] or reply.events
-    blocks = [event.get("delta", {}) for event in events] + [one for event in events for one in event.get("content", ())]
-    return "".join(block.get("text", "") for block in blocks)
+    deltas = [event.get("delta", {}) for event in events]
+    blocks = [block for event in events for block in event.get("content", ())]
+    return "".join(one.get("text", "") for one in deltas + blocks)
 
 
 # --- the same question -----------------------------------------------------------------------------------------------
@@ -109,7 +111,7 @@ async def test_whoever_filled_it_every_client_gets_its_own_form(house: House, fi
         kind = "text/event-stream" if form[1] else "application/json"
         assert reply.headers["content-type"].startswith(kind)
         if form == ("openai", True):
-            assert reply.events[-1] == "[DONE]" and all("usage" not in one or not one["usage"] for one in reply.events[:-1])
+            assert reply.events[-1] == "[DONE]" and not any(one.get("usage") for one in reply.events[:-1])
         if form == ("openai", False):
             assert reply.events[0]["usage"]["completion_tokens"] > 0
     assert bought(house) == 1
@@ -380,3 +382,28 @@ async def test_under_load_everybody_gets_its_own_answer(house: House):
     for start in range(0, 2_000, 100):
         await asyncio.gather(*(one(number) for number in range(start, start + 100)))
     assert bought(house) <= 400
+
+
+# --- what it counts as -----------------------------------------------------------------------------------------------
+
+
+async def test_a_hit_is_one_request_and_reserves_nothing(build_house: Build):
+    """A key that has spent its budget, and has one request left."""
+    house = await build_house(CACHED)
+    key, _ = await house.app.gateway.auth.create(
+        "poor", "test", admin=False, limits=(Limit("requests", 3, 3600),), budgets=(Budget(1_500_000),)
+    )
+    first = await house.ask("hi", key=key, max_tokens=5)
+    assert first.status == 200 and first.row.cost_nusd > 0
+    other = await house.ask("something else that is longer", key=key, max_tokens=5)
+    hit = await house.ask("hi", key=key, max_tokens=5)
+    assert (other.status, hit.status, cache_of(hit)) == (402, 200, ("hit", "exact"))
+    assert (await house.ask("hi", key=key, max_tokens=5)).status == 429
+
+
+async def test_what_only_the_payer_may_not_buy_a_follower_does(build_house: Build):
+    house = await build_house(CACHED.replace("exact: true, single", "scope: global, single"))
+    poor, _ = await house.app.gateway.auth.create("poor", "test", admin=False, budgets=(Budget(1),))
+    calls = [house.begin(key=poor), *(house.begin() for _ in range(5)), house.begin(key=poor)]
+    statuses = [(await call.reply()).status for call in calls]
+    assert statuses[0] == 402 and statuses[1:6] == [200] * 5 and bought(house) == 1
