@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.providers import local
+from tidegate.providers import embedder, local
 
 ROOT = Path(__file__).parent.parent
 BIN = "Scripts" if os.name == "nt" else "bin"
@@ -27,6 +27,11 @@ def debian(package: str, program: str = "") -> pytest.MarkDecorator:
 
 def local_model() -> pytest.MarkDecorator:
     return needs(local.installed(), "the local model: tidegate local install")
+
+
+def embedding_model() -> pytest.MarkDecorator:
+    there = (embedder.FOLDER / embedder.MODEL).exists()
+    return needs(there, f"the embedding model: {embedder.COMMAND}")
 
 
 def client_python(name: str) -> Path:

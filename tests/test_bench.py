@@ -15,7 +15,7 @@ from bench.load import Job
 from bench.procs import Child
 from bench.report import Limit, Report
 
-from tests.parts import ROOT, needs
+from tests.parts import ROOT, embedding_model, needs
 
 pytestmark = needs(Path("/proc/self/schedstat").exists(), "Linux's /proc")
 
@@ -135,3 +135,43 @@ def test_hours_pass_in_a_moment_and_in_order():
         return passed
 
     assert virtual.run(work) == pytest.approx([0.5, 60, 7200])
+
+
+CACHE_FIGURES = {
+    "warm_hits_at_3pct", "warm_wrong_at_3pct", "hits_at_1p2pct", "static_hits_at_1p2pct", "promise_held_share",
+    "promise_worst", "warm_hits_at_5pct_noise5", "warm_wrong_at_5pct_noise5", "replay_calls_saved",
+    "replay_semantic_share_of_misses", "replay_wrong_share", "replay_cost_saved",
+}  # fmt: skip
+
+
+@pytest.fixture
+def questions(tmp_path: Path) -> Path:
+    """Labelled questions and arrival times, as `--data` wants them."""
+    (tmp_path / "cache").mkdir()
+    things = ("card", "loan", "house", "parcel", "garden", "piano")
+    ways = ("Where is my {}?", "Who has seen my {}?", "My {} is gone, where is it?", "Please find my {}.")
+    rows = "".join(f'"{way.format(thing)}",{thing}\n' for thing in things for way in ways)
+    for part in ("train", "test"):
+        (tmp_path / "cache" / f"tiny_{part}.csv").write_text(f"text,category\n{rows}Why is it so?,oos\n", "utf-8")
+    (tmp_path / "traces").mkdir()
+    calls = "".join(f"2023-11-16 18:{at // 600:02}:{at // 10 % 60:02}.{at % 10}000000,100,10\n" for at in range(20_000))
+    (tmp_path / "traces" / "azure_llm_conv.csv").write_text(
+        f"TIMESTAMP,ContextTokens,GeneratedTokens\n{calls}", "utf-8"
+    )
+    return tmp_path
+
+
+@embedding_model()
+def test_every_figure_of_the_cache_is_there_or_says_why_not(questions):
+    done = bench("cache", "--data", str(questions), "--set", "tiny", "--quick", "--seeds", "1", "--json", "-")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert set(found["figures"]) == CACHE_FIGURES
+    assert set(found["missing"]) == {name for name, value in found["figures"].items() if value is None}
+    assert found["figures"]["replay_calls_saved"] > 0.9
+
+
+def test_questions_that_are_not_there_are_named(tmp_path):
+    done = bench("cache", "--data", str(tmp_path))
+    assert done.returncode == 1
+    assert "cache/banking77_train.csv" in done.stderr

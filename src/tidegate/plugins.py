@@ -44,17 +44,32 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "admin": "tidegate.api.admin:create",
     },
     "stages": {
+        "semantic": "tidegate.stages.cache.semantic:Semantic",
         "tokens": "tidegate.stages.auth.tokens:Tokens",
     },
     "commands": {
         "install_local": "tidegate.providers.local:install",
+        "install_semantic": "tidegate.providers.embedder.install:install",
+    },
+    "embedders": {
+        "minilm": "tidegate.providers.embedder.minilm:MiniLM",
+    },
+    "vectors": {
+        "memory": "tidegate.storage.vectors:MemoryVectors",
     },
     "loops": {
         "uvloop": "uvloop:new_event_loop",  # not on Windows
     },
 }
 
-EXTRAS = {"aiohttp": "aiohttp", "hiredis": "scale", "psycopg": "postgres"}  # whose package is not in the base
+# Whose package is not in the base.
+EXTRAS = {
+    "aiohttp": "aiohttp",
+    "hiredis": "scale",
+    "numpy": "semantic",
+    "onnxruntime": "semantic",
+    "psycopg": "postgres",
+}
 
 
 def names(door: str) -> list[str]:

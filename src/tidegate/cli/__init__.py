@@ -1,4 +1,4 @@
-"""What can be done from a terminal? serve · check · init · doctor · chat · keys · teams · users · usage · local."""
+"""What can be done from a terminal? serve · check · init · doctor · chat · keys · teams · users · usage · …"""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ def main() -> None:
     tidegate teams create search       a team that keys and routes belong to
     tidegate usage --by team           who used how much, and what it cost
     tidegate local install             the small model that needs no key
+    tidegate semantic install          the embedding model of the semantic cache
     """
 
 
@@ -90,3 +91,18 @@ def install_local() -> None:
     tidegate local install
     """
     plugins.find("commands", "install_local")()
+
+
+@main.group()
+def semantic() -> None:
+    """The embedding model that the semantic cache finds like questions with."""
+
+
+@semantic.command("install")
+def install_semantic() -> None:
+    """Fetch the embedding model and make it smaller: 90 MB to fetch, 23 MB to keep.
+
+    \b
+    tidegate semantic install
+    """
+    plugins.find("commands", "install_semantic")()

@@ -38,6 +38,8 @@ def serve(file: Path | None, host: str | None, port: int | None, data_dir: str |
     tidegate serve
     tidegate serve --config tidegate.yaml --port 9000
     """
+    # Before numpy is loaded: on a busy machine two threads of BLAS cost thrice the CPU of one, waiting for each other.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     found = found_here()  # before we listen: 8080 is a usual port of others too
     settings = settings_of(file, found, host=host, port=port, data_dir=data_dir)
     socket = listen(settings.api)

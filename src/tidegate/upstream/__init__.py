@@ -150,8 +150,10 @@ class Opening:
 
         Without it an outage that ends just before another begins would leave calls without an answer.
         """
-        for target in router.plan(route, self._ring.targets.of, random.random) if self._failures else ():
-            if self._winner is None and self._ring.targets.of(target).breaker.state == "open":
+        asked = {attempt.target.name for attempt in self._call.attempts}
+        for target in router.plan(route, self._ring.targets.of, random.random) if asked else ():
+            is_open = self._ring.targets.of(target).breaker.state == "open"
+            if self._winner is None and is_open and target.name not in asked:
                 await self._ask_target(route, target, "next", early=True)
 
     async def _ask_target(self, route: Route, target: Target, why: Why, *, early: bool = False) -> Failure | None:

@@ -1,0 +1,34 @@
+"""How sure can we be? Bounds on counts and shares, in closed form."""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+
+NORMAL = NormalDist()
+
+
+def mean_upper(count: float, confidence: float) -> float:
+    """The most that a Poisson mean may be, one-sided, when `count` (> 0, pseudo-counts included) was seen.
+
+    The quantile of Gamma(count, 1) by Wilson and Hilferty: within 1 % from a count of 2 on.
+    """
+    z = NORMAL.inv_cdf(confidence)
+    return count * max(0.0, 1 - 1 / (9 * count) + z / (3 * math.sqrt(count))) ** 3
+
+
+def share_between(hits: float, of: float, confidence: float) -> tuple[float, float]:
+    """The least and the most that a share may be, each one-sided, when it was seen in `hits` of `of` (Wilson)."""
+    if of <= 0:
+        return 0.0, 1.0
+    z = NORMAL.inv_cdf(confidence)
+    share, spread = hits / of, z * z / of
+    middle = share + spread / 2
+    reach = z * math.sqrt(share * (1 - share) / of + spread / (4 * of))
+    return max(0.0, (middle - reach) / (1 + spread)), min(1.0, (middle + reach) / (1 + spread))
+
+
+def mean_within(limit: float, confidence: float) -> float:
+    """The mean at which a Poisson count stays within `limit` with this confidence (normal approximation)."""
+    z = NORMAL.inv_cdf(confidence)
+    return ((math.sqrt(z * z + 4 * limit) - z) / 2) ** 2
