@@ -5,6 +5,7 @@
   ./run bench overhead --only direct,tidegate     without the others, which are installed when first asked for
   ./run bench soak --minutes 10                   mixed load: does anything grow, leak, stall or lack its row?
   ./run bench overhead --quick --json - --plot overhead.png
+  ./run bench admission                           what key, limits and budget of a call cost, and what they save
   ./run bench cache --data DIR                    hits and wrong hits of the semantic cache, on labelled questions
   ./run bench cache-speed                         what a look into it costs
   ./run bench resilience                          long days of failing providers, replayed; minutes
@@ -19,11 +20,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from bench import cache, cache_speed, outage, overhead, report, resilience, soak
+from bench import admission, cache, cache_speed, outage, overhead, report, resilience, soak
 from bench.procs import Unavailable
 
 BENCHES = {
     "overhead": overhead,
+    "admission": admission,
     "resilience": resilience,
     "outage": outage,
     "soak": soak,

@@ -77,8 +77,14 @@ def shown(value: Any) -> str:
     if isinstance(value, Duration | Share | Moment):
         return repr(value)
     if value is None or isinstance(value, bool | tuple | dict):
-        return json.dumps(value)
+        return json.dumps(value, default=_plain)
     return str(value)
+
+
+def _plain(value: Any) -> Any:
+    """A Config within a list, short."""
+    fields = msgspec.structs.asdict(value).items()
+    return {name: shown(item) if isinstance(item, Duration) else item for name, item in fields}
 
 
 def default(field: msgspec.structs.FieldInfo) -> Any:
@@ -132,7 +138,7 @@ def configuration() -> str:
         "`TIDEGATE_API_PORT=9000` sets `api.port`, and so on for every key of `api` and `storage`; in a list, "
         "commas separate.\n",
     ]
-    for name in ("api", "storage", "auth", "upstream", "transport", "logs", "prices"):
+    for name in ("api", "storage", "auth", "limits", "budgets", "upstream", "transport", "logs", "prices"):
         parts.append(section(name, type(getattr(top, name))))
     parts.append("## `providers`\n\nA name of your choice for each, and its `type`, which says what else can be set.\n")
     parts += [section(f"providers.NAME (type: {name})", kind) for name, kind in providers()]
@@ -181,7 +187,7 @@ def example() -> str:
             lines.append(f"{indent}{field.name}: {text}")
 
     top = config.Config()
-    for name in ("api", "storage", "auth", "upstream", "transport", "logs", "prices"):
+    for name in ("api", "storage", "auth", "limits", "budgets", "upstream", "transport", "logs", "prices"):
         lines.append(f"{name}:")
         write(type(getattr(top, name)), "  ", {})
         lines.append("")

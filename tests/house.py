@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 
 from tests.blocking import nothing_blocks
@@ -236,13 +237,24 @@ async def until(there: Callable[[], object]) -> None:
             await asyncio.sleep(0.004)
 
 
+def unbounded(settings: config.Config, text: str) -> config.Config:
+    """Tests repeat themselves and spend at will, unless they say what is to be bounded."""
+    if "limits:" not in text:
+        loops = msgspec.structs.replace(settings.limits.loops, policy="off")
+        settings = msgspec.structs.replace(settings, limits=msgspec.structs.replace(settings.limits, loops=loops))
+    if "budgets:" not in text:
+        free = msgspec.structs.replace(settings.budgets, default_day=0.0)
+        settings = msgspec.structs.replace(settings, budgets=free)
+    return settings
+
+
 @asynccontextmanager
 async def lived_in(text: str, data_dir: Path, environment: Mapping[str, str] | None = None) -> AsyncIterator[House]:
     """A house for the time of a test. Raises AssertionError when something is left at its end, naming it."""
     before = asyncio.all_tasks()
     given = {"TIDEGATE_API_PORT": "0", "TIDEGATE_STORAGE_DATA_DIR": str(data_dir), **(environment or {})}
     clock = JumpClock()
-    app = await build(config.parse(text, given), given, clock=clock)
+    app = await build(unbounded(config.parse(text, given), text), given, clock=clock)
     try:
         key, _ = await app.gateway.auth.create("a test", "test", admin=True)
         house = House(app, clock, key)

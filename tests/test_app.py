@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.house import TWO_PROVIDERS, Asking, until
+from tests.house import TWO_PROVIDERS, Asking, unbounded, until
 from tidegate import config
 from tidegate.app import build
 from tidegate.core.errors import ConfigError
@@ -20,7 +20,7 @@ def changed(house, *pairs: tuple[str, str]) -> config.Config:
         assert old in text
         text = text.replace(old, new)
     given = {"TIDEGATE_API_PORT": "0", "TIDEGATE_STORAGE_DATA_DIR": house.app.config.storage.data_dir}
-    return config.parse(text, given)
+    return unbounded(config.parse(text, given), text)
 
 
 async def test_a_new_route_can_be_asked_for_after_a_reload(house):

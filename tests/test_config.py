@@ -22,7 +22,7 @@ EXAMPLE = Path(__file__).parent.parent / "tidegate.example.yaml"
 
 FULL = """\
 api:       {host: 127.0.0.1, port: 8080, workers: 1, cors: []}
-storage:   {data_dir: ./tidegate-data, database: null, valkey: null, valkey_timeout: 50ms}
+storage:   {data_dir: ./tidegate-data, database: null, valkey: null}
 providers: {main: {type: openai, base_url: null, keys: ["env:OPENAI_API_KEY"], price: null}}
 routes:    {fast: {targets: [{provider: main, model: M, weight: 1, order: 1}], timeout: 60s, cache: {}, guardrails: {}}}
 """
@@ -205,7 +205,7 @@ def test_a_section_that_is_none_is_told_even_when_the_environment_has_a_part_of_
     ("text", "message"),
     [
         # keys
-        ("zzz: 1\n", "tidegate.yaml:1: zzz: no such key; there are: api, storage, auth, "),
+        ("zzz: 1\n", "tidegate.yaml:1: zzz: no such key; there are: api, storage, auth, limits, "),
         ("\napi:\n  prot: 1\n", "tidegate.yaml:3: api.prot: no such key; did you mean 'port'?"),
         ("api: {host: a,\n  hots: b}", "tidegate.yaml:2: api.hots: no such key; did you mean 'host'?"),
         ("route: {}", "tidegate.yaml:1: route: no such key; did you mean 'routes'?"),

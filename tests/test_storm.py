@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.house import until
+from tests.house import unbounded, until
 from tests.rawserver import both_loops
 from tidegate import config
 from tidegate.app import App, build
@@ -233,7 +233,7 @@ class Storm:
 @asynccontextmanager
 async def a_house(data_dir: Path) -> AsyncIterator[tuple[App, str, Witness]]:
     environment = {"TIDEGATE_STORAGE_DATA_DIR": str(data_dir)}
-    app = await build(config.parse(HOUSE, environment), environment)
+    app = await build(unbounded(config.parse(HOUSE, environment), HOUSE), environment)
     witness = Witness()
     app.world.events._listeners.append(witness)  # type: ignore[attr-defined]
     try:

@@ -22,6 +22,9 @@ from tidegate.gateway import Gateway
 from tidegate.providers.prices import PriceList
 from tidegate.stages.auth import KeyAuth
 from tidegate.stages.auth.used import LastUsed
+from tidegate.stages.budgets import Budgets
+from tidegate.stages.budgets.period import zone_of
+from tidegate.stages.limits import Limits
 from tidegate.stages.record import Recorder
 from tidegate.stages.routes import Routes
 from tidegate.storage.ledger import Home, Notice, SpoolLedger
@@ -29,6 +32,7 @@ from tidegate.storage.memory import MemoryCounters
 from tidegate.storage.pepper import load_peppers
 from tidegate.storage.retention import keep
 from tidegate.storage.sqlite import SqliteStore
+from tidegate.storage.standin import StandIn
 from tidegate.storage.vault import PlainVault
 from tidegate.telemetry import Listeners
 from tidegate.telemetry.logs import Log
@@ -103,8 +107,15 @@ class App:
         fresh = [provider for name, provider in made.items() if before.providers.get(name) is not provider]
         await _start(self.world, fresh)
         upstream = Upstream(config.upstream, self.world, before.codecs, before.upstream.targets)
-        auth = before.auth if config.auth == self.config.auth else self._auth(config)
-        self.gateway = replace(before, providers=made, auth=auth, routes=routes, upstream=upstream)
+        self.gateway = replace(
+            before,
+            providers=made,
+            auth=before.auth if config.auth == self.config.auth else self._auth(config),
+            routes=routes,
+            limits=before.limits if config.limits == self.config.limits else Limits(config.limits, self.world),
+            budgets=before.budgets if config.budgets == self.config.budgets else Budgets(config.budgets, self.world),
+            upstream=upstream,
+        )
         self.config = config
         self._metrics.expect(routes.labels)
         upstream.targets.expect(routes.targets)
@@ -181,6 +192,8 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
             recorder=Recorder(world),
             auth=auth(config),
             routes=routes,
+            limits=Limits(config.limits, world),
+            budgets=Budgets(config.budgets, world),
             upstream=Upstream(config.upstream, world, words),
         )
         if not isinstance(world.counters, MemoryCounters):  # alone, there is nobody to agree with
@@ -202,6 +215,7 @@ def _auth(world: World, environment_key: str | None, used: LastUsed, data_dir: P
 
 def check(config: Config) -> None:
     """Raise ConfigError for what only shows when the parts meet; starts nothing."""
+    zone_of(config.budgets.zone)
     plugins.find("transports", config.transport.kind)
     Routes(config.routes, make_providers(config, {}))
 
@@ -230,7 +244,7 @@ async def _counters(config: Config, clock: Clock, events: Events) -> Counters:
         counters: Counters = await shared.open(kept.valkey.value, events.notice, timeout_s=kept.valkey_timeout)
     except ConfigError as wrong:
         raise ConfigError(f"storage.valkey: {wrong.message}") from None
-    return counters
+    return StandIn(counters, MemoryCounters(clock), kept.on_store_down, kept.local_share, events.notice)
 
 
 def _environment_key(environment: Mapping[str, str]) -> str | None:

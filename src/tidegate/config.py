@@ -21,7 +21,7 @@ from tidegate.core.errors import ConfigError
 from tidegate.core.values import Duration, Moment, Secret, Share, Size
 from tidegate.providers import prices, transport
 from tidegate.providers.discovery import Found
-from tidegate.stages import auth, routes
+from tidegate.stages import auth, budgets, limits, routes
 from tidegate.telemetry import logs
 
 DEFAULT_FILE = "tidegate.yaml"
@@ -62,6 +62,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     api: how Tidegate is reached.
     storage: where things are kept.
     auth: who may come in.
+    limits: how many calls may be made.
+    budgets: how much may be spent.
     upstream: how providers are asked.
     logs: what is written to standard error.
     transport: the connections to providers.
@@ -73,6 +75,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     api: api.Config = api.Config()
     storage: storage.Config = storage.Config()
     auth: auth.Config = auth.Config()
+    limits: limits.Config = limits.Config()
+    budgets: budgets.Config = budgets.Config()
     upstream: upstream.Config = upstream.Config()
     logs: logs.Config = logs.Config()
     transport: transport.Config = transport.Config()

@@ -1,7 +1,7 @@
 """The life of a call. READ FIRST.
 
-    client ─► record · authenticate · understand · route ─► flight: upstream ─► provider
-    client ◄─ record ◄───────────────────────────────────── flight ◄─────────── provider
+    client ─► record · gate · authenticate · understand · route · limits ─► flight: budget · upstream ─► provider
+    client ◄─ record ◄─────────────────────────────────────────── limits ◄─ flight: budget ◄─────────── provider
 
 Until the first event has left for the client everything may still be refused, retried or sent elsewhere, and an error
 is an HTTP status. After it the reply belongs to the client, and an error is the last event of the stream.
@@ -19,6 +19,8 @@ from tidegate.core.flight import Flight, Reader
 from tidegate.core.ports import Codec, Codecs, Provider
 from tidegate.core.world import World
 from tidegate.stages.auth import KeyAuth, permit
+from tidegate.stages.budgets import Budgets
+from tidegate.stages.limits import Limits
 from tidegate.stages.record import Recorder
 from tidegate.stages.routes import Routes
 from tidegate.upstream import Upstream
@@ -42,25 +44,30 @@ class Gateway:
     recorder: Recorder
     auth: KeyAuth
     routes: Routes
+    limits: Limits
+    budgets: Budgets
     upstream: Upstream
 
     @asynccontextmanager
     async def answer(self, call: Call) -> AsyncIterator[Reply]:
         """Everything that happens to a call, in order. Send the reply from inside."""
         async with self.recorder.record(call):  # one event; one row once the key is known
-            call.principal = await self.auth.authenticate(call.credential, call.address)  # 401 403
+            with self.limits.gate(call.address):  # 429 for who guesses keys, before any is looked up
+                call.principal = await self.auth.authenticate(call.credential, call.address)  # 401 403
             permit(call)  # 403
             await self.understand(call)  # 400 408 413 415
             call.route = self.routes.match(call)  # 403 404
-            async with self.fly(call) as reader:
-                yield Reply(reader.head, reader)
+            async with self.limits.admit(call):  # 429 calls: per time, at once, in a loop
+                async with self.fly(call) as reader:
+                    yield Reply(reader.head, reader)
 
     @asynccontextmanager
     async def buy(self, call: Call) -> AsyncIterator[Source]:
         """What is paid for. Entered by a flight only."""
-        self.recorder.opened(call)  # 503 when it could not be accounted for
-        async with self.upstream.open(call) as source:  # 502 503 504, or what the provider refuses
-            yield source
+        async with self.budgets.reserve(call):  # 402 money, 429 tokens: the most it can be now, the truth at the end
+            self.recorder.opened(call)  # 503 when it could not be accounted for
+            async with self.upstream.open(call) as source:  # 502 503 504, or what the provider refuses
+                yield source
 
     async def understand(self, call: Call) -> None:
         """Wait for the body and read it, now that we know whose it is."""

@@ -51,7 +51,12 @@ async def memory(clock: HandClock, valkey: Valkey) -> Counters:
 
 async def shared(clock: HandClock, valkey: Valkey) -> Counters:
     return await ValkeyCounters.open(
-        valkey.url, ignored, timeout_s=PATIENCE_S, now_us=lambda: clock.now_ns() // 1000, lease_s=LEASE_S
+        valkey.url,
+        ignored,
+        timeout_s=PATIENCE_S,
+        now_us=lambda: clock.now_ns() // 1000,
+        lease_s=LEASE_S,
+        start_s=PATIENCE_S,
     )
 
 

@@ -123,6 +123,8 @@ async def provider(folder: Path, **script: Any) -> AsyncIterator[Provider]:
 def behind(main: Provider, price: str = "{input: 1, output: 2}", more: str = "") -> str:
     """A configuration whose route `fast` asks `main`."""
     return f"""
+limits: {{loops: {{policy: "off"}}}}
+budgets: {{default_day: 0}}
 providers:
   main: {{type: openai, base_url: "{main.address}", price: {price}}}
 routes:

@@ -33,6 +33,8 @@ routes:
     targets: [{provider: a, model: m}, {provider: b, model: m, order: 2}, {provider: c, model: m, order: 3}]
 """
 
+MORE = ("", "    hedge: {after: 300ms, max_extra: 100%}\n", "    on_disconnect: drain\n    strategy: least_busy\n")
+
 # --- what they do ----------------------------------------------------------------------------------------------------
 
 events = st.integers(0, 4)
@@ -165,8 +167,8 @@ def add_up(row: Closed) -> None:
         assert row.usage and row.cost_nusd
 
 
-async def live(scripts: list[list[dict[str, Any]]], client: Client, folder: Path) -> None:
-    async with lived_in(HOUSE, folder) as house:  # on leaving, it looks for tasks, flights and connections
+async def live(scripts: list[list[dict[str, Any]]], client: Client, more: str, folder: Path) -> None:
+    async with lived_in(HOUSE + more, folder) as house:  # on leaving, it looks for tasks, flights and connections
         witness = Witness()
         house.app.world.events._listeners.append(witness)  # type: ignore[attr-defined]
         for name, script in zip(NAMES, scripts, strict=True):
@@ -176,6 +178,7 @@ async def live(scripts: list[list[dict[str, Any]]], client: Client, folder: Path
         await asyncio.wait([asking.task], timeout=10)
         assert asking.task.done(), "it hangs"
         await until(lambda: not house.left())
+        assert not [one.name for one in house.app.gateway.upstream.targets if one.busy], "a slot is not given back"
         assert not witness.crashes
         rows = await house.rows()
         ended = [row for _, row in witness.ended]
@@ -187,10 +190,10 @@ async def live(scripts: list[list[dict[str, Any]]], client: Client, folder: Path
             look_at(client, asking, await asking.reply())
 
 
-@given(st.tuples(said, said, said), clients)
+@given(st.tuples(said, said, said), clients, st.sampled_from(MORE))
 @settings(max_examples=60)
 def test_any_faults_of_providers_and_clients_end_in_one_outcome(
-    scripts: tuple[list[dict[str, Any]], ...], client: Client
+    scripts: tuple[list[dict[str, Any]], ...], client: Client, more: str
 ) -> None:
     with tempfile.TemporaryDirectory() as folder, asyncio.Runner(loop_factory=JumpingLoop) as runner:
-        runner.run(live(list(scripts), client, Path(folder)))
+        runner.run(live(list(scripts), client, more, Path(folder)))

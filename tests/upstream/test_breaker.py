@@ -81,7 +81,7 @@ def test_a_probe_that_fails_opens_it_for_as_long_again() -> None:
 
 
 def test_a_probe_that_is_still_slow_opens_it_again() -> None:
-    config = Config(slow=Duration(2))
+    config = Config(slow=Duration(2), open_for=Duration(60))
     breaker = after(*[False] * 5, config=config)
     breaker.probing(60 * S)
     assert breaker.probe_answered(61 * S, 3.0, config) and breaker.state == "open"

@@ -8,6 +8,7 @@ from functools import partial
 from types import TracebackType
 
 from tidegate.api.incoming import ClientGone, Incoming
+from tidegate.api.rooms import room_headers
 from tidegate.core.call import Call, Event
 from tidegate.core.money import usd_text
 from tidegate.core.ports import Codec, Headers
@@ -130,6 +131,9 @@ async def _send(world: World, incoming: Incoming, call: Call, codec: Codec, repl
 
     events = await anext(reply.events)
     headers = [*(reply.head.headers if same else ()), *told(call, world)]
+    if call.rooms:  # the provider's own are about us, and not about who asks us
+        passed = len(reply.head.headers) if same else 0
+        headers = [one for one in headers[:passed] if b"ratelimit" not in one[0]] + headers[passed:]
     if not any(name == b"content-type" for name, _ in headers):
         kind = b"text/event-stream; charset=utf-8" if call.asked.stream else b"application/json"
         headers.append((b"content-type", kind))
@@ -162,6 +166,12 @@ def told(call: Call, world: World) -> Headers:
     if call.closed:
         cost = call.cost_nusd
         headers.append((b"x-tidegate-cost-usd", b"unknown" if cost is None else usd_text(cost).encode()))
+    if call.rooms:
+        headers += room_headers(call.rooms, call.dialect, call.at_ms)
+    if world.counters.standing_in:
+        headers.append((b"x-tidegate-counting", world.counters.standing_in.encode()))
+    if call.notes:
+        headers.append((b"x-tidegate-notice", _safe("; ".join(call.notes))))
     if call.warnings:
         headers.append((b"x-tidegate-warning", b"left out: " + _safe("; ".join(call.warnings))))
     now = world.clock.now_ns()

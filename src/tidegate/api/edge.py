@@ -24,8 +24,8 @@ PAGES = ("/api/", "/admin/", "/v1/requests/", "/v1/usage", "/docs", "/openapi.js
 # What a web page may read of our answers, besides their bodies.
 EXPOSED = (
     b"retry-after, x-tidegate-request-id, x-tidegate-route, x-tidegate-target, x-tidegate-attempts, "
-    b"x-tidegate-tried, "
-    b"x-tidegate-cost-usd, x-tidegate-overhead-ms, x-tidegate-warning"
+    b"x-tidegate-tried, x-tidegate-cost-usd, x-tidegate-overhead-ms, x-tidegate-warning, x-tidegate-notice, "
+    b"x-tidegate-counting, ratelimit, ratelimit-policy"
 )
 
 

@@ -27,6 +27,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 JSON = b"application/json"
 LINGER_S = 2.0
+LONG_WAIT_S = 60.0
 TURN = "tidegate.turn"
 
 
@@ -201,6 +202,8 @@ def advice(error: TidegateError) -> Headers:
     found = []
     if error.retry_after_s is not None:
         found.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_s))))
+    if error.status == 429 and (not error.retryable or (error.retry_after_s or 0) > LONG_WAIT_S):
+        found.append((b"x-should-retry", b"false"))  # SDKs obey it: a loop is not fed, and nobody sleeps for an hour
     if isinstance(error, Unauthenticated):
         found.append((b"www-authenticate", b"Bearer"))
     if isinstance(error, MethodNotAllowed):

@@ -51,7 +51,8 @@ async def model(gateway: Gateway, incoming: Incoming) -> None:
 async def _enter(gateway: Gateway, incoming: Incoming) -> Principal:
     if anthropic.is_asking(incoming):
         incoming.codec = gateway.codec("anthropic", "chat")
-    principal = await gateway.auth.authenticate(incoming.credential, incoming.address)
+    with gateway.limits.gate(incoming.address):
+        principal = await gateway.auth.authenticate(incoming.credential, incoming.address)
     may_use(principal, "models")
     return principal
 

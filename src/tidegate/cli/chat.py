@@ -80,6 +80,10 @@ class Line:
         with self._asked("GET", path) as answer:
             return answer.read().decode(), answer.headers
 
+    def post(self, path: str) -> None:
+        with self._asked("POST", path) as answer:
+            answer.read()
+
     def say(self, model: str, turns: Sequence[Turn]) -> Iterator[str]:
         asked = {"model": model, "messages": list(turns), "stream": True}
         frames = Frames()

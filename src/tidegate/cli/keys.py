@@ -6,13 +6,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
+from urllib.parse import quote
 
 import click
 
 from tidegate.cli.bounds import BUDGET, LIMIT, bounds, budget_text, limit_text
+from tidegate.cli.chat import Line
 from tidegate.cli.desk import at_desk, listed, printable, when
 from tidegate.cli.shared import DATA, FILE
-from tidegate.core.errors import BadRequest
+from tidegate.core.errors import BadRequest, ConfigError
 from tidegate.core.limits import Role
 from tidegate.core.ports import Endpoint, Key, Scope, Store, User
 from tidegate.core.values import Duration
@@ -224,6 +226,22 @@ def enable_key(file: Path | None, data_dir: str | None, id: str) -> None:
         click.echo(f"enabled {id}")
 
     at_desk(file, data_dir, work)
+
+
+@keys.command("resume")
+@click.argument("id")
+@click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="Where Tidegate answers.")
+@click.option("--key", envvar=["TIDEGATE_KEY", "TIDEGATE_ADMIN_KEY"], help="A manager's key; or set TIDEGATE_KEY.")
+def resume_key(id: str, url: str, key: str | None) -> None:
+    """Let a key go on whose calls were taken for a loop.
+
+    \b
+    tidegate keys resume ID
+    """
+    if not key:
+        raise ConfigError("a key is needed: set TIDEGATE_KEY, or make one with: tidegate keys create --admin")
+    Line(url, key).post(f"/admin/keys/{quote(id, safe='')}/resume")
+    click.echo(f"resumed {id}")
 
 
 @keys.command("revoke")

@@ -67,7 +67,11 @@ def usage(own: bool, as_csv: bool, url: str, key: str | None, **asked: str | Non
     if as_csv:
         _export(line, path, given)
         return
-    periods, sums = _read(line, path, given)
+    try:
+        periods, sums = _read(line, path, given)
+    except ConfigError as wrong:
+        hint = "; what this key itself used: tidegate usage --own" if "HTTP 403" in wrong.message and not own else ""
+        raise ConfigError(f"{wrong.message}{hint}") from None
     for text in _table(_split(asked["by"]), periods, sums):
         click.echo(text)
 

@@ -10,13 +10,13 @@ import msgspec
 
 from tidegate.core.chat import Change, Channel
 from tidegate.core.errors import TidegateError
-from tidegate.core.limits import Level, Role
+from tidegate.core.limits import Level, Limit, Role, Room
 from tidegate.core.money import NO_USAGE, Price, Usage
 from tidegate.core.values import Moment
 
 if TYPE_CHECKING:
     from tidegate.core.flight import Flight
-    from tidegate.core.ports import Codec, Headers, Provider
+    from tidegate.core.ports import Bill, Codec, Headers, Provider
 
 
 class Principal(msgspec.Struct, frozen=True):
@@ -88,8 +88,11 @@ class Route(msgspec.Struct, frozen=True):
     hedge: Hedge | None = None
     on_disconnect: OnDisconnect = "cancel"
     owner: str | None = None  # the team whose keys alone may ask for it
+    limits: tuple[Limit, ...] = ()  # of all its callers together
+    max_tokens: int = 4096  # of an answer, where the client does not say
 
 
+HOP = b"x-tidegate-hop"  # how often a call went through a Tidegate: two may ask each other
 Metering = Literal["tokens", "free", "unknown"]  # what a reply without usage has cost: an estimate, nothing, who knows
 
 
@@ -102,6 +105,9 @@ class Asked(msgspec.Struct):
     stream: bool = False
     wants_usage: bool = False  # in the stream; unless asked for, the chunk that carries it is withheld
     user: str | None = None
+    max_tokens: int | None = None  # of one answer, as the client says
+    choices: int = 1  # answers
+    ceiling: int | None = None  # budgets: what `max_tokens` is when the client does not say
     typed: Any = None  # the codec's own struct
     spans: dict[str, tuple[int, int]] = {}  # top-level key → where its value begins and ends
 
@@ -220,6 +226,7 @@ class Call:
         "asked",
         "at_ms",
         "attempts",
+        "bill",
         "closed",
         "credential",
         "deadline_ns",
@@ -227,10 +234,12 @@ class Call:
         "error",
         "flight",
         "headers",
+        "hop",
         "id",
         "intake",
         "kind",
         "method",
+        "notes",
         "operation",
         "outgoing",
         "passed_over",
@@ -238,6 +247,8 @@ class Call:
         "principal",
         "priority",
         "query",
+        "reserved_nusd",
+        "rooms",
         "route",
         "session",
         "status",
@@ -289,6 +300,12 @@ class Call:
         self.route: Route | None = None
         self.deadline_ns = 0  # by the clock that never goes back
         self.priority: Priority = "interactive"
+        # limits and budgets
+        self.hop = 0  # how often it came through a Tidegate before
+        self.rooms: tuple[Room, ...] = ()  # of limits, as they were when it was counted
+        self.notes: tuple[str, ...] = ()  # words for the client: what is nearly spent, what looks like a loop
+        self.bill: Bill | None = None
+        self.reserved_nusd = 0
         # the flight: what the inner ring writes
         self.flight: Flight | None = None
         self.attempts: list[Attempt] = []

@@ -75,6 +75,28 @@ class ModelNotFound(NotFound):
     code = "model_not_found"
 
 
+class BudgetSpent(TidegateError):
+    """A budget of the key, or of whom it belongs to, has no room for the most that this call can cost."""
+
+    code = "budget_spent"
+    status = 402
+
+
+class LimitReached(TidegateError):
+    """A limit of the key, of whom it belongs to, of an address or of a route; `Retry-After` says when there is room."""
+
+    code = "limit_reached"
+    status = 429
+    retryable = True
+
+
+class LoopSuspected(TidegateError):
+    """The last calls look alike, like those of a program that asks itself; the message says which, and what to do."""
+
+    code = "loop_suspected"
+    status = 429
+
+
 class MethodNotAllowed(TidegateError):
     """The path exists, but not for this method; `Allow` says which."""
 

@@ -8,9 +8,12 @@ from typing import Annotated, Literal, NamedTuple
 import msgspec
 from msgspec import Meta
 
+from tidegate.core.values import Duration
+
 Of = Literal["requests", "input_tokens", "output_tokens", "tokens", "at_once"]
 Period = Literal["day", "week", "month", "total"]
 Kind = Literal["organisation", "team", "user", "key"]
+OnStoreDown = Literal["local_share", "deny", "allow"]
 Role = Literal["admin", "manager", "member", "viewer"]  # everything · its team · asks models · looks
 
 
@@ -78,7 +81,11 @@ class Claim:
         self.id = id
         self.house = house
         self.charges = charges
-        self.held = any(amount != kept for _, amount, kept in charges)  # something is given back when its holder dies
+        self.held = False  # something is given back when its holder dies
+        for _, amount, kept in charges:
+            if amount != kept:
+                self.held = True
+                break
         self.slices: Sequence[int] = ()  # by the counters: where each was charged
         self.settled = False  # by the counters
 
@@ -95,3 +102,53 @@ class Full(NamedTuple):
     at: int  # which charge
     used: tuple[int, ...]
     wait_s: float | None  # until so much has left the window, if nobody else comes; None: that is not known, or never
+
+
+DAY_S = 86_400
+UNITS = {1: "second", 60: "minute", 3600: "hour", DAY_S: "day"}
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """A limit on somebody, and the meter that counts for it."""
+
+    who: str  # as people read it: key 'ci'
+    limit: Limit
+    meter: Meter
+
+    @classmethod
+    def of(cls, owner: str, who: str, limit: Limit) -> Rule:
+        """`owner` names the meter: who shares it shares the limit."""
+        forget_s = 0 if limit.per_s else DAY_S
+        return cls(who, limit, Meter(f"{owner}:{limit.of}:{limit.per_s}", limit.most, limit.per_s, forget_s))
+
+    @property
+    def shown(self) -> str:
+        """60 requests per minute"""
+        if self.limit.of == "at_once":
+            return f"{self.limit.most} calls at once"
+        per = UNITS.get(self.limit.per_s) or f"{self.limit.per_s} s"
+        return f"{self.limit.most} {self.limit.of.replace('_', ' ')} per {per}"
+
+
+class Room(NamedTuple):
+    """What a client is told of a limit that its call was counted against."""
+
+    limit: Limit
+    left: int
+
+
+class LimitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """At most so many, in how long.
+
+    of: what is counted.
+    most: how many.
+    per: in any window of this length, in whole seconds; of at_once, nothing.
+    """
+
+    of: Of
+    most: Annotated[int, Meta(ge=0, le=MOST)]
+    per: Duration = Duration(60)
+
+    @property
+    def limit(self) -> Limit:
+        return Limit(self.of, self.most, 0 if self.of == "at_once" else max(round(self.per), 1))

@@ -46,6 +46,8 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 KINDS: tuple[str, ...] = Usage.__struct_fields__
+TEXT_KINDS = ("input", "cached_read", "cached_write", "cached_write_1h"), ("output", "reasoning")
+AUDIO_KINDS = (*TEXT_KINDS[0], "audio_input"), (*TEXT_KINDS[1], "audio_output")
 NO_USAGE = Usage()
 
 
@@ -78,6 +80,15 @@ class Price(msgspec.Struct, frozen=True, omit_defaults=True):
                     return None
             total += tokens * rate
         return (total + PER_TOKENS // 2) // PER_TOKENS
+
+    def dearest(self, *, audio: bool) -> tuple[int | None, int | None]:
+        """The highest rates of input and output, whatever the kind of token and the tier; None for one not known."""
+        every = (self.rates, *(tier.rates for tier in self.tiers))
+        heard, said = (
+            max((rates[kind] for rates in every for kind in kinds if kind in rates), default=None)
+            for kinds in (AUDIO_KINDS if audio else TEXT_KINDS)
+        )
+        return heard, said
 
     def _rates(self, input_tokens: int) -> dict[str, int]:
         for tier in self.tiers:

@@ -194,6 +194,9 @@ class Codec(Protocol):
     def texts(self, asked: Asked) -> Iterator[tuple[str, str]]:
         """Every part of the request that is text: (path, text), in order."""
 
+    def last_turn(self, asked: Asked) -> str:
+        """What was said last, to which an answer is wanted; "" where there is no such thing."""
+
 
 Codecs = Mapping[tuple[str, str], Codec]  # by (dialect, operation)
 
@@ -382,6 +385,7 @@ class Opened(msgspec.Struct, frozen=True, tag="opened", tag_field="record", omit
     organisation_id: str | None = None
     team_id: str | None = None
     user_id: str | None = None  # whom the key belongs to; `user` is whom the client named
+    reserved_nusd: int = 0  # of a budget, for the most that it could cost
 
 
 class Closed(msgspec.Struct, frozen=True, tag="closed", tag_field="record", omit_defaults=True):
@@ -407,6 +411,7 @@ class Closed(msgspec.Struct, frozen=True, tag="closed", tag_field="record", omit
     usage: dict[str, int] = {}
     usage_estimated: bool = False
     cost_nusd: int | None = 0  # the sum over attempts; None when a price is not known
+    at_most_nusd: int | None = None  # of one that was interrupted: what had been reserved for it
     user: str | None = None
     session: str | None = None
     tags: tuple[str, ...] = ()
@@ -457,6 +462,14 @@ class Totals(msgspec.Struct, frozen=True):
     tokens: int = 0
 
 
+class Bill(Protocol):
+    """What was set aside for a call, of tokens and money."""
+
+    async def extend(self, target: Target) -> None:
+        """Make sure that what was set aside is enough for one more attempt, at `target`, beside what those so far have
+        cost or can still cost. Raises BudgetSpent or LimitReached, and then nothing more may be bought."""
+
+
 class Counters(Protocol):
     """What all processes of one Tidegate count together. Raises StoreDown when nobody answers in time."""
 
@@ -468,6 +481,10 @@ class Counters(Protocol):
 
     def settle(self, claim: Claim, truth: Sequence[int]) -> None:
         """Each charge becomes what it was in truth. Once, by whoever claimed, at once or as soon as it can be told."""
+
+    @property
+    def standing_in(self) -> str | None:
+        """What is done while those who count together cannot: local_share | deny | allow; None when all is well."""
 
     async def holds(self, house: str) -> int:
         """How many claims are neither settled nor lost; those whose holder died are swept first."""

@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from tidegate.core.call import Call, Hedge, OnDisconnect, Principal, Route, Strategy, Target
 from tidegate.core.errors import BadRequest, ConfigError, Forbidden, ModelNotFound, NotFound
+from tidegate.core.limits import LimitConfig
 from tidegate.core.ports import Provider
 from tidegate.core.values import Duration, Moment, Share
 
@@ -82,6 +83,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hedge: whether a second target is asked when the first is slow.
     on_disconnect: when the client has left, end the reply (cancel), or hear it out (drain), within `timeout`.
     owner: the team whose keys alone may ask for it, by id; null lets every team.
+    limits: of all who ask for it together.
+    max_tokens: of an answer whose client does not say; it is sent to the provider where money or tokens are bounded.
     """
 
     targets: Annotated[tuple[TargetConfig, ...], Meta(min_length=1)]
@@ -96,6 +99,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hedge: HedgeConfig = HedgeConfig()
     on_disconnect: OnDisconnect = "cancel"
     owner: str | None = None
+    limits: tuple[LimitConfig, ...] = ()
+    max_tokens: Annotated[int, Meta(ge=1)] = 4096
 
 
 def mistakes(routes: Mapping[str, Config], providers: Mapping[str, object]) -> Iterator[tuple[str, str]]:
@@ -297,6 +302,8 @@ class Routes:
             hedge=None if after is None else Hedge(after, config.hedge.max_extra),
             on_disconnect=config.on_disconnect,
             owner=config.owner,
+            limits=tuple(one.limit for one in config.limits),
+            max_tokens=config.max_tokens,
             **further,
         )
         return made[name]

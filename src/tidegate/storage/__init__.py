@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from tidegate.core.limits import OnStoreDown
 from tidegate.core.values import Duration, Secret, Size
 
 
@@ -21,7 +22,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     database_prepares: whether statements are prepared; no, behind PgBouncer in transaction mode.
     valkey: the URL of a Valkey or Redis in which all processes count together, such as valkey://HOST:6379/0, valkeys://
         with TLS or unix:///PATH; null keeps counters in the process. Needs the extra `scale`.
-    valkey_timeout: how long a call waits for it before `limits.on_store_down` says what happens.
+    valkey_timeout: how long a call waits for it before `on_store_down` says what happens.
+    on_store_down: while Valkey does not answer, `local_share` counts in this process against `local_share` of each
+        limit and budget, `deny` refuses, `allow` lets pass; what was used meanwhile is added when it is back.
+    local_share: of all limits and budgets, for one process alone; with four processes, a quarter.
     max_spool: what may wait to be stored before new calls are refused.
     keep_rows: how long the row of each call is kept, such as 90d; null keeps it for ever, like the sums by the hour.
     """
@@ -33,5 +37,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     database_prepares: bool = True
     valkey: Secret | None = None
     valkey_timeout: Duration = Duration(0.05)
+    on_store_down: OnStoreDown = "local_share"
+    local_share: Annotated[float, Meta(gt=0, le=1)] = 0.25
     max_spool: Size = Size(256 * 1024 * 1024)
     keep_rows: Duration | None = None

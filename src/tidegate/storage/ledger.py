@@ -136,7 +136,7 @@ def interrupted(opened: Opened) -> Closed:
     """The row of a call whose process died before it ended.
 
     What the client saw, how long it took, which tokens were used and what they cost is not known, and the row says so:
-    status 499, duration 0, cost None.
+    status 499, duration 0, cost None. What had been reserved for it bounds its cost.
     """
     return Closed(
         id=opened.id,
@@ -152,6 +152,7 @@ def interrupted(opened: Opened) -> Closed:
         model=opened.model,
         stream=opened.stream,
         cost_nusd=None,
+        at_most_nusd=opened.reserved_nusd or None,
         user=opened.user,
         session=opened.session,
         tags=opened.tags,

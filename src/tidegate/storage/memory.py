@@ -204,6 +204,10 @@ class MemoryCounters:
         if claim.held:
             self._holds[claim.house] -= 1
 
+    @property
+    def standing_in(self) -> str | None:
+        return None
+
     async def holds(self, house: str) -> int:
         return self._holds.get(house, 0)
 

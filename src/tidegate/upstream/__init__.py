@@ -14,7 +14,7 @@ import random
 import msgspec
 
 from tidegate.core.call import Asked, Call, Route, Source, Target, Why
-from tidegate.core.errors import UpstreamUnavailable
+from tidegate.core.errors import BudgetSpent, LimitReached, UpstreamUnavailable
 from tidegate.core.ports import Codecs, Timeouts
 from tidegate.core.values import Duration, Secret
 from tidegate.core.world import World
@@ -150,8 +150,10 @@ class Opening:
 
         Without it an outage that ends just before another begins would leave calls without an answer.
         """
-        for target in router.plan(route, self._ring.targets.of, random.random) if self._failures else ():
-            if self._winner is None and self._ring.targets.of(target).breaker.state == "open":
+        asked = {attempt.target.name for attempt in self._call.attempts}
+        for target in router.plan(route, self._ring.targets.of, random.random) if asked else ():
+            is_open = self._ring.targets.of(target).breaker.state == "open"
+            if self._winner is None and is_open and target.name not in asked:
                 await self._ask_target(route, target, "next", early=True)
 
     async def _ask_target(self, route: Route, target: Target, why: Why, *, early: bool = False) -> Failure | None:
@@ -162,6 +164,8 @@ class Opening:
         for tries in itertools.count(1):
             if self._left_s() <= 0:
                 return Failure("timeout", OUT_OF_TIME)
+            if self._call.bill is not None and (self._call.attempts or route is not self._call.route):
+                await self._call.bill.extend(target)  # 402 429: what is asked beyond the first is paid for as well
             seat = await self._ring.targets.seat(self._call, target, refused, early=early)
             if isinstance(seat, PassedOver):
                 if failure is None:
@@ -232,6 +236,8 @@ class Opening:
         for other in router.plan(route, targets.of, random.random):
             if other.name == target.name:
                 continue
+            if not await self._can_pay(other):
+                return None
             seat = targets.seat_now(other)
             if seat is None and targets.of(other).breaker.state != "closed":
                 seat = await targets.seat(self._call, other)
@@ -239,6 +245,15 @@ class Opening:
                 extra.made()
                 return self._stream(other, seat, "hedge")
         return None
+
+    async def _can_pay(self, target: Target) -> bool:
+        """Whether there is money, and tokens, for one more attempt beside the one that runs."""
+        if self._call.bill is not None:
+            try:
+                await self._call.bill.extend(target)
+            except (BudgetSpent, LimitReached):
+                return False
+        return True
 
     # --- when nobody answers
 

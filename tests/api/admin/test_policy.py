@@ -30,7 +30,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "create_user": {"id": "new"},
     "change_user": {"name": "New"},
     "chat": {"user_input": "hi"},
+    "say": {"breaker": "reset"},
 }
+TARGET = {"provider": "main", "model": "m"}
 IDS = {"organisations": "acme", "teams": "search", "users": "ann"}
 ROLES = ("nobody", "member", "viewer", "manager", "admin")
 
@@ -81,7 +83,7 @@ class Town(House):
         if route.name.startswith("create_") and route.name != "create_key":
             body = json.dumps({"id": who.replace(" ", "-")}).encode()
         return await self.begin(
-            path=route.path.replace("{id}", id), method=method, body=body, key=self.keys[who]
+            path=route.path_format.format(id=id, **TARGET), method=method, body=body, key=self.keys[who]
         ).reply()
 
     async def kept(self) -> list[bytes]:
@@ -108,7 +110,7 @@ def test_there_is_no_path_besides_those() -> None:
     assert plain == OPEN
     assert len(app.routes) == len(OPEN) + len(ROUTERS), "a router that is not among ROUTERS"
     described = {(path, method) for path, methods in app.openapi()["paths"].items() for method in methods}
-    assert described == {(route.path, method.lower()) for route in routes() for method in route.methods}
+    assert described == {(route.path_format, method.lower()) for route in routes() for method in route.methods}
 
 
 def test_a_path_without_a_policy_is_seen() -> None:

@@ -391,12 +391,12 @@ async def test_who_leaves_while_the_issuer_is_asked_leaves_the_others_their_answ
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ("algorithms: [HS256]", "auth.issuers[0].algorithms[0]: invalid enum value 'HS256'"),
-        ("algorithms: [none]", "auth.issuers[0].algorithms[0]: invalid enum value 'none'"),
+        ("algorithms: [HS256]", "auth.issuers[0].algorithms[0]: cannot be 'HS256'"),
+        ("algorithms: [none]", "auth.issuers[0].algorithms[0]: cannot be 'none'"),
         ("algorithms: []", "auth.issuers[0].algorithms: needs at least one"),
         ("jwks_url: 'http://keys.example/jwks'", "auth.issuers[0].jwks_url: must be an https:// URL"),
         ("jwks_url: 'file:///etc/passwd'", "auth.issuers[0].jwks_url: "),
-        ("roles: {boss: emperor}", "auth.issuers[0].roles.boss: invalid enum value 'emperor'"),
+        ("roles: {boss: emperor}", "auth.issuers[0].roles.boss: cannot be 'emperor'"),
         ("claim: {}", "auth.issuers[0].claim: no such key; did you mean 'claims'?"),
     ],
 )

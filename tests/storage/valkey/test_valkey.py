@@ -44,7 +44,9 @@ async def join() -> AsyncIterator[Join]:
     made: list[ValkeyCounters] = []
 
     async def join(url: str, **options: Any) -> ValkeyCounters:
-        made.append(await ValkeyCounters.open(url, heard, **{"timeout_s": PATIENCE_S, **options}))
+        made.append(
+            await ValkeyCounters.open(url, heard, **{"timeout_s": PATIENCE_S, "start_s": PATIENCE_S, **options})
+        )
         return made[-1]
 
     yield join

@@ -150,6 +150,15 @@ async def enable_key(id: str, principal: Managing, house: House) -> ShownKey:
     return ShownKey(**_shown(key))
 
 
+@router.post("/{id}/resume")
+async def resume_key(id: str, principal: Managing, house: House) -> ShownKey:
+    """Forget what the calls of a key looked like, so that one that was taken for a loop may go on. Of this process."""
+    key = await _mine(id, principal, house)
+    house.limits.loops.resume(id)
+    tell(house, principal, "key_resumed", id)
+    return ShownKey(**_shown(key))
+
+
 @router.delete("/{id}")
 async def revoke_key(id: str, principal: Managing, house: House) -> ShownKey:
     """End a key for ever. It stops working everywhere within a second."""

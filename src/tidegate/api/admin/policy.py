@@ -39,7 +39,9 @@ class Policy:
 
     async def __call__(self, request: Request, _: Annotated[Any, Depends(BEARER)]) -> Principal:
         incoming = incoming_of(request)
-        principal = await gateway_of(request).auth.authenticate(incoming.credential, incoming.address)
+        house = gateway_of(request)
+        with house.limits.gate(incoming.address):
+            principal = await house.auth.authenticate(incoming.credential, incoming.address)
         if principal.role not in self.roles:
             there = " or ".join(sorted(self.roles))
             raise Forbidden(

@@ -12,18 +12,26 @@ from tidegate.core.errors import Complaint, TidegateError
 from tidegate.core.ports import Headers
 from tidegate.providers.anthropic import wire
 
+SHORT = 20  # letters of a last turn that says too little alone, such as "go on"
+
 
 class AnthropicDialect:
     dialect: ClassVar[str] = "anthropic"
     metering: ClassVar[Metering] = "tokens"
 
     def outgoing(self, asked: Asked, model: str) -> bytes:
-        if model == asked.model:
-            return asked.body
-        return splice(asked.body, asked.spans, {"model": msgspec.json.encode(model)})
+        changes: dict[str, bytes] = {}
+        if model != asked.model:
+            changes["model"] = msgspec.json.encode(model)
+        if asked.ceiling is not None:
+            changes["max_tokens"] = b"%d" % asked.ceiling
+        return splice(asked.body, asked.spans, changes) if changes else asked.body
 
     def media_type(self, *, stream: bool) -> bytes | None:
         return b"text/event-stream" if stream else b"application/json"
+
+    def last_turn(self, asked: Asked) -> str:
+        return ""
 
     def own_answer(self, asked: Asked) -> Event | None:
         return None

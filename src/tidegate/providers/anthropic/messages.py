@@ -13,9 +13,9 @@ from tidegate.core.chat import Conversation, Written
 from tidegate.core.errors import BadRequest
 from tidegate.core.ports import Decoder, Encoder
 from tidegate.providers.anthropic import wire
-from tidegate.providers.anthropic.asked import BlockAsked, MessagesAsked
+from tidegate.providers.anthropic.asked import BlockAsked, MessageAsked, MessagesAsked
 from tidegate.providers.anthropic.conversation import read_conversation, write_conversation
-from tidegate.providers.anthropic.dialect import AnthropicDialect
+from tidegate.providers.anthropic.dialect import SHORT, AnthropicDialect
 from tidegate.providers.anthropic.reply import BodyWriter, StreamWriter
 
 _ASKED = msgspec.json.Decoder(MessagesAsked)
@@ -36,6 +36,7 @@ class Messages(AnthropicDialect):
             stream=bool(typed.stream),
             wants_usage=True,  # it is part of every message
             user=typed.metadata.user_id if typed.metadata else None,
+            max_tokens=typed.max_tokens,
             typed=typed,
             spans=spans(body),
         )
@@ -52,6 +53,11 @@ class Messages(AnthropicDialect):
                 if path.endswith(".description"):
                     yield path, text
 
+    def last_turn(self, asked: Asked) -> str:
+        messages: list[MessageAsked] = asked.typed.messages
+        text = _said(messages[-1])
+        return text if len(text) >= SHORT or len(messages) == 1 else f"{_said(messages[-2])} {text}"
+
     def decoder(self, *, stream: bool, withhold_usage: bool) -> Decoder:
         return wire.StreamDecoder() if stream else wire.BodyDecoder()
 
@@ -63,6 +69,10 @@ class Messages(AnthropicDialect):
 
     def render_request(self, conversation: Conversation, model: str) -> Written:
         return write_conversation(conversation, model)
+
+
+def _said(message: MessageAsked) -> str:
+    return " ".join(text for _, text in _texts("", message.content))
 
 
 def _texts(path: str, content: str | list[BlockAsked] | None) -> Iterator[tuple[str, str]]:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from tidegate.core.call import Call, Target
+from tidegate.core.call import HOP, Call, Target
 from tidegate.core.errors import ConfigError
 from tidegate.core.money import OWN_HARDWARE, Price
 from tidegate.core.ports import Codec, Headers, PriceBook, Request, Timeouts
@@ -79,7 +79,7 @@ class OpenAI:
         self, call: Call, target: Target, codec: Codec, body: bytes, timeouts: Timeouts, key: Secret | None
     ) -> Request:
         """Same dialect: the client's query string and its headers that mean something there go along."""
-        headers: list[tuple[bytes, bytes]] = [IDENTITY]
+        headers: list[tuple[bytes, bytes]] = [IDENTITY, (HOP, b"%d" % (call.hop + 1))]
         url = self.base_url + (codec.path or call.path.removeprefix(self.prefix))
         kind = JSON
         if call.dialect == self.dialect:

@@ -13,9 +13,9 @@ from tidegate.core.chat import Conversation, Written
 from tidegate.core.errors import BadRequest
 from tidegate.core.ports import Decoder, Encoder
 from tidegate.providers.openai import wire
-from tidegate.providers.openai.asked import ChatAsked
+from tidegate.providers.openai.asked import ChatAsked, MessageAsked
 from tidegate.providers.openai.conversation import read_conversation, write_conversation
-from tidegate.providers.openai.dialect import OpenAIDialect, end_user
+from tidegate.providers.openai.dialect import SHORT, OpenAIDialect, end_user
 from tidegate.providers.openai.reply import BodyWriter, ChunkWriter
 
 _ASKED = msgspec.json.Decoder(ChatAsked)
@@ -38,6 +38,8 @@ class Chat(OpenAIDialect):
             stream=bool(typed.stream),
             wants_usage=bool(typed.stream_options and typed.stream_options.include_usage),
             user=end_user(typed),
+            max_tokens=typed.max_tokens if typed.max_completion_tokens is None else typed.max_completion_tokens,
+            choices=typed.n or 1,
             typed=typed,
             spans=spans(body),
         )
@@ -63,6 +65,11 @@ class Chat(OpenAIDialect):
             if asked_tool.function and asked_tool.function.description:
                 yield f"tools[{at}].function.description", asked_tool.function.description
 
+    def last_turn(self, asked: Asked) -> str:
+        messages: list[MessageAsked] = asked.typed.messages
+        text = _said(messages[-1])
+        return text if len(text) >= SHORT or len(messages) == 1 else f"{_said(messages[-2])} {text}"
+
     def decoder(self, *, stream: bool, withhold_usage: bool) -> Decoder:
         return wire.StreamDecoder(withhold_usage=withhold_usage) if stream else wire.BodyDecoder()
 
@@ -74,3 +81,11 @@ class Chat(OpenAIDialect):
 
     def render_request(self, conversation: Conversation, model: str) -> Written:
         return write_conversation(conversation, model)
+
+
+def _said(message: MessageAsked) -> str:
+    if isinstance(message.content, str):
+        return message.content
+    texts = [part.text for part in message.content or () if part.text]
+    texts += [tool.function.arguments for tool in message.tool_calls or () if tool.function and tool.function.arguments]
+    return " ".join(texts)

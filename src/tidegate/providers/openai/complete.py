@@ -55,6 +55,8 @@ class Complete(OpenAIDialect):
             stream=bool(typed.stream),
             wants_usage=bool(typed.stream_options and typed.stream_options.include_usage),
             user=end_user(typed),
+            max_tokens=typed.max_tokens,
+            choices=(typed.n or 1) * (len(typed.prompt) if isinstance(typed.prompt, list) else 1),
             typed=typed,
             spans=spans(body),
         )
@@ -70,6 +72,10 @@ class Complete(OpenAIDialect):
         if asked.typed.suffix:
             yield "suffix", asked.typed.suffix
 
+    def last_turn(self, asked: Asked) -> str:
+        prompt = asked.typed.prompt
+        return prompt if isinstance(prompt, str) else ""
+
     def decoder(self, *, stream: bool, withhold_usage: bool) -> Decoder:
         return wire.StreamDecoder(withhold_usage=withhold_usage) if stream else wire.BodyDecoder()
 
@@ -84,7 +90,7 @@ class Complete(OpenAIDialect):
         return Conversation(
             items=(Message("user", (Text(typed.prompt),)),),
             stream=asked.stream,
-            max_tokens=typed.max_tokens,
+            max_tokens=asked.ceiling if typed.max_tokens is None else typed.max_tokens,
             temperature=typed.temperature,
             top_p=typed.top_p,
             stop=(typed.stop,) if isinstance(typed.stop, str) else tuple(typed.stop or ()),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -37,6 +36,7 @@ from tidegate.core.chat import (
 )
 from tidegate.core.errors import BadRequest
 from tidegate.providers.openai.asked import ChatAsked
+from tidegate.providers.openai.dialect import most_tokens
 
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
 _OWN = Own(
@@ -82,7 +82,7 @@ def read_conversation(asked: Asked) -> Conversation:
         tools=tuple(_read_tool(f"tools[{at}]", tool) for at, tool in enumerate(fields.get("tools") or ())),
         tool_choice=choice,
         parallel_tool_calls=typed.parallel_tool_calls,
-        max_tokens=typed.max_tokens if typed.max_completion_tokens is None else typed.max_completion_tokens,
+        max_tokens=asked.ceiling if asked.max_tokens is None else asked.max_tokens,
         temperature=typed.temperature,
         top_p=typed.top_p,
         top_k=typed.top_k,
@@ -204,8 +204,6 @@ def _read_tool(path: str, tool: Mapping[str, Any]) -> Tool | Opaque:
 
 # --- from the neutral form -------------------------------------------------------------------------------------------
 
-_THINKS = re.compile(r"(?:^|/)(?:o\d|gpt-(?:[5-9]|\d\d))")  # OpenAI's reasoning models know only the new word
-
 
 def write_conversation(conversation: Conversation, model: str) -> Written:
     """A chat request. Raises BadRequest for what only another dialect can say."""
@@ -226,8 +224,7 @@ def write_conversation(conversation: Conversation, model: str) -> Written:
     elif choice:
         body["tool_choice"] = choice
     if conversation.max_tokens is not None:
-        # The others may know only the old one: the new one would be refused, or passed over.
-        body["max_completion_tokens" if _THINKS.search(model) else "max_tokens"] = conversation.max_tokens
+        body[most_tokens(model)] = conversation.max_tokens
     for key in ("temperature", "top_p", "user"):
         value = getattr(conversation, key)
         if value is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar
 
 import msgspec
@@ -12,6 +13,10 @@ from tidegate.core.errors import Complaint, TidegateError
 from tidegate.core.ports import Headers
 from tidegate.providers.openai import wire
 
+# OpenAI's reasoning models know only the new word. Others may know only the old one: the new one would be refused, or
+# passed over.
+_THINKS = re.compile(r"(?:^|/)(?:o\d|gpt-(?:[5-9]|\d\d))")
+SHORT = 20  # letters of a last turn that says too little alone, such as "go on"
 _ANY = msgspec.json.Decoder()
 
 
@@ -24,6 +29,8 @@ class OpenAIDialect:
         changes: dict[str, bytes] = {}
         if model != asked.model:
             changes["model"] = msgspec.json.encode(model)
+        if asked.ceiling is not None:
+            changes[most_tokens(model)] = b"%d" % asked.ceiling
         if asked.stream and not asked.wants_usage:
             options = asked.spans.get("stream_options")
             given = _ANY.decode(asked.body[slice(*options)]) if options else None
@@ -32,6 +39,9 @@ class OpenAIDialect:
 
     def media_type(self, *, stream: bool) -> bytes | None:
         return b"text/event-stream" if stream else b"application/json"
+
+    def last_turn(self, asked: Asked) -> str:
+        return ""
 
     def own_answer(self, asked: Asked) -> Event | None:
         return None
@@ -44,6 +54,11 @@ class OpenAIDialect:
 
     def render_error_event(self, error: TidegateError, status: int) -> bytes:
         return b"data: %b\n\n" % wire.write_error(error, status)
+
+
+def most_tokens(model: str) -> str:
+    """What the bound of an answer is called."""
+    return "max_completion_tokens" if _THINKS.search(model) else "max_tokens"
 
 
 def end_user(typed: Any) -> str | None:

@@ -87,13 +87,14 @@ class ValkeyCounters:
         notice: Notice,
         *,
         timeout_s: float,
+        start_s: float = START_S,
         now_us: Callable[[], int] | None = None,
         lease_s: float = LEASE_S,
     ) -> ValkeyCounters:
         """Connected, or looking for the server: it may come later. Raises ConfigError for a URL that is none."""
         scripts = (LEASE, GIVE_BACK, NOTE, NOTES, CLAIM, SETTLE, CORRECT, RENEW)
         connection = Connection(Address.parse(url), notice, timeout_s=timeout_s, scripts=scripts)
-        await connection.ready(START_S)
+        await connection.ready(start_s)
         return cls(connection, now_us, lease_s)
 
     # --- claims
@@ -132,6 +133,10 @@ class ValkeyCounters:
             keys = [f"tidegate:{{{claim.house}}}:{meter.name}" for meter, _, _ in claim.charges]
             with suppress(StoreDown):
                 self._connection.send(b"EVALSHA", CORRECT.sha, len(keys), *keys, *corrections)
+
+    @property
+    def standing_in(self) -> str | None:
+        return None
 
     async def holds(self, house: str) -> int:
         return int(await self._run(RENEW, _of_house(house), self._now_us(), self._lease_us))

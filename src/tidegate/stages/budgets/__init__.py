@@ -1,0 +1,283 @@
+"""How much money, and how many tokens?
+
+The most that a call can use is set aside before it is bought, and becomes what it was in truth when it ends, whatever
+its end is.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from tidegate.core.call import Call, Principal, Route, Target
+from tidegate.core.errors import BudgetSpent, LimitReached
+from tidegate.core.limits import MOST, Budget, Charge, Claim, Full, Level, Room, Rule, Taken
+from tidegate.core.money import NO_USAGE, NUSD_PER_USD, PER_TOKENS, Price, usd_text
+from tidegate.core.world import World
+from tidegate.stages.budgets import velocity
+from tidegate.stages.budgets.bound import bound_of
+from tidegate.stages.budgets.period import Period, period_of, zone_of
+from tidegate.stages.budgets.velocity import Velocity
+
+REMEMBERED = 10_000
+BOUNDED = ("chat", "complete")  # operations whose answers have a `max_tokens`
+DAYS = {"day": 1, "week": 7, "month": 30}
+TOLD = 10_000  # thresholds that were told
+MAX_USD = MOST // NUSD_PER_USD
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How much may be spent, beside what a key, its user, team and organisation are set to.
+
+    default_day: dollars a day of each key that has no budget of its own; 0: no bound.
+    zone: the time zone of that day.
+    unknown_price: a call to a model whose price is not known is refused, or counted as `ceiling_usd`.
+    ceiling_usd: what such a call is taken to cost; also what a path that is passed on as it is may cost.
+    velocity: spending that is much faster than before.
+    """
+
+    default_day: Annotated[float, Meta(ge=0, le=MAX_USD)] = 5.0
+    zone: str = "UTC"
+    unknown_price: Literal["refuse", "ceiling"] = "ceiling"
+    ceiling_usd: Annotated[float, Meta(gt=0, le=MAX_USD)] = 0.05
+    velocity: velocity.Config = velocity.Config()
+
+
+class Budgets:
+    def __init__(self, config: Config, world: World) -> None:
+        """Raises ConfigError for a time zone that there is not."""
+        zone_of(config.zone)
+        self.config = config
+        self.world = world
+        self.ceiling_nusd = round(config.ceiling_usd * NUSD_PER_USD)
+        nusd = round(config.default_day * NUSD_PER_USD)
+        self._default = (Budget(nusd, "day", zone=config.zone),) if nusd else ()
+        self._plans: OrderedDict[tuple[str, str], Plan] = OrderedDict()
+        self._rates: dict[tuple[int, bool], tuple[Price, tuple[int | None, int | None]]] = {}
+        self._told: OrderedDict[tuple[str, float], None] = OrderedDict()
+        self.velocity = Velocity(config.velocity, world)
+
+    def reserve(self, call: Call) -> Reservation:
+        """`async with budgets.reserve(call)`: set the most that it can use aside, settle to the truth on leaving.
+
+        The most is its input and `max_tokens` at the dearest target of the route, in nano-dollars. Raises BudgetSpent
+        or LimitReached: nothing is left for the key, or for whom it belongs to.
+        """
+        assert call.principal is not None and call.route is not None
+        return Reservation(self, call, self._plan(call.principal, call.route))
+
+    def highest_nusd(self, call: Call, target: Target) -> int:
+        """What `call` can cost at `target`, at most."""
+        asked = call.asked
+        assert asked is not None and call.route is not None
+        metering, price = asked.codec.metering, target.price
+        if metering == "free" or (metering == "unknown" and call.method != "POST"):
+            return 0
+        bound = bound_of(call, target, call.route.max_tokens) if price is None or any(price.rates.values()) else None
+        if bound is None:
+            return 0
+        heard, said = self._dearest(price, audio=bound.audio) if price else (None, None)
+        if heard is None or (said is None and bound.output):
+            if self.config.unknown_price == "refuse":
+                raise BudgetSpent(
+                    f"the price of {target.name} is not known, so no budget can allow it; set providers."
+                    f"{target.provider.name}.price, or budgets.unknown_price: ceiling"
+                )
+            return self.ceiling_nusd
+        highest = -(-(bound.input * heard + bound.output * (said or 0)) // PER_TOKENS)
+        return max(highest, self.ceiling_nusd) if metering == "unknown" else highest
+
+    def _dearest(self, price: Price, *, audio: bool) -> tuple[int | None, int | None]:
+        """Remembered by the price itself: it is one object as long as its configuration lasts."""
+        known = self._rates.get((id(price), audio))
+        if known is None or known[0] is not price:
+            if len(self._rates) >= REMEMBERED:
+                self._rates.clear()
+            known = self._rates[(id(price), audio)] = (price, price.dearest(audio=audio))
+        return known[1]
+
+    def truth_nusd(self, call: Call, reserved_nusd: int) -> int:
+        """What it cost. Where nobody knows, what was set aside for it: never nothing."""
+        total = 0
+        for attempt in call.attempts:
+            cost = attempt.cost_nusd
+            total += max(reserved_nusd, self.ceiling_nusd) if cost is None else cost
+        return total
+
+    def tell(self, level_name: str, period: Period, budget: Budget, used: int, call: Call) -> None:
+        """Each threshold once a period, and each client whose call is above one."""
+        for share in budget.warn_at:
+            if used < share * budget.nusd:
+                continue
+            call.notes = (*call.notes, f"{share:.0%} of a budget of {level_name} is spent or set aside")
+            mark = (period.meter.name, share)
+            if mark not in self._told:
+                self._told[mark] = None
+                if len(self._told) > TOLD:
+                    self._told.popitem(last=False)
+                fields = {"whose": level_name, "share": share, "per": budget.per, "budget_usd": usd_text(budget.nusd)}
+                self.world.events.notice("budget_warning", fields)
+
+    def _plan(self, principal: Principal, route: Route) -> Plan:
+        place = (principal.key_id, route.name)
+        now_ms = self.world.clock.wall_ns() // 1_000_000
+        plan = self._plans.get(place)
+        if (
+            plan is None
+            or plan.principal is not principal
+            or plan.route is not route
+            or not plan.begins_ms <= now_ms < plan.ends_ms
+        ):
+            plan = self._plans[place] = Plan(principal, route, self._default, now_ms)
+            if len(self._plans) > REMEMBERED:
+                self._plans.popitem(last=False)
+        return plan
+
+
+class Plan:
+    """What bounds the purchases of one key on one route, until the first of its budgets begins anew."""
+
+    __slots__ = ("begins_ms", "budgets", "day_nusd", "ends_ms", "principal", "route", "rules")
+
+    def __init__(self, principal: Principal, route: Route, default: Sequence[Budget], now_ms: int) -> None:
+        self.principal = principal
+        self.route = route
+        self.begins_ms = now_ms  # a clock that jumps back may be in another period
+        self.rules: list[Rule] = []
+        self.budgets: list[tuple[str, Budget, Period]] = []
+        for level in principal.levels:
+            owner, who = f"{level.kind}:{level.id}", _who(level)
+            self.rules += [Rule.of(owner, who, one) for one in level.limits if one.of in TOKENS]
+            budgets = level.budgets or (default if level.kind == "key" else ())
+            self.budgets += [(who, budget, period_of(owner, budget, now_ms)) for budget in budgets]
+        owner, who = f"{principal.organisation_id}:route:{route.name}", f"route {route.name!r}"
+        self.rules += [Rule.of(owner, who, one) for one in route.limits if one.of in TOKENS]
+        self.day_nusd = min((one.nusd // DAYS[one.per] for _, one, _ in self.budgets if one.per in DAYS), default=0)
+        self.ends_ms = min((period.ends_ms for _, _, period in self.budgets), default=2**62)
+
+
+TOKENS = ("tokens", "input_tokens", "output_tokens")
+
+
+class Reservation:
+    """A Bill, while its call is in the air."""
+
+    __slots__ = ("_budgets", "_call", "_claims", "_plan", "_tokens", "reserved_nusd")
+
+    def __init__(self, budgets: Budgets, call: Call, plan: Plan) -> None:
+        self._budgets = budgets
+        self._call = call
+        self._plan = plan
+        self._claims: list[Claim] = []
+        self._tokens = (0, 0)  # input and output that are set aside for the whole call
+        self.reserved_nusd = 0
+
+    async def __aenter__(self) -> Reservation:
+        call = self._call
+        assert call.route is not None and call.asked is not None
+        call.bill = self
+        if not self._plan.rules and not self._plan.budgets:
+            return self
+        await self._budgets.velocity.check(call, self._plan.day_nusd)
+        highest = max(self._budgets.highest_nusd(call, target) for target in call.route.targets)
+        if highest or self._plan.rules:
+            if call.asked.max_tokens is None and call.asked.codec.operation in BOUNDED:
+                call.asked.ceiling = call.route.max_tokens
+            await self._claim(highest, call.route.targets[0])
+        return self
+
+    async def extend(self, target: Target) -> None:
+        call = self._call
+        if not self._claims:
+            return
+        needed = self._budgets.highest_nusd(call, target)
+        for attempt in call.attempts:
+            over = attempt.ended_ns is not None
+            cost = attempt.cost_nusd if over else self._budgets.highest_nusd(call, attempt.target)
+            needed += self.reserved_nusd if cost is None else cost
+        used = call.usage
+        missing = needed - self.reserved_nusd
+        if missing > 0 or (self._plan.rules and used != NO_USAGE):
+            await self._claim(max(missing, 0), target)
+
+    async def __aexit__(self, *_: object) -> None:
+        claims, call = self._claims, self._call
+        if not claims:
+            return
+        usage, spent = call.usage, self._budgets.truth_nusd(call, self.reserved_nusd)
+        truth = [self._amount(rule, usage.input_total, usage.output_total) for rule in self._plan.rules]
+        truth += [spent] * len(self._plan.budgets)
+        for claim in claims:
+            # Each is settled to a share of the truth that it has room for, so that no sum is too high in between.
+            share = truth
+            if claim is not claims[-1]:
+                share = [min(left, charge.amount) for left, charge in zip(truth, claim.charges, strict=True)]
+            truth = [left - given for left, given in zip(truth, share, strict=True)]
+            self._budgets.world.counters.settle(claim, share)
+        if spent > self.reserved_nusd:
+            fields = {"request_id": call.id, "reserved_usd": usd_text(self.reserved_nusd), "cost_usd": usd_text(spent)}
+            self._budgets.world.events.notice("budget_overrun", fields)
+        self._budgets.velocity.spent(call, spent)
+
+    async def _claim(self, nusd: int, target: Target) -> None:
+        call, plan = self._call, self._plan
+        assert call.principal is not None and call.route is not None
+        heard = said = 0
+        if plan.rules:
+            heard, said, _ = bound_of(call, target, call.route.max_tokens)
+        charges = [Charge(rule.meter, self._amount(rule, heard, said), 0) for rule in plan.rules]
+        charges += [Charge(period.meter, nusd, 0) for _, _, period in plan.budgets]
+        claim = Claim(f"{call.id}:{len(self._claims)}", call.principal.organisation_id, charges)
+        answer = await self._budgets.world.counters.claim(claim)
+        if isinstance(answer, Full):
+            raise self._refusal(answer, claim)
+        self._claims.append(claim)
+        self.reserved_nusd += nusd
+        call.reserved_nusd = self.reserved_nusd
+        self._look(answer)
+
+    def _look(self, answer: Taken) -> None:
+        plan, call = self._plan, self._call
+        rules = len(plan.rules)
+        for (who, budget, period), used in zip(plan.budgets, answer.used[rules:], strict=True):
+            if budget.warn_at and used >= min(budget.warn_at) * budget.nusd:
+                self._budgets.tell(who, period, budget, used, call)
+        call.rooms += tuple(
+            Room(rule.limit, max(rule.limit.most - used, 0))
+            for rule, used in zip(plan.rules, answer.used, strict=False)
+        )
+
+    def _amount(self, rule: Rule, heard: int, said: int) -> int:
+        of = rule.limit.of
+        return heard if of == "input_tokens" else said if of == "output_tokens" else heard + said
+
+    def _refusal(self, full: Full, claim: Claim) -> BudgetSpent | LimitReached:
+        plan = self._plan
+        amount = claim.charges[full.at].amount
+        if full.at < len(plan.rules):
+            rule = plan.rules[full.at]
+            again = f"try again in {full.wait_s:.0f} s" if full.wait_s is not None else "ask for less"
+            return LimitReached(
+                f"{rule.who} may use {rule.shown}, and this call can use {amount}; {again}", retry_after_s=full.wait_s
+            )
+        who, budget, period = plan.budgets[full.at - len(plan.rules)]
+        left = max(budget.nusd - full.used[full.at], 0)
+        wait_s = full.wait_s if budget.rolling else period.wait_s(self._budgets.world.clock.wall_ns() // 1_000_000)
+        return BudgetSpent(
+            f"{who} may spend ${_usd(budget.nusd)} per {budget.per}: ${_usd(left)} is left, and this call can cost "
+            f"${_usd(amount)}; ask for less (max_tokens), or have the budget raised",
+            retry_after_s=wait_s,
+        )
+
+
+def _who(level: Level) -> str:
+    return f"{level.kind} {level.name or level.id!r}"
+
+
+def _usd(nusd: int) -> str:
+    """Dollars, as exactly as people want to know."""
+    return f"{nusd / NUSD_PER_USD:.6f}".rstrip("0").rstrip(".")
