@@ -10,7 +10,7 @@ import msgspec
 from tidegate.core.chat import Conversation, Written
 from tidegate.core.errors import Complaint, TidegateError
 from tidegate.core.errors import StoreDown as StoreDown
-from tidegate.core.limits import Budget, Claim, Full, Limit, Role, Taken
+from tidegate.core.limits import Budget, Claim, Full, Limit, Meter, Role, Taken
 from tidegate.core.usage import UsageAsked, UsageLine
 
 if TYPE_CHECKING:
@@ -506,6 +506,9 @@ class Counters(Protocol):
 
     def settle(self, claim: Claim, truth: Sequence[int]) -> None:
         """Each charge becomes what it was in truth. Once, by whoever claimed, at once or as soon as it can be told."""
+
+    def knows(self, meter: Meter) -> bool:
+        """Whether this count is whole; False when it ends with this process, which has not asked for it yet."""
 
     @property
     def standing_in(self) -> str | None:

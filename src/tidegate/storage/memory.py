@@ -228,6 +228,9 @@ class MemoryCounters:
         if claim.held:
             self._holds[claim.house] -= 1
 
+    def knows(self, meter: Meter) -> bool:
+        return meter.name in self._counts
+
     @property
     def standing_in(self) -> str | None:
         return None

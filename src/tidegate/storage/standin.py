@@ -35,6 +35,9 @@ class StandIn:
         self._away = False
         self._adding = asyncio.get_running_loop().create_task(self._add(), name="counters: what is owed")
 
+    def knows(self, meter: Meter) -> bool:
+        return self._together.knows(meter)
+
     @property
     def standing_in(self) -> str | None:
         return self._policy if self._away else None

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from tidegate.core.errors import StoreDown
-from tidegate.core.limits import Claim, Full, Taken
+from tidegate.core.limits import Claim, Full, Meter, Taken
 from tidegate.storage.valkey.claims import CLAIM, CORRECT, NOW, RENEW, SERVERS_OWN, SETTLE
 from tidegate.storage.valkey.connection import Address, Connection, Notice, Refused, Script
 
@@ -133,6 +133,9 @@ class ValkeyCounters:
             keys = [f"tidegate:{{{claim.house}}}:{meter.name}" for meter, _, _ in claim.charges]
             with suppress(StoreDown):
                 self._connection.send(b"EVALSHA", CORRECT.sha, len(keys), *keys, *corrections)
+
+    def knows(self, meter: Meter) -> bool:
+        return True
 
     @property
     def standing_in(self) -> str | None:
