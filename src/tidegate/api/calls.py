@@ -9,7 +9,7 @@ from types import TracebackType
 
 from tidegate.api.incoming import ClientGone, Incoming
 from tidegate.api.rooms import room_headers
-from tidegate.core.call import Cached, Call, Event, Reply
+from tidegate.core.call import Cached, Call, Event, Reply, Wishes
 from tidegate.core.money import usd_text
 from tidegate.core.ports import Codec, Headers
 from tidegate.core.world import World
@@ -40,8 +40,9 @@ def new_call(world: World, incoming: Incoming, dialect: str, operation: str) -> 
     call.session = incoming.text(b"x-tidegate-session", MAX_LABEL) or incoming.text(
         b"x-claude-code-session-id", MAX_LABEL
     )
-    call.cache_control = incoming.text(b"cache-control", MAX_LABEL)
-    call.idempotency_key = incoming.text(b"idempotency-key", MAX_LABEL)
+    control, key = incoming.text(b"cache-control", MAX_LABEL), incoming.text(b"idempotency-key", MAX_LABEL)
+    if control is not None or key is not None:
+        call.wishes = Wishes(control, key)
     tags = incoming.text(b"x-tidegate-tags", MAX_LABEL * MAX_TAGS)
     if tags:
         call.tags = tuple(tag.strip()[:MAX_LABEL] for tag in tags.split(",")[:MAX_TAGS] if tag.strip())

@@ -214,6 +214,15 @@ class Reply(Protocol):
     def as_asked(self) -> bool: ...
 
 
+class Wishes(msgspec.Struct, frozen=True):
+    """What a client says of paying twice."""
+
+    cache_control: str | None = None
+    idempotency_key: str | None = None
+    use_cache: bool | None = None  # /api/chat: exact answers, whatever the route says; None: as it says
+
+
+NO_WISHES = Wishes()
 Layer = Literal["", "exact", "in_flight", "idempotent", "semantic"]
 
 
@@ -261,7 +270,6 @@ class Call:
         "at_ms",
         "attempts",
         "bill",
-        "cache_control",
         "cached",
         "closed",
         "credential",
@@ -272,7 +280,6 @@ class Call:
         "headers",
         "hop",
         "id",
-        "idempotency_key",
         "intake",
         "kind",
         "method",
@@ -291,9 +298,9 @@ class Call:
         "session",
         "status",
         "tags",
-        "use_cache",
         "user",
         "warnings",
+        "wishes",
     )
 
     def __init__(
@@ -330,13 +337,9 @@ class Call:
         self.user: str | None = None
         self.session: str | None = None
         self.tags: tuple[str, ...] = ()
-        self.cache_control: str | None = None
-        self.idempotency_key: str | None = None
-        self.use_cache: bool | None = None  # /api/chat: exact answers, whatever the route says; None: as it says
-        # auth
-        self.principal: Principal | None = None
-        # the gateway, from the codec
-        self.asked: Asked | None = None
+        self.wishes = NO_WISHES
+        self.principal: Principal | None = None  # auth
+        self.asked: Asked | None = None  # the gateway, from the codec
         self.outgoing = b""  # the very bytes that came, unless somebody changed them
         # routes
         self.route: Route | None = None
@@ -348,10 +351,8 @@ class Call:
         self.notes: tuple[str, ...] = ()  # words for the client: what is nearly spent, what looks like a loop
         self.bill: Bill | None = None
         self.reserved_nusd = 0
-        # prompts
-        self.prompt: str | None = None  # name and version
-        # cache
-        self.cached: Cached | None = None  # None: it was not asked
+        self.prompt: str | None = None  # prompts: name and version
+        self.cached: Cached | None = None  # cache: what it did; None: it was not asked
         # the flight: what the inner ring writes
         self.flight: Flight | None = None
         self.attempts: list[Attempt] = []

@@ -127,7 +127,6 @@ class StillBusy(TidegateError):
 
     code = "idempotency_key_busy"
     status = 409
-    retryable = True
 
 
 class RequestTimeout(TidegateError):

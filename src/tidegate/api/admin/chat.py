@@ -79,7 +79,7 @@ async def chat(
     call = new_call(house.world, incoming, "openai", "chat")
     incoming.told = partial(told, call, house.world)
     call.credential = principal
-    call.use_cache = body.use_cache
+    call.wishes = msgspec.structs.replace(call.wishes, use_cache=body.use_cache)
     async with while_client_listens(house.world, incoming, call, body=msgspec.json.encode(asked)):
         said = await _said(house, call)
     response.headers.update(_text(incoming.told()))

@@ -54,7 +54,7 @@ class Cache:
     def through(self, call: Call, buy: Buy) -> AbstractAsyncContextManager[Reply]:
         """`async with cache.through(call, buy) as reply`: what was bought before, or is being bought, or a purchase."""
         policy = self._policy(call)
-        if policy is None and (call.idempotency_key is None or not idempotent.is_paid(call)):
+        if policy is None and (call.wishes.idempotency_key is None or not idempotent.is_paid(call)):
             self.check_open()
             call.flight = flight = Flight(self.world, buy, call, self.rows.landed)
             return flight.board()
@@ -63,11 +63,11 @@ class Cache:
     def _policy(self, call: Call) -> Policy | None:
         assert call.route is not None
         policy = self._policies.get(call.route.name)
-        if policy is None and not call.use_cache:
+        if policy is None and not call.wishes.use_cache:
             return None
         if call.asked is None or call.asked.codec.metering != "tokens":
             return None
-        if call.use_cache and (policy is None or not policy.exact):
+        if call.wishes.use_cache and (policy is None or not policy.exact):
             return plain(call.route)
         return policy
 

@@ -67,7 +67,7 @@ def is_paid(call: Call) -> bool:
 
 def begun(call: Call, now_ms: int) -> Once:
     """The record of `call`. Raises BadRequest for a key that is none."""
-    name, route = call.idempotency_key, call.route
+    name, route = call.wishes.idempotency_key, call.route
     assert name is not None and route is not None and call.principal is not None
     if len(name) > LONGEST or not name.isprintable():
         raise BadRequest(f"Idempotency-Key: at most {LONGEST} printable characters, such as a UUID")

@@ -72,7 +72,7 @@ class Passage:
 
     async def _answer(self) -> Reply:
         self._ask()
-        if self._call.idempotency_key is not None and idempotent.is_paid(self._call):
+        if self._call.wishes.idempotency_key is not None and idempotent.is_paid(self._call):
             reply = await self._once()
             if reply is not None:
                 return reply

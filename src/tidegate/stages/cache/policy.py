@@ -103,11 +103,11 @@ ANYTHING = Wish()
 
 def wish_of(call: Call) -> Wish:
     """Its `Cache-Control`; what makes no sense there is passed over, as everywhere in HTTP."""
-    if call.use_cache is False:
+    if call.wishes.use_cache is False:
         return Wish(read=False, store=False)
-    if call.cache_control is None:
+    if call.wishes.cache_control is None:
         return ANYTHING
-    words = [word.strip().lower() for word in call.cache_control.split(",")]
+    words = [word.strip().lower() for word in call.wishes.cache_control.split(",")]
     ages = [word.removeprefix("max-age=") for word in words if word.startswith("max-age=")]
     age = int(ages[0]) if ages and ages[0].isascii() and ages[0].isdigit() else None
     store = "no-store" not in words
