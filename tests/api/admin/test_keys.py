@@ -176,7 +176,11 @@ async def test_when_a_key_was_last_used_is_known_later(house, monkeypatch):
         ({"expires_in": "soon"}, "expires_in", "a duration such as"),
         ({"expires_in": "0s"}, "expires_ms", "it would have expired already"),
         ({"tags": [""]}, "tags", "at most 16 tags"),
-        ({"limits": [{"of": "requests", "most": -1, "per_s": 1}]}, "limits.0.requests.most", "greater than or equal to 0"),
+        (
+            {"limits": [{"of": "requests", "most": -1, "per_s": 1}]},
+            "limits.0.requests.most",
+            "greater than or equal to 0",
+        ),
         ({"limits": [{"of": "requests", "most": 1}]}, "limits.0.requests.per_s", "Field required"),
         ({"limits": [{"of": "at_once", "most": 1, "per_s": 1}]}, "limits.0.at_once.per_s", "Input should be 0"),
         ({"limits": [{"of": "requests", "most": 1, "per_s": 10**9}]}, "limits.0.requests.per_s", "equal to 2678400"),
