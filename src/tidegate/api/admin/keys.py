@@ -152,9 +152,9 @@ async def enable_key(id: str, principal: Managing, house: House) -> ShownKey:
 
 @router.post("/{id}/resume")
 async def resume_key(id: str, principal: Managing, house: House) -> ShownKey:
-    """Forget what the calls of a key looked like, so that one that was taken for a loop may go on. Of this process."""
+    """Forget what the calls of a key looked like, so that one that was taken for a loop may go on."""
     key = await _mine(id, principal, house)
-    house.limits.loops.resume(id)
+    await house.limits.loops.resume(id)
     tell(house, principal, "key_resumed", id)
     return ShownKey(**_shown(key))
 
