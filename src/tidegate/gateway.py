@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from tidegate.core.call import Call, Reply, Source
+from tidegate.core.call import Call, Principal, Reply, Source
 from tidegate.core.errors import NotFound
 from tidegate.core.ports import Codec, Codecs, Provider
 from tidegate.core.world import World
@@ -45,8 +45,7 @@ class Gateway:
     async def answer(self, call: Call) -> AsyncIterator[Reply]:
         """Everything that happens to a call, in order. Send the reply from inside."""
         async with self.recorder.record(call):  # one event; one row once the key is known
-            with self.limits.gate(call.address):  # 429 for who guesses keys, before any is looked up
-                call.principal = await self.auth.authenticate(call.credential, call.address)  # 401 403
+            call.principal = await self.recognise(call.credential, call.address)  # 401 403, 429 for who guesses keys
             permit(call)  # 403
             await self.understand(call)  # 400 408 413 415
             call.route = self.routes.match(call)  # 403 404
@@ -61,6 +60,11 @@ class Gateway:
             self.recorder.opened(call)  # 503 when it could not be accounted for
             async with self.upstream.open(call) as source:  # 502 503 504, or what the provider refuses
                 yield source
+
+    async def recognise(self, credential: str | Principal | None, address: str) -> Principal:
+        """Whose key this is. Raises LimitReached for an address that guesses, before any key is looked up."""
+        with self.limits.gate(address, familiar=self.auth.is_familiar(credential)):
+            return await self.auth.authenticate(credential, address)
 
     async def understand(self, call: Call) -> None:
         """Wait for the body and read it, now that we know whose it is."""
