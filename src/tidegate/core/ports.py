@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
 import msgspec
@@ -528,6 +528,17 @@ class Counters(Protocol):
 
     async def notes(self, board: str) -> Mapping[str, bytes]:
         """All that stands on `board` now."""
+
+    @property
+    def together(self) -> bool:
+        """Whether other processes count here too."""
+
+    def recall(self, house: str, place: str) -> Awaitable[Sequence[bytes]]:
+        """What was left in `place`, oldest first. Asked at once and awaited later, or never: a claim that is made
+        meanwhile goes the same way. Raises StoreDown at either time."""
+
+    def remember(self, house: str, place: str, item: bytes, most: int, ttl_s: float) -> None:
+        """Leave `item` in `place`, where the last `most` are, for so long after the last of them. Nobody waits."""
 
     async def aclose(self) -> None: ...
 

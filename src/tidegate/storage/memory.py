@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
@@ -176,6 +177,7 @@ class MemoryCounters:
         self._clock = clock
         self._leases: dict[str, tuple[str, int]] = {}  # holder, until
         self._boards: dict[str, dict[str, tuple[bytes, int]]] = {}  # value, until
+        self._places: dict[tuple[str, str], tuple[deque[bytes], int]] = {}  # what was left, until
         self._counts: dict[str, Count] = {}
         self._many = MANY
         self._holds: dict[str, int] = {}  # claims by house
@@ -269,6 +271,22 @@ class MemoryCounters:
         live = {name: note for name, note in self._boards.get(board, {}).items() if now < note[1]}
         self._boards[board] = live
         return {name: value for name, (value, _) in live.items()}
+
+    @property
+    def together(self) -> bool:
+        return False
+
+    async def recall(self, house: str, place: str) -> Sequence[bytes]:
+        items, until = self._places.get((house, place), ((), 0))
+        return list(items) if self._clock.now_ns() < until else []
+
+    def remember(self, house: str, place: str, item: bytes, most: int, ttl_s: float) -> None:
+        now, (items, until) = self._clock.now_ns(), self._places.pop((house, place), (deque[bytes](), 0))
+        items = deque(items if now < until else (), most)
+        items.append(item)
+        self._places[house, place] = (items, now + round(ttl_s * 1e9))
+        while len(self._places) > MANY:
+            del self._places[next(iter(self._places))]
 
     async def aclose(self) -> None:
         """Nothing to give back."""

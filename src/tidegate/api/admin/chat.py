@@ -8,7 +8,7 @@ import msgspec
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from tidegate.api.admin.policy import ASK, EVERY_KEY, House, incoming_of
+from tidegate.api.admin.policy import ASK, EVERY_KEY, LOOK, House, incoming_of, sees
 from tidegate.api.admin.shapes import ERRORS, Text
 from tidegate.api.calls import new_call, told, while_client_listens
 from tidegate.core.call import Call, Principal
@@ -55,7 +55,7 @@ async def chat(
     response: Response,
     principal: Annotated[Principal, Depends(ASK)],
     house: House,
-    body: Annotated[ChatBody | None, Body()] = None,
+    body: Annotated[ChatBody, Body()] = None,  # type: ignore[assignment] # it may be left out, but not be null
     user_input: Annotated[str | None, Query(min_length=1, max_length=MAX_INPUT)] = None,
     model: Annotated[str | None, Query(max_length=200)] = None,
     max_tokens: Annotated[int, Query(ge=1, le=1_000_000)] = 1024,
@@ -123,10 +123,10 @@ async def stats(house: House) -> Stats:
 
 @router.get("/v1/requests/{id}", tags=["requests"])
 async def one_request(id: str, principal: Annotated[Principal, Depends(EVERY_KEY)], house: House) -> dict[str, Any]:
-    """What a call did and cost, for the key that made it and for admins."""
+    """What a call did and cost: for the key that made it, and for whoever sees the usage of its team."""
     row = await house.world.ledger.find(id)
-    if row is None or not (principal.admin or row.key_id == principal.key_id):
-        raise NotFound(f"there is no request {id[:80]!r} of this key; its row is written when it ends")
+    if row is None or not (row.key_id == principal.key_id or (LOOK.allows(principal) and sees(principal, row.team_id))):
+        raise NotFound(f"there is no request {id[:80]!r} that is yours to see; its row is written when it ends")
     shown: dict[str, Any] = msgspec.to_builtins(row)
     shown.pop("record", None)
     return shown

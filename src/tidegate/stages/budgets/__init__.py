@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from tidegate.core.call import Call, Principal, Route, Target
 from tidegate.core.errors import BudgetSpent, LimitReached, StoreDown
-from tidegate.core.limits import MOST, Budget, Charge, Claim, Full, Level, Room, Rule, Taken
+from tidegate.core.limits import MOST, Budget, Charge, Claim, Full, Level, Meter, Room, Rule, Taken
 from tidegate.core.money import NO_USAGE, NUSD_PER_USD, PER_TOKENS, Price, usd_text
 from tidegate.core.usage import HOUR_MS, UsageAsked
 from tidegate.core.usage import Period as UsagePeriod
@@ -154,7 +154,8 @@ class Budgets:
             or plan.route is not route
             or not plan.begins_ms <= now_ms < plan.ends_ms
         ):
-            plan = self._plans[place] = Plan(principal, route, self._default, now_ms)
+            paces = velocity.meters_of(principal.key_id) if self.velocity.shared else ()
+            plan = self._plans[place] = Plan(principal, route, self._default, now_ms, paces)
             if len(self._plans) > REMEMBERED:
                 self._plans.popitem(last=False)
         return plan
@@ -163,9 +164,12 @@ class Budgets:
 class Plan:
     """What bounds the purchases of one key on one route, until the first of its budgets begins anew."""
 
-    __slots__ = ("begins_ms", "budgets", "day_nusd", "ends_ms", "principal", "route", "rules")
+    __slots__ = ("begins_ms", "budgets", "day_nusd", "ends_ms", "paces", "principal", "route", "rules")
 
-    def __init__(self, principal: Principal, route: Route, default: Sequence[Budget], now_ms: int) -> None:
+    def __init__(
+        self, principal: Principal, route: Route, default: Sequence[Budget], now_ms: int, paces: Sequence[Meter]
+    ) -> None:
+        self.paces = [Charge(meter, 0, 0) for meter in paces]  # nothing is set aside of them: they hear the truth
         self.principal = principal
         self.route = route
         self.begins_ms = now_ms  # a clock that jumps back may be in another period
@@ -237,7 +241,7 @@ class Reservation:
             return
         usage, spent = call.usage, self._budgets.truth_nusd(call, self.reserved_nusd)
         truth = [self._amount(rule, usage.input_total, usage.output_total) for rule in self._plan.rules]
-        truth += [spent] * len(self._plan.budgets)
+        truth += [spent] * (len(self._plan.budgets) + len(self._plan.paces))
         for claim in claims:
             # Each is settled to a share of the truth that it has room for, so that no sum is too high in between.
             share = truth
@@ -258,6 +262,7 @@ class Reservation:
             heard, said, _ = bound_of(call, target, call.route.max_tokens)
         charges = [Charge(rule.meter, self._amount(rule, heard, said), 0) for rule in plan.rules]
         charges += [Charge(period.meter, nusd, 0) for _, _, period in plan.budgets]
+        charges += plan.paces
         claim = Claim(f"{call.id}:{len(self._claims)}", call.principal.organisation_id, charges)
         answer = await self._budgets.world.counters.claim(claim)
         if isinstance(answer, Full):
@@ -270,7 +275,10 @@ class Reservation:
     def _look(self, answer: Taken) -> None:
         plan, call = self._plan, self._call
         rules = len(plan.rules)
-        for (level, budget, period), used in zip(plan.budgets, answer.used[rules:], strict=True):
+        paces = rules + len(plan.budgets)
+        if plan.paces:
+            self._budgets.velocity.heard(plan.principal.key_id, answer.used[paces:])
+        for (level, budget, period), used in zip(plan.budgets, answer.used[rules:paces], strict=True):
             if budget.warn_at and used >= min(budget.warn_at) * budget.nusd:
                 self._budgets.tell(_who(level), period, budget, used, call)
         call.rooms += tuple(
