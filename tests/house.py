@@ -249,11 +249,16 @@ def unbounded(settings: config.Config, text: str) -> config.Config:
 
 
 @asynccontextmanager
-async def lived_in(text: str, data_dir: Path, environment: Mapping[str, str] | None = None) -> AsyncIterator[House]:
-    """A house for the time of a test. Raises AssertionError when something is left at its end, naming it."""
+async def lived_in(
+    text: str, data_dir: Path, environment: Mapping[str, str] | None = None, clock: JumpClock | None = None
+) -> AsyncIterator[House]:
+    """A house for the time of a test. Raises AssertionError when something is left at its end, naming it.
+
+    `clock`: of another house, when there are two.
+    """
     before = asyncio.all_tasks()
     given = {"TIDEGATE_API_PORT": "0", "TIDEGATE_STORAGE_DATA_DIR": str(data_dir), **(environment or {})}
-    clock = JumpClock()
+    clock = clock or JumpClock()
     app = await build(unbounded(config.parse(text, given), text), given, clock=clock)
     try:
         key, _ = await app.gateway.auth.create("a test", "test", admin=True)

@@ -190,7 +190,7 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
         used = LastUsed(store, world.nursery)
         undo.push_async_callback(used.aclose)
         auth = partial(_auth, world, environment_key, used, data_dir)
-        shelf = Shelf(await _blobs(config.storage, clock, events), PlainVault())
+        shelf = Shelf(await _blobs(config.storage, clock, events), PlainVault(), many=config.storage.valkey is not None)
         undo.push_async_callback(shelf.blobs.aclose)
         if config.storage.database is None:
             await store.forget_begun()  # nobody but us writes here, and we have only begun

@@ -39,6 +39,7 @@ class Shelf:
 
     blobs: Blobs
     vault: Vault
+    many: bool = False  # other processes have the same
     table: Table = field(default_factory=dict)  # flights that can be joined
     questions: Questions = field(default_factory=Questions)
 
@@ -50,6 +51,10 @@ class Cache:
         self.codecs = codecs
         self.rows = rows
         self._policies = policies
+
+    @property
+    def many(self) -> bool:
+        return self.shelf.many
 
     def through(self, call: Call, buy: Buy) -> AbstractAsyncContextManager[Reply]:
         """`async with cache.through(call, buy) as reply`: what was bought before, or is being bought, or a purchase."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from tidegate.core.call import Cached, Call, Event, Layer, Reply, ReplyHead
+from tidegate.core.call import Cached, Call, Event, Layer, Reply, ReplyHead, Source
 from tidegate.core.errors import StillBusy, StoreDown, TidegateError
 from tidegate.core.flight import Buy, Flight, Reader
 from tidegate.core.shared import SharedFlight, may_lead
 from tidegate.stages.cache import idempotent, keys
+from tidegate.stages.cache.elsewhere import Lease, Stored
 from tidegate.stages.cache.exact import Entry, entry_of, is_form, may_be_kept, pack, told_again, unpack
 from tidegate.stages.cache.idempotent import Claim
 from tidegate.stages.cache.policy import ANYTHING, Policy, Wish, tags_of, wish_of
@@ -37,7 +39,19 @@ class Told:
 class Passage:
     """One call's way through the cache; what it holds in a flight until it is left."""
 
-    __slots__ = ("_again", "_buy", "_cache", "_call", "_claim", "_key", "_once_key", "_policy", "_reader", "_wish")
+    __slots__ = (
+        "_again",
+        "_buy",
+        "_cache",
+        "_call",
+        "_claim",
+        "_key",
+        "_lease",
+        "_once_key",
+        "_policy",
+        "_reader",
+        "_wish",
+    )
 
     def __init__(self, cache: Cache, call: Call, buy: Buy, policy: Policy | None) -> None:
         self._cache = cache
@@ -49,6 +63,7 @@ class Passage:
         self._once_key: bytes | None = None
         self._claim: Claim | None = None
         self._reader: Reader | None = None
+        self._lease: Lease | None = None
         self._again = False
 
     async def __aenter__(self) -> Reply:
@@ -200,12 +215,15 @@ class Passage:
         return self._once_key is not None and self._claim is None
 
     def _along(self, flight: SharedFlight, reader: Reader, head: ReplyHead) -> Reply:
-        call, asked = self._call, flight.call.asked
-        assert asked is not None and call.asked is not None
-        as_asked = is_form(asked.stream, asked.wants_usage, call.asked)
+        call = self._call
         call.cached = Cached("shared", "idempotent" if self._waits_for_itself() else "in_flight")
-        whole = asked.stream and not call.asked.stream
-        return Told(head, _Gathered(reader) if whole else reader, as_asked=as_asked)
+        return self._told(flight, reader, head)
+
+    def _told(self, flight: SharedFlight, reader: Reader, head: ReplyHead) -> Reply:
+        asked = self._call.asked
+        assert asked is not None
+        whole = flight.form[0] and not asked.stream
+        return Told(head, _Gathered(reader) if whole else reader, as_asked=is_form(*flight.form, asked))
 
     def _told_last(self, last: Event) -> None:
         """Before the last event is released: the row, which cost nothing."""
@@ -226,9 +244,10 @@ class Passage:
         if self._claim is not None:
             assert self._once_key is not None
             listed.append(self._once_key)
+        joins_others = cache.many and policy is not None and policy.exact and self._key in listed
         call.flight = flight = SharedFlight(
             cache.world,
-            self._buy,
+            self._buy_here if joins_others else self._buy,
             call,
             self._landed,
             table=cache.shelf.table,
@@ -239,8 +258,34 @@ class Passage:
         )
         self._attach(flight)
         self._reader = reader = flight.board()
-        head = await reader.opened()
-        return Told(head, reader, as_asked=True)
+        return self._told(flight, reader, await reader.opened())
+
+    @asynccontextmanager
+    async def _buy_here(self, call: Call) -> AsyncIterator[Source]:
+        """What a flight enters: unless another process is buying the same, our own purchase."""
+        cache, key, flight = self._cache, self._key, call.flight
+        assert key is not None and isinstance(flight, SharedFlight)
+        self._lease = lease = Lease(cache.world, cache.shelf.blobs, key, call.id)
+        stored = await lease.take(call.deadline_ns)
+        source = self._from_elsewhere(stored, key, flight) if stored is not None else None
+        if source is not None:
+            yield source
+            return
+        async with self._buy(call) as bought:
+            yield bought
+
+    def _from_elsewhere(self, stored: bytes, key: bytes, flight: SharedFlight) -> Source | None:
+        cache, call = self._cache, self._call
+        assert call.asked is not None
+        try:
+            entry = unpack(stored, key, cache.shelf.vault)
+            events = told_again(entry, call.asked, "", cache.codecs)
+        except ValueError as wrong:
+            self._corrupt(str(wrong))
+            return None
+        flight.form = (entry.stream, entry.wants_usage)
+        call.cached = Cached("shared", "in_flight", 0, entry.cost_nusd or 0)
+        return Stored(entry.head, events)
 
     def _attach(self, flight: SharedFlight) -> None:
         if self._claim is not None and self._once_key is not None:
@@ -258,10 +303,13 @@ class Passage:
         """What we bought is kept, then accounted for, and only then is its end released."""
         assert isinstance(flight, SharedFlight)
         policy, key, shelf = self._policy, self._key, self._cache.shelf
-        keeps = policy is not None and policy.exact and self._wish.store
+        elsewhere = self._call.cached is not None and self._call.cached.found
+        keeps = policy is not None and policy.exact and self._wish.store and not elsewhere
         if keeps and policy is not None and key is not None and may_be_kept(flight):
             entry = entry_of(flight, key, self._now_ms())
             shelf.blobs.put(key, pack(entry, shelf.vault), policy.ttl_s, tags_of(self._call))
+        if self._lease is not None:
+            self._lease.give_back()
         for settle in flight.landings:
             settle(flight)
         self._cache.rows.landed(flight)
