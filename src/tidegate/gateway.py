@@ -9,13 +9,12 @@ is an HTTP status. After it the reply belongs to the client, and an error is the
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from tidegate.core.call import Call, ReplyHead, Source
+from tidegate.core.call import Call, ReplyHead
 from tidegate.core.errors import NotFound, ShuttingDown
-from tidegate.core.flight import Flight, Reader
+from tidegate.core.flight import Flight, Hear, Reader
 from tidegate.core.ports import Codec, Codecs, Provider
 from tidegate.core.world import World
 from tidegate.stages.auth import KeyAuth, permit
@@ -48,10 +47,9 @@ class Gateway:
     budgets: Budgets
     upstream: Upstream
 
-    @asynccontextmanager
-    async def answer(self, call: Call) -> AsyncIterator[Reply]:
-        """Everything that happens to a call, in order. Send the reply from inside."""
-        async with self.recorder.record(call):  # one event; one row once the key is known
+    async def answer(self, call: Call, send: Callable[[Reply], Awaitable[None]]) -> None:
+        """Everything that happens to a call, in order. `send` takes the reply to the client, from inside all of it."""
+        with self.recorder.record(call):  # one event; one row once the key is known
             with self.limits.gate(call.address):  # 429 for who guesses keys, before any is looked up
                 call.principal = await self.auth.authenticate(call.credential, call.address)  # 401 403
             permit(call)  # 403
@@ -59,15 +57,14 @@ class Gateway:
             call.route = self.routes.match(call)  # 403 404
             async with self.limits.admit(call):  # 429 calls: per time, at once, in a loop
                 async with self.fly(call) as reader:
-                    yield Reply(reader.head, reader)
+                    await send(Reply(reader.head, reader))
 
-    @asynccontextmanager
-    async def buy(self, call: Call) -> AsyncIterator[Source]:
-        """What is paid for. Entered by a flight only."""
+    async def buy(self, call: Call, hear: Hear) -> None:
+        """What is paid for. Called by a flight only, which hears what is bought to its end."""
         async with self.budgets.reserve(call):  # 402 money, 429 tokens: the most it can be now, the truth at the end
             self.recorder.opened(call)  # 503 when it could not be accounted for
             async with self.upstream.open(call) as source:  # 502 503 504, or what the provider refuses
-                yield source
+                await hear(source)
 
     async def understand(self, call: Call) -> None:
         """Wait for the body and read it, now that we know whose it is."""

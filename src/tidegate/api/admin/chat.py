@@ -15,7 +15,7 @@ from tidegate.core.call import Call, Principal
 from tidegate.core.errors import BadRequest, NotFound
 from tidegate.core.money import NUSD_PER_USD
 from tidegate.core.ports import Headers
-from tidegate.gateway import Gateway
+from tidegate.gateway import Gateway, Reply
 
 MAX_INPUT = 10_000  # characters; the guide's bound
 
@@ -78,7 +78,7 @@ async def chat(
     call = new_call(house.world, incoming, "openai", "chat")
     incoming.told = partial(told, call, house.world)
     call.credential = principal
-    async with while_client_listens(house.world, incoming, call, body=msgspec.json.encode(asked)):
+    with while_client_listens(house.world, incoming, call, body=msgspec.json.encode(asked)):
         said = await _said(house, call)
     response.headers.update(_text(incoming.told()))
     cost = call.cost_nusd
@@ -93,12 +93,15 @@ async def chat(
 
 async def _said(house: Gateway, call: Call) -> str:
     said: list[str] = []
-    async with house.answer(call) as reply:
+
+    async def hear(reply: Reply) -> None:
         async for events in reply.events:
             for event in events:
                 if event.error:
                     raise event.error
-                said += [text for channel, text in event.texts() if channel.kind == "text"]
+                said.extend(text for channel, text in event.texts() if channel.kind == "text")
+
+    await house.answer(call, hear)
     return "".join(said)
 
 

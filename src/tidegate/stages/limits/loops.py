@@ -110,7 +110,8 @@ class Loops:
         """Before a call goes on. Raises LoopSuspected."""
         config, principal = self._config, call.principal
         assert principal is not None and call.asked is not None
-        call.hop = _hop(call)
+        if HOP in call.named:
+            call.hop = _hop(call.named[HOP])
         if call.hop > config.hops:
             raise LoopSuspected(
                 f"this call has come from Tidegate to Tidegate {call.hop} times: a provider of one leads to the other; "
@@ -153,7 +154,7 @@ class Loops:
             # Almost all turns have nothing in common, and nothing is what almost all of them should cost.
             if one.whole != turn.whole and one.head != turn.head and turn.sketch.isdisjoint(one.sketch):
                 continue
-            likely = similarity(turn, one)
+            likely = 1.0 if one.whole == turn.whole else similarity(turn, one)
             paraphrased += likely >= PARAPHRASED
             if likely >= ALIKE:
                 alike.append(one)
@@ -182,8 +183,5 @@ class Loops:
             self._world.events.notice(name, fields)
 
 
-def _hop(call: Call) -> int:
-    for name, value in call.headers:
-        if name == HOP:
-            return int(value) if value.isdigit() and len(value) < 4 else 0
-    return 0
+def _hop(said: bytes) -> int:
+    return int(said) if said.isdigit() and len(said) < 4 else 0
