@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -283,6 +283,7 @@ class Call:
         "intake",
         "kind",
         "method",
+        "named",
         "notes",
         "operation",
         "outgoing",
@@ -314,6 +315,7 @@ class Call:
         address: str = "",
         credential: str | Principal | None = None,
         headers: Headers = (),
+        named: Mapping[bytes, bytes] | None = None,
         method: str = "POST",
         path: str = "",
         query: bytes = b"",
@@ -330,9 +332,8 @@ class Call:
         self.address = address
         self.credential = credential  # a presented key, or a known principal
         self.headers = headers
-        self.method = method
-        self.path = path  # of the request; only `raw` passes it on
-        self.query = query
+        self.named = dict(reversed(headers)) if named is None else named  # of two alike, the first
+        self.method, self.path, self.query = method, path, query  # of the request; only `raw` passes the path on
         self.intake = intake  # waits for the body, bounded in size and time
         self.user: str | None = None
         self.session: str | None = None

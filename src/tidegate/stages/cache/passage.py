@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ import msgspec
 
 from tidegate.core.call import Cached, Call, Event, Layer, Reply, ReplyHead, Source
 from tidegate.core.errors import StillBusy, StoreDown, TidegateError
-from tidegate.core.flight import Buy, Flight, Reader
+from tidegate.core.flight import Buy, Flight, Hear, Reader
 from tidegate.core.shared import SharedFlight, may_lead
 from tidegate.stages.cache import idempotent, keys
 from tidegate.stages.cache.elsewhere import Lease, Stored
@@ -260,19 +259,17 @@ class Passage:
         self._reader = reader = flight.board()
         return self._told(flight, reader, await reader.opened())
 
-    @asynccontextmanager
-    async def _buy_here(self, call: Call) -> AsyncIterator[Source]:
-        """What a flight enters: unless another process is buying the same, our own purchase."""
+    async def _buy_here(self, call: Call, hear: Hear) -> None:
+        """What a flight hears: the answer that another process is buying, or else our own purchase."""
         cache, key, flight = self._cache, self._key, call.flight
         assert key is not None and isinstance(flight, SharedFlight)
         self._lease = lease = Lease(cache.world, cache.shelf.blobs, key, call.id)
         stored = await lease.take(call.deadline_ns)
         source = self._from_elsewhere(stored, key, flight) if stored is not None else None
         if source is not None:
-            yield source
-            return
-        async with self._buy(call) as bought:
-            yield bought
+            await hear(source)
+        else:
+            await self._buy(call, hear)
 
     def _from_elsewhere(self, stored: bytes, key: bytes, flight: SharedFlight) -> Source | None:
         cache, call = self._cache, self._call
