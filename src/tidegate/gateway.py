@@ -1,7 +1,7 @@
 """The life of a call. READ FIRST.
 
-    client ─► record · gate · authenticate · understand · route · limits ─► flight: budget · upstream ─► provider
-    client ◄─ record ◄─────────────────────────────────────────── limits ◄─ flight: budget ◄─────────── provider
+    client ─► record · gate · authenticate · understand · route · limits · guardrails ─► flight: budget · upstream ─►
+    client ◄─ record ◄──────────────────────────────────────────── limits ◄── restore ◄─ flight: budget ◄── shield ◄─
 
 Until the first event has left for the client everything may still be refused, retried or sent elsewhere, and an error
 is an HTTP status. After it the reply belongs to the client, and an error is the last event of the stream.
@@ -20,6 +20,8 @@ from tidegate.core.ports import Codec, Codecs, Provider
 from tidegate.core.world import World
 from tidegate.stages.auth import KeyAuth, permit
 from tidegate.stages.budgets import Budgets
+from tidegate.stages.guardrails import Guardrails
+from tidegate.stages.guardrails.replies import Restored
 from tidegate.stages.limits import Limits
 from tidegate.stages.record import Recorder
 from tidegate.stages.routes import Routes
@@ -31,7 +33,7 @@ class Reply:
     """What a client reads: the head, then non-empty lists of events; the very last event has `last=True`."""
 
     head: ReplyHead
-    events: Reader
+    events: Reader | Restored
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class Gateway:
     auth: KeyAuth
     routes: Routes
     limits: Limits
+    guardrails: Guardrails
     budgets: Budgets
     upstream: Upstream
 
@@ -58,8 +61,9 @@ class Gateway:
             await self.understand(call)  # 400 408 413 415
             call.route = self.routes.match(call)  # 403 404
             async with self.limits.admit(call):  # 429 calls: per time, at once, in a loop
+                await self.guardrails.check(call)  # 400 refuse, or mask; from here what goes out is fixed
                 async with self.fly(call) as reader:
-                    yield Reply(reader.head, reader)
+                    yield Reply(reader.head, self.guardrails.restore(call, reader))  # the caller's own masked values
 
     @asynccontextmanager
     async def buy(self, call: Call) -> AsyncIterator[Source]:
@@ -67,7 +71,7 @@ class Gateway:
         async with self.budgets.reserve(call):  # 402 money, 429 tokens: the most it can be now, the truth at the end
             self.recorder.opened(call)  # 503 when it could not be accounted for
             async with self.upstream.open(call) as source:  # 502 503 504, or what the provider refuses
-                yield source
+                yield self.guardrails.shield(call, source)  # mask what comes in
 
     async def understand(self, call: Call) -> None:
         """Wait for the body and read it, now that we know whose it is."""

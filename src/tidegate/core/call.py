@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -10,6 +10,7 @@ import msgspec
 
 from tidegate.core.chat import Change, Channel
 from tidegate.core.errors import TidegateError
+from tidegate.core.guard import Verdict
 from tidegate.core.limits import Level, Limit, Role, Room
 from tidegate.core.money import NO_USAGE, Price, Usage
 from tidegate.core.values import Moment
@@ -144,6 +145,22 @@ class Event:
         """What this event means in any dialect."""
         return ()
 
+    def places(self) -> Iterable[tuple[Channel, str, str]]:
+        """All that is text, with the path where it stands: (channel, path, text). Of blocks, `tool` is the number."""
+        return ()
+
+    def closes(self) -> Iterable[tuple[int, int | None]]:
+        """Channels in which nothing comes after this event: (choice, tool), or all of a choice where that is None."""
+        return ()
+
+    def rewritten(self, texts: Mapping[str, tuple[str, str]]) -> Event:
+        """The same event with other texts, by path: what stands there, and what is to. Raises Moved."""
+        return self
+
+    def more(self, channel: Channel, text: str) -> Event:
+        """An event of the same reply that says just this."""
+        return self
+
 
 class Attempt:
     """One request to one target, and how it ended."""
@@ -254,7 +271,9 @@ class Call:
         "status",
         "tags",
         "user",
+        "verdicts",
         "warnings",
+        "withheld",
     )
 
     def __init__(
@@ -306,6 +325,9 @@ class Call:
         self.notes: tuple[str, ...] = ()  # words for the client: what is nearly spent, what looks like a loop
         self.bill: Bill | None = None
         self.reserved_nusd = 0
+        # guardrails
+        self.verdicts: tuple[Verdict, ...] = ()  # one for each guard and direction that has looked
+        self.withheld: Mapping[str, str] = {}  # the caller's own values, by the placeholders that went out for them
         # the flight: what the inner ring writes
         self.flight: Flight | None = None
         self.attempts: list[Attempt] = []

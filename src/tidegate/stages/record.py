@@ -127,6 +127,7 @@ class Recorder:
             organisation_id=call.principal.organisation_id,
             team_id=call.principal.team_id,
             user_id=call.principal.user_id,
+            guards=call.verdicts,
         )
 
 

@@ -74,6 +74,7 @@ class Metrics(Collector):
         self._overhead = Buckets(OVERHEAD)
         self._attempts: defaultdict[tuple[str, str], int] = defaultdict(int)  # (provider, outcome)
         self._again: defaultdict[tuple[str, str], int] = defaultdict(int)  # (provider, why)
+        self._guards: defaultdict[tuple[str, str, str], int] = defaultdict(int)  # (guard, direction, verdict)
         self._unpriced = 0
         self._notices = Counter("tidegate_notices", "What an operator should know of", ["name"], registry=registry)
 
@@ -95,6 +96,8 @@ class Metrics(Collector):
             self._attempts[attempt.provider, attempt.outcome] += 1
             if attempt.why != "first":
                 self._again[attempt.provider, attempt.why] += 1
+        for one in row.guards:
+            self._guards[one.guard, one.direction, one.verdict] += 1
         for kind, tokens in row.usage.items():
             count.tokens[kind] += tokens
         if row.cost_nusd is None:
@@ -151,7 +154,16 @@ class Metrics(Collector):
         for labels, tries in self._again.items():
             again.add_metric(labels, tries)
         yield from (attempts, again, tokens, cost)
+        yield self._verdicts()
         yield CounterMetricFamily("tidegate_unpriced_requests", "Calls whose cost is not known", self._unpriced)
+
+    def _verdicts(self) -> Metric:
+        verdicts = CounterMetricFamily(
+            "tidegate_guard_verdicts", "What guards made of calls", labels=["guard", "direction", "verdict"]
+        )
+        for labels, calls in self._guards.items():
+            verdicts.add_metric(labels, calls)
+        return verdicts
 
     def expect(self, names: Iterable[str]) -> None:
         """Routes that are configured have a series of their own, whatever else was asked for before."""
