@@ -1,7 +1,7 @@
 """The life of a call. READ FIRST.
 
-    client ─► record · gate · authenticate · understand · route · limits · guardrails ─► flight: budget · upstream ─►
-    client ◄─ record ◄──────────────────────────────────────────── limits ◄── restore ◄─ flight: budget ◄── shield ◄─
+    client ─► record · gate · authenticate · understand · route · limits · guards · cache ─► flight: budget · upstream
+    client ◄─ record ◄──────────────────────────────────────────── limits ◄ restore ◄ cache ◄─ flight: budget ◄ shield
 
 Until the first event has left for the client everything may still be refused, retried or sent elsewhere, and an error
 is an HTTP status. After it the reply belongs to the client, and an error is the last event of the stream.
@@ -13,27 +13,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from tidegate.core.call import Call, ReplyHead, Source
-from tidegate.core.errors import NotFound, ShuttingDown
-from tidegate.core.flight import Flight, Reader
+from tidegate.core.call import Call, Reply, Source
+from tidegate.core.errors import NotFound
 from tidegate.core.ports import Codec, Codecs, Provider
 from tidegate.core.world import World
 from tidegate.stages.auth import KeyAuth, permit
 from tidegate.stages.budgets import Budgets
+from tidegate.stages.cache import Cache
 from tidegate.stages.guardrails import Guardrails
-from tidegate.stages.guardrails.replies import Restored
 from tidegate.stages.limits import Limits
 from tidegate.stages.record import Recorder
 from tidegate.stages.routes import Routes
 from tidegate.upstream import Upstream
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What a client reads: the head, then non-empty lists of events; the very last event has `last=True`."""
-
-    head: ReplyHead
-    events: Reader | Restored
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +40,7 @@ class Gateway:
     limits: Limits
     guardrails: Guardrails
     budgets: Budgets
+    cache: Cache
     upstream: Upstream
 
     @asynccontextmanager
@@ -62,8 +54,8 @@ class Gateway:
             call.route = self.routes.match(call)  # 403 404
             async with self.limits.admit(call):  # 429 calls: per time, at once, in a loop
                 await self.guardrails.check(call)  # 400 refuse, or mask; from here what goes out is fixed
-                async with self.fly(call) as reader:
-                    yield Reply(reader.head, self.guardrails.restore(call, reader))  # the caller's own masked values
+                async with self.cache.through(call, self.buy) as reply:  # asked before, or in the air? else bought
+                    yield self.guardrails.restore(call, reply)  # the caller's own masked values
 
     @asynccontextmanager
     async def buy(self, call: Call) -> AsyncIterator[Source]:
@@ -79,13 +71,6 @@ class Gateway:
         call.outgoing = await call.intake()
         call.asked = codec.parse_request(call.outgoing)
         call.user = call.user or call.asked.user
-
-    def fly(self, call: Call) -> Reader:
-        """A flight of its own; where answers can be shared, this is where they are."""
-        if self.world.closing.is_set():
-            raise ShuttingDown("Tidegate is shutting down; try again in a moment", retry_after_s=1)
-        call.flight = flight = Flight(self.world, self.buy, call, self.recorder.landed)
-        return flight.board()
 
     def codec(self, dialect: str, operation: str) -> Codec:
         codec = self.codecs.get((dialect, operation))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -51,6 +51,24 @@ class Verdict(msgspec.Struct, frozen=True):
     channels: tuple[str, ...] = ()  # where: roles of a request, kinds of text of a reply
     count: int = 0  # of findings
     score: float | None = None  # the highest, of a guard that has scores
+
+
+class Guarding(msgspec.Struct, frozen=True):
+    """What guards did with a call.
+
+    `by`: which, set how: an answer is not shared across it. `withheld`: the caller's own values, by the placeholders
+    that went out for them.
+    """
+
+    by: str = ""
+    verdicts: tuple[Verdict, ...] = ()
+    withheld: Mapping[str, str] = {}
+
+    def adding(self, verdict: Verdict) -> Guarding:
+        return msgspec.structs.replace(self, verdicts=(*self.verdicts, verdict))
+
+
+UNGUARDED = Guarding()
 
 
 def verdict_of(

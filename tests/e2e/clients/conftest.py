@@ -13,6 +13,8 @@ from tidegate.providers import local
 
 HOUSE = """
 logs: {calls: false}
+limits: {loops: {policy: "off"}}
+budgets: {default_day: 0}
 upstream: {retry: {tries: 1}}
 providers:
   scripted: {type: scripted, price: {input: 1, output: 2}}

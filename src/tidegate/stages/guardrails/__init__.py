@@ -16,10 +16,9 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from tidegate.core.call import Asked, Call, Source
+from tidegate.core.call import Asked, Call, Reply, Source
 from tidegate.core.errors import Blocked, ConfigError, GuardFailed
-from tidegate.core.flight import Reader
-from tidegate.core.guard import Action, Finding, Part, verdict_of
+from tidegate.core.guard import Action, Finding, Guarding, Part, verdict_of
 from tidegate.core.places import Moved, replaced
 from tidegate.core.ports import Guardrail
 from tidegate.core.world import World
@@ -90,16 +89,12 @@ class Guardrails:
         guards = self._routes.get(route, self)
         return self._routes[DEFAULT] if guards is self else guards  # type: ignore[return-value]
 
-    def fingerprint(self, call: Call) -> str:
-        """What an answer depends on beside what was asked; "" without guards."""
-        guards = self.of(call.route.name) if call.route else None
-        return guards.fingerprint if guards else ""
-
     async def check(self, call: Call) -> None:
         """Look at the request. From here on what goes out is fixed. Raises Blocked and GuardFailed."""
         assert call.route is not None and call.asked is not None
         guards = self.of(call.route.name)
         if guards is not None:
+            call.guarded = Guarding(by=guards.fingerprint)
             _refuse_unseen(call, guards)
             await self._look(call, call.asked, guards.input)
 
@@ -116,7 +111,7 @@ class Guardrails:
                 continue
             found = [(part.role, one) for part, some in zip(parts, findings, strict=True) for one in some]
             verdict = verdict_of(guard.name, "input", guard.action, found)
-            call.verdicts = (*call.verdicts, verdict)
+            call.guarded = call.guarded.adding(verdict)
             if verdict.verdict == "block":
                 raise Blocked(refusal(guard.name, verdict.rules, "this request"), param=_first(parts, findings))
             if verdict.verdict == "mask":
@@ -126,7 +121,7 @@ class Guardrails:
                 ]
         _change(call, asked, before, parts)
         if hidden is not None:
-            call.withheld = hidden.values
+            call.guarded = msgspec.structs.replace(call.guarded, withheld=hidden.values)
 
     async def _findings(self, call: Call, guard: Guard, parts: Sequence[Part]) -> Sequence[Sequence[Finding]] | None:
         """None: it has failed, and may be done without."""
@@ -151,9 +146,9 @@ class Guardrails:
             return source
         return Shielded(source, call, guards.output, self._masks, self.failed)
 
-    def restore(self, call: Call, reader: Reader) -> Reader | Restored:
-        """The reply with the caller's own values. The same reader where none were withheld."""
-        return Restored(reader, call.withheld) if call.withheld else reader
+    def restore(self, call: Call, reply: Reply) -> Reply:
+        """The reply with the caller's own values. The same one where none were withheld."""
+        return Restored(reply, call.guarded.withheld) if call.guarded.withheld else reply
 
 
 def made(where: str, guarded: Guarded, known: Sequence[str]) -> Guard:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from tidegate.core.call import Call, Event, ReplyHead, Source
+from tidegate.core.call import Call, Event, Reply, ReplyHead, Source
 from tidegate.core.chat import Channel
 from tidegate.core.errors import Blocked, GuardFailed, TidegateError
-from tidegate.core.flight import Reader
 from tidegate.core.guard import RULING, Finding, Passed, verdict_of
 from tidegate.core.places import Moved
 from tidegate.core.ports import Watch
@@ -116,7 +115,7 @@ class Looks:
         for guard, found in self.guards.items():
             if found or (complete and self.looked and guard not in self.out):
                 verdict = verdict_of(guard.name, "output", guard.action, found)
-                self._call.verdicts = (*self._call.verdicts, verdict)
+                self._call.guarded = self._call.guarded.adding(verdict)
 
 
 class Looking:
@@ -220,19 +219,24 @@ def _headed(head: ReplyHead) -> ReplyHead:
 
 
 class Restored:
-    """A reader whose events have the caller's own values."""
+    """A reply whose events have the caller's own values."""
 
-    def __init__(self, reader: Reader, values: Mapping[str, str]) -> None:
-        self.head = reader.head
-        self._reader = reader
+    def __init__(self, reply: Reply, values: Mapping[str, str]) -> None:
+        self.head = _headed(reply.head)
+        self.as_asked = reply.as_asked
+        self._events = reply.events
         within_json = {key: msgspec.json.encode(value).decode()[1:-1] for key, value in values.items()}
         self._rewriting = Rewriting(lambda channel: Restoring(within_json if channel.kind == "tool" else values))
 
-    def __aiter__(self) -> Restored:
+    @property
+    def events(self) -> AsyncIterator[list[Event]]:
+        return self
+
+    def __aiter__(self) -> AsyncIterator[list[Event]]:
         return self
 
     async def __anext__(self) -> list[Event]:
         while True:
-            events = self._rewriting.feed(await anext(self._reader))
+            events = self._rewriting.feed(await anext(self._events))
             if events:
                 return events

@@ -49,7 +49,7 @@ class Limits:
         self._per_end_user = _at_door(config.per_end_user)
         self._per_address = _at_door(config.per_address)
         self._chat = _at_door(config.chat)
-        self._gate = Gate(config.guesses, world.clock)
+        self._gate = Gate(config.guesses, world)
         self._plans: OrderedDict[tuple[str, str], Plan] = OrderedDict()
         self.loops = Loops(config.loops, world)
 
@@ -125,11 +125,12 @@ class Admission:
 
     async def __aenter__(self) -> None:
         call = self._call
-        rules = self._limits.rules(call)
+        rules, loops = self._limits.rules(call), self._limits.loops
+        seen = loops.ask(call)
         if rules:
             await self._charge(call, rules)
         try:
-            await self._limits.loops.look(call)
+            await loops.look(call, seen)
         except BaseException:
             self._settle(refused=True)
             raise
