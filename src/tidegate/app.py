@@ -25,6 +25,7 @@ from tidegate.stages.auth.used import LastUsed
 from tidegate.stages.budgets import Budgets
 from tidegate.stages.budgets.period import zone_of
 from tidegate.stages.cache import Cache, Shelf, policies
+from tidegate.stages.guardrails import Guardrails
 from tidegate.stages.limits import Limits
 from tidegate.stages.record import Recorder
 from tidegate.stages.routes import Routes
@@ -117,6 +118,7 @@ class App:
             auth=before.auth if config.auth == self.config.auth else self._auth(config),
             routes=routes,
             limits=before.limits if config.limits == self.config.limits else Limits(config.limits, self.world),
+            guardrails=_guardrails(config, self.world, made),
             budgets=before.budgets if config.budgets == self.config.budgets else Budgets(config.budgets, self.world),
             cache=self._cache(config),
             upstream=upstream,
@@ -204,6 +206,7 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
             auth=auth(config),
             routes=routes,
             limits=Limits(config.limits, world),
+            guardrails=_guardrails(config, world, providers),
             budgets=Budgets(config.budgets, world),
             cache=cache(config),
             upstream=Upstream(config.upstream, world, words),
@@ -223,6 +226,13 @@ def _auth(world: World, environment_key: str | None, used: LastUsed, data_dir: P
     tokens = plugins.find("stages", "tokens")(issuers, world) if issuers else None
     peppers = load_peppers(data_dir, config.auth.peppers)
     return KeyAuth(world.store, peppers, world.clock, environment_key, used.note, tokens)
+
+
+def _guardrails(config: Config, world: World, providers: Mapping[str, Provider]) -> Guardrails:
+    """They know the keys of the providers, so that none of them leaves by any way."""
+    known = [secret for provider in providers.values() for secret in provider.secrets()]
+    own = {name: route.guardrails for name, route in config.routes.items()}
+    return Guardrails(config.guardrails, own, world, known)
 
 
 def _cache(world: World, shelf: Shelf, codecs: Codecs, recorder: Recorder, config: Config) -> Cache:

@@ -10,6 +10,7 @@ from types import TracebackType
 from tidegate.api.incoming import ClientGone, Incoming
 from tidegate.api.rooms import room_headers
 from tidegate.core.call import Cached, Call, Event, Reply, Wishes
+from tidegate.core.guard import said
 from tidegate.core.money import usd_text
 from tidegate.core.ports import Codec, Headers
 from tidegate.core.world import World
@@ -181,6 +182,8 @@ def told(call: Call, world: World) -> Headers:
         headers += room_headers(call.rooms, call.dialect, call.at_ms)
     if world.counters.standing_in:
         headers.append((b"x-tidegate-counting", world.counters.standing_in.encode()))
+    if call.guarded.verdicts:
+        headers.append((b"x-tidegate-guards", _safe(said(call.guarded.verdicts))))
     if call.notes:
         headers.append((b"x-tidegate-notice", _safe("; ".join(call.notes))))
     if call.cached is not None:

@@ -31,6 +31,7 @@ class Flight:
     """
 
     __slots__ = (
+        "_begun",
         "_buy",
         "_ended",
         "_landing",
@@ -64,6 +65,7 @@ class Flight:
         self._source: Source | None = None
         self._ended: asyncio.Future[None] | None = None
         self._last: Event | None = None
+        self._begun = False  # something of the reply was there to be read
         self._stopped_by: TidegateError | None = None
         self._unread = 0
         self._paused = False
@@ -110,6 +112,7 @@ class Flight:
             if self._ended is not None and not self._ended.done():
                 self._ended.set_result(None)
         if events and not self.deserted:
+            self._begun = True
             self.events += events
             for event in events:
                 self._unread += len(event.raw)
@@ -170,6 +173,9 @@ class Flight:
         last = self._last
         if last is None and failure is not None and self.head is not None:
             last = Event(last=True, error=failure)  # the reply has begun: its error is its last event
+        if last is not None and last.error is not None and not self._begun:
+            failure = last.error  # nobody has read a word: it is refused, and no reply that broke
+            last = None
         if last is not None:
             self.ending = "broken" if last.error else "complete"
             self.events.append(last)

@@ -134,6 +134,7 @@ class Recorder:
             cache_layer=cached.layer or None,
             saved_nusd=cached.saved_nusd,
             deduplicated=cached.result == "shared",
+            guards=call.guarded.verdicts,
         )
 
 
