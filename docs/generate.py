@@ -138,7 +138,7 @@ def configuration() -> str:
         "`TIDEGATE_API_PORT=9000` sets `api.port`, and so on for every key of `api` and `storage`; in a list, "
         "commas separate.\n",
     ]
-    for name in ("api", "storage", "auth", "limits", "budgets", "upstream", "transport", "logs", "prices"):
+    for name in ("api", "storage", "auth", "limits", "budgets", "upstream", "transport", "logs", "alerts", "prices"):
         parts.append(section(name, type(getattr(top, name))))
     parts.append("## `providers`\n\nA name of your choice for each, and its `type`, which says what else can be set.\n")
     parts += [section(f"providers.NAME (type: {name})", kind) for name, kind in providers()]
@@ -187,7 +187,7 @@ def example() -> str:
             lines.append(f"{indent}{field.name}: {text}")
 
     top = config.Config()
-    for name in ("api", "storage", "auth", "limits", "budgets", "upstream", "transport", "logs", "prices"):
+    for name in ("api", "storage", "auth", "limits", "budgets", "upstream", "transport", "logs", "alerts", "prices"):
         lines.append(f"{name}:")
         write(type(getattr(top, name)), "  ", {})
         lines.append("")
