@@ -38,13 +38,21 @@ from tidegate.storage.sqlite import SqliteStore
 from tidegate.storage.standin import StandIn
 from tidegate.storage.vault import PlainVault
 from tidegate.telemetry import Listeners
+from tidegate.telemetry.alerts import Alerts
 from tidegate.telemetry.logs import Log
 from tidegate.telemetry.metrics import Metrics
 from tidegate.telemetry.pulse import Pulse
 from tidegate.upstream import Upstream
 from tidegate.upstream.sharing import Sharing
 
-FIXED = ("api", "storage", "logs", "transport", "prices")  # parts of the configuration that a running house is built on
+FIXED = (
+    "api",
+    "storage",
+    "logs",
+    "alerts",
+    "transport",
+    "prices",
+)  # parts of the configuration that a running house is built on
 SHORTEST_KEY = 20
 QUICK_START_S = 0.25  # a provider that is ready by then is waited for; others get ready while calls come in
 RETIRE_S = 0.1  # how often to look whether the calls of the last configuration have ended
@@ -189,6 +197,11 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
         counters = await _counters(config, clock, events)
         undo.push_async_callback(counters.aclose)
         world = World(loop, clock, Nursery(loop), transport, store, ledger, counters, events)
+        if config.alerts.webhooks:
+            alerts = Alerts(config.alerts, world)
+            events.add(alerts)
+            metrics.registry.register(alerts)
+            undo.push_async_callback(alerts.aclose)
         used = LastUsed(store, world.nursery)
         undo.push_async_callback(used.aclose)
         auth = partial(_auth, world, environment_key, used, data_dir)
