@@ -64,6 +64,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     auth: who may come in.
     limits: how many calls may be made.
     budgets: how much may be spent.
+    cache: what routes with a semantic cache have together.
     upstream: how providers are asked.
     logs: what is written to standard error.
     transport: the connections to providers.
@@ -77,6 +78,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     auth: auth.Config = auth.Config()
     limits: limits.Config = limits.Config()
     budgets: budgets.Config = budgets.Config()
+    cache: cache.House = cache.House()
     upstream: upstream.Config = upstream.Config()
     logs: logs.Config = logs.Config()
     transport: transport.Config = transport.Config()
