@@ -66,6 +66,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limits: how many calls may be made.
     budgets: how much may be spent.
     guardrails: what may pass, on every route that has no guards of its own.
+    cache: what routes with a semantic cache have together.
     upstream: how providers are asked.
     logs: what is written to standard error.
     alerts: who is told when something happens.
@@ -81,6 +82,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limits: limits.Config = limits.Config()
     budgets: budgets.Config = budgets.Config()
     guardrails: guardrails.Config = guardrails.Config()
+    cache: cache.House = cache.House()
     upstream: upstream.Config = upstream.Config()
     logs: logs.Config = logs.Config()
     alerts: alerts.Config = alerts.Config()

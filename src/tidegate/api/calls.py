@@ -203,6 +203,8 @@ def _cached(cached: Cached) -> Headers:
     if cached.result == "hit":
         headers.append((b"x-tidegate-cache-age", str(cached.age_s).encode()))
         headers.append((b"x-tidegate-saved-usd", usd_text(cached.saved_nusd).encode()))
+    if cached.similarity is not None:
+        headers.append((b"x-tidegate-cache-similarity", b"%.3f" % cached.similarity))
     return headers
 
 

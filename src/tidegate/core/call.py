@@ -250,6 +250,7 @@ class Cached(msgspec.Struct, frozen=True):
     layer: Layer = ""
     age_s: int = 0
     saved_nusd: int = 0  # what it cost when it was bought
+    similarity: float | None = None  # of the question that was answered, where it only means the same
 
     @property
     def found(self) -> bool:
