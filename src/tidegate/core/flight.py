@@ -188,7 +188,11 @@ class Reader:
 
     async def __aenter__(self) -> Reader:
         """Wait for the first events. Raises what went wrong before there were any."""
+        flight = self._flight
         try:
+            if not flight.events and flight.ending is None:
+                self.waiter = flight._world.loop.create_future()
+                await self.waiter
             self.head = await self.opened()
         except BaseException:
             self.leave()  # what was never entered is never exited
@@ -196,7 +200,7 @@ class Reader:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self.leave()
+        self._flight._left(self)
 
     async def opened(self) -> ReplyHead:
         """Wait for the first events. Raises what went wrong before there were any."""

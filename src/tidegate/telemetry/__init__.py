@@ -14,14 +14,16 @@ class Listeners:
 
     def __init__(self, listeners: Sequence[Events]) -> None:
         self._listeners = listeners
+        self._began = [one.call_began for one in listeners]
+        self._ended = [one.call_ended for one in listeners]
 
     def call_began(self, call: Call) -> None:
-        for listener in self._listeners:
-            listener.call_began(call)
+        for tell in self._began:
+            tell(call)
 
     def call_ended(self, call: Call, row: Closed | None) -> None:
-        for listener in self._listeners:
-            listener.call_ended(call, row)
+        for tell in self._ended:
+            tell(call, row)
 
     def notice(self, name: str, fields: Mapping[str, Any]) -> None:
         for listener in self._listeners:

@@ -51,7 +51,8 @@ class Gate:
             self._address = address
 
         def __enter__(self) -> None:
-            self._gate.check(self._address)
+            if self._gate._wrong:
+                self._gate.check(self._address)
 
         def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
             if isinstance(error, Unauthenticated):

@@ -33,7 +33,9 @@ ALIKE = 0.9
 PARAPHRASED = 0.75
 SELF_REPEATING = 0.67  # pairs of words that are there once, among all
 EARLY = 2  # turns that come before anything is compared: who asks seldom pays for no sketch
-_NOTHING = str.maketrans("", "", "0123456789.,:;!?-_/\\()[]{}<>\"'`*#+=|~@$%^&")
+PASSED_OVER = "0123456789.,:;!?-_/\\()[]{}<>\"'`*#+=|~@$%^&"
+_NOTHING = str.maketrans("", "", PASSED_OVER)
+_SMALL = bytes(range(256)).lower()
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -80,7 +82,10 @@ def _words(text: str) -> list[str]:
     """The words that count, bounded: of a long turn its beginning and its end."""
     if len(text) > 2 * TEXT:
         text = f"{text[:TEXT]} {text[-TEXT:]}"
-    words = text.lower().translate(_NOTHING).split()
+    if text.isascii():  # ten times as fast
+        words = text.encode().translate(_SMALL, PASSED_OVER.encode()).decode().split()
+    else:
+        words = text.lower().translate(_NOTHING).split()
     return words if len(words) <= 2 * WORDS else words[:WORDS] + words[-WORDS:]
 
 
