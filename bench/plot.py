@@ -23,6 +23,32 @@ OURS, THEIRS = "#0b7285", "#adb5bd"
 
 
 def draw(report: dict[str, Any], picture: Path) -> None:
+    DRAWN.get(report["bench"], overhead)(report)
+    doubts = "; no verdict: " + "; ".join(report["doubts"]) if report["doubts"] else ""
+    machine = report["machine"]
+    pyplot.figtext(0.01, 0.01, f"{machine['cpu']}, {machine['cores']} cores{doubts}"[:170], fontsize=7, color="#555555")
+    pyplot.tight_layout(rect=(0, 0.04, 1, 1))
+    pyplot.savefig(picture, dpi=130)
+
+
+def cache(report: dict[str, Any]) -> None:
+    """Hits against wrong ones among them: a point per setting."""
+    _, axis = pyplot.subplots(figsize=(6.4, 4))
+    for kind, colour in (("static", THEIRS), ("verified", OURS)):
+        named: dict[float, list[tuple[float, float]]] = {}
+        for row in report["rows"]:
+            if row["kind"] == kind:
+                named.setdefault(row["setting"], []).append((100 * row["hits"], 100 * row["wrong"]))
+        points = [tuple(map(statistics.fmean, zip(*found, strict=True))) for _, found in sorted(named.items())]
+        label = {"static": "fixed similarity threshold", "verified": "max_error 1, 2, 3, 5 %"}[kind]
+        axis.plot(*zip(*points, strict=True), "o-", color=colour, label=label)
+    axis.set_xlabel("hits, % of lookups")
+    axis.set_ylabel("wrong, % of hits")
+    axis.legend(frameon=False)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def overhead(report: dict[str, Any]) -> None:
     _, axes = pyplot.subplots(1, len(PANELS), figsize=(14, 3.6))
     for axis, (suite, field, title) in zip(axes, PANELS, strict=True):
         found: dict[str, list[float]] = {}
@@ -37,11 +63,9 @@ def draw(report: dict[str, Any], picture: Path) -> None:
         axis.set_xscale("log")
         axis.margins(x=0.3)
         axis.spines[["top", "right"]].set_visible(False)
-    doubts = "; no verdict: " + "; ".join(report["doubts"]) if report["doubts"] else ""
-    machine = report["machine"]
-    pyplot.figtext(0.01, 0.01, f"{machine['cpu']}, {machine['cores']} cores{doubts}"[:170], fontsize=7, color="#555555")
-    pyplot.tight_layout(rect=(0, 0.04, 1, 1))
-    pyplot.savefig(picture, dpi=130)
+
+
+DRAWN = {"cache": cache}
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The life of a call. READ FIRST.
 
-    client ─► record · gate · authenticate · understand · route · limits ─► flight: budget · upstream ─► provider
-    client ◄─ record ◄─────────────────────────────────────────── limits ◄─ flight: budget ◄─────────── provider
+    client ─► record · gate · authenticate · understand · route · limits · guards · cache ─► flight: budget · upstream
+    client ◄─ record ◄──────────────────────────────────────────── limits ◄ restore ◄ cache ◄─ flight: budget ◄ shield
 
 Until the first event has left for the client everything may still be refused, retried or sent elsewhere, and an error
 is an HTTP status. After it the reply belongs to the client, and an error is the last event of the stream.
@@ -12,25 +12,19 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from tidegate.core.call import Call, ReplyHead
-from tidegate.core.errors import NotFound, ShuttingDown
-from tidegate.core.flight import Flight, Hear, Reader
+from tidegate.core.call import Call, Principal, Reply
+from tidegate.core.errors import NotFound
+from tidegate.core.flight import Hear
 from tidegate.core.ports import Codec, Codecs, Provider
 from tidegate.core.world import World
 from tidegate.stages.auth import KeyAuth, permit
 from tidegate.stages.budgets import Budgets
+from tidegate.stages.cache import Cache
+from tidegate.stages.guardrails import Guardrails
 from tidegate.stages.limits import Limits
 from tidegate.stages.record import Recorder
 from tidegate.stages.routes import Routes
 from tidegate.upstream import Upstream
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What a client reads: the head, then non-empty lists of events; the very last event has `last=True`."""
-
-    head: ReplyHead
-    events: Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,27 +38,47 @@ class Gateway:
     auth: KeyAuth
     routes: Routes
     limits: Limits
+    guardrails: Guardrails
     budgets: Budgets
+    cache: Cache
     upstream: Upstream
 
     async def answer(self, call: Call, send: Callable[[Reply], Awaitable[None]]) -> None:
         """Everything that happens to a call, in order. `send` takes the reply to the client, from inside all of it."""
         with self.recorder.record(call):  # one event; one row once the key is known
-            with self.limits.gate(call.address):  # 429 for who guesses keys, before any is looked up
-                call.principal = await self.auth.authenticate(call.credential, call.address)  # 401 403
+            call.principal = await self.recognise(call.credential, call.address)  # 401 403, 429 for who guesses keys
             permit(call)  # 403
             await self.understand(call)  # 400 408 413 415
             call.route = self.routes.match(call)  # 403 404
             async with self.limits.admit(call):  # 429 calls: per time, at once, in a loop
-                async with self.fly(call) as reader:
-                    await send(Reply(reader.head, reader))
+                await self.guardrails.check(call)  # 400 refuse, or mask; from here what goes out is fixed
+                async with self.cache.through(call, self.buy) as reply:  # asked before, or in the air? else bought
+                    await send(self.guardrails.restore(call, reply))  # the caller's own masked values
+
+    async def said(self, call: Call) -> str:
+        """The same, for who wants only the text. Raises TidegateError."""
+        said: list[str] = []
+
+        async def hear(reply: Reply) -> None:
+            async for events in reply.events:
+                if events[-1].error:
+                    raise events[-1].error
+                said.extend(text for event in events for channel, text in event.texts() if channel.kind == "text")
+
+        await self.answer(call, hear)
+        return "".join(said)
 
     async def buy(self, call: Call, hear: Hear) -> None:
         """What is paid for. Called by a flight only, which hears what is bought to its end."""
         async with self.budgets.reserve(call):  # 402 money, 429 tokens: the most it can be now, the truth at the end
             self.recorder.opened(call)  # 503 when it could not be accounted for
             async with self.upstream.open(call) as source:  # 502 503 504, or what the provider refuses
-                await hear(source)
+                await hear(self.guardrails.shield(call, source))  # mask what comes in
+
+    async def recognise(self, credential: str | Principal | None, address: str) -> Principal:
+        """Whose key this is. Raises LimitReached for an address that guesses, before any key is looked up."""
+        with self.limits.gate(address, familiar=self.auth.is_familiar(credential)):
+            return await self.auth.authenticate(credential, address)
 
     async def understand(self, call: Call) -> None:
         """Wait for the body and read it, now that we know whose it is."""
@@ -72,13 +86,6 @@ class Gateway:
         call.outgoing = await call.intake()
         call.asked = codec.parse_request(call.outgoing)
         call.user = call.user or call.asked.user
-
-    def fly(self, call: Call) -> Reader:
-        """A flight of its own; where answers can be shared, this is where they are."""
-        if self.world.closing.is_set():
-            raise ShuttingDown("Tidegate is shutting down; try again in a moment", retry_after_s=1)
-        call.flight = flight = Flight(self.world, self.buy, call, self.recorder.landed)
-        return flight.board()
 
     def codec(self, dialect: str, operation: str) -> Codec:
         codec = self.codecs.get((dialect, operation))

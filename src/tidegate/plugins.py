@@ -37,14 +37,22 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "counters": {
         "valkey": "tidegate.storage.valkey:ValkeyCounters",
     },
+    "blobs": {
+        "valkey": "tidegate.storage.valkey.blobs:ValkeyBlobs",
+    },
     "stores": {
         "postgres": "tidegate.storage.postgres:PostgresStore",
+    },
+    "guardrails": {
+        "pii": "tidegate.stages.guardrails.pii:Pii",
+        "secrets": "tidegate.stages.guardrails.secrets:Secrets",
+        "shape": "tidegate.stages.guardrails.shape:Shape",
     },
     "pages": {
         "admin": "tidegate.api.admin:create",
     },
     "stages": {
-        "semantic": "tidegate.stages.cache.semantic:Semantic",
+        "semantic": "tidegate.stages.cache.meaning:Meanings",
         "tokens": "tidegate.stages.auth.tokens:Tokens",
     },
     "commands": {

@@ -13,6 +13,7 @@ import pytest
 
 from tests.house import TWO_PROVIDERS, House, until
 from tests.providers.openai import transcripts
+from tidegate.core.ports import Team
 from tidegate.providers import scripted
 
 KEY = "sk-a-providers-own-key"
@@ -231,6 +232,20 @@ async def test_the_key_that_asked_is_told_what_became_of_it(house):
     assert (row["outcome"], row["status"], row["target"], row["cost_nusd"]) == ("ok", 200, "main/m", 10_000)
     assert row["attempts"][0]["outcome"] == "ok" and row["tags"] == ["a", "b"]
     assert "digest" not in row and key not in seen.body.decode()
+
+
+async def test_a_manager_sees_what_the_keys_of_its_team_did_and_a_member_does_not(house):
+    desk = house.app.gateway.auth.desk
+    keys = {}
+    for team in ("search", "ads"):
+        await desk.add(Team, team, team)
+        for role in ("member", "manager", "viewer"):
+            keys[role, team], _ = await desk.make_key(role, role=role, team_id=team)
+    asking, _ = await desk.make_key("asking", team_id="search")
+    path = f"/v1/requests/{(await house.ask(key=asking)).id}"
+    seen = {who: (await house.get(path, key=key)).status for who, key in keys.items()}
+    assert {who for who, status in seen.items() if status == 200} == {("manager", "search"), ("viewer", "search")}
+    assert set(seen.values()) == {200, 404}
 
 
 async def test_another_key_is_told_nothing_and_an_admin_all(house):

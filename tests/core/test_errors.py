@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tidegate.core import errors
-from tidegate.core.errors import MethodNotAllowed, TidegateError, UpstreamRefused
+from tidegate.core.errors import LoopSuspected, MethodNotAllowed, TidegateError, UpstreamRefused
 
 CLASSES = [cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, TidegateError)]
 TOLD = [cls for cls in CLASSES if cls is not TidegateError]  # those that are raised
@@ -30,8 +30,9 @@ def test_codes_are_unique() -> None:
 
 @pytest.mark.parametrize("cls", TOLD)
 def test_what_may_be_asked_again_is_what_time_can_mend(cls: type[TidegateError]) -> None:
-    """SDKs retry by status; `retryable` must not contradict what they will do anyway."""
-    assert cls.retryable == (cls.status in (408, 429, 502, 503, 504))
+    """SDKs retry by status; `retryable` must not contradict what they will do anyway, unless they are told not to."""
+    told_not_to = cls is LoopSuspected  # x-should-retry: false
+    assert cls.retryable == (cls.status in (408, 429, 502, 503, 504) and not told_not_to)
 
 
 @pytest.mark.parametrize("cls", [cls for cls in TOLD if "__init__" not in vars(cls)])

@@ -21,6 +21,8 @@ NOT_WHOLE = {"no-done", "error-in-the-middle", "anthropic-error-in-the-middle", 
 PATHS = {"openai": "/v1/chat/completions", "anthropic": "/v1/messages"}
 HOUSE = """
 logs: {calls: false}
+limits: {loops: {policy: "off"}}
+budgets: {default_day: 0}
 upstream: {retry: {tries: 1}}
 providers:
   openai: {type: openai, base_url: "URL/v1", keys: [a-key-of-the-provider], price: own_hardware}

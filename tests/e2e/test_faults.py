@@ -59,6 +59,8 @@ PATHS = {
 
 HOUSE = """
 logs: {{calls: false}}
+limits: {{loops: {{policy: "off"}}}}
+budgets: {{default_day: 0}}
 upstream: {{first_token: {first_token}, idle: 5, retry: {{tries: 2}}}}
 providers:
   main: {{type: openai, base_url: "{main}/v1", keys: [{key}], price: {{input: 1, output: 2}}}}

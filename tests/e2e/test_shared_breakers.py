@@ -16,6 +16,8 @@ from tests.valkey import Valkey
 
 CONFIG = """
 logs: {{calls: false}}
+limits: {{loops: {{policy: "off"}}}}
+budgets: {{default_day: 0}}
 storage: {{valkey: "{valkey}"}}
 upstream: {{breaker: {{open_for: 10m}}, retry: {{base_s: 0.01}}}}
 providers:

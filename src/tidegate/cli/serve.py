@@ -115,6 +115,9 @@ def _greet(app: App, address: tuple[Any, ...], key: str | None) -> None:
             lines.append(f"    {name}: {trouble}")
         elif not provider.models and not app.config.routes:
             lines.append(f"    {name}/MODEL for any of its models  ({provider.why})")
+    if app.config.budgets.default_day:
+        day = f"${app.config.budgets.default_day:g}"
+        lines += ["", f"  A key without a budget of its own may spend {day} a day (budgets.default_day)."]
     if names:
         body = msgspec.json.encode(
             {"model": names[0], "messages": [{"role": "user", "content": "Say hello."}]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -10,6 +10,7 @@ import msgspec
 
 from tidegate.core.chat import Change, Channel
 from tidegate.core.errors import TidegateError
+from tidegate.core.guard import UNGUARDED
 from tidegate.core.limits import Level, Limit, Role, Room
 from tidegate.core.money import NO_USAGE, Price, Usage
 from tidegate.core.values import Moment
@@ -148,6 +149,22 @@ class Event:
         """What this event means in any dialect."""
         return ()
 
+    def places(self) -> Iterable[tuple[Channel, str, str]]:
+        """All that is text, with the path where it stands: (channel, path, text). Of blocks, `tool` is the number."""
+        return ()
+
+    def closes(self) -> Iterable[tuple[int, int | None]]:
+        """Channels in which nothing comes after this event: (choice, tool), or all of a choice where that is None."""
+        return ()
+
+    def rewritten(self, texts: Mapping[str, tuple[str, str]]) -> Event:
+        """The same event with other texts, by path: what stands there, and what is to. Raises Moved."""
+        return self
+
+    def more(self, channel: Channel, text: str) -> Event:
+        """An event of the same reply that says just this."""
+        return self
+
 
 def size(text: str) -> int:
     """Of `text` as UTF-8, in bytes."""
@@ -212,6 +229,50 @@ class ReplyHead(msgspec.Struct, frozen=True, gc=False):
     status: int = 200
 
 
+class Reply(Protocol):
+    """What a client reads: the head, then non-empty lists of events; the very last event has `last=True`.
+
+    `as_asked`: where its dialect is the client's, its bytes are what this client asked for. Not so when they were
+    bought for one that wanted a stream and this one does not, or the other way round.
+    """
+
+    @property
+    def head(self) -> ReplyHead: ...
+
+    @property
+    def events(self) -> AsyncIterator[list[Event]]: ...
+
+    @property
+    def as_asked(self) -> bool: ...
+
+
+class Wishes(msgspec.Struct, frozen=True):
+    """What a client says of paying twice."""
+
+    cache_control: str | None = None
+    idempotency_key: str | None = None
+    use_cache: bool | None = None  # /api/chat: exact answers, whatever the route says; None: as it says
+
+
+NO_WISHES = Wishes()
+Layer = Literal["", "exact", "in_flight", "idempotent", "semantic"]
+
+
+class Cached(msgspec.Struct, frozen=True):
+    """What the cache did for a call."""
+
+    result: Literal["hit", "miss", "shared", "bypass"]
+    layer: Layer = ""
+    age_s: int = 0
+    saved_nusd: int = 0  # what it cost when it was bought
+    similarity: float | None = None  # of the question that was answered, where it only means the same
+
+    @property
+    def found(self) -> bool:
+        """Somebody else has paid, or pays."""
+        return self.result in ("hit", "shared")
+
+
 class Source(Protocol):
     """A reply as the upstream ring won it: its first events are there, the rest will be pushed."""
 
@@ -242,12 +303,14 @@ class Call:
         "at_ms",
         "attempts",
         "bill",
+        "cached",
         "closed",
         "credential",
         "deadline_ns",
         "dialect",
         "error",
         "flight",
+        "guarded",
         "headers",
         "hop",
         "id",
@@ -262,6 +325,7 @@ class Call:
         "path",
         "principal",
         "priority",
+        "prompt",
         "query",
         "reserved_nusd",
         "rooms",
@@ -269,8 +333,10 @@ class Call:
         "session",
         "status",
         "tags",
+        "trace",
         "user",
         "warnings",
+        "wishes",
     )
 
     def __init__(
@@ -307,10 +373,9 @@ class Call:
         self.user: str | None = None
         self.session: str | None = None
         self.tags: tuple[str, ...] = ()
-        # auth
-        self.principal: Principal | None = None
-        # the gateway, from the codec
-        self.asked: Asked | None = None
+        self.wishes = NO_WISHES
+        self.principal: Principal | None = None  # auth
+        self.asked: Asked | None = None  # the gateway, from the codec
         self.outgoing = b""  # the very bytes that came, unless somebody changed them
         # routes
         self.route: Route | None = None
@@ -318,18 +383,21 @@ class Call:
         self.priority: Priority = "interactive"
         # limits and budgets
         self.hop = 0  # how often it came through a Tidegate before
+        self.trace: Headers = ()  # the client's trace, as it goes on to a provider
         self.rooms: tuple[Room, ...] = ()  # of limits, as they were when it was counted
         self.notes: tuple[str, ...] = ()  # words for the client: what is nearly spent, what looks like a loop
         self.bill: Bill | None = None
         self.reserved_nusd = 0
+        self.guarded = UNGUARDED  # guardrails
+        self.prompt: str | None = None  # prompts: name and version
+        self.cached: Cached | None = None  # cache: what it did; None: it was not asked
         # the flight: what the inner ring writes
         self.flight: Flight | None = None
         self.attempts: list[Attempt] = []
         self.passed_over: list[str] = []  # targets that were not asked, and why: main/m: set aside, 5 failures in a row
         self.answered_by: str | None = None  # the target that won, or static_answer
         self.warnings: tuple[str, ...] = ()  # what the last attempt had to leave out for another dialect
-        # record
-        self.status: int | None = None
+        self.status: int | None = None  # record, and what follows
         self.error: TidegateError | None = None
         self.closed = False  # the row is spooled
 

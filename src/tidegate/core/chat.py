@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from tidegate.core.errors import BadRequest
+from tidegate.core.places import strings
 
 Role = Literal["system", "developer", "user", "assistant"]
 
@@ -128,7 +129,7 @@ def left_out(conversation: Conversation, dialect: str) -> list[str]:
     """Where the hints of other dialects stood. Raises BadRequest for what is more than a hint: nothing is dropped in
     silence."""
     found: list[str] = []
-    for opaque in _opaques(conversation):
+    for opaque in opaques(conversation):
         if opaque.dialect == dialect:
             continue
         if not opaque.hint:
@@ -141,15 +142,16 @@ def left_out(conversation: Conversation, dialect: str) -> list[str]:
     return found
 
 
-def _opaques(value: object) -> Iterator[Opaque]:
+def opaques(value: object) -> Iterator[Opaque]:
+    """All that only one dialect understands, wherever in it."""
     if isinstance(value, Opaque):
         yield value
     elif isinstance(value, msgspec.Struct):
         for field in value.__struct_fields__:
-            yield from _opaques(getattr(value, field))
+            yield from opaques(getattr(value, field))
     elif isinstance(value, tuple):
         for one in value:
-            yield from _opaques(one)
+            yield from opaques(one)
 
 
 # --- how it is read and written --------------------------------------------------------------------------------------
@@ -237,6 +239,11 @@ def read_file(url: str, name: str | None, path: str, extra: Extra) -> File:
         except UnicodeDecodeError:
             raise BadRequest(f"{path}: it says {kind}, but is not UTF-8", param=path) from None
     return File(url, name, extra=extra)
+
+
+def described(path: str, schema: Any) -> Iterator[tuple[str, str]]:
+    """The texts in a JSON schema that a model reads as such, with their paths."""
+    return ((where, text) for where, text in strings(path, schema) if where.endswith(".description"))
 
 
 def silent(path: str) -> BadRequest:

@@ -97,6 +97,13 @@ class LoopSuspected(TidegateError):
     status = 429
 
 
+class Blocked(TidegateError):
+    """A guard of the route found what may not pass, in the request or in the answer; the message says which guard."""
+
+    code = "guardrail_blocked"
+    status = 400
+
+
 class MethodNotAllowed(TidegateError):
     """The path exists, but not for this method; `Allow` says which."""
 
@@ -112,6 +119,20 @@ class Conflict(TidegateError):
     """The id is taken, or somebody else changed the same thing at the same moment; look again."""
 
     code = "conflict"
+    status = 409
+
+
+class KeyReused(TidegateError):
+    """The `Idempotency-Key` was used before, for something else; take a new one for each call."""
+
+    code = "idempotency_key_reused"
+    status = 422
+
+
+class StillBusy(TidegateError):
+    """The call with this `Idempotency-Key` is still being answered, or was too large to keep; ask again later."""
+
+    code = "idempotency_key_busy"
     status = 409
 
 
@@ -215,6 +236,14 @@ class UpstreamUnavailable(TidegateError):
 
 class Internal(TidegateError):
     """A mistake in Tidegate. The log has the details under the request id."""
+
+
+class GuardFailed(TidegateError):
+    """A guard of the route could not look at the call, and the route says that nothing passes unseen."""
+
+    code = "guardrail_failed"
+    status = 503
+    retryable = True
 
 
 class StorageFull(TidegateError):

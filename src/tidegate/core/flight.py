@@ -31,6 +31,7 @@ class Flight:
     """
 
     __slots__ = (
+        "_begun",
         "_buy",
         "_ended",
         "_landing",
@@ -60,10 +61,11 @@ class Flight:
         self._world = world
         self._buy = buy
         self._landing = landing
-        self._readers: list[Reader] = []
+        self._readers: dict[Reader, None] = {}  # in the order they boarded; of thousands, any may leave at any time
         self._source: Source | None = None
         self._ended: asyncio.Future[None] | None = None
         self._last: Event | None = None
+        self._begun = False  # something of the reply was there to be read
         self._stopped_by: TidegateError | None = None
         self._unread = 0
         self._paused = False
@@ -72,7 +74,7 @@ class Flight:
 
     def board(self) -> Reader:
         reader = Reader(self)
-        self._readers.append(reader)
+        self._readers[reader] = None
         return reader
 
     def stop(self, why: TidegateError) -> None:
@@ -109,25 +111,37 @@ class Flight:
             if self._ended is not None and not self._ended.done():
                 self._ended.set_result(None)
         if events and not self.deserted:
+            self._begun = True
             self.events += events
             for event in events:
                 self._unread += len(event.raw)
-            if self._unread > MAX_UNREAD and not self._paused and self._source:
-                self._paused = True
-                self._source.pause()
+            if self._unread > MAX_UNREAD and not self._paused:
+                self._hold_up()
             self._wake()
 
-    def _read(self) -> None:
-        """A reader has taken all there is. Nobody else can join a private flight, so nothing is kept."""
-        self.events = []
-        self._unread = 0
-        if self._paused and self._source:
-            self._paused = False
+    def _hold_up(self) -> None:
+        if self._source:
+            self._paused = True
+            self._source.pause()
+
+    def _take(self, reader: Reader) -> list[Event]:
+        """All that `reader` has not seen. Nobody else can join a private flight, so nothing is kept."""
+        events = self.events
+        if events:
+            self.events = []
+            self._unread = 0
+            if self._paused:
+                self._go_on()
+        return events
+
+    def _go_on(self) -> None:
+        self._paused = False
+        if self._source:
             self._source.resume()
 
     def _left(self, reader: Reader) -> None:
         if reader in self._readers:
-            self._readers.remove(reader)
+            del self._readers[reader]
             if not self._readers and self.ending is None:
                 self._desert()
 
@@ -138,7 +152,10 @@ class Flight:
         if route is None or route.on_disconnect == "cancel":
             self._task.cancel()
         else:
-            self._read()  # and go on
+            self.events = []
+            self._unread = 0
+            if self._paused:
+                self._go_on()
 
     def _after(self, task: asyncio.Task[None]) -> None:
         """Land what never flew (a task cancelled before its first step runs no code of its own) or crashed."""
@@ -155,6 +172,9 @@ class Flight:
         last = self._last
         if last is None and failure is not None and self.head is not None:
             last = Event(last=True, error=failure)  # the reply has begun: its error is its last event
+        if last is not None and last.error is not None and not self._begun:
+            failure = last.error  # nobody has read a word: it is refused, and no reply that broke
+            last = None
         if last is not None:
             self.ending = "broken" if last.error else "complete"
             self.events.append(last)
@@ -177,22 +197,21 @@ class Flight:
 class Reader:
     """A place in a flight: (flight, index). Waiting consumes nothing, so a cancelled wait loses nothing."""
 
-    __slots__ = ("_done", "_flight", "head", "waiter")
+    __slots__ = ("_done", "at", "flight", "head", "taken", "waiter")
 
     head: ReplyHead  # once it was entered
+    as_asked = True
 
     def __init__(self, flight: Flight) -> None:
-        self._flight = flight
+        self.flight = flight
         self._done = False
+        self.at = 0  # events it has had, and bytes of them: where others read too
+        self.taken = 0
         self.waiter: asyncio.Future[None] | None = None
 
     async def __aenter__(self) -> Reader:
         """Wait for the first events. Raises what went wrong before there were any."""
-        flight = self._flight
         try:
-            if not flight.events and flight.ending is None:
-                self.waiter = flight._world.loop.create_future()
-                await self.waiter
             self.head = await self.opened()
         except BaseException:
             self.leave()  # what was never entered is never exited
@@ -200,11 +219,15 @@ class Reader:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._flight._left(self)
+        self.flight._left(self)
+
+    @property
+    def events(self) -> Reader:
+        return self
 
     async def opened(self) -> ReplyHead:
         """Wait for the first events. Raises what went wrong before there were any."""
-        flight = self._flight
+        flight = self.flight
         while not flight.events and flight.ending is None:
             await self._wait()
         if flight.failure is not None:
@@ -218,21 +241,19 @@ class Reader:
 
     async def __anext__(self) -> list[Event]:
         """The events that came since; never an empty list. The last one of all has `last=True`."""
-        flight = self._flight
-        while not flight.events:
+        flight = self.flight
+        while not (events := flight._take(self)):
             if self._done or flight.ending is not None:
                 raise StopAsyncIteration
             await self._wait()
-        events = flight.events
-        flight._read()
         self._done = events[-1].last
         return events
 
     def leave(self) -> None:
-        self._flight._left(self)
+        self.flight._left(self)
 
     async def _wait(self) -> None:
-        self.waiter = self._flight._world.loop.create_future()
+        self.waiter = self.flight._world.loop.create_future()
         try:
             await self.waiter
         finally:

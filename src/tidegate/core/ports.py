@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
 import msgspec
@@ -10,7 +10,8 @@ import msgspec
 from tidegate.core.chat import Conversation, Written
 from tidegate.core.errors import Complaint, TidegateError
 from tidegate.core.errors import StoreDown as StoreDown
-from tidegate.core.limits import Budget, Claim, Full, Limit, Role, Taken
+from tidegate.core.guard import Finding, Part, Passed, Verdict
+from tidegate.core.limits import Budget, Claim, Full, Limit, Meter, Role, Taken
 from tidegate.core.usage import UsageAsked, UsageLine
 
 if TYPE_CHECKING:
@@ -323,6 +324,16 @@ class Bearer(msgspec.Struct, frozen=True):
     organisation: Organisation | None
 
 
+class Once(msgspec.Struct, frozen=True):
+    """That something is done once: by whom it was begun, or what came of it."""
+
+    id: str
+    holder: str  # the call that began it
+    asked: bytes  # a digest of what was asked: the same id for something else is a mistake
+    until_ms: int  # begun: so long its holder has; done: so long it is kept
+    done: bytes | None = None
+
+
 class Store(Protocol):
     """The control plane: what is configured while running. Raises StoreDown when it cannot be asked."""
 
@@ -342,6 +353,18 @@ class Store(Protocol):
 
         Returns what is kept now; None when somebody else was first.
         """
+
+    async def begin_once(self, once: Once, now_ms: int) -> Once | None:
+        """Claim `once.id`. None: it is ours now. Else what stands there: done, or begun by somebody who still has time.
+
+        What has expired, or was begun by somebody whose time is over, is replaced.
+        """
+
+    async def end_once(self, once: Once) -> None:
+        """Replace what was begun; with neither `done` nor time left, it is dropped. Of others', nothing happens."""
+
+    async def forget_begun(self) -> int:
+        """Drop all that was begun and not done: nobody is there any more who could end it. How many there were."""
 
     async def note_used(self, at_ms: Mapping[str, int]) -> None:
         """When keys were last used, by id; unknown ones are passed over, and no time goes back."""
@@ -420,7 +443,11 @@ class Closed(msgspec.Struct, frozen=True, tag="closed", tag_field="record", omit
     team_id: str | None = None
     user_id: str | None = None
     prompt: str | None = None  # name and version
-    cache: str | None = None  # what the cache did: hit | miss | …; None: it was not asked
+    cache: str | None = None  # what the cache did: hit | miss | shared | bypass; None: it was not asked
+    cache_layer: str | None = None  # exact | in_flight | idempotent | semantic
+    saved_nusd: int = 0  # what a hit, or what was shared, cost when it was bought
+    deduplicated: bool = False  # somebody else asked the same at the same time, and paid
+    guards: tuple[Verdict, ...] = ()  # of those that have looked
 
 
 Record = Opened | Closed
@@ -482,6 +509,9 @@ class Counters(Protocol):
     def settle(self, claim: Claim, truth: Sequence[int]) -> None:
         """Each charge becomes what it was in truth. Once, by whoever claimed, at once or as soon as it can be told."""
 
+    def knows(self, meter: Meter) -> bool:
+        """Whether this count is whole; False when it ends with this process, which has not asked for it yet."""
+
     @property
     def standing_in(self) -> str | None:
         """What is done while those who count together cannot: local_share | deny | allow; None when all is well."""
@@ -500,6 +530,35 @@ class Counters(Protocol):
 
     async def notes(self, board: str) -> Mapping[str, bytes]:
         """All that stands on `board` now."""
+
+    @property
+    def together(self) -> bool:
+        """Whether other processes count here too."""
+
+    def recall(self, house: str, place: str) -> Awaitable[Sequence[bytes]]:
+        """What was left in `place`, oldest first. Asked at once and awaited later, or never: a claim that is made
+        meanwhile goes the same way. Raises StoreDown at either time."""
+
+    def remember(self, house: str, place: str, item: bytes, most: int, ttl_s: float) -> None:
+        """Leave `item` in `place`, where the last `most` are, for so long after the last of them. Nobody waits."""
+
+    async def aclose(self) -> None: ...
+
+
+class Blobs(Protocol):
+    """Replies that were bought, by the digest of what was asked. Bounded: what was not read for longest leaves.
+
+    Whoever asks can always do without: `get` raises StoreDown when nobody answers in time, and what cannot be put or
+    purged in time is not heard of again.
+    """
+
+    async def get(self, key: bytes) -> bytes | None: ...
+
+    def put(self, key: bytes, value: bytes, ttl_s: float, tags: Sequence[str] = ()) -> None:
+        """Before any later `get` of this process. `tags` are what it can be purged by."""
+
+    async def purge(self, tag: str | None = None) -> int:
+        """Drop what has this tag, or everything; how many there were. Raises StoreDown."""
 
     async def aclose(self) -> None: ...
 
@@ -582,6 +641,34 @@ class Vectors(Protocol):
         """Drop these, or the whole partition; how many there were."""
 
     async def aclose(self) -> None: ...
+
+
+# --- what may pass ---------------------------------------------------------------------------------------------------
+
+
+class Watch(Protocol):
+    """A guard's look at one text that streams by. What it lets go can no longer become part of a finding.
+
+    Whatever the pieces were, all that was let go, joined, is the text, and the findings are those of the whole.
+    """
+
+    def feed(self, text: str) -> Passed: ...
+
+    def end(self) -> Passed:
+        """Nothing more will come."""
+
+
+class Guardrail(Protocol):
+    """Looks for something in what people and models say. What is done about it, the route says."""
+
+    fingerprint: str  # another one when it would find something else: answers are not shared across it
+
+    async def check(self, call: Call, parts: Sequence[Part]) -> Sequence[Sequence[Finding]]:
+        """What is found in each part of a request, in order of place, not overlapping. Long work is not done on the
+        loop. Whatever is raised means: it has not looked."""
+
+    def watch(self) -> Watch | None:
+        """A look at one text of a reply; None: it looks at requests only."""
 
 
 # --- what is told ----------------------------------------------------------------------------------------------------

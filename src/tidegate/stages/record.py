@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from tidegate.core.call import Attempt, Call
+from tidegate.core.call import Attempt, Cached, Call
 from tidegate.core.errors import StorageFull, TidegateError, UpstreamRefused
 from tidegate.core.flight import Flight
 from tidegate.core.money import Price
@@ -16,6 +16,7 @@ from tidegate.core.ports import AttemptRow, Closed, Opened
 from tidegate.core.world import World
 
 MAX_WORD = 256  # characters of what a client calls itself, and the model: they stand in every row
+UNASKED = Cached("bypass")
 PRICES = 1_000  # remembered in the form that rows have them in
 CLIENT_LEFT = 499  # nginx's number for a client that closed before there was a status
 
@@ -105,6 +106,7 @@ class Recorder:
         attempts = tuple(rows)
         answered = call.answered_by if outcome in ("ok", "cut_off") else None
         only = attempts[0] if len(attempts) == 1 else None  # almost always: nothing is to be summed
+        cached = call.cached or UNASKED
         return Closed(
             id=call.id,
             at_ms=call.at_ms,
@@ -133,6 +135,12 @@ class Recorder:
             organisation_id=principal.organisation_id,
             team_id=principal.team_id,
             user_id=principal.user_id,
+            prompt=call.prompt,
+            cache=cached.result if call.cached else None,
+            cache_layer=cached.layer or None,
+            saved_nusd=cached.saved_nusd,
+            deduplicated=cached.result == "shared",
+            guards=call.guarded.verdicts,
         )
 
     def _attempt_row(self, call: Call, attempt: Attempt, now_ns: int) -> AttemptRow:
@@ -189,6 +197,7 @@ class Recording:
             status = status_of(error)
             self._recorder.close(call, "refused" if status < 500 else "failed", status)
         elif isinstance(error, asyncio.CancelledError):
-            self._recorder.close(call, "client_left", CLIENT_LEFT)
+            begun = call.cached is not None and call.cached.found
+            self._recorder.close(call, "client_left", 200 if begun else CLIENT_LEFT)
         else:
             self._recorder.close(call, "failed", 500)

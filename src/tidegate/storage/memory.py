@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from tidegate.core.ports import (
     Closed,
     Kept,
     Key,
+    Once,
     Organisation,
     Record,
     Team,
@@ -33,6 +35,7 @@ HALF_SLICE = 1_000_000 * 2 // SLICES  # of a window of one second, in halves of 
 
 class MemoryStore:
     def __init__(self) -> None:
+        self._once: dict[str, Once] = {}
         self._kept: dict[type[Any], dict[str | None, Any]] = {Organisation: {}, Team: {}, User: {}, Key: {}}
         self._kept[Organisation][DEFAULT_ORGANISATION] = Organisation(DEFAULT_ORGANISATION, DEFAULT_ORGANISATION, 0)
 
@@ -69,6 +72,28 @@ class MemoryStore:
             key = self._kept[Key].get(id)
             if key is not None and (key.last_used_ms or 0) < at:
                 self._kept[Key][id] = msgspec.structs.replace(key, last_used_ms=at)
+
+    async def begin_once(self, once: Once, now_ms: int) -> Once | None:
+        there = self._once.get(once.id)
+        if there is not None and there.until_ms > now_ms:
+            return there
+        self._once[once.id] = once
+        return None
+
+    async def end_once(self, once: Once) -> None:
+        there = self._once.get(once.id)
+        if there is None or there.holder != once.holder or there.done is not None:
+            return
+        if once.done is None:
+            del self._once[once.id]
+        else:
+            self._once[once.id] = once
+
+    async def forget_begun(self) -> int:
+        begun = [id for id, once in self._once.items() if once.done is None]
+        for id in begun:
+            del self._once[id]
+        return len(begun)
 
     async def aclose(self) -> None:
         pass
@@ -152,6 +177,7 @@ class MemoryCounters:
         self._clock = clock
         self._leases: dict[str, tuple[str, int]] = {}  # holder, until
         self._boards: dict[str, dict[str, tuple[bytes, int]]] = {}  # value, until
+        self._places: dict[tuple[str, str], tuple[deque[bytes], int]] = {}  # what was left, until
         self._counts: dict[str, Count] = {}
         self._many = MANY
         self._holds: dict[str, int] = {}  # claims by house
@@ -206,6 +232,9 @@ class MemoryCounters:
         if claim.held:
             self._holds[claim.house] -= 1
 
+    def knows(self, meter: Meter) -> bool:
+        return meter.name in self._counts
+
     @property
     def standing_in(self) -> str | None:
         return None
@@ -244,6 +273,22 @@ class MemoryCounters:
         live = {name: note for name, note in self._boards.get(board, {}).items() if now < note[1]}
         self._boards[board] = live
         return {name: value for name, (value, _) in live.items()}
+
+    @property
+    def together(self) -> bool:
+        return False
+
+    async def recall(self, house: str, place: str) -> Sequence[bytes]:
+        items, until = self._places.get((house, place), ((), 0))
+        return list(items) if self._clock.now_ns() < until else []
+
+    def remember(self, house: str, place: str, item: bytes, most: int, ttl_s: float) -> None:
+        now, (items, until) = self._clock.now_ns(), self._places.pop((house, place), (deque[bytes](), 0))
+        items = deque(items if now < until else (), most)
+        items.append(item)
+        self._places[house, place] = (items, now + round(ttl_s * 1e9))
+        while len(self._places) > MANY:
+            del self._places[next(iter(self._places))]
 
     async def aclose(self) -> None:
         """Nothing to give back."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -34,6 +34,9 @@ class StandIn:
         self._ids = itertools.count()
         self._away = False
         self._adding = asyncio.get_running_loop().create_task(self._add(), name="counters: what is owed")
+
+    def knows(self, meter: Meter) -> bool:
+        return self._together.knows(meter)
 
     @property
     def standing_in(self) -> str | None:
@@ -115,6 +118,16 @@ class StandIn:
 
     async def notes(self, board: str) -> Mapping[str, bytes]:
         return await self._together.notes(board)
+
+    @property
+    def together(self) -> bool:
+        return self._together.together
+
+    def recall(self, house: str, place: str) -> Awaitable[Sequence[bytes]]:
+        return self._together.recall(house, place)
+
+    def remember(self, house: str, place: str, item: bytes, most: int, ttl_s: float) -> None:
+        self._together.remember(house, place, item, most, ttl_s)
 
     async def aclose(self) -> None:
         self._adding.cancel()

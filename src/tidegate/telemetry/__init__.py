@@ -13,17 +13,18 @@ class Listeners:
     """Everything that happens, told to each listener in turn."""
 
     def __init__(self, listeners: Sequence[Events]) -> None:
-        self._listeners = listeners
-        self._began = [one.call_began for one in listeners]
-        self._ended = [one.call_ended for one in listeners]
+        self._listeners = [*listeners]
+
+    def add(self, listener: Events) -> None:
+        self._listeners.append(listener)
 
     def call_began(self, call: Call) -> None:
-        for tell in self._began:
-            tell(call)
+        for listener in self._listeners:
+            listener.call_began(call)
 
     def call_ended(self, call: Call, row: Closed | None) -> None:
-        for tell in self._ended:
-            tell(call, row)
+        for listener in self._listeners:
+            listener.call_ended(call, row)
 
     def notice(self, name: str, fields: Mapping[str, Any]) -> None:
         for listener in self._listeners:

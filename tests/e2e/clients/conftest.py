@@ -13,7 +13,9 @@ from tidegate.providers import local
 
 HOUSE = """
 logs: {calls: false}
-upstream: {retry: {tries: 1}}
+limits: {loops: {policy: "off"}}
+budgets: {default_day: 0}
+upstream: {retry: {tries: 1}, breaker: {enabled: false}}
 providers:
   scripted: {type: scripted, price: {input: 1, output: 2}}
   local: {type: local, threads: 2}

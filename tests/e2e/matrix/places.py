@@ -30,6 +30,8 @@ server.main()
 
 HOUSE = """
 logs: {calls: false}
+limits: {loops: {policy: "off"}}
+budgets: {default_day: 0}
 upstream: {retry: {tries: 1}, first_token: 120, idle: 120}
 providers:
   chat: {type: openai, base_url: "URL/v1", keys: [KEY], price: own_hardware}

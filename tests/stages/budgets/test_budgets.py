@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.house import TWO_PROVIDERS
+from tests.house import TWO_PROVIDERS, lived_in
 from tidegate.core.errors import ConfigError
 from tidegate.core.limits import Budget, Limit
 from tidegate.core.values import Duration
@@ -157,6 +157,16 @@ async def test_more_than_was_set_aside_is_booked_and_told(house):
 async def test_a_time_zone_that_there_is_not_is_refused_at_the_start(build_house):
     with pytest.raises(ConfigError, match="no time zone 'Berlin'"):
         await build_house(BOUNDED.replace("default_day: 0", "default_day: 0, zone: Berlin"))
+
+
+async def test_a_new_process_knows_what_was_spent_before_it(tmp_path):
+    async with lived_in(BOUNDED, tmp_path) as house:
+        ci = await key(house, Budget(CENT, "day"))
+        house.provider("main").always("hello", usage=DEAR)
+        assert (await house.ask(key=ci, max_tokens=1_000)).status == 200
+    async with lived_in(BOUNDED, tmp_path) as house:
+        refused = await house.ask(key=ci, max_tokens=1_000)
+        assert (refused.status, "$0.000011 is left" in refused.error.message) == (402, True)
 
 
 # --- whatever happens

@@ -8,14 +8,14 @@ import msgspec
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from tidegate.api.admin.policy import ASK, EVERY_KEY, House, incoming_of
+from tidegate.api.admin.policy import ASK, EVERY_KEY, LOOK, House, incoming_of, sees
 from tidegate.api.admin.shapes import ERRORS, Text
 from tidegate.api.calls import new_call, told, while_client_listens
-from tidegate.core.call import Call, Principal
+from tidegate.core.call import Principal
 from tidegate.core.errors import BadRequest, NotFound
 from tidegate.core.money import NUSD_PER_USD
 from tidegate.core.ports import Headers
-from tidegate.gateway import Gateway, Reply
+from tidegate.core.usage import HOUR_MS, Period, UsageAsked
 
 MAX_INPUT = 10_000  # characters; the guide's bound
 
@@ -54,7 +54,7 @@ async def chat(
     response: Response,
     principal: Annotated[Principal, Depends(ASK)],
     house: House,
-    body: Annotated[ChatBody | None, Body()] = None,
+    body: Annotated[ChatBody, Body()] = None,  # type: ignore[assignment] # it may be left out, but not be null
     user_input: Annotated[str | None, Query(min_length=1, max_length=MAX_INPUT)] = None,
     model: Annotated[str | None, Query(max_length=200)] = None,
     max_tokens: Annotated[int, Query(ge=1, le=1_000_000)] = 1024,
@@ -78,47 +78,43 @@ async def chat(
     call = new_call(house.world, incoming, "openai", "chat")
     incoming.told = partial(told, call, house.world)
     call.credential = principal
+    call.wishes = msgspec.structs.replace(call.wishes, use_cache=body.use_cache)
     with while_client_listens(house.world, incoming, call, body=msgspec.json.encode(asked)):
-        said = await _said(house, call)
+        said = await house.said(call)
     response.headers.update(_text(incoming.told()))
     cost = call.cost_nusd
     return ChatAnswer(
         response=said,
-        cached=False,
+        cached=call.cached is not None and call.cached.found,
         latency_ms=round((house.world.clock.now_ns() - call.arrived_ns) / 1e6, 3),
         tokens_used=call.usage.input_total + call.usage.output_total,
         cost_usd=None if cost is None else cost / NUSD_PER_USD,
     )
 
 
-async def _said(house: Gateway, call: Call) -> str:
-    said: list[str] = []
-
-    async def hear(reply: Reply) -> None:
-        async for events in reply.events:
-            for event in events:
-                if event.error:
-                    raise event.error
-                said.extend(text for channel, text in event.texts() if channel.kind == "text")
-
-    await house.answer(call, hear)
-    return "".join(said)
-
-
 @router.get("/api/stats", tags=["chat"], dependencies=[Depends(EVERY_KEY)])
 async def stats(house: House) -> Stats:
     """Counts over all calls of the ledger."""
     totals = await house.world.ledger.totals()
-    rate = totals.errors / totals.calls if totals.calls else 0.0
-    return Stats(total_requests=totals.calls, cache_hits=0, cache_hit_rate=0.0, errors=totals.errors, error_rate=rate)
+    everything = (Period(0, house.world.clock.wall_ns() // 1_000_000 + HOUR_MS),)
+    lines = await house.world.ledger.usage(UsageAsked(everything, by=("cache",)))
+    hits = sum(line.sums["calls"] for line in lines if line.names[0] in ("hit", "shared"))
+    calls = totals.calls or 1
+    return Stats(
+        total_requests=totals.calls,
+        cache_hits=hits,
+        cache_hit_rate=hits / calls,
+        errors=totals.errors,
+        error_rate=totals.errors / calls,
+    )
 
 
 @router.get("/v1/requests/{id}", tags=["requests"])
 async def one_request(id: str, principal: Annotated[Principal, Depends(EVERY_KEY)], house: House) -> dict[str, Any]:
-    """What a call did and cost, for the key that made it and for admins."""
+    """What a call did and cost: for the key that made it, and for whoever sees the usage of its team."""
     row = await house.world.ledger.find(id)
-    if row is None or not (principal.admin or row.key_id == principal.key_id):
-        raise NotFound(f"there is no request {id[:80]!r} of this key; its row is written when it ends")
+    if row is None or not (row.key_id == principal.key_id or (LOOK.allows(principal) and sees(principal, row.team_id))):
+        raise NotFound(f"there is no request {id[:80]!r} that is yours to see; its row is written when it ends")
     shown: dict[str, Any] = msgspec.to_builtins(row)
     shown.pop("record", None)
     return shown

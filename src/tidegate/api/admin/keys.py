@@ -123,10 +123,10 @@ async def change_key(id: str, asked: ChangedKey, principal: Managing, house: Hou
 
 
 @router.post("/{id}/rotate")
-async def rotate_key(id: str, principal: Managing, house: House, asked: Rotation | None = None) -> CreatedKey:
+async def rotate_key(id: str, principal: Managing, house: House, asked: Rotation = Rotation()) -> CreatedKey:  # noqa: B008
     """A new secret under the same id. The one it had stays good for the overlap."""
     await _mine(id, principal, house)
-    overlap_s = seconds((asked or Rotation()).overlap, "overlap")
+    overlap_s = seconds(asked.overlap, "overlap")
     text, key = await house.auth.desk.rotate(id, overlap_s)
     tell(house, principal, "key_rotated", id)
     return CreatedKey(key=text, **_shown(key))
@@ -152,9 +152,9 @@ async def enable_key(id: str, principal: Managing, house: House) -> ShownKey:
 
 @router.post("/{id}/resume")
 async def resume_key(id: str, principal: Managing, house: House) -> ShownKey:
-    """Forget what the calls of a key looked like, so that one that was taken for a loop may go on. Of this process."""
+    """Forget what the calls of a key looked like, so that one that was taken for a loop may go on."""
     key = await _mine(id, principal, house)
-    house.limits.loops.resume(id)
+    await house.limits.loops.resume(id)
     tell(house, principal, "key_resumed", id)
     return ShownKey(**_shown(key))
 

@@ -37,12 +37,13 @@ class Policy:
         self.roles = frozenset(roles)
         self.instead = instead
 
+    def allows(self, principal: Principal) -> bool:
+        return principal.role in self.roles
+
     async def __call__(self, request: Request, _: Annotated[Any, Depends(BEARER)]) -> Principal:
         incoming = incoming_of(request)
-        house = gateway_of(request)
-        with house.limits.gate(incoming.address):
-            principal = await house.auth.authenticate(incoming.credential, incoming.address)
-        if principal.role not in self.roles:
+        principal = await gateway_of(request).recognise(incoming.credential, incoming.address)
+        if not self.allows(principal):
             there = " or ".join(sorted(self.roles))
             raise Forbidden(
                 f"key {principal.name!r} may not administer this: its role is {principal.role}, and this needs {there}"

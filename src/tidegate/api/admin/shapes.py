@@ -1,6 +1,6 @@
 """What do bodies of administration look like? The shapes that several of them share."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,6 +10,7 @@ from tidegate.core.errors import BadRequest
 from tidegate.core.money import NUSD_PER_USD
 from tidegate.core.ports import Key, Organisation, Team, User
 from tidegate.core.values import Duration
+from tidegate.stages.auth.desk import LONGEST_WINDOW_S
 
 Text = Annotated[str, Field(max_length=200)]
 Name = Annotated[str, Field(min_length=1, max_length=100, description="As people will read it.")]
@@ -28,12 +29,26 @@ class Body(BaseModel):
         return {name: _plain(value) for name, value in said.items()}
 
 
-class Limit(Body):
-    """At most so many within any window of `per_s` seconds; of `at_once`, at any moment."""
+Most = Annotated[int, Field(ge=0, le=10**15)]
 
-    of: limits.Of
-    most: Annotated[int, Field(ge=0, le=10**15)]
-    per_s: Annotated[int, Field(ge=0)] = 0
+
+class PerTime(Body):
+    """At most so many within any window of `per_s` seconds."""
+
+    of: Literal["requests", "input_tokens", "output_tokens", "tokens"]
+    most: Most
+    per_s: Annotated[int, Field(ge=1, le=LONGEST_WINDOW_S, description="From a second to 31 days.")]
+
+
+class AtOnce(Body):
+    """At most so many calls at any moment."""
+
+    of: Literal["at_once"]
+    most: Most
+    per_s: Literal[0] = 0
+
+
+Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class Budget(Body):
@@ -42,11 +57,11 @@ class Budget(Body):
     usd: Annotated[float, Field(ge=0, le=MOST_USD)]
     per: limits.Period = "month"
     rolling: bool = False
-    zone: Annotated[str, Field(max_length=64)] = "UTC"
-    warn_at: Annotated[list[float], Field(max_length=10)] = [0.8]
+    zone: Annotated[str, Field(max_length=64, description="Such as Europe/Berlin.")] = "UTC"
+    warn_at: Annotated[list[Share], Field(max_length=10)] = [0.8]
 
 
-Limits = Annotated[list[Limit], Field(max_length=200)]
+Limits = Annotated[list[Annotated[PerTime | AtOnce, Field(discriminator="of")]], Field(max_length=200)]
 Budgets = Annotated[list[Budget], Field(max_length=200)]
 
 
@@ -62,7 +77,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 
 def _plain(value: Any) -> Any:
     """What is within a list, as the ports have it."""
-    if isinstance(value, Limit):
+    if isinstance(value, PerTime | AtOnce):
         return limits.Limit(value.of, value.most, value.per_s)
     if isinstance(value, Budget):
         nusd = round(value.usd * NUSD_PER_USD)

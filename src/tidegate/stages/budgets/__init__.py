@@ -6,6 +6,7 @@ its end is.
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
 from math import inf
@@ -15,9 +16,11 @@ import msgspec
 from msgspec import Meta
 
 from tidegate.core.call import Call, Principal, Route, Target
-from tidegate.core.errors import BudgetSpent, LimitReached
-from tidegate.core.limits import MOST, Budget, Charge, Claim, Full, Level, Room, Rule, Taken
+from tidegate.core.errors import BudgetSpent, LimitReached, StoreDown
+from tidegate.core.limits import MOST, Budget, Charge, Claim, Full, Level, Meter, Room, Rule, Taken
 from tidegate.core.money import NO_USAGE, NUSD_PER_USD, PER_TOKENS, Price, usd_text
+from tidegate.core.usage import HOUR_MS, UsageAsked
+from tidegate.core.usage import Period as UsagePeriod
 from tidegate.core.world import World
 from tidegate.stages.budgets import velocity
 from tidegate.stages.budgets.bound import bound_of
@@ -60,6 +63,7 @@ class Budgets:
         self._plans: OrderedDict[tuple[str, str], Plan] = OrderedDict()
         self._rates: dict[tuple[int, bool], tuple[Price, tuple[int | None, int | None]]] = {}
         self._told: OrderedDict[tuple[str, float], None] = OrderedDict()
+        self._remembering = asyncio.Lock()
         self.velocity = Velocity(config.velocity, world)
 
     def reserve(self, call: Call) -> Reservation:
@@ -109,6 +113,24 @@ class Budgets:
             total += cost if cost is not None else max(reserved_nusd, self.ceiling_nusd)
         return total
 
+    async def remember(self, plan: Plan) -> None:
+        """Charge what the ledger has of each period: what a process counts ends with it, the ledger stays."""
+        counters = self.world.counters
+        async with self._remembering:
+            for level, _, period in plan.budgets:
+                if counters.knows(period.meter):
+                    continue
+                begins_ms, now_ms = period.begins_ms, self.world.clock.wall_ns() // 1_000_000
+                hours = UsagePeriod(begins_ms // HOUR_MS * HOUR_MS, (now_ms // HOUR_MS + 1) * HOUR_MS)
+                try:
+                    lines = await self.world.ledger.usage(UsageAsked((hours,), only={level.kind: level.id}))
+                except StoreDown:
+                    return  # calls go on without a database; the next ones ask again
+                spent = sum(line.sums["cost_nusd"] for line in lines)
+                charge = Charge(period.meter, spent, spent)
+                house = plan.principal.organisation_id
+                await counters.claim(Claim(f"before:{period.meter.name}", house, [charge]), unasked=True)
+
     def tell(self, level_name: str, period: Period, budget: Budget, used: int, call: Call) -> None:
         """Each threshold once a period, and each client whose call is above one."""
         for share in budget.warn_at:
@@ -133,7 +155,8 @@ class Budgets:
             or plan.route is not route
             or not plan.begins_ms <= now_ms < plan.ends_ms
         ):
-            plan = self._plans[place] = Plan(principal, route, self._default, now_ms)
+            paces = velocity.meters_of(principal.key_id) if self.velocity.shared else ()
+            plan = self._plans[place] = Plan(principal, route, self._default, now_ms, paces)
             if len(self._plans) > REMEMBERED:
                 self._plans.popitem(last=False)
         return plan
@@ -142,19 +165,33 @@ class Budgets:
 class Plan:
     """What bounds the purchases of one key on one route, until the first of its budgets begins anew."""
 
-    __slots__ = ("begins_ms", "budgets", "day_nusd", "ends_ms", "meters", "principal", "route", "rules", "told_from")
+    __slots__ = (
+        "begins_ms",
+        "budgets",
+        "day_nusd",
+        "ends_ms",
+        "meters",
+        "paces",
+        "principal",
+        "route",
+        "rules",
+        "told_from",
+    )
 
-    def __init__(self, principal: Principal, route: Route, default: Sequence[Budget], now_ms: int) -> None:
+    def __init__(
+        self, principal: Principal, route: Route, default: Sequence[Budget], now_ms: int, paces: Sequence[Meter]
+    ) -> None:
+        self.paces = [Charge(meter, 0, 0) for meter in paces]  # nothing is set aside of them: they hear the truth
         self.principal = principal
         self.route = route
         self.begins_ms = now_ms  # a clock that jumps back may be in another period
         self.rules: list[Rule] = []
-        self.budgets: list[tuple[str, Budget, Period]] = []
+        self.budgets: list[tuple[Level, Budget, Period]] = []
         for level in principal.levels:
             owner, who = f"{level.kind}:{level.id}", _who(level)
             self.rules += [Rule.of(owner, who, one) for one in level.limits if one.of in TOKENS]
             budgets = level.budgets or (default if level.kind == "key" else ())
-            self.budgets += [(who, budget, period_of(owner, budget, now_ms)) for budget in budgets]
+            self.budgets += [(level, budget, period_of(owner, budget, now_ms)) for budget in budgets]
         owner, who = f"{principal.organisation_id}:route:{route.name}", f"route {route.name!r}"
         self.rules += [Rule.of(owner, who, one) for one in route.limits if one.of in TOKENS]
         self.day_nusd = min((one.nusd // DAYS[one.per] for _, one, _ in self.budgets if one.per in DAYS), default=0)
@@ -186,6 +223,9 @@ class Reservation:
         plan, budgets, targets = self._plan, self._budgets, call.route.targets
         if not plan.rules and not plan.budgets:
             return self
+        knows = budgets.world.counters.knows
+        if not all(map(knows, plan.meters)):
+            await budgets.remember(plan)
         if budgets.velocity.may_be_fast(call):
             await budgets.velocity.check(call, plan.day_nusd)
         highest = budgets.highest_nusd(call, targets[0])
@@ -216,7 +256,7 @@ class Reservation:
         if not claims:
             return
         plan, spent = self._plan, self._budgets.truth_nusd(call, self.reserved_nusd)
-        truth = [spent] * len(plan.meters)
+        truth = [spent] * (len(plan.meters) + len(plan.paces))
         if plan.rules:
             usage = call.usage
             truth = [self._amount(rule, usage.input_total, usage.output_total) for rule in plan.rules] + truth
@@ -239,6 +279,7 @@ class Reservation:
         if plan.rules:
             heard, said, _ = bound_of(call, target, call.route.max_tokens)
             charges = [Charge(rule.meter, self._amount(rule, heard, said), 0) for rule in plan.rules] + charges
+        charges += plan.paces
         claim = Claim(f"{call.id}:{len(self._claims)}", call.principal.organisation_id, charges)
         answer = await self._budgets.world.counters.claim(claim)
         if isinstance(answer, Full):
@@ -250,10 +291,13 @@ class Reservation:
 
     def _look(self, answer: Taken) -> None:
         plan, call = self._plan, self._call
-        for at, used in enumerate(answer.used[len(plan.rules) :]):
+        rules, paces = len(plan.rules), len(plan.rules) + len(plan.meters)
+        if plan.paces:
+            self._budgets.velocity.heard(plan.principal.key_id, answer.used[paces:])
+        for at, used in enumerate(answer.used[rules:paces]):
             if used >= plan.told_from[at]:
-                who, budget, period = plan.budgets[at]
-                self._budgets.tell(who, period, budget, used, call)
+                level, budget, period = plan.budgets[at]
+                self._budgets.tell(_who(level), period, budget, used, call)
         if plan.rules:
             call.rooms += tuple(
                 Room(rule.limit, max(rule.limit.most - used, 0))
@@ -273,7 +317,8 @@ class Reservation:
             return LimitReached(
                 f"{rule.who} may use {rule.shown}, and this call can use {amount}; {again}", retry_after_s=full.wait_s
             )
-        who, budget, period = plan.budgets[full.at - len(plan.rules)]
+        level, budget, period = plan.budgets[full.at - len(plan.rules)]
+        who = _who(level)
         left = max(budget.nusd - full.used[full.at], 0)
         wait_s = full.wait_s if budget.rolling else period.wait_s(self._budgets.world.clock.wall_ns() // 1_000_000)
         return BudgetSpent(

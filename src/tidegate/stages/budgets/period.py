@@ -18,6 +18,7 @@ class Period(NamedTuple):
 
     meter: Meter
     ends_ms: int  # since 1970
+    begins_ms: int = 0
 
     def wait_s(self, now_ms: int) -> float | None:
         return (self.ends_ms - now_ms) / 1000 if self.ends_ms < FAR else None
@@ -38,12 +39,16 @@ def period_of(owner: str, budget: Budget, at_ms: int) -> Period:
         return Period(Meter(name, budget.nusd), FAR)
     if budget.rolling:
         per_s = DAYS[budget.per] * DAY_S
-        return Period(Meter(f"{name}:rolling", budget.nusd, per_s), FAR)
+        return Period(Meter(f"{name}:rolling", budget.nusd, per_s), FAR, at_ms - per_s * 1000)
     here = datetime.fromtimestamp(at_ms / 1000, zone_of(budget.zone))
     begins, ends = _around(here, budget.per)
     # Kept long after its end: a clock that jumps back finds what was spent then.
     meter = Meter(f"{name}:{budget.zone}:{begins:%Y-%m-%d}", budget.nusd, forget_s=2 * DAYS[budget.per] * DAY_S)
-    return Period(meter, round(ends.astimezone(UTC).timestamp() * 1000))
+    return Period(meter, _ms(ends), _ms(begins))
+
+
+def _ms(moment: datetime) -> int:
+    return round(moment.astimezone(UTC).timestamp() * 1000)
 
 
 def _around(here: datetime, per: str) -> tuple[datetime, datetime]:

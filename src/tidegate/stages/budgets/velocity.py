@@ -1,13 +1,15 @@
 """Is money spent much faster than before? Five minutes and an hour of a key, beside its last week and its budget.
 
 Both windows must burn fast: the short one ends the alarm soon after the spending has ended, the long one keeps a single
-dear call from raising it. In the memory of one process, bounded.
+dear call from raising it. In memory, bounded. Where processes count together, each purchase also charges three meters
+of its key, and hears what they have: so a process knows what all of them spent, as of its own last purchase.
 """
 
 from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import msgspec
@@ -15,6 +17,7 @@ from msgspec import Meta
 
 from tidegate.core.call import Call
 from tidegate.core.errors import BudgetSpent
+from tidegate.core.limits import MOST, Meter
 from tidegate.core.money import NUSD_PER_USD, usd_text
 from tidegate.core.world import World
 
@@ -22,6 +25,7 @@ SLICE_S = 60
 SHORT_S = 300
 LONG_S = 3_600
 WEEK_S = 7 * 86_400
+WINDOWS = (SHORT_S, LONG_S, WEEK_S)
 KEYS = 10_000
 
 
@@ -43,14 +47,15 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Pace:
     """What one key spent: by minutes of the last hour, and its pace over a week, which forgets slowly."""
 
-    __slots__ = ("first_s", "minutes", "recent_nusd", "told_s", "updated_s", "week_nusd")
+    __slots__ = ("first_s", "heard", "heard_s", "minutes", "recent_nusd", "told_s", "updated_s", "week_nusd")
 
     def __init__(self, now_s: float) -> None:
         self.minutes: dict[int, int] = {}
         self.first_s = self.updated_s = now_s
         self.recent_nusd = 0  # what the minutes sum to: at least what the last hour cost
         self.week_nusd = 0.0  # what a week costs at the pace so far
-        self.told_s = -math.inf
+        self.told_s = self.heard_s = -math.inf
+        self.heard: Sequence[int] = ()  # what all processes spent, in each of WINDOWS
 
     def add(self, nusd: int, now_s: float) -> None:
         minute = int(now_s // SLICE_S)
@@ -65,19 +70,31 @@ class Pace:
         first = int((now_s - seconds) // SLICE_S)
         return sum(nusd for minute, nusd in self.minutes.items() if minute > first)
 
+    def spent(self, now_s: float) -> tuple[float, float, float]:
+        """In five minutes, an hour and a week: by all processes, where they were heard within a minute."""
+        if now_s - self.heard_s <= SLICE_S:
+            short, long, week = self.heard
+            return short, long, week
+        return self.within(SHORT_S, now_s), self.within(LONG_S, now_s), self.week_nusd
+
     def times_faster(self, now_s: float, day_nusd: int) -> float:
         """The slower of both windows, in multiples of its pace before this hour, or of what makes `day_nusd` a day."""
-        short, long = self.within(SHORT_S, now_s), self.within(LONG_S, now_s)
+        short, long, week = self.spent(now_s)
         lived_s = min(now_s - self.first_s, WEEK_S) - LONG_S
-        before = (self.week_nusd - long) / lived_s if lived_s > LONG_S else 0.0
+        before = (week - long) / lived_s if lived_s > LONG_S else 0.0
         paces = [pace for pace in (before, day_nusd / 86_400) if pace > 0]
         return min(short / SHORT_S, long / LONG_S) / min(paces) if paces else 0.0
+
+
+def meters_of(key_id: str) -> Sequence[Meter]:
+    return [Meter(f"key:{key_id}:pace:{window_s}", MOST, window_s) for window_s in WINDOWS]
 
 
 class Velocity:
     def __init__(self, config: Config, world: World) -> None:
         self._config = config
         self._world = world
+        self.shared = config.policy != "off" and world.counters.together
         self._above_nusd = round(config.above_usd * NUSD_PER_USD)
         self._paces: OrderedDict[str, Pace] = OrderedDict()
 
@@ -85,12 +102,22 @@ class Velocity:
         if self._config.policy == "off" or not nusd or call.principal is None:
             return
         now_s = self._world.clock.now_ns() / 1e9
-        pace = self._paces.get(call.principal.key_id)
+        self._pace(call.principal.key_id, now_s).add(nusd, now_s)
+
+    def heard(self, key_id: str, used: Sequence[int]) -> None:
+        """What all processes have spent for this key, by WINDOWS."""
+        now_s = self._world.clock.now_ns() / 1e9
+        pace = self._pace(key_id, now_s)
+        pace.heard, pace.heard_s = used, now_s
+        pace.recent_nusd = max(pace.recent_nusd, used[1])
+
+    def _pace(self, key_id: str, now_s: float) -> Pace:
+        pace = self._paces.get(key_id)
         if pace is None:
-            pace = self._paces[call.principal.key_id] = Pace(now_s)
+            pace = self._paces[key_id] = Pace(now_s)
             if len(self._paces) > KEYS:
                 self._paces.popitem(last=False)
-        pace.add(nusd, now_s)
+        return pace
 
     def may_be_fast(self, call: Call) -> bool:
         """Whether `check` is worth its while: an hour of this key has cost something."""
@@ -103,7 +130,7 @@ class Velocity:
         if pace is None or call.principal is None or pace.recent_nusd < self._above_nusd:
             return
         now_s = self._world.clock.now_ns() / 1e9
-        hour = pace.within(LONG_S, now_s)
+        hour = round(pace.spent(now_s)[1])
         if hour < self._above_nusd:
             return
         times = pace.times_faster(now_s, day_nusd)

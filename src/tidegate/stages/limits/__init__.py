@@ -49,13 +49,16 @@ class Limits:
         self._per_end_user = _at_door(config.per_end_user)
         self._per_address = _at_door(config.per_address)
         self._chat = _at_door(config.chat)
-        self._gate = Gate(config.guesses, world.clock)
+        self._gate = Gate(config.guesses, world)
         self._plans: OrderedDict[tuple[str, str], Plan] = OrderedDict()
         self.loops = Loops(config.loops, world)
 
-    def gate(self, address: str) -> Gate.Passing:
-        """`with limits.gate(address)`: around the look-up of a key. Raises LimitReached for who guesses keys."""
-        return self._gate.passing(address)
+    def gate(self, address: str, *, familiar: bool = False) -> Gate.Passing:
+        """`with limits.gate(address)`: around the look-up of a key. Raises LimitReached for who guesses keys.
+
+        `familiar`: this key was good here lately, so it is no guess.
+        """
+        return self._gate.passing(address, familiar=familiar)
 
     def admit(self, call: Call) -> Admission:
         """`async with limits.admit(call)`: counted while it lasts. Raises LimitReached or LoopSuspected.
@@ -125,11 +128,12 @@ class Admission:
 
     async def __aenter__(self) -> None:
         call = self._call
-        rules = self._limits.rules(call)
+        rules, loops = self._limits.rules(call), self._limits.loops
+        seen = loops.ask(call)
         if rules:
             await self._charge(call, rules)
         try:
-            await self._limits.loops.look(call)
+            await loops.look(call, seen)
         except BaseException:
             self._settle(refused=True)
             raise

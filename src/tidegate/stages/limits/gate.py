@@ -1,26 +1,39 @@
-"""Who is guessing keys? An address that presented too many wrong ones waits before the next is even looked at."""
+"""Who is guessing keys? An address that presented too many wrong ones waits before the next is even looked at.
+
+Keys that were good here lately are looked at all the same: behind one address there may be a thousand clients, and one
+of them must not lock out the others.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from contextlib import suppress
 
-from tidegate.core.errors import LimitReached, Unauthenticated
-from tidegate.core.ports import Clock
+from tidegate.core.errors import LimitReached, StoreDown, Unauthenticated
+from tidegate.core.limits import MOST, Charge, Claim, Meter, Taken
+from tidegate.core.world import World
 
-MINUTE_NS = 60_000_000_000
+MINUTE_S = 60
+MINUTE_NS = MINUTE_S * 1_000_000_000
+HOUSE = "addresses"  # they belong to no organisation
 REMEMBERED = 10_000  # addresses that presented a wrong key lately
 
 
 class Gate:
-    """Counts wrong keys only, so an address whose keys are good pays one look into a dict that is mostly empty."""
+    """Counts wrong keys only, so an address whose keys are good pays one look into a dict that is mostly empty.
 
-    def __init__(self, most: int, clock: Clock) -> None:
+    Processes that count together tell each other of each wrong key, and hear of all there were: after so many, each has
+    looked at one more at most.
+    """
+
+    def __init__(self, most: int, world: World) -> None:
         self._most = most
-        self._clock = clock
+        self._world = world
+        self._clock = world.clock
         self._wrong: OrderedDict[str, tuple[int, int]] = OrderedDict()  # how many since, and since when
 
-    def passing(self, address: str) -> Gate.Passing:
-        return Gate.Passing(self, address)
+    def passing(self, address: str, *, familiar: bool) -> Gate.Passing:
+        return Gate.Passing(self, address, familiar)
 
     def check(self, address: str) -> None:
         found = self._wrong.get(address)
@@ -42,16 +55,27 @@ class Gate:
         self._wrong[address] = (count + 1, since_ns)
         if len(self._wrong) > REMEMBERED:
             self._wrong.popitem(last=False)
+        if self._world.counters.together:
+            self._world.nursery.spawn(self._count_together(address), "count a wrong key")
+
+    async def _count_together(self, address: str) -> None:
+        charge = Charge(Meter(f"guesses:{address}", MOST, MINUTE_S), 1, 1)
+        with suppress(StoreDown):
+            answer = await self._world.counters.claim(Claim(f"guess:{self._world.chance.hex()}", HOUSE, [charge]))
+            count, since_ns = self._wrong.get(address, (0, self._clock.now_ns()))
+            if isinstance(answer, Taken):
+                self._wrong[address] = (max(count, answer.used[0]), since_ns)
 
     class Passing:
-        __slots__ = ("_address", "_gate")
+        __slots__ = ("_address", "_familiar", "_gate")
 
-        def __init__(self, gate: Gate, address: str) -> None:
+        def __init__(self, gate: Gate, address: str, familiar: bool) -> None:
             self._gate = gate
             self._address = address
+            self._familiar = familiar
 
         def __enter__(self) -> None:
-            if self._gate._wrong:
+            if not self._familiar:
                 self._gate.check(self._address)
 
         def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:

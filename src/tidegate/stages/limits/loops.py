@@ -5,21 +5,27 @@ hash of all of it and a bottom-k sketch of its pairs of words (MinHash), from wh
 two turns of similarity 0.9, the same one exactly, and one that begins as the other did, is longer, and repeats itself.
 Eight of the last twenty, within minutes, are a loop; two that alternate are ten each.
 
-All of this is in the memory of one process and bounded: so many conversations, twenty turns of each, 32 hashes a turn.
+All of this is bounded: so many conversations, twenty turns of each, 32 hashes a turn. Processes that count together
+read the turns of each other on the way that the door's claim goes, and leave theirs without waiting; while the counters
+are away each goes by what it has seen itself. `resume` is a note that is read before calls are held up.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from collections.abc import Sequence
+import hashlib
+import re
+from collections import OrderedDict
+from collections.abc import Awaitable, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from typing import Annotated, Literal
+from zlib import crc32
 
 import msgspec
 from msgspec import Meta
 
 from tidegate.core.call import HOP, Call
-from tidegate.core.errors import LoopSuspected
+from tidegate.core.errors import LoopSuspected, StoreDown
 from tidegate.core.values import Duration
 from tidegate.core.world import World
 
@@ -32,10 +38,13 @@ HEAD = 24  # words that a turn which grows begins with
 ALIKE = 0.9
 PARAPHRASED = 0.75
 SELF_REPEATING = 0.67  # pairs of words that are there once, among all
+RESUMED = "resumed keys"  # the board of those that an administrator lets go on
 EARLY = 2  # turns that come before anything is compared: who asks seldom pays for no sketch
-PASSED_OVER = "0123456789.,:;!?-_/\\()[]{}<>\"'`*#+=|~@$%^&"
-_NOTHING = str.maketrans("", "", PASSED_OVER)
-_SMALL = bytes(range(256)).lower()
+STATE = b"tidegate="
+MAX_STATE = 512  # bytes that anybody must pass on
+MARKS = frozenset((HOP, b"traceparent"))
+_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_NOTHING = b"0123456789.,:;!?-_/\\()[]{}<>\"'`*#+=|~@$%^&"
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,37 +65,44 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hops: Annotated[int, Meta(ge=1, le=100)] = 8
 
 
-class Turn:
-    """What is kept of the last turn of one call."""
+class Turn(msgspec.Struct, frozen=True, array_like=True):
+    """What is kept of the last turn of one call. Hashes are of words as numbers."""
 
-    __slots__ = ("at_ns", "call_id", "head", "length", "long", "repeats", "sketch", "whole")
-
-    def __init__(self, text: str, call_id: str, at_ns: int, *, sketched: bool) -> None:
-        words = _words(text)
-        self.at_ns = at_ns
-        self.call_id = call_id
-        self.whole = hash(tuple(words))
-        self.head = hash(tuple(words[:HEAD]))
-        self.long = len(words) > HEAD // 2
-        self.length = len(text)
-        self.sketch: frozenset[int] = frozenset()
-        self.repeats = False
-        if sketched and len(words) > 1:
-            pairs = list(map(hash, pairwise(words)))
-            once = set(pairs)
-            self.repeats = len(once) < SELF_REPEATING * len(pairs)
-            self.sketch = frozenset(sorted(once)[:SKETCH])
+    at_ms: int
+    call_id: str
+    whole: int
+    head: int
+    length: int
+    long: bool
+    repeats: bool = False
+    sketch: frozenset[int] = frozenset()
 
 
-def _words(text: str) -> list[str]:
+_TURN = msgspec.msgpack.Decoder(Turn)
+_ENCODE = msgspec.msgpack.Encoder().encode
+
+
+def turn_of(text: str, call: Call, *, sketched: bool) -> Turn:
+    """Words are numbers first: Python's own hash of a text differs by process, that of numbers does not."""
+    words = _words(text)
+    sketch: frozenset[int] = frozenset()
+    repeats = False
+    if sketched and len(words) > 1:
+        pairs = list(map(hash, pairwise(words)))
+        once = set(pairs)
+        repeats = len(once) < SELF_REPEATING * len(pairs)
+        sketch = frozenset(once if len(once) <= SKETCH else sorted(once)[:SKETCH])
+    head, long = hash(tuple(words[:HEAD])), len(words) > HEAD // 2
+    return Turn(call.at_ms, call.id, hash(tuple(words)), head, len(text), long, repeats, sketch)
+
+
+def _words(text: str) -> list[int]:
     """The words that count, bounded: of a long turn its beginning and its end."""
     if len(text) > 2 * TEXT:
         text = f"{text[:TEXT]} {text[-TEXT:]}"
-    if text.isascii():  # ten times as fast
-        words = text.encode().translate(_SMALL, PASSED_OVER.encode()).decode().split()
-    else:
-        words = text.lower().translate(_NOTHING).split()
-    return words if len(words) <= 2 * WORDS else words[:WORDS] + words[-WORDS:]
+    # As bytes: taking letters out of a str takes three times as long.
+    words = text.lower().encode("utf-8", "surrogatepass").translate(None, _NOTHING).split()
+    return list(map(crc32, words if len(words) <= 2 * WORDS else words[:WORDS] + words[-WORDS:]))
 
 
 def similarity(a: Turn, b: Turn) -> float:
@@ -108,62 +124,84 @@ class Loops:
     def __init__(self, config: Config, world: World) -> None:
         self._config = config
         self._world = world
-        self._within_ns = round(config.within * 1e9)
-        self._seen: OrderedDict[tuple[str, str], deque[Turn]] = OrderedDict()
+        self._within_ms = round(config.within * 1000)
+        self._seen: OrderedDict[tuple[str, str], Sequence[Turn]] = OrderedDict()  # oldest first
 
-    async def look(self, call: Call) -> None:
+    def ask(self, call: Call) -> Awaitable[Sequence[bytes]] | None:
+        """What other processes have seen of its conversation, for `look`: asked now, so that nobody waits."""
+        if not self._world.counters.together or not self._compares(call):
+            return None
+        assert call.principal is not None
+        with suppress(StoreDown):
+            return self._world.counters.recall(call.principal.organisation_id, _place(_conversation(call)))
+        return None
+
+    async def look(self, call: Call, asked: Awaitable[Sequence[bytes]] | None = None) -> None:
         """Before a call goes on. Raises LoopSuspected."""
-        config, principal = self._config, call.principal
-        assert principal is not None and call.asked is not None
-        if HOP in call.named:
-            call.hop = _hop(call.named[HOP])
+        config = self._config
+        assert call.asked is not None
+        if not MARKS.isdisjoint(call.named):
+            _follow(call)
         if call.hop > config.hops:
             raise LoopSuspected(
                 f"this call has come from Tidegate to Tidegate {call.hop} times: a provider of one leads to the other; "
                 "look at base_url of the providers, or raise limits.loops.hops"
             )
-        if config.policy == "off" or "batch" in principal.scopes or call.kind != "live":
+        if not self._compares(call):
             return
         text = call.asked.codec.last_turn(call.asked)
         if not text:
             return
-        alike, paraphrased = self._compare(call, text)
+        before = await self._before(call, asked)
+        # Who asks seldom pays for no sketch; where others look, what they see must have one.
+        together = asked is not None
+        turn = turn_of(text, call, sketched=together or len(before) >= EARLY)
+        self._remember(call, [*before, turn][-LAST:], together=together)
+        alike, paraphrased = compared(turn, [*before[1 - LAST :], turn])
+        if 2 * len(alike) >= config.calls:
+            resumed_ms = await self._resumed_ms(call)
+            alike = [one for one in alike if one is turn or one.at_ms > resumed_ms]
         if 2 * len(alike) >= config.calls:
             await self._act(call, alike)
         elif paraphrased >= config.calls:
             self._tell("loop_paraphrased", call, paraphrased, config.calls)
 
-    def resume(self, key_id: str) -> int:
-        """Forget what the calls of this key looked like; of how many conversations."""
-        known = [place for place in self._seen if place[0] == key_id]
-        for place in known:
-            del self._seen[place]
-        return len(known)
+    async def resume(self, key_id: str) -> None:
+        """What the calls of this key looked like until now counts no more, in any process. Raises StoreDown."""
+        now_ms = self._world.clock.wall_ns() // 1_000_000
+        await self._world.counters.note(RESUMED, key_id, b"%d" % now_ms, self._config.within)
 
-    def _compare(self, call: Call, text: str) -> tuple[Sequence[Turn], int]:
-        """The turns of this conversation that look like this one, itself included; and how many nearly do."""
+    def _compares(self, call: Call) -> bool:
         assert call.principal is not None
-        place = (call.principal.key_id, call.session or call.user or "")
-        turns = self._seen.get(place)
-        if turns is None:
-            turns = self._seen[place] = deque(maxlen=LAST)
-            if len(self._seen) > CONVERSATIONS:
-                self._seen.popitem(last=False)
-        self._seen.move_to_end(place)
-        while turns and turns[0].at_ns < call.arrived_ns - self._within_ns:
-            turns.popleft()
-        turn = Turn(text, call.id, call.arrived_ns, sketched=len(turns) >= EARLY)
-        turns.append(turn)
-        alike, paraphrased = [], 0
-        for one in turns:
-            # Almost all turns have nothing in common, and nothing is what almost all of them should cost.
-            if one.whole != turn.whole and one.head != turn.head and turn.sketch.isdisjoint(one.sketch):
-                continue
-            likely = 1.0 if one.whole == turn.whole else similarity(turn, one)
-            paraphrased += likely >= PARAPHRASED
-            if likely >= ALIKE:
-                alike.append(one)
-        return alike, paraphrased
+        return self._config.policy != "off" and "batch" not in call.principal.scopes and call.kind == "live"
+
+    async def _before(self, call: Call, asked: Awaitable[Sequence[bytes]] | None) -> Sequence[Turn]:
+        """The turns of this conversation that are not too long ago."""
+        turns = self._seen.get(_conversation(call), ())
+        if asked is not None:
+            with suppress(StoreDown, msgspec.DecodeError):  # of another version, while one is rolled out
+                turns = [_TURN.decode(one) for one in await asked]
+        first_ms = call.at_ms - self._within_ms
+        return turns if not turns or turns[0].at_ms >= first_ms else [one for one in turns if one.at_ms >= first_ms]
+
+    def _remember(self, call: Call, turns: Sequence[Turn], *, together: bool) -> None:
+        conversation = _conversation(call)
+        self._seen[conversation] = turns
+        self._seen.move_to_end(conversation)
+        if len(self._seen) > CONVERSATIONS:
+            self._seen.popitem(last=False)
+        if together:
+            assert call.principal is not None
+            house, place = call.principal.organisation_id, _place(conversation)
+            self._world.counters.remember(house, place, _ENCODE(turns[-1]), LAST, self._config.within)
+
+    async def _resumed_ms(self, call: Call) -> int:
+        """Until when the calls of its key are forgiven. Asked of few: those that would be held up."""
+        assert call.principal is not None
+        with suppress(StoreDown):
+            found = (await self._world.counters.notes(RESUMED)).get(call.principal.key_id)
+            return int(found) if found else 0
+        return 0
 
     async def _act(self, call: Call, alike: Sequence[Turn]) -> None:
         config = self._config
@@ -188,5 +226,45 @@ class Loops:
             self._world.events.notice(name, fields)
 
 
-def _hop(said: bytes) -> int:
-    return int(said) if said.isdigit() and len(said) < 4 else 0
+def compared(turn: Turn, turns: Sequence[Turn]) -> tuple[list[Turn], int]:
+    """Those that look like `turn`, itself included; and how many nearly do."""
+    alike, paraphrased = [], 0
+    for one in turns:
+        # Almost all turns have nothing in common, and nothing is what almost all of them should cost.
+        if one.whole != turn.whole and one.head != turn.head and turn.sketch.isdisjoint(one.sketch):
+            continue
+        likely = 1.0 if one.whole == turn.whole else similarity(turn, one)
+        paraphrased += likely >= PARAPHRASED
+        if likely >= ALIKE:
+            alike.append(one)
+    return alike, paraphrased
+
+
+def _conversation(call: Call) -> tuple[str, str]:
+    assert call.principal is not None
+    return call.principal.key_id, call.session or call.user or ""
+
+
+def _place(conversation: tuple[str, str]) -> str:
+    """Clients name sessions, and a name may be long."""
+    key_id, session = conversation
+    return f"turns:{key_id}:{hashlib.blake2b(session.encode('utf-8', 'surrogatepass'), digest_size=12).hexdigest()}"
+
+
+def _follow(call: Call) -> None:
+    """How far it has come, by our own header or by its trace: agents pass a trace on, and forget what they do not know.
+
+    Our member of `tracestate` is tidegate=HOPS. That a trace is seen again says nothing: an agent's whole run is one.
+    """
+    said = call.named
+    hop, parent, state = _number(said.get(HOP, b"")), said.get(b"traceparent", b""), said.get(b"tracestate", b"")
+    if _TRACEPARENT.fullmatch(parent):
+        members = [member.strip() for member in state.split(b",")] if len(state) <= MAX_STATE else []
+        others = [member for member in members if member and not member.startswith(STATE)]
+        hop = max([hop, *(_number(member[len(STATE) :]) for member in members if member.startswith(STATE))])
+        call.trace = ((b"traceparent", parent), (b"tracestate", b",".join([b"%b%d" % (STATE, hop + 1), *others[:31]])))
+    call.hop = hop
+
+
+def _number(text: bytes) -> int:
+    return int(text) if text.isdigit() and len(text) < 4 else 0

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from tidegate.core.errors import StoreDown
-from tidegate.core.limits import Claim, Full, Taken
+from tidegate.core.limits import Claim, Full, Meter, Taken
 from tidegate.storage.valkey.claims import CLAIM, CORRECT, NOW, RENEW, SERVERS_OWN, SETTLE
 from tidegate.storage.valkey.connection import Address, Connection, Notice, Refused, Script
 
@@ -134,6 +134,9 @@ class ValkeyCounters:
             with suppress(StoreDown):
                 self._connection.send(b"EVALSHA", CORRECT.sha, len(keys), *keys, *corrections)
 
+    def knows(self, meter: Meter) -> bool:
+        return True
+
     @property
     def standing_in(self) -> str | None:
         return None
@@ -194,6 +197,22 @@ class ValkeyCounters:
     async def notes(self, board: str) -> Mapping[str, bytes]:
         found = iter(await self._run(NOTES, [f"tidegate:board:{board}"], self._now_us()))
         return {name.decode(): value for name, value in zip(found, found, strict=True)}
+
+    # --- what was left
+
+    @property
+    def together(self) -> bool:
+        return True
+
+    def recall(self, house: str, place: str) -> Awaitable[Sequence[bytes]]:
+        return self._connection.send(b"LRANGE", f"tidegate:{{{house}}}:{place}", b"0", b"-1")
+
+    def remember(self, house: str, place: str, item: bytes, most: int, ttl_s: float) -> None:
+        key = f"tidegate:{{{house}}}:{place}"
+        with suppress(StoreDown):
+            self._connection.send(b"RPUSH", key, item)
+            self._connection.send(b"LTRIM", key, -most, b"-1")
+            self._connection.send(b"PEXPIRE", key, round(ttl_s * 1000))
 
     async def aclose(self) -> None:
         self._keeping.cancel()

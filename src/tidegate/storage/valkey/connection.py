@@ -69,7 +69,7 @@ class Address(NamedTuple):
         return self.socket or f"{self.host}:{self.port}"
 
 
-class Refused(Exception):
+class Refused(StoreDown):
     """The server understood, and says no."""
 
 
