@@ -79,14 +79,19 @@ def tidegate(place: Place) -> Running:
     return start_tidegate(place, "tidegate", port, provider)
 
 
-def start_tidegate(place: Place, name: str, port: int, provider: Mapping[str, Any]) -> Running:
-    """`tidegate serve` with one provider, and a key from its store; JSON is YAML."""
+def start_tidegate(
+    place: Place, name: str, port: int, provider: Mapping[str, Any], cache: Mapping[str, Any] | None = None
+) -> Running:
+    """`tidegate serve` with one provider, and a key from its store; JSON is YAML. `cache`: of a route `kept`."""
+    routes: dict[str, Any] = {"fast": {"targets": [{"provider": "main", "model": "mock"}]}}
+    if cache is not None:
+        routes["kept"] = {**routes["fast"], "cache": cache}
     config = {
         "api": {"port": port},
         "storage": {"data_dir": str(place.folder / name / "data")},
         "logs": {"calls": False},
         "providers": {"main": provider},
-        "routes": {"fast": {"targets": [{"provider": "main", "model": "mock"}]}},
+        "routes": routes,
         # Whoever measures says the same again and again, and spends at will; all of it is looked at and counted.
         "limits": {"loops": {"policy": "warn"}},
         "budgets": {"default_day": 1_000_000},

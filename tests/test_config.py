@@ -222,8 +222,24 @@ def test_a_section_that_is_none_is_told_even_when_the_environment_has_a_part_of_
             "tidegate.yaml:4: providers.main.key: no such key; did you mean 'keys'?",
         ),
         (
-            "routes: {a: {targets: [{provider: local, model: m}], cache: {ttl: 5s}}}",
-            "tidegate.yaml:1: routes.a.cache.ttl: no such key; there are: none",
+            "routes: {a: {targets: [{provider: local, model: m}], guardrails: {ttl: 5s}}}",
+            "tidegate.yaml:1: routes.a.guardrails.ttl: no such key; there are: none",
+        ),
+        (
+            "routes: {a: {targets: [{provider: local, model: m}], cache: {ttl: 0s}}}",
+            "tidegate.yaml:1: routes.a.cache.ttl: must be longer than nothing",
+        ),
+        (
+            "routes: {a: {targets: [{provider: local, model: m}], cache: {ttl: -5}}}",
+            "tidegate.yaml:1: routes.a.cache.ttl: a duration such as",
+        ),
+        (
+            "routes: {a: {targets: [{provider: local, model: m}], cache: {max_bytes: 0}}}",
+            "tidegate.yaml:1: routes.a.cache.max_bytes: must be more than nothing",
+        ),
+        (
+            "routes: {a: {targets: [{provider: local, model: m}], cache: {scope: everybody}}}",
+            "tidegate.yaml:1: routes.a.cache.scope: cannot be 'everybody'; there are: key, team",
         ),
         ("api:\n  port: 1\n  host: a\n  port: 2", "tidegate.yaml:2: api.port: stands twice, again in line 4"),
         ("api: {}\nstorage: {}\napi: {}", "tidegate.yaml:1: api: stands twice, again in line 3"),

@@ -16,7 +16,7 @@ from tidegate.api.edge import Edge
 from tidegate.api.incoming import Receive, Scope, Send
 from tidegate.config import Config, Configured
 from tidegate.core.errors import ConfigError, ShuttingDown, TidegateError
-from tidegate.core.ports import Clock, Codecs, Counters, Events, Key, Provider
+from tidegate.core.ports import Blobs, Clock, Codecs, Counters, Events, Key, Provider
 from tidegate.core.world import Nursery, World
 from tidegate.gateway import Gateway
 from tidegate.providers.prices import PriceList
@@ -24,9 +24,11 @@ from tidegate.stages.auth import KeyAuth
 from tidegate.stages.auth.used import LastUsed
 from tidegate.stages.budgets import Budgets
 from tidegate.stages.budgets.period import zone_of
+from tidegate.stages.cache import Cache, Shelf, policies
 from tidegate.stages.limits import Limits
 from tidegate.stages.record import Recorder
 from tidegate.stages.routes import Routes
+from tidegate.storage.blobs import MemoryBlobs
 from tidegate.storage.ledger import Home, Notice, SpoolLedger
 from tidegate.storage.memory import MemoryCounters
 from tidegate.storage.pepper import load_peppers
@@ -74,6 +76,7 @@ class App:
         metrics: Metrics,
         pulse: Pulse,
         auth: Callable[[Config], KeyAuth],
+        cache: Callable[[Config], Cache],
         undo: AsyncExitStack,
     ) -> None:
         self.config = config
@@ -82,6 +85,7 @@ class App:
         self._undo = undo
         self.pulse = pulse  # beats when who serves starts it
         self._auth = auth
+        self._cache = cache
         self._metrics = metrics
         metrics.expect(gateway.routes.labels)
         targets = gateway.upstream.targets
@@ -122,6 +126,7 @@ class App:
             routes=routes,
             limits=before.limits if config.limits == self.config.limits else Limits(config.limits, self.world),
             budgets=before.budgets if config.budgets == self.config.budgets else Budgets(config.budgets, self.world),
+            cache=self._cache(config),
             upstream=upstream,
         )
         self.config = config
@@ -198,15 +203,22 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
         used = LastUsed(store, world.nursery)
         undo.push_async_callback(used.aclose)
         auth = partial(_auth, world, environment_key, used, data_dir)
+        shelf = Shelf(await _blobs(config.storage, clock, events), PlainVault(), many=config.storage.valkey is not None)
+        undo.push_async_callback(shelf.blobs.aclose)
+        if config.storage.database is None:
+            await store.forget_begun()  # nobody but us writes here, and we have only begun
+        recorder = Recorder(world)
+        cache = partial(_cache, world, shelf, words, recorder)
         gateway = Gateway(
             world=world,
             codecs=words,
             providers=providers,
-            recorder=Recorder(world),
+            recorder=recorder,
             auth=auth(config),
             routes=routes,
             limits=Limits(config.limits, world),
             budgets=Budgets(config.budgets, world),
+            cache=cache(config),
             upstream=Upstream(config.upstream, world, words),
         )
         if not isinstance(world.counters, MemoryCounters):  # alone, there is nobody to agree with
@@ -216,7 +228,7 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
         pulse = Pulse(loop, transport)
         metrics.registry.register(pulse)
         undo.callback(pulse.stop)
-        return App(config, gateway, metrics, pulse, auth, undo.pop_all())
+        return App(config, gateway, metrics, pulse, auth, cache, undo.pop_all())
 
 
 def _auth(world: World, environment_key: str | None, used: LastUsed, data_dir: Path, config: Config) -> KeyAuth:
@@ -224,6 +236,10 @@ def _auth(world: World, environment_key: str | None, used: LastUsed, data_dir: P
     tokens = plugins.find("stages", "tokens")(issuers, world) if issuers else None
     peppers = load_peppers(data_dir, config.auth.peppers)
     return KeyAuth(world.store, peppers, world.clock, environment_key, used.note, tokens)
+
+
+def _cache(world: World, shelf: Shelf, codecs: Codecs, recorder: Recorder, config: Config) -> Cache:
+    return Cache(world, shelf, codecs, recorder, policies(config.routes, config.providers))
 
 
 def check(config: Config) -> None:
@@ -258,6 +274,16 @@ async def _counters(config: Config, clock: Clock, events: Events) -> Counters:
     except ConfigError as wrong:
         raise ConfigError(f"storage.valkey: {wrong.message}") from None
     return StandIn(counters, MemoryCounters(clock), kept.on_store_down, kept.local_share, events.notice)
+
+
+async def _blobs(config: storage.Config, clock: Clock, events: Events) -> Blobs:
+    """Valkey, where one is configured, else this process alone."""
+    if config.valkey is None:
+        return MemoryBlobs(clock, config.max_cache)
+    shared: Blobs = await plugins.find("blobs", "valkey").open(
+        config.valkey.value, events.notice, timeout_s=config.valkey_timeout
+    )
+    return shared
 
 
 def _environment_key(environment: Mapping[str, str]) -> str | None:

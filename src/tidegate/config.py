@@ -21,7 +21,7 @@ from tidegate.core.errors import ConfigError
 from tidegate.core.values import Duration, Moment, Secret, Share, Size
 from tidegate.providers import prices, transport
 from tidegate.providers.discovery import Found
-from tidegate.stages import auth, budgets, limits, routes
+from tidegate.stages import auth, budgets, cache, limits, routes
 from tidegate.telemetry import alerts, logs
 
 DEFAULT_FILE = "tidegate.yaml"
@@ -39,11 +39,11 @@ class Reserved(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class RouteConfig(routes.Config, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A name that clients ask for as `model`, with what each stage may be told about it.
 
-    cache: nothing to set yet.
+    cache: whether it is answered with what was answered before.
     guardrails: nothing to set yet.
     """
 
-    cache: Reserved = Reserved()
+    cache: cache.Config = cache.Config()
     guardrails: Reserved = Reserved()
 
 
@@ -152,6 +152,10 @@ def _check(config: Config, reading: _Reading) -> None:
     wrong = alerts.trouble(config.alerts)
     if wrong is not None:
         raise reading.wrong(f"alerts.{wrong[0]}", wrong[1])
+    for name, route in config.routes.items():
+        wrong = cache.trouble(route.cache)
+        if wrong is not None:
+            raise reading.wrong(f"routes.{name}.cache.{wrong[0]}", wrong[1])
     for name in config.providers:
         if "/" in name or not name:
             raise reading.wrong(f"providers.{name}", "a provider's name must not be empty or contain '/'")

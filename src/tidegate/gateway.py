@@ -1,7 +1,7 @@
 """The life of a call. READ FIRST.
 
-    client ─► record · gate · authenticate · understand · route · limits ─► flight: budget · upstream ─► provider
-    client ◄─ record ◄─────────────────────────────────────────── limits ◄─ flight: budget ◄─────────── provider
+    client ─► record · gate · authenticate · understand · route · limits · cache ─► flight: budget · upstream ─► vendor
+    client ◄─ record ◄─────────────────────────────────────────── limits ◄ cache ◄─ flight: budget ◄─────────── vendor
 
 Until the first event has left for the client everything may still be refused, retried or sent elsewhere, and an error
 is an HTTP status. After it the reply belongs to the client, and an error is the last event of the stream.
@@ -13,25 +13,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from tidegate.core.call import Call, ReplyHead, Source
-from tidegate.core.errors import NotFound, ShuttingDown
-from tidegate.core.flight import Flight, Reader
+from tidegate.core.call import Call, Principal, Reply, Source
+from tidegate.core.errors import NotFound
 from tidegate.core.ports import Codec, Codecs, Provider
 from tidegate.core.world import World
 from tidegate.stages.auth import KeyAuth, permit
 from tidegate.stages.budgets import Budgets
+from tidegate.stages.cache import Cache
 from tidegate.stages.limits import Limits
 from tidegate.stages.record import Recorder
 from tidegate.stages.routes import Routes
 from tidegate.upstream import Upstream
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What a client reads: the head, then non-empty lists of events; the very last event has `last=True`."""
-
-    head: ReplyHead
-    events: Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +38,20 @@ class Gateway:
     routes: Routes
     limits: Limits
     budgets: Budgets
+    cache: Cache
     upstream: Upstream
 
     @asynccontextmanager
     async def answer(self, call: Call) -> AsyncIterator[Reply]:
         """Everything that happens to a call, in order. Send the reply from inside."""
         async with self.recorder.record(call):  # one event; one row once the key is known
-            with self.limits.gate(call.address):  # 429 for who guesses keys, before any is looked up
-                call.principal = await self.auth.authenticate(call.credential, call.address)  # 401 403
+            call.principal = await self.recognise(call.credential, call.address)  # 401 403, 429 for who guesses keys
             permit(call)  # 403
             await self.understand(call)  # 400 408 413 415
             call.route = self.routes.match(call)  # 403 404
             async with self.limits.admit(call):  # 429 calls: per time, at once, in a loop
-                async with self.fly(call) as reader:
-                    yield Reply(reader.head, reader)
+                async with self.cache.through(call, self.buy) as reply:  # asked before, or in the air? else bought
+                    yield reply
 
     @asynccontextmanager
     async def buy(self, call: Call) -> AsyncIterator[Source]:
@@ -69,19 +61,17 @@ class Gateway:
             async with self.upstream.open(call) as source:  # 502 503 504, or what the provider refuses
                 yield source
 
+    async def recognise(self, credential: str | Principal | None, address: str) -> Principal:
+        """Whose key this is. Raises LimitReached for an address that guesses, before any key is looked up."""
+        with self.limits.gate(address, familiar=self.auth.is_familiar(credential)):
+            return await self.auth.authenticate(credential, address)
+
     async def understand(self, call: Call) -> None:
         """Wait for the body and read it, now that we know whose it is."""
         codec = self.codec(call.dialect, call.operation)
         call.outgoing = await call.intake()
         call.asked = codec.parse_request(call.outgoing)
         call.user = call.user or call.asked.user
-
-    def fly(self, call: Call) -> Reader:
-        """A flight of its own; where answers can be shared, this is where they are."""
-        if self.world.closing.is_set():
-            raise ShuttingDown("Tidegate is shutting down; try again in a moment", retry_after_s=1)
-        call.flight = flight = Flight(self.world, self.buy, call, self.recorder.landed)
-        return flight.board()
 
     def codec(self, dialect: str, operation: str) -> Codec:
         codec = self.codecs.get((dialect, operation))

@@ -37,6 +37,9 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "counters": {
         "valkey": "tidegate.storage.valkey:ValkeyCounters",
     },
+    "blobs": {
+        "valkey": "tidegate.storage.valkey.blobs:ValkeyBlobs",
+    },
     "stores": {
         "postgres": "tidegate.storage.postgres:PostgresStore",
     },

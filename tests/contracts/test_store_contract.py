@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from tidegate.core.limits import Budget, Limit
-from tidegate.core.ports import Bearer, Key, Organisation, Store, Team, User
+from tidegate.core.ports import Bearer, Key, Once, Organisation, Store, Team, User
 from tidegate.storage.memory import MemoryStore
 from tidegate.storage.postgres import PostgresStore
 from tidegate.storage.sqlite import SqliteStore
@@ -199,3 +199,54 @@ async def test_whoever_leaves_while_waiting_breaks_nothing(store):
 async def test_closing_twice_is_closing_once(store):
     await store.aclose()
     await store.aclose()
+
+
+# --- once ------------------------------------------------------------------------------------------------------------
+
+
+MINE = Once("key:one", "req_1", b"\x00asked", 2_000)
+
+
+async def test_what_is_begun_is_whose_it_is_until_its_time_is_over(store):
+    other = msgspec.structs.replace(MINE, holder="req_2", until_ms=9_000)
+    assert await store.begin_once(MINE, 1_000) is None
+    assert await store.begin_once(other, 1_999) == MINE
+    assert await store.begin_once(other, 2_000) is None
+    assert await store.begin_once(MINE, 2_001) == other
+
+
+async def test_what_is_done_once_is_found_by_all_who_come_later(store):
+    done = msgspec.structs.replace(MINE, until_ms=50_000, done=b"\x00\xff")
+    await store.begin_once(MINE, 1_000)
+    await store.end_once(done)
+    again = msgspec.structs.replace(MINE, holder="req_2", until_ms=60_000)
+    assert await store.begin_once(again, 3_000) == done
+    await store.end_once(msgspec.structs.replace(done, holder="req_1", done=b"other"))
+    assert await store.begin_once(again, 3_000) == done, "what is done stays as it is"
+    assert await store.begin_once(again, 50_000) is None
+
+
+async def test_what_is_given_up_is_free_at_once(store):
+    await store.begin_once(MINE, 1_000)
+    await store.end_once(msgspec.structs.replace(MINE, holder="req_2"))
+    assert await store.begin_once(MINE, 1_001) == MINE, "it was another's"
+    await store.end_once(msgspec.structs.replace(MINE, until_ms=0))
+    assert await store.begin_once(msgspec.structs.replace(MINE, holder="req_2"), 1_001) is None
+
+
+async def test_of_many_who_begin_at_once_one_does(store):
+    asked = [msgspec.structs.replace(MINE, holder=f"req_{number}") for number in range(20)]
+    found = await asyncio.gather(*(store.begin_once(one, 1_000) for one in asked))
+    assert found.count(None) == 1
+    (winner,) = {one.holder for one in found if one is not None}
+    assert winner == asked[found.index(None)].holder
+
+
+async def test_what_nobody_can_end_any_more_is_forgotten(store):
+    done = msgspec.structs.replace(MINE, id="key:two", until_ms=50_000, done=b"\x00")
+    await store.begin_once(MINE, 1_000)
+    await store.begin_once(msgspec.structs.replace(done, done=None), 1_000)
+    await store.end_once(done)
+    assert await store.forget_begun() >= 1
+    assert await store.begin_once(msgspec.structs.replace(MINE, holder="req_9"), 1_000) is None
+    assert await store.begin_once(done, 1_000) == done

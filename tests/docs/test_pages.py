@@ -6,6 +6,8 @@ A mark stands above each block of a page that a person could copy:
     <!-- serve -->           started, and left running until the page serves again or ends
     <!-- run -->             must end well; of each `…` in it, what an earlier block has printed
     <!-- shown -->           is what one sees, or a piece of a file; a reason may follow: <!-- shown: why -->
+
+A piece of a configuration is read as one, whatever its mark.
 """
 
 from __future__ import annotations
@@ -24,8 +26,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import yaml
 
 from tests.parts import ROOT, debian, local_model
+from tidegate.config import Config, parse
 
 GENERATED = ROOT / "docs" / "reference"
 PAGES = sorted(page for page in (ROOT / "docs").rglob("*.md") if GENERATED not in page.parents)
@@ -62,6 +66,24 @@ def test_of_every_block_that_can_be_copied_a_page_says_whether_it_is_run(page: P
     assert {one.mark for one in blocks(page)} <= {"", "file", "serve", "run", "shown"}
 
 
+ENV = re.compile(r"env:(\w+)")
+VALUES = {"DATABASE_URL": "postgresql://user@127.0.0.1:9/name", "HTTPS_PROXY": "http://127.0.0.1:9"}
+SHOWN = [(page, one) for page in PAGES for one in blocks(page) if one.language == "yaml"]
+
+
+@pytest.mark.parametrize(("page", "block"), SHOWN, ids=[f"{name(page)}:{one.line}" for page, one in SHOWN])
+def test_what_is_shown_of_a_configuration_can_stand_in_one(page: Path, block: Block) -> None:
+    tree = yaml.safe_load(block.text)
+    assert set(tree) <= set(Config.__struct_fields__), "no configuration: mark it as something else than yaml"
+    variables = {
+        name: VALUES.get(name, f"{name.lower()}-of-thirty-two-characters-at-least") for name in ENV.findall(block.text)
+    }
+    named = set(re.findall(r"provider: ([\w-]+)|: ([\w-]+)/", block.text))
+    missing = {name for names in named for name in names if name} - set(tree.get("providers", {}))
+    tree["providers"] = tree.get("providers", {}) | {name: {"type": "scripted"} for name in missing}
+    parse(yaml.safe_dump(tree), variables)
+
+
 @debian("curl")
 @local_model()
 @pytest.mark.timeout(300)
@@ -87,6 +109,7 @@ class Reader:
             "HOME": str(folder),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "TIDEGATE_API_PORT": self.port,
+            "TIDEGATE_URL": f"http://127.0.0.1:{self.port}",
             "PYTHONUNBUFFERED": "1",
         }
 

@@ -9,11 +9,11 @@ from types import TracebackType
 
 from tidegate.api.incoming import ClientGone, Incoming
 from tidegate.api.rooms import room_headers
-from tidegate.core.call import Call, Event
+from tidegate.core.call import Cached, Call, Event, Reply, Wishes
 from tidegate.core.money import usd_text
 from tidegate.core.ports import Codec, Headers
 from tidegate.core.world import World
-from tidegate.gateway import Gateway, Reply
+from tidegate.gateway import Gateway
 from tidegate.stages.record import status_of
 
 MAX_LABEL = 256  # characters of a user, a session or a tag: they go into every row
@@ -40,6 +40,9 @@ def new_call(world: World, incoming: Incoming, dialect: str, operation: str) -> 
     call.session = incoming.text(b"x-tidegate-session", MAX_LABEL) or incoming.text(
         b"x-claude-code-session-id", MAX_LABEL
     )
+    control, key = incoming.text(b"cache-control", MAX_LABEL), incoming.text(b"idempotency-key", MAX_LABEL)
+    if control is not None or key is not None:
+        call.wishes = Wishes(control, key)
     tags = incoming.text(b"x-tidegate-tags", MAX_LABEL * MAX_TAGS)
     if tags:
         call.tags = tuple(tag.strip()[:MAX_LABEL] for tag in tags.split(",")[:MAX_TAGS] if tag.strip())
@@ -117,7 +120,7 @@ class Listening:
 async def _send(world: World, incoming: Incoming, call: Call, codec: Codec, reply: Reply) -> None:
     """Write the reply as it comes: one write for each wake."""
     assert call.asked is not None and call.route is not None
-    same = reply.head.dialect == call.dialect
+    same = reply.as_asked and reply.head.dialect == call.dialect
     encoder = None
     if not same:
         encoder = codec.encoder(
@@ -172,11 +175,23 @@ def told(call: Call, world: World) -> Headers:
         headers.append((b"x-tidegate-counting", world.counters.standing_in.encode()))
     if call.notes:
         headers.append((b"x-tidegate-notice", _safe("; ".join(call.notes))))
+    if call.cached is not None:
+        headers += _cached(call.cached)
     if call.warnings:
         headers.append((b"x-tidegate-warning", b"left out: " + _safe("; ".join(call.warnings))))
     now = world.clock.now_ns()
     overhead_ms = (now - call.arrived_ns - call.upstream_ns(now)) / 1e6
     headers.append((b"x-tidegate-overhead-ms", b"%.3f" % max(overhead_ms, 0.0)))
+    return headers
+
+
+def _cached(cached: Cached) -> Headers:
+    headers = [(b"x-tidegate-cache", cached.result.encode())]
+    if cached.found:
+        headers.append((b"x-tidegate-cache-layer", cached.layer.encode()))
+    if cached.result == "hit":
+        headers.append((b"x-tidegate-cache-age", str(cached.age_s).encode()))
+        headers.append((b"x-tidegate-saved-usd", usd_text(cached.saved_nusd).encode()))
     return headers
 
 

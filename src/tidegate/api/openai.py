@@ -51,8 +51,7 @@ async def model(gateway: Gateway, incoming: Incoming) -> None:
 async def _enter(gateway: Gateway, incoming: Incoming) -> Principal:
     if anthropic.is_asking(incoming):
         incoming.codec = gateway.codec("anthropic", "chat")
-    with gateway.limits.gate(incoming.address):
-        principal = await gateway.auth.authenticate(incoming.credential, incoming.address)
+    principal = await gateway.recognise(incoming.credential, incoming.address)
     may_use(principal, "models")
     return principal
 

@@ -10,6 +10,7 @@ import yaml
 
 from tidegate import __version__, config, plugins
 from tidegate.app import check as verify
+from tidegate.cli.cache import cache
 from tidegate.cli.chat import chat
 from tidegate.cli.doctor import doctor
 from tidegate.cli.keys import keys
@@ -34,12 +35,13 @@ def main() -> None:
     tidegate keys create --name ci     a key for a client
     tidegate teams create search       a team that keys and routes belong to
     tidegate usage --by team           who used how much, and what it cost
+    tidegate cache purge --route fast  drop the answers that are kept of a route
     tidegate local install             the small model that needs no key
     tidegate semantic install          the embedding model of the semantic cache
     """
 
 
-for command in (serve, keys, teams, users, organisations, usage, chat, doctor):
+for command in (serve, keys, teams, users, organisations, usage, cache, chat, doctor):
     main.add_command(command)
 
 

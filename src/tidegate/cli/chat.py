@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from tidegate.cli.shared import KEY, URL
 from tidegate.core.errors import ConfigError
 from tidegate.core.stream import Frames, payload
 
@@ -22,8 +23,8 @@ Turn = dict[str, str]
 @click.command()
 @click.argument("words", nargs=-1)
 @click.option("--model", help="A route; the first one that the gateway lists.")
-@click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="Where Tidegate answers.")
-@click.option("--key", envvar=["TIDEGATE_KEY", "TIDEGATE_ADMIN_KEY"], help="A key; or set TIDEGATE_KEY.")
+@URL
+@KEY
 def chat(words: tuple[str, ...], model: str | None, url: str, key: str | None) -> None:
     """Ask once, or talk until Ctrl-D.
 
@@ -79,6 +80,11 @@ class Line:
         """A body and its headers."""
         with self._asked("GET", path) as answer:
             return answer.read().decode(), answer.headers
+
+    def delete(self, path: str) -> dict[str, Any]:
+        with self._asked("DELETE", path) as answer:
+            found: dict[str, Any] = json.loads(answer.read())
+            return found
 
     def post(self, path: str) -> None:
         with self._asked("POST", path) as answer:

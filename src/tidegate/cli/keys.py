@@ -13,7 +13,7 @@ import click
 from tidegate.cli.bounds import BUDGET, LIMIT, bounds, budget_text, limit_text
 from tidegate.cli.chat import Line
 from tidegate.cli.desk import at_desk, listed, printable, when
-from tidegate.cli.shared import DATA, FILE
+from tidegate.cli.shared import DATA, FILE, KEY, URL
 from tidegate.core.errors import BadRequest, ConfigError
 from tidegate.core.limits import Role
 from tidegate.core.ports import Endpoint, Key, Scope, Store, User
@@ -230,8 +230,8 @@ def enable_key(file: Path | None, data_dir: str | None, id: str) -> None:
 
 @keys.command("resume")
 @click.argument("id")
-@click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="Where Tidegate answers.")
-@click.option("--key", envvar=["TIDEGATE_KEY", "TIDEGATE_ADMIN_KEY"], help="A manager's key; or set TIDEGATE_KEY.")
+@URL
+@KEY
 def resume_key(id: str, url: str, key: str | None) -> None:
     """Let a key go on whose calls were taken for a loop.
 

@@ -16,6 +16,14 @@ from tidegate.providers.discovery import Found, servers, vendors
 
 FILE = click.option("--config", "file", type=click.Path(path_type=Path), help="The configuration; tidegate.yaml here.")
 DATA = click.option("--data-dir", help="The folder of the gateway; ./tidegate-data or what is configured.")
+URL = click.option(
+    "--url",
+    envvar="TIDEGATE_URL",
+    default="http://127.0.0.1:8080",
+    show_default=True,
+    help="Where Tidegate answers; or set TIDEGATE_URL.",
+)
+KEY = click.option("--key", envvar=["TIDEGATE_KEY", "TIDEGATE_ADMIN_KEY"], help="A key; or set TIDEGATE_KEY.")
 
 
 class Teaching(click.Group):

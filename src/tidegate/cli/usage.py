@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 import click
 
 from tidegate.cli.chat import Line
+from tidegate.cli.shared import KEY, URL
 from tidegate.core.errors import ConfigError
 from tidegate.core.money import usd_text
 
@@ -48,8 +49,8 @@ class Sum(NamedTuple):
 @click.option("--zone", help="Whose days and months: Europe/Berlin. UTC.")
 @click.option("--own", is_flag=True, help="Only what this key used; any key may ask.")
 @click.option("--csv", "as_csv", is_flag=True, help="Every line, for a spreadsheet.")
-@click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="Where Tidegate answers.")
-@click.option("--key", envvar=["TIDEGATE_KEY", "TIDEGATE_ADMIN_KEY"], help="A key; or set TIDEGATE_KEY.")
+@URL
+@KEY
 def usage(own: bool, as_csv: bool, url: str, key: str | None, **asked: str | None) -> None:
     """What was used, and what it cost: a table, with a line of costs over time.
 

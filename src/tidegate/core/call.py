@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -197,6 +197,49 @@ class ReplyHead(msgspec.Struct, frozen=True):
     status: int = 200
 
 
+class Reply(Protocol):
+    """What a client reads: the head, then non-empty lists of events; the very last event has `last=True`.
+
+    `as_asked`: where its dialect is the client's, its bytes are what this client asked for. Not so when they were
+    bought for one that wanted a stream and this one does not, or the other way round.
+    """
+
+    @property
+    def head(self) -> ReplyHead: ...
+
+    @property
+    def events(self) -> AsyncIterator[list[Event]]: ...
+
+    @property
+    def as_asked(self) -> bool: ...
+
+
+class Wishes(msgspec.Struct, frozen=True):
+    """What a client says of paying twice."""
+
+    cache_control: str | None = None
+    idempotency_key: str | None = None
+    use_cache: bool | None = None  # /api/chat: exact answers, whatever the route says; None: as it says
+
+
+NO_WISHES = Wishes()
+Layer = Literal["", "exact", "in_flight", "idempotent", "semantic"]
+
+
+class Cached(msgspec.Struct, frozen=True):
+    """What the cache did for a call."""
+
+    result: Literal["hit", "miss", "shared", "bypass"]
+    layer: Layer = ""
+    age_s: int = 0
+    saved_nusd: int = 0  # what it cost when it was bought
+
+    @property
+    def found(self) -> bool:
+        """Somebody else has paid, or pays."""
+        return self.result in ("hit", "shared")
+
+
 class Source(Protocol):
     """A reply as the upstream ring won it: its first events are there, the rest will be pushed."""
 
@@ -227,6 +270,7 @@ class Call:
         "at_ms",
         "attempts",
         "bill",
+        "cached",
         "closed",
         "credential",
         "deadline_ns",
@@ -246,6 +290,7 @@ class Call:
         "path",
         "principal",
         "priority",
+        "prompt",
         "query",
         "reserved_nusd",
         "rooms",
@@ -256,6 +301,7 @@ class Call:
         "trace",
         "user",
         "warnings",
+        "wishes",
     )
 
     def __init__(
@@ -292,10 +338,9 @@ class Call:
         self.user: str | None = None
         self.session: str | None = None
         self.tags: tuple[str, ...] = ()
-        # auth
-        self.principal: Principal | None = None
-        # the gateway, from the codec
-        self.asked: Asked | None = None
+        self.wishes = NO_WISHES
+        self.principal: Principal | None = None  # auth
+        self.asked: Asked | None = None  # the gateway, from the codec
         self.outgoing = b""  # the very bytes that came, unless somebody changed them
         # routes
         self.route: Route | None = None
@@ -308,6 +353,8 @@ class Call:
         self.notes: tuple[str, ...] = ()  # words for the client: what is nearly spent, what looks like a loop
         self.bill: Bill | None = None
         self.reserved_nusd = 0
+        self.prompt: str | None = None  # prompts: name and version
+        self.cached: Cached | None = None  # cache: what it did; None: it was not asked
         # the flight: what the inner ring writes
         self.flight: Flight | None = None
         self.attempts: list[Attempt] = []

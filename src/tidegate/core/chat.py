@@ -128,7 +128,7 @@ def left_out(conversation: Conversation, dialect: str) -> list[str]:
     """Where the hints of other dialects stood. Raises BadRequest for what is more than a hint: nothing is dropped in
     silence."""
     found: list[str] = []
-    for opaque in _opaques(conversation):
+    for opaque in opaques(conversation):
         if opaque.dialect == dialect:
             continue
         if not opaque.hint:
@@ -141,15 +141,16 @@ def left_out(conversation: Conversation, dialect: str) -> list[str]:
     return found
 
 
-def _opaques(value: object) -> Iterator[Opaque]:
+def opaques(value: object) -> Iterator[Opaque]:
+    """All that only one dialect understands, wherever in it."""
     if isinstance(value, Opaque):
         yield value
     elif isinstance(value, msgspec.Struct):
         for field in value.__struct_fields__:
-            yield from _opaques(getattr(value, field))
+            yield from opaques(getattr(value, field))
     elif isinstance(value, tuple):
         for one in value:
-            yield from _opaques(one)
+            yield from opaques(one)
 
 
 # --- how it is read and written --------------------------------------------------------------------------------------

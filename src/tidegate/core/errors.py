@@ -115,6 +115,20 @@ class Conflict(TidegateError):
     status = 409
 
 
+class KeyReused(TidegateError):
+    """The `Idempotency-Key` was used before, for something else; take a new one for each call."""
+
+    code = "idempotency_key_reused"
+    status = 422
+
+
+class StillBusy(TidegateError):
+    """The call with this `Idempotency-Key` is still being answered, or was too large to keep; ask again later."""
+
+    code = "idempotency_key_busy"
+    status = 409
+
+
 class RequestTimeout(TidegateError):
     """The headers or the body did not arrive in time."""
 

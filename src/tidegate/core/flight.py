@@ -59,7 +59,7 @@ class Flight:
         self._world = world
         self._buy = buy
         self._landing = landing
-        self._readers: list[Reader] = []
+        self._readers: dict[Reader, None] = {}  # in the order they boarded; of thousands, any may leave at any time
         self._source: Source | None = None
         self._ended: asyncio.Future[None] | None = None
         self._last: Event | None = None
@@ -72,7 +72,7 @@ class Flight:
 
     def board(self) -> Reader:
         reader = Reader(self)
-        self._readers.append(reader)
+        self._readers[reader] = None
         return reader
 
     def stop(self, why: TidegateError) -> None:
@@ -108,22 +108,33 @@ class Flight:
             self.events += events
             for event in events:
                 self._unread += len(event.raw)
-            if self._unread > MAX_UNREAD and not self._paused and self._source:
-                self._paused = True
-                self._source.pause()
+            if self._unread > MAX_UNREAD and not self._paused:
+                self._hold_up()
             self._wake()
 
-    def _read(self) -> None:
-        """A reader has taken all there is. Nobody else can join a private flight, so nothing is kept."""
-        self.events = []
-        self._unread = 0
-        if self._paused and self._source:
-            self._paused = False
+    def _hold_up(self) -> None:
+        if self._source:
+            self._paused = True
+            self._source.pause()
+
+    def _take(self, reader: Reader) -> list[Event]:
+        """All that `reader` has not seen. Nobody else can join a private flight, so nothing is kept."""
+        events = self.events
+        if events:
+            self.events = []
+            self._unread = 0
+            if self._paused:
+                self._go_on()
+        return events
+
+    def _go_on(self) -> None:
+        self._paused = False
+        if self._source:
             self._source.resume()
 
     def _left(self, reader: Reader) -> None:
         if reader in self._readers:
-            self._readers.remove(reader)
+            del self._readers[reader]
             if not self._readers and self.ending is None:
                 self._desert()
 
@@ -134,7 +145,10 @@ class Flight:
         if route is None or route.on_disconnect == "cancel":
             self._task.cancel()
         else:
-            self._read()  # and go on
+            self.events = []
+            self._unread = 0
+            if self._paused:
+                self._go_on()
 
     def _after(self, task: asyncio.Task[None]) -> None:
         """Land what never flew (a task cancelled before its first step runs no code of its own) or crashed."""
@@ -173,13 +187,16 @@ class Flight:
 class Reader:
     """A place in a flight: (flight, index). Waiting consumes nothing, so a cancelled wait loses nothing."""
 
-    __slots__ = ("_done", "_flight", "head", "waiter")
+    __slots__ = ("_done", "at", "flight", "head", "taken", "waiter")
 
     head: ReplyHead  # once it was entered
+    as_asked = True
 
     def __init__(self, flight: Flight) -> None:
-        self._flight = flight
+        self.flight = flight
         self._done = False
+        self.at = 0  # events it has had, and bytes of them: where others read too
+        self.taken = 0
         self.waiter: asyncio.Future[None] | None = None
 
     async def __aenter__(self) -> Reader:
@@ -194,9 +211,13 @@ class Reader:
     async def __aexit__(self, *_: object) -> None:
         self.leave()
 
+    @property
+    def events(self) -> Reader:
+        return self
+
     async def opened(self) -> ReplyHead:
         """Wait for the first events. Raises what went wrong before there were any."""
-        flight = self._flight
+        flight = self.flight
         while not flight.events and flight.ending is None:
             await self._wait()
         if flight.failure is not None:
@@ -210,21 +231,19 @@ class Reader:
 
     async def __anext__(self) -> list[Event]:
         """The events that came since; never an empty list. The last one of all has `last=True`."""
-        flight = self._flight
-        while not flight.events:
+        flight = self.flight
+        while not (events := flight._take(self)):
             if self._done or flight.ending is not None:
                 raise StopAsyncIteration
             await self._wait()
-        events = flight.events
-        flight._read()
         self._done = events[-1].last
         return events
 
     def leave(self) -> None:
-        self._flight._left(self)
+        self.flight._left(self)
 
     async def _wait(self) -> None:
-        self.waiter = self._flight._world.loop.create_future()
+        self.waiter = self.flight._world.loop.create_future()
         try:
             await self.waiter
         finally:

@@ -323,6 +323,16 @@ class Bearer(msgspec.Struct, frozen=True):
     organisation: Organisation | None
 
 
+class Once(msgspec.Struct, frozen=True):
+    """That something is done once: by whom it was begun, or what came of it."""
+
+    id: str
+    holder: str  # the call that began it
+    asked: bytes  # a digest of what was asked: the same id for something else is a mistake
+    until_ms: int  # begun: so long its holder has; done: so long it is kept
+    done: bytes | None = None
+
+
 class Store(Protocol):
     """The control plane: what is configured while running. Raises StoreDown when it cannot be asked."""
 
@@ -342,6 +352,18 @@ class Store(Protocol):
 
         Returns what is kept now; None when somebody else was first.
         """
+
+    async def begin_once(self, once: Once, now_ms: int) -> Once | None:
+        """Claim `once.id`. None: it is ours now. Else what stands there: done, or begun by somebody who still has time.
+
+        What has expired, or was begun by somebody whose time is over, is replaced.
+        """
+
+    async def end_once(self, once: Once) -> None:
+        """Replace what was begun; with neither `done` nor time left, it is dropped. Of others', nothing happens."""
+
+    async def forget_begun(self) -> int:
+        """Drop all that was begun and not done: nobody is there any more who could end it. How many there were."""
 
     async def note_used(self, at_ms: Mapping[str, int]) -> None:
         """When keys were last used, by id; unknown ones are passed over, and no time goes back."""
@@ -420,7 +442,10 @@ class Closed(msgspec.Struct, frozen=True, tag="closed", tag_field="record", omit
     team_id: str | None = None
     user_id: str | None = None
     prompt: str | None = None  # name and version
-    cache: str | None = None  # what the cache did: hit | miss | …; None: it was not asked
+    cache: str | None = None  # what the cache did: hit | miss | shared | bypass; None: it was not asked
+    cache_layer: str | None = None  # exact | in_flight | idempotent | semantic
+    saved_nusd: int = 0  # what a hit, or what was shared, cost when it was bought
+    deduplicated: bool = False  # somebody else asked the same at the same time, and paid
 
 
 Record = Opened | Closed
@@ -514,6 +539,24 @@ class Counters(Protocol):
 
     def remember(self, house: str, place: str, item: bytes, most: int, ttl_s: float) -> None:
         """Leave `item` in `place`, where the last `most` are, for so long after the last of them. Nobody waits."""
+
+    async def aclose(self) -> None: ...
+
+
+class Blobs(Protocol):
+    """Replies that were bought, by the digest of what was asked. Bounded: what was not read for longest leaves.
+
+    Whoever asks can always do without: `get` raises StoreDown when nobody answers in time, and what cannot be put or
+    purged in time is not heard of again.
+    """
+
+    async def get(self, key: bytes) -> bytes | None: ...
+
+    def put(self, key: bytes, value: bytes, ttl_s: float, tags: Sequence[str] = ()) -> None:
+        """Before any later `get` of this process. `tags` are what it can be purged by."""
+
+    async def purge(self, tag: str | None = None) -> int:
+        """Drop what has this tag, or everything; how many there were. Raises StoreDown."""
 
     async def aclose(self) -> None: ...
 

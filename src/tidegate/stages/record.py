@@ -8,13 +8,14 @@ from typing import Any
 
 import msgspec
 
-from tidegate.core.call import Attempt, Call
+from tidegate.core.call import Attempt, Cached, Call
 from tidegate.core.errors import StorageFull, TidegateError, UpstreamRefused
 from tidegate.core.flight import Flight
 from tidegate.core.ports import AttemptRow, Closed, Opened
 from tidegate.core.world import World
 
 MAX_WORD = 256  # characters of what a client calls itself, and the model: they stand in every row
+UNASKED = Cached("bypass")
 CLIENT_LEFT = 499  # nginx's number for a client that closed before there was a status
 
 
@@ -99,6 +100,7 @@ class Recorder:
         asked = call.asked
         attempts = tuple([_attempt_row(call, attempt, now) for attempt in call.attempts])
         only = attempts[0] if len(attempts) == 1 else None  # almost always: nothing is to be summed
+        cached = call.cached or UNASKED
         return Closed(
             id=call.id,
             at_ms=call.at_ms,
@@ -127,6 +129,11 @@ class Recorder:
             organisation_id=call.principal.organisation_id,
             team_id=call.principal.team_id,
             user_id=call.principal.user_id,
+            prompt=call.prompt,
+            cache=cached.result if call.cached else None,
+            cache_layer=cached.layer or None,
+            saved_nusd=cached.saved_nusd,
+            deduplicated=cached.result == "shared",
         )
 
 
@@ -175,6 +182,7 @@ class Recording:
             status = status_of(error)
             self._recorder.close(call, "refused" if status < 500 else "failed", status)
         elif isinstance(error, asyncio.CancelledError):
-            self._recorder.close(call, "client_left", CLIENT_LEFT)
+            begun = call.cached is not None and call.cached.found
+            self._recorder.close(call, "client_left", 200 if begun else CLIENT_LEFT)
         else:
             self._recorder.close(call, "failed", 500)

@@ -26,6 +26,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     on_store_down: while Valkey does not answer, `local_share` counts in this process against `local_share` of each
         limit and budget, `deny` refuses, `allow` lets pass; what was used meanwhile is added when it is back.
     local_share: of all limits and budgets, for one process alone; with four processes, a quarter.
+    max_cache: how much memory of this process is for answers that are given again; with valkey they are kept there.
     max_spool: what may wait to be stored before new calls are refused.
     keep_rows: how long the row of each call is kept, such as 90d; null keeps it for ever, like the sums by the hour.
     """
@@ -39,5 +40,6 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     valkey_timeout: Duration = Duration(0.05)
     on_store_down: OnStoreDown = "local_share"
     local_share: Annotated[float, Meta(gt=0, le=1)] = 0.25
+    max_cache: Size = Size(128 * 1024 * 1024)
     max_spool: Size = Size(256 * 1024 * 1024)
     keep_rows: Duration | None = None

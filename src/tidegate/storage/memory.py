@@ -17,6 +17,7 @@ from tidegate.core.ports import (
     Closed,
     Kept,
     Key,
+    Once,
     Organisation,
     Record,
     Team,
@@ -34,6 +35,7 @@ HALF_SLICE = 1_000_000 * 2 // SLICES  # of a window of one second, in halves of 
 
 class MemoryStore:
     def __init__(self) -> None:
+        self._once: dict[str, Once] = {}
         self._kept: dict[type[Any], dict[str | None, Any]] = {Organisation: {}, Team: {}, User: {}, Key: {}}
         self._kept[Organisation][DEFAULT_ORGANISATION] = Organisation(DEFAULT_ORGANISATION, DEFAULT_ORGANISATION, 0)
 
@@ -70,6 +72,28 @@ class MemoryStore:
             key = self._kept[Key].get(id)
             if key is not None and (key.last_used_ms or 0) < at:
                 self._kept[Key][id] = msgspec.structs.replace(key, last_used_ms=at)
+
+    async def begin_once(self, once: Once, now_ms: int) -> Once | None:
+        there = self._once.get(once.id)
+        if there is not None and there.until_ms > now_ms:
+            return there
+        self._once[once.id] = once
+        return None
+
+    async def end_once(self, once: Once) -> None:
+        there = self._once.get(once.id)
+        if there is None or there.holder != once.holder or there.done is not None:
+            return
+        if once.done is None:
+            del self._once[once.id]
+        else:
+            self._once[once.id] = once
+
+    async def forget_begun(self) -> int:
+        begun = [id for id, once in self._once.items() if once.done is None]
+        for id in begun:
+            del self._once[id]
+        return len(begun)
 
     async def aclose(self) -> None:
         pass

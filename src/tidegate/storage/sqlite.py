@@ -17,9 +17,10 @@ import msgspec
 
 from tidegate.core.errors import ConfigError
 from tidegate.core.money import Usage
-from tidegate.core.ports import Bearer, Kept, Key, Organisation, StoreDown, Team, Totals, User
+from tidegate.core.ports import Bearer, Kept, Key, Once, Organisation, StoreDown, Team, Totals, User
 from tidegate.core.usage import SUMS, UsageAsked, UsageLine
 from tidegate.storage.ledger import Position, Row, add, tally
+from tidegate.storage.once import OnceTable
 from tidegate.storage.rollups import COLUMNS, COUNT, Rollups, line, query, waiting
 from tidegate.storage.rows import TABLES, bearer, bearer_query, columns, restored, value, values
 
@@ -223,6 +224,7 @@ _ADVICE = {
 
 
 _BEARER = bearer_query("?")
+_ONCE = OnceTable("once", "?")
 
 
 class SqliteStore:
@@ -281,6 +283,15 @@ class SqliteStore:
                 db.executemany(sql, [(at, id, at) for id, at in at_ms.items()])
 
         await self._database.write(update)
+
+    async def begin_once(self, once: Once, now_ms: int) -> Once | None:
+        return await self._database.write(lambda db: _ONCE.begin(db, once, now_ms))
+
+    async def end_once(self, once: Once) -> None:
+        await self._database.write(lambda db: _ONCE.end(db, once))
+
+    async def forget_begun(self) -> int:
+        return await self._database.write(_ONCE.forget)
 
     async def aclose(self) -> None:
         await self._database.aclose()

@@ -69,6 +69,7 @@ class Log:
                 "attempts": len(row.attempts),
                 "tokens": sum(row.usage.values()),
                 "cost_usd": "unknown" if row.cost_nusd is None else usd_text(row.cost_nusd),
+                "cache": row.cache,
                 "error": row.error,
             }
         self._line("call", {key: value for key, value in fields.items() if value is not None})

@@ -53,7 +53,7 @@ class Buckets:
 class RouteCount:
     """What is counted of one route."""
 
-    __slots__ = ("cost_nusd", "duration", "ended", "first", "tokens")
+    __slots__ = ("cost_nusd", "duration", "ended", "first", "saved_nusd", "tokens")
 
     def __init__(self) -> None:
         self.ended: defaultdict[tuple[str, str, int], int] = defaultdict(int)  # (operation, outcome, status) → calls
@@ -61,6 +61,7 @@ class RouteCount:
         self.first = Buckets(SECONDS)
         self.tokens: defaultdict[str, int] = defaultdict(int)
         self.cost_nusd = 0
+        self.saved_nusd = 0
 
 
 class Metrics(Collector):
@@ -75,6 +76,7 @@ class Metrics(Collector):
         self._attempts: defaultdict[tuple[str, str], int] = defaultdict(int)  # (provider, outcome)
         self._again: defaultdict[tuple[str, str], int] = defaultdict(int)  # (provider, why)
         self._unpriced = 0
+        self._cache: defaultdict[tuple[str, str], int] = defaultdict(int)  # (layer, result)
         self._notices = Counter("tidegate_notices", "What an operator should know of", ["name"], registry=registry)
 
     def call_began(self, call: Call) -> None:
@@ -97,6 +99,9 @@ class Metrics(Collector):
                 self._again[attempt.provider, attempt.why] += 1
         for kind, tokens in row.usage.items():
             count.tokens[kind] += tokens
+        if row.cache is not None:
+            self._cache[row.cache_layer or "", row.cache] += 1
+            count.saved_nusd += row.saved_nusd
         if row.cost_nusd is None:
             self._unpriced += 1
         else:
@@ -126,6 +131,7 @@ class Metrics(Collector):
         )
         tokens = CounterMetricFamily("tidegate_tokens", "Tokens used", labels=["route", "kind"])
         cost = CounterMetricFamily("tidegate_cost_usd", "Dollars spent, where the price is known", labels=["route"])
+        saved = CounterMetricFamily("tidegate_cache_saved_usd", "Dollars that answers cost before", labels=["route"])
         for route, count in self._routes.items():
             for (operation, outcome, status), calls in count.ended.items():
                 requests.add_metric([operation, route, outcome, str(status)], calls)
@@ -136,6 +142,8 @@ class Metrics(Collector):
                 tokens.add_metric([route, kind], min(number, MOST))
             if count.cost_nusd:
                 cost.add_metric([route], min(count.cost_nusd, MOST) / NUSD_PER_USD)
+            if count.saved_nusd:
+                saved.add_metric([route], min(count.saved_nusd, MOST) / NUSD_PER_USD)
         yield from (requests, duration, first)
         overhead = HistogramMetricFamily("tidegate_overhead_seconds", "Time not spent waiting for a provider")
         overhead.add_metric([], self._overhead.cumulative(), self._overhead.total)
@@ -150,7 +158,11 @@ class Metrics(Collector):
         )
         for labels, tries in self._again.items():
             again.add_metric(labels, tries)
-        yield from (attempts, again, tokens, cost)
+        yield from (attempts, again, tokens, cost, saved)
+        cache = CounterMetricFamily("tidegate_cache", "What the cache was asked, and did", labels=["layer", "result"])
+        for layer_and_result, asked in self._cache.items():
+            cache.add_metric(layer_and_result, asked)
+        yield cache
         yield CounterMetricFamily("tidegate_unpriced_requests", "Calls whose cost is not known", self._unpriced)
 
     def expect(self, names: Iterable[str]) -> None:

@@ -33,6 +33,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "say": {"breaker": "reset"},
 }
 TARGET = {"provider": "main", "model": "m"}
+QUERIES = {"purge": "?all=true"}  # the same for what is asked in the query
 IDS = {"organisations": "acme", "teams": "search", "users": "ann"}
 ROLES = ("nobody", "member", "viewer", "manager", "admin")
 
@@ -83,7 +84,10 @@ class Town(House):
         if route.name.startswith("create_") and route.name != "create_key":
             body = json.dumps({"id": who.replace(" ", "-")}).encode()
         return await self.begin(
-            path=route.path_format.format(id=id, **TARGET), method=method, body=body, key=self.keys[who]
+            path=route.path_format.format(id=id, **TARGET) + QUERIES.get(route.name, ""),
+            method=method,
+            body=body,
+            key=self.keys[who],
         ).reply()
 
     async def kept(self) -> list[bytes]:

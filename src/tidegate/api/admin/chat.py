@@ -15,6 +15,7 @@ from tidegate.core.call import Call, Principal
 from tidegate.core.errors import BadRequest, NotFound
 from tidegate.core.money import NUSD_PER_USD
 from tidegate.core.ports import Headers
+from tidegate.core.usage import HOUR_MS, Period, UsageAsked
 from tidegate.gateway import Gateway
 
 MAX_INPUT = 10_000  # characters; the guide's bound
@@ -78,13 +79,14 @@ async def chat(
     call = new_call(house.world, incoming, "openai", "chat")
     incoming.told = partial(told, call, house.world)
     call.credential = principal
+    call.wishes = msgspec.structs.replace(call.wishes, use_cache=body.use_cache)
     async with while_client_listens(house.world, incoming, call, body=msgspec.json.encode(asked)):
         said = await _said(house, call)
     response.headers.update(_text(incoming.told()))
     cost = call.cost_nusd
     return ChatAnswer(
         response=said,
-        cached=False,
+        cached=call.cached is not None and call.cached.found,
         latency_ms=round((house.world.clock.now_ns() - call.arrived_ns) / 1e6, 3),
         tokens_used=call.usage.input_total + call.usage.output_total,
         cost_usd=None if cost is None else cost / NUSD_PER_USD,
@@ -106,8 +108,17 @@ async def _said(house: Gateway, call: Call) -> str:
 async def stats(house: House) -> Stats:
     """Counts over all calls of the ledger."""
     totals = await house.world.ledger.totals()
-    rate = totals.errors / totals.calls if totals.calls else 0.0
-    return Stats(total_requests=totals.calls, cache_hits=0, cache_hit_rate=0.0, errors=totals.errors, error_rate=rate)
+    everything = (Period(0, house.world.clock.wall_ns() // 1_000_000 + HOUR_MS),)
+    lines = await house.world.ledger.usage(UsageAsked(everything, by=("cache",)))
+    hits = sum(line.sums["calls"] for line in lines if line.names[0] in ("hit", "shared"))
+    calls = totals.calls or 1
+    return Stats(
+        total_requests=totals.calls,
+        cache_hits=hits,
+        cache_hit_rate=hits / calls,
+        errors=totals.errors,
+        error_rate=totals.errors / calls,
+    )
 
 
 @router.get("/v1/requests/{id}", tags=["requests"])

@@ -1,1 +1,86 @@
-"""Was it asked before? So far the semantic part: entries that mean the same, and whether one may be served."""
+"""Was it asked before? Then it is not bought again: the very same call, the same question, or one that is in the air.
+
+through: idempotent · exact · in flight ─► a flight of its own
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from tidegate.core.call import Call, Reply
+from tidegate.core.errors import ShuttingDown
+from tidegate.core.flight import Buy, Flight
+from tidegate.core.ports import Blobs, Codecs, Vault
+from tidegate.core.shared import Table
+from tidegate.core.world import World
+from tidegate.stages.cache import idempotent
+from tidegate.stages.cache.keys import Questions
+from tidegate.stages.cache.passage import Passage
+from tidegate.stages.cache.policy import Config as Config
+from tidegate.stages.cache.policy import Policy, plain
+from tidegate.stages.cache.policy import policies as policies
+from tidegate.stages.cache.policy import trouble as trouble
+
+
+class Rows(Protocol):
+    """Who writes the row of a call."""
+
+    def landed(self, flight: Flight) -> None: ...
+
+    def close(self, call: Call, outcome: str, status: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """What stays when the configuration changes."""
+
+    blobs: Blobs
+    vault: Vault
+    many: bool = False  # other processes have the same
+    table: Table = field(default_factory=dict)  # flights that can be joined
+    questions: Questions = field(default_factory=Questions)
+
+
+class Cache:
+    def __init__(self, world: World, shelf: Shelf, codecs: Codecs, rows: Rows, policies: Mapping[str, Policy]) -> None:
+        self.world = world
+        self.shelf = shelf
+        self.codecs = codecs
+        self.rows = rows
+        self._policies = policies
+
+    @property
+    def many(self) -> bool:
+        return self.shelf.many
+
+    def through(self, call: Call, buy: Buy) -> AbstractAsyncContextManager[Reply]:
+        """`async with cache.through(call, buy) as reply`: what was bought before, or is being bought, or a purchase."""
+        policy = self._policy(call)
+        if policy is None and (call.wishes.idempotency_key is None or not idempotent.is_paid(call)):
+            self.check_open()
+            call.flight = flight = Flight(self.world, buy, call, self.rows.landed)
+            return flight.board()
+        return Passage(self, call, buy, policy)
+
+    def _policy(self, call: Call) -> Policy | None:
+        assert call.route is not None
+        policy = self._policies.get(call.route.name)
+        if policy is None and not call.wishes.use_cache:
+            return None
+        if call.asked is None or call.asked.codec.metering != "tokens":
+            return None
+        if call.wishes.use_cache and (policy is None or not policy.exact):
+            return plain(call.route)
+        return policy
+
+    def check_open(self) -> None:
+        """Before anything is bought. Raises ShuttingDown."""
+        if self.world.closing.is_set():
+            raise ShuttingDown("Tidegate is shutting down; try again in a moment", retry_after_s=1)
+
+    async def purge(self, tag: str | None) -> int:
+        """Drop the answers that have `tag` (route:…, tag:…, prompt:…, team:…), or all. Raises StoreDown."""
+        return await self.shelf.blobs.purge(tag)

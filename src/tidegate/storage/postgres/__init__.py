@@ -11,8 +11,9 @@ from typing import Any
 import psycopg
 
 from tidegate.core.errors import ConfigError
-from tidegate.core.ports import Bearer, Kept, Key, Organisation, StoreDown, Team, User
+from tidegate.core.ports import Bearer, Kept, Key, Once, Organisation, StoreDown, Team, User
 from tidegate.storage.ledger import Notice
+from tidegate.storage.once import OnceTable
 from tidegate.storage.postgres.books import PostgresBooks
 from tidegate.storage.postgres.lanes import Address, Connection, Gone, Lanes
 from tidegate.storage.postgres.schema import bring_up_to_date
@@ -28,6 +29,7 @@ REMEMBERED = 10_000
 
 _SCHEMA = "tidegate."
 _BEARER = bearer_query("%s", _SCHEMA).encode()
+_ONCE = OnceTable(f"{_SCHEMA}once", "%s", as_bytes=True)
 
 
 class PostgresStore:
@@ -126,8 +128,23 @@ class PostgresStore:
 
         await self._lanes.ask(update)
 
+    async def begin_once(self, once: Once, now_ms: int) -> Once | None:
+        once = _clean_once(once)
+        return await self._lanes.ask(lambda db: _ONCE.begin(db, once, now_ms))
+
+    async def end_once(self, once: Once) -> None:
+        once = _clean_once(once)
+        await self._lanes.ask(lambda db: _ONCE.end(db, once), again=True)
+
+    async def forget_begun(self) -> int:
+        return await self._lanes.ask(_ONCE.forget, again=True)
+
     async def aclose(self) -> None:
         await self._lanes.aclose()
+
+
+def _clean_once(once: Once) -> Once:
+    return Once(clean(once.id), clean(once.holder), once.asked, once.until_ms, once.done)
 
 
 def _find(db: Connection, kind: type[Kept], id: str) -> Kept | None:

@@ -1,0 +1,358 @@
+"""How does one call get its answer? From what is kept, along with another that is in the air, or with its own money."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from tidegate.core.call import Cached, Call, Event, Layer, Reply, ReplyHead, Source
+from tidegate.core.errors import StillBusy, StoreDown, TidegateError
+from tidegate.core.flight import Buy, Flight, Reader
+from tidegate.core.shared import SharedFlight, may_lead
+from tidegate.stages.cache import idempotent, keys
+from tidegate.stages.cache.elsewhere import Lease, Stored
+from tidegate.stages.cache.exact import Entry, entry_of, is_form, may_be_kept, pack, told_again, unpack
+from tidegate.stages.cache.idempotent import Claim
+from tidegate.stages.cache.policy import ANYTHING, Policy, Wish, tags_of, wish_of
+
+if TYPE_CHECKING:
+    from tidegate.stages.cache import Cache
+
+MOST = 1024 * 1024  # bytes of an answer that is kept for its Idempotency-Key, where the route says nothing
+
+
+class Told:
+    """A reply that somebody else paid for."""
+
+    __slots__ = ("as_asked", "events", "head")
+
+    def __init__(self, head: ReplyHead, events: AsyncIterator[list[Event]], *, as_asked: bool) -> None:
+        self.head = head
+        self.events = events
+        self.as_asked = as_asked
+
+
+class Passage:
+    """One call's way through the cache; what it holds in a flight until it is left."""
+
+    __slots__ = (
+        "_again",
+        "_buy",
+        "_cache",
+        "_call",
+        "_claim",
+        "_key",
+        "_lease",
+        "_once_key",
+        "_policy",
+        "_reader",
+        "_wish",
+    )
+
+    def __init__(self, cache: Cache, call: Call, buy: Buy, policy: Policy | None) -> None:
+        self._cache = cache
+        self._call = call
+        self._buy = buy
+        self._policy = policy
+        self._wish: Wish = ANYTHING
+        self._key: bytes | None = None  # of the question; None: it is not looked for
+        self._once_key: bytes | None = None
+        self._claim: Claim | None = None
+        self._reader: Reader | None = None
+        self._lease: Lease | None = None
+        self._again = False
+
+    async def __aenter__(self) -> Reply:
+        try:
+            return await self._answer()
+        except BaseException:
+            self._leave()  # what was never entered is never exited
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        reader, claim = self._reader, self._claim
+        if claim is not None:
+            claim.left = True
+            if reader is None or reader.flight.ending is not None:
+                claim.give_up()  # nothing is in the air that could settle it
+        if reader is not None:
+            reader.leave()
+
+    async def _answer(self) -> Reply:
+        self._ask()
+        if self._call.wishes.idempotency_key is not None and idempotent.is_paid(self._call):
+            reply = await self._once()
+            if reply is not None:
+                return reply
+        policy, key, table = self._policy, self._key, self._cache.shelf.table
+        if key is not None and policy is not None and policy.exact and self._wish.read and key not in table:
+            reply = await self._exact(key)
+            if reply is not None:
+                return reply
+        return await self._fly()
+
+    def _ask(self) -> None:
+        """What is looked for, and under which key."""
+        call, policy = self._call, self._policy
+        if policy is None:
+            return
+        assert call.asked is not None
+        self._wish = wish_of(call)
+        if not keys.is_one_answer(call.asked) or not (self._wish.read or self._wish.store):
+            call.cached = Cached("bypass")
+            return
+        question = self._cache.shelf.questions.question(call.asked)
+        self._key = keys.key(call, question, policy.scope, policy.fingerprint)
+        layer: Layer = "exact" if policy.exact else "in_flight"
+        call.cached = Cached("miss", layer) if self._wish.read else Cached("bypass")
+
+    # --- what is kept
+
+    async def _exact(self, key: bytes) -> Reply | None:
+        shelf = self._cache.shelf
+        try:
+            stored = await shelf.blobs.get(key)
+        except StoreDown:
+            return None  # whoever keeps them has told the operator
+        if stored is None:
+            return None
+        try:
+            entry = unpack(stored, key, shelf.vault)
+            age_s = self._now_ms() // 1000 - entry.bought_ms // 1000
+            if self._wish.max_age_s is not None and age_s > self._wish.max_age_s:
+                return None
+            return self._hit(entry, "exact", age_s)
+        except ValueError as wrong:
+            self._corrupt(str(wrong))
+            return None
+
+    def _hit(self, entry: Entry, layer: Layer, age_s: int) -> Reply:
+        """Raises ValueError for an entry that makes no sense."""
+        call, cache = self._call, self._cache
+        assert call.asked is not None
+        events = told_again(entry, call.asked, call.dialect, cache.codecs)
+        call.cached = Cached("hit", layer, max(age_s, 0), entry.cost_nusd or 0)
+        cache.rows.close(call, "ok", entry.status)
+        if self._claim is not None:
+            assert self._once_key is not None
+            self._claim.settle(_under(self._once_key, entry), now_ms=self._now_ms())
+        return Told(entry.head, _AtOnce(events), as_asked=entry.is_as_asked(call.asked))
+
+    def _corrupt(self, why: str) -> None:
+        call = self._call
+        route = call.route.name if call.route else None
+        fields = {"request_id": call.id, "route": route, "error": why}
+        self._cache.world.events.notice("cache_entry_corrupt", fields)
+
+    # --- the very same call
+
+    async def _once(self) -> Reply | None:
+        """What came of it before. None: it has not been made, and is ours to make; or it can be joined."""
+        cache, call = self._cache, self._call
+        assert call.route is not None
+        once = idempotent.begun(call, self._now_ms())
+        self._once_key = key = idempotent.flight_key(once)
+        table = cache.shelf.table
+        if key in table:
+            return None
+        try:
+            found = await idempotent.claim(
+                cache.world, cache.shelf.vault, once, call.route.timeout_s, lambda: key in table
+            )
+            if isinstance(found, Entry):
+                return self._hit(found, "idempotent", self._now_ms() // 1000 - found.bought_ms // 1000)
+        except ValueError as wrong:
+            self._corrupt(str(wrong))
+            raise StillBusy("this call was answered, but its record is damaged; it is not bought again") from None
+        self._claim = found
+        return None
+
+    # --- in flight
+
+    async def _fly(self) -> Reply:
+        """Along with another that asks the same, or on its own. Raises what went wrong before the first event."""
+        while True:
+            flight = self._in_the_air()
+            if flight is None:
+                return await self._lead()
+            self._reader = reader = flight.follow(self._told_last)
+            try:
+                head = await reader.opened()
+            except TidegateError as failure:
+                reader.leave()
+                self._reader = None
+                if not may_lead(failure, again=self._again or flight.again):
+                    raise
+                self._again = self._again or failure.status not in (402, 429)
+                if self._waits_for_itself():
+                    reply = await self._once()
+                    if reply is not None:
+                        return reply
+                continue
+            return self._along(flight, reader, head)
+
+    def _in_the_air(self) -> SharedFlight | None:
+        table = self._cache.shelf.table
+        if self._waits_for_itself() and self._once_key is not None:
+            return table.get(self._once_key)
+        policy = self._policy
+        if self._key is None or policy is None or not policy.single_flight or not self._wish.read:
+            return None
+        flight = table.get(self._key)
+        if flight is not None and self._claim is not None:
+            flight.goes_on = True
+            self._attach(flight)
+        return flight
+
+    def _waits_for_itself(self) -> bool:
+        return self._once_key is not None and self._claim is None
+
+    def _along(self, flight: SharedFlight, reader: Reader, head: ReplyHead) -> Reply:
+        call = self._call
+        call.cached = Cached("shared", "idempotent" if self._waits_for_itself() else "in_flight")
+        return self._told(flight, reader, head)
+
+    def _told(self, flight: SharedFlight, reader: Reader, head: ReplyHead) -> Reply:
+        asked = self._call.asked
+        assert asked is not None
+        whole = flight.form[0] and not asked.stream
+        return Told(head, _Gathered(reader) if whole else reader, as_asked=is_form(*flight.form, asked))
+
+    def _told_last(self, last: Event) -> None:
+        """Before the last event is released: the row, which cost nothing."""
+        call, reader = self._call, self._reader
+        assert reader is not None and call.cached is not None
+        call.cached = msgspec.structs.replace(call.cached, saved_nusd=reader.flight.call.cost_nusd or 0)
+        call.error = last.error
+        self._cache.rows.close(call, "cut_off" if last.error else "ok", 200)
+
+    # --- with its own money
+
+    async def _lead(self) -> Reply:
+        cache, call, policy = self._cache, self._call, self._policy
+        cache.check_open()
+        listed = []
+        if self._key is not None and policy is not None and policy.single_flight and self._wish.read:
+            listed.append(self._key)
+        if self._claim is not None:
+            assert self._once_key is not None
+            listed.append(self._once_key)
+        joins_others = cache.many and policy is not None and policy.exact and self._key in listed
+        call.flight = flight = SharedFlight(
+            cache.world,
+            self._buy_here if joins_others else self._buy,
+            call,
+            self._landed,
+            table=cache.shelf.table,
+            keys=listed,
+            most=policy.max_bytes if policy is not None else MOST,
+            again=self._again,
+            goes_on=self._claim is not None,
+        )
+        self._attach(flight)
+        self._reader = reader = flight.board()
+        return self._told(flight, reader, await reader.opened())
+
+    @asynccontextmanager
+    async def _buy_here(self, call: Call) -> AsyncIterator[Source]:
+        """What a flight enters: unless another process is buying the same, our own purchase."""
+        cache, key, flight = self._cache, self._key, call.flight
+        assert key is not None and isinstance(flight, SharedFlight)
+        self._lease = lease = Lease(cache.world, cache.shelf.blobs, key, call.id)
+        stored = await lease.take(call.deadline_ns)
+        source = self._from_elsewhere(stored, key, flight) if stored is not None else None
+        if source is not None:
+            yield source
+            return
+        async with self._buy(call) as bought:
+            yield bought
+
+    def _from_elsewhere(self, stored: bytes, key: bytes, flight: SharedFlight) -> Source | None:
+        cache, call = self._cache, self._call
+        assert call.asked is not None
+        try:
+            entry = unpack(stored, key, cache.shelf.vault)
+            events = told_again(entry, call.asked, "", cache.codecs)
+        except ValueError as wrong:
+            self._corrupt(str(wrong))
+            return None
+        flight.form = (entry.stream, entry.wants_usage)
+        call.cached = Cached("shared", "in_flight", 0, entry.cost_nusd or 0)
+        return Stored(entry.head, events)
+
+    def _attach(self, flight: SharedFlight) -> None:
+        if self._claim is not None and self._once_key is not None:
+            flight.landings.append(partial(self._settle, self._claim, self._once_key))
+
+    def _settle(self, claim: Claim, once_key: bytes, flight: SharedFlight) -> None:
+        """A flight has landed that a claim waited for."""
+        if flight.ending == "complete":
+            entry = entry_of(flight, once_key, self._now_ms()) if flight.whole else None
+            claim.settle(entry, now_ms=self._now_ms())
+        elif claim.left:
+            claim.give_up()
+
+    def _landed(self, flight: Flight) -> None:
+        """What we bought is kept, then accounted for, and only then is its end released."""
+        assert isinstance(flight, SharedFlight)
+        policy, key, shelf = self._policy, self._key, self._cache.shelf
+        elsewhere = self._call.cached is not None and self._call.cached.found
+        keeps = policy is not None and policy.exact and self._wish.store and not elsewhere
+        if keeps and policy is not None and key is not None and may_be_kept(flight):
+            entry = entry_of(flight, key, self._now_ms())
+            shelf.blobs.put(key, pack(entry, shelf.vault), policy.ttl_s, tags_of(self._call))
+        if self._lease is not None:
+            self._lease.give_back()
+        for settle in flight.landings:
+            settle(flight)
+        self._cache.rows.landed(flight)
+
+    def _now_ms(self) -> int:
+        return self._cache.world.clock.wall_ns() // 1_000_000
+
+
+def _under(key: bytes, entry: Entry) -> Entry:
+    return Entry(key, *(getattr(entry, name) for name in Entry.__struct_fields__[1:]))
+
+
+class _AtOnce:
+    """All events in one list."""
+
+    __slots__ = ("_events",)
+
+    def __init__(self, events: list[Event]) -> None:
+        self._events = events
+
+    def __aiter__(self) -> _AtOnce:
+        return self
+
+    async def __anext__(self) -> list[Event]:
+        events, self._events = self._events, []
+        if not events:
+            raise StopAsyncIteration
+        return events
+
+
+class _Gathered:
+    """All of a stream at once, for a client that did not want one: an error must still find it without a status."""
+
+    __slots__ = ("_reader",)
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    def __aiter__(self) -> _Gathered:
+        return self
+
+    async def __anext__(self) -> list[Event]:
+        events = [event async for some in self._reader for event in some]
+        if not events:
+            raise StopAsyncIteration
+        return events

@@ -1,0 +1,129 @@
+"""What may be answered from memory? As the route says, and as the client of one call says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+import msgspec
+
+from tidegate.core.call import Call, Route
+from tidegate.core.values import Duration, Size
+from tidegate.stages.cache.keys import Scope
+
+HOUR = Duration(3600)
+# Of a route's configuration, what does not change its answers.
+BESIDES = ("aliases", "timeout", "timeouts", "owner", "cache", "limits", "hedge", "on_disconnect", "strategy")
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whether a call is answered with what was answered before.
+
+    exact: the same question gets the same answer, for `ttl`.
+    single_flight: calls that ask the same at the same time are bought once, and all read along.
+    ttl: how long an answer is good.
+    scope: among whom answers are shared.
+    max_bytes: a longer answer is not kept, and nobody joins it.
+    """
+
+    exact: bool = False
+    single_flight: bool = False
+    ttl: Duration = HOUR
+    scope: Scope = "team"
+    max_bytes: Size = Size(1024 * 1024)
+
+
+def trouble(config: Config) -> tuple[str, str] | None:
+    """Which key is wrong, and what to do."""
+    if config.ttl <= 0:
+        return "ttl", "must be longer than nothing; to keep no answers, set exact: false"
+    if config.max_bytes <= 0:
+        return "max_bytes", "must be more than nothing; to keep no answers, set exact: false"
+    return None
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """Of one route. `fingerprint`: another one when its answers may be others."""
+
+    exact: bool
+    single_flight: bool
+    ttl_s: float
+    scope: Scope
+    max_bytes: int
+    fingerprint: bytes
+
+
+def policies(routes: Mapping[str, Any], providers: Mapping[str, Any]) -> dict[str, Policy]:
+    """Of the routes that have one; the others ask nobody here."""
+    found: dict[str, Policy] = {}
+    for name, route in routes.items():
+        config: Config = route.cache
+        if config.exact or config.single_flight:
+            fingerprint = _digest(repr([*_said(name, routes, providers, set())]))
+            found[name] = Policy(
+                config.exact, config.single_flight, config.ttl, config.scope, config.max_bytes, fingerprint
+            )
+    return found
+
+
+def _said(name: str, routes: Mapping[str, Any], providers: Mapping[str, Any], seen: set[str]) -> Iterator[Any]:
+    """All that decides who answers a route, and how: its own words, and those of whom it names."""
+    if name in seen or name not in routes:
+        return
+    seen.add(name)
+    route = routes[name]
+    for field in route.__struct_fields__:
+        value = getattr(route, field)
+        if field in BESIDES:
+            continue
+        yield field, value
+        if isinstance(value, str):
+            yield from _said(value, routes, providers, seen)
+    for target in route.targets:
+        yield target.provider, repr(providers.get(target.provider))
+
+
+def plain(route: Route) -> Policy:
+    """For a caller that asks for it (`use_cache`) where the route says nothing."""
+    targets = ",".join(target.name for target in route.targets)
+    return Policy(True, False, HOUR, "team", 1024 * 1024, _digest(f"plain {targets}"))
+
+
+class Wish(NamedTuple):
+    """What one call says: whether an old answer will do, whether its own may be kept, how old one may be."""
+
+    read: bool = True
+    store: bool = True
+    max_age_s: float | None = None
+
+
+ANYTHING = Wish()
+
+
+def wish_of(call: Call) -> Wish:
+    """Its `Cache-Control`; what makes no sense there is passed over, as everywhere in HTTP."""
+    if call.wishes.use_cache is False:
+        return Wish(read=False, store=False)
+    if call.wishes.cache_control is None:
+        return ANYTHING
+    words = [word.strip().lower() for word in call.wishes.cache_control.split(",")]
+    ages = [word.removeprefix("max-age=") for word in words if word.startswith("max-age=")]
+    age = int(ages[0]) if ages and ages[0].isascii() and ages[0].isdigit() else None
+    store = "no-store" not in words
+    return Wish(store and "no-cache" not in words and age != 0, store, age)
+
+
+def tags_of(call: Call) -> list[str]:
+    """What an answer can be purged by."""
+    assert call.route is not None and call.principal is not None
+    tags = [f"route:{call.route.name}", *(f"tag:{tag}" for tag in call.tags)]
+    if call.principal.team_id is not None:
+        tags.append(f"team:{call.principal.team_id}")
+    if call.prompt is not None:
+        tags.append(f"prompt:{call.prompt}")
+    return tags
+
+
+def _digest(text: str) -> bytes:
+    return blake2b(text.encode(), digest_size=16).digest()
