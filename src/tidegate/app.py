@@ -196,10 +196,7 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
         undo.push_async_callback(counters.aclose)
         world = World(loop, clock, Nursery(loop), transport, store, ledger, counters, events)
         if config.alerts.webhooks:
-            alerts = Alerts(config.alerts, world)
-            events.add(alerts)
-            metrics.registry.register(alerts)
-            undo.push_async_callback(alerts.aclose)
+            undo.push_async_callback(_alerts(config, world, events, metrics).aclose)
         used = LastUsed(store, world.nursery)
         undo.push_async_callback(used.aclose)
         auth = partial(_auth, world, environment_key, used, data_dir)
@@ -229,6 +226,13 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
         metrics.registry.register(pulse)
         undo.callback(pulse.stop)
         return App(config, gateway, metrics, pulse, auth, cache, undo.pop_all())
+
+
+def _alerts(config: Config, world: World, events: Listeners, metrics: Metrics) -> Alerts:
+    alerts = Alerts(config.alerts, world)
+    events.add(alerts)
+    metrics.registry.register(alerts)
+    return alerts
 
 
 def _auth(world: World, environment_key: str | None, used: LastUsed, data_dir: Path, config: Config) -> KeyAuth:
