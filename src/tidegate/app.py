@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from tidegate import plugins, storage
 from tidegate.api.edge import Edge
 from tidegate.api.incoming import Receive, Scope, Send
 from tidegate.config import Config, Configured
+from tidegate.core.call import Call
 from tidegate.core.errors import ConfigError, ShuttingDown, TidegateError
 from tidegate.core.ports import Blobs, Clock, Codecs, Counters, Events, Key, Provider
 from tidegate.core.world import Nursery, World
@@ -25,6 +27,7 @@ from tidegate.stages.auth.used import LastUsed
 from tidegate.stages.budgets import Budgets
 from tidegate.stages.budgets.period import zone_of
 from tidegate.stages.cache import Cache, Shelf, policies
+from tidegate.stages.guardrails import Guardrails
 from tidegate.stages.limits import Limits
 from tidegate.stages.record import Recorder
 from tidegate.stages.routes import Routes
@@ -47,6 +50,7 @@ from tidegate.upstream.sharing import Sharing
 FIXED = (
     "api",
     "storage",
+    "cache",
     "logs",
     "alerts",
     "transport",
@@ -66,6 +70,18 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
 
+class Inside:
+    """The front door seen from inside: for calls of our own."""
+
+    def __init__(self) -> None:
+        self.gateway: Gateway | None = None
+
+    async def ask(self, call: Call) -> str:
+        """What is said to it. Raises TidegateError."""
+        assert self.gateway is not None
+        return await self.gateway.said(call)
+
+
 class App:
     """The house, ready: an ASGI callable, with a way to change it while it serves, and a way to leave it in order."""
 
@@ -77,6 +93,7 @@ class App:
         pulse: Pulse,
         auth: Callable[[Config], KeyAuth],
         cache: Callable[[Config], Cache],
+        inside: Inside,
         undo: AsyncExitStack,
     ) -> None:
         self.config = config
@@ -86,15 +103,16 @@ class App:
         self.pulse = pulse  # beats when who serves starts it
         self._auth = auth
         self._cache = cache
+        self._inside = inside
         self._metrics = metrics
         metrics.expect(gateway.routes.labels)
         targets = gateway.upstream.targets
         targets.expect(gateway.routes.targets)
         metrics.watch(targets.seen, targets.keys_aside)
-        self._edge = Edge(config.api, lambda: self.gateway, metrics, partial(plugins.find, "pages", "admin"))
+        self.edge = Edge(config.api, lambda: self.gateway, metrics, partial(plugins.find, "pages", "admin"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._edge(scope, receive, send)
+        await self.edge(scope, receive, send)
 
     async def first_key(self) -> str | None:
         """An admin key's text, when there was none at all; it is shown now and never again."""
@@ -111,6 +129,8 @@ class App:
         for part in FIXED:
             if getattr(config, part) != getattr(self.config, part):
                 raise ConfigError(f"{part}: cannot change while serving; put it back, or start again")
+        if self.gateway.cache.meanings is None and _compares(config):
+            raise ConfigError("routes: the first one with a semantic cache cannot come while serving; start again")
         before = self.gateway
         made = make_providers(
             config, {name: (self.config.providers.get(name), one) for name, one in before.providers.items()}
@@ -125,10 +145,12 @@ class App:
             auth=before.auth if config.auth == self.config.auth else self._auth(config),
             routes=routes,
             limits=before.limits if config.limits == self.config.limits else Limits(config.limits, self.world),
+            guardrails=_guardrails(config, self.world, made),
             budgets=before.budgets if config.budgets == self.config.budgets else Budgets(config.budgets, self.world),
             cache=self._cache(config),
             upstream=upstream,
         )
+        self._inside.gateway = self.gateway
         self.config = config
         self._metrics.expect(routes.labels)
         upstream.targets.expect(routes.targets)
@@ -200,10 +222,8 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
         used = LastUsed(store, world.nursery)
         undo.push_async_callback(used.aclose)
         auth = partial(_auth, world, environment_key, used, data_dir)
-        shelf = Shelf(await _blobs(config.storage, clock, events), PlainVault(), many=config.storage.valkey is not None)
-        undo.push_async_callback(shelf.blobs.aclose)
-        if config.storage.database is None:
-            await store.forget_begun()  # nobody but us writes here, and we have only begun
+        inside = Inside()
+        shelf = await _shelf(config, world, inside.ask, undo)
         recorder = Recorder(world)
         cache = partial(_cache, world, shelf, words, recorder)
         gateway = Gateway(
@@ -214,6 +234,7 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
             auth=auth(config),
             routes=routes,
             limits=Limits(config.limits, world),
+            guardrails=_guardrails(config, world, providers),
             budgets=Budgets(config.budgets, world),
             cache=cache(config),
             upstream=Upstream(config.upstream, world, words),
@@ -221,11 +242,12 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
         if not isinstance(world.counters, MemoryCounters):  # alone, there is nobody to agree with
             sharing = loop.create_task(Sharing(world, gateway.upstream.targets).run(), name="share breakers")
             undo.callback(sharing.cancel)
+        inside.gateway = gateway
         await _start(world, providers.values())
         pulse = Pulse(loop, transport)
         metrics.registry.register(pulse)
         undo.callback(pulse.stop)
-        return App(config, gateway, metrics, pulse, auth, cache, undo.pop_all())
+        return App(config, gateway, metrics, pulse, auth, cache, inside, undo.pop_all())
 
 
 def _alerts(config: Config, world: World, events: Listeners, metrics: Metrics) -> Alerts:
@@ -240,6 +262,38 @@ def _auth(world: World, environment_key: str | None, used: LastUsed, data_dir: P
     tokens = plugins.find("stages", "tokens")(issuers, world) if issuers else None
     peppers = load_peppers(data_dir, config.auth.peppers)
     return KeyAuth(world.store, peppers, world.clock, environment_key, used.note, tokens)
+
+
+def _guardrails(config: Config, world: World, providers: Mapping[str, Provider]) -> Guardrails:
+    """They know the keys of the providers, so that none of them leaves by any way."""
+    known = [secret for provider in providers.values() for secret in provider.secrets()]
+    own = {name: route.guardrails for name, route in config.routes.items()}
+    return Guardrails(config.guardrails, own, world, known)
+
+
+async def _shelf(config: Config, world: World, ask: Callable[[Call], Awaitable[str]], undo: AsyncExitStack) -> Shelf:
+    """Where answers are kept, and what is known of their meaning. Raises ConfigError."""
+    meanings = await _meanings(config, world, ask)
+    if meanings is not None:
+        undo.push_async_callback(meanings.aclose)
+    blobs = await _blobs(config.storage, world.clock, world.events)
+    undo.push_async_callback(blobs.aclose)
+    if config.storage.database is None:
+        await world.store.forget_begun()  # the data folder is ours alone, and we have only begun
+    return Shelf(blobs, PlainVault(), many=config.storage.valkey is not None, meanings=meanings)
+
+
+def _compares(config: Config) -> bool:
+    return any(route.cache.semantic.max_error is not None for route in config.routes.values())
+
+
+async def _meanings(config: Config, world: World, ask: Callable[[Call], Awaitable[str]]) -> Any:
+    """Where a route compares by meaning. Loading the model takes a moment. Raises ConfigError."""
+    if not _compares(config):
+        return None
+    embedder = plugins.find("embedders", config.cache.embedder)
+    vectors = plugins.find("vectors", "memory")(config.cache.entries)
+    return plugins.find("stages", "semantic")(world, await asyncio.to_thread(embedder), vectors, ask, Random())
 
 
 def _cache(world: World, shelf: Shelf, codecs: Codecs, recorder: Recorder, config: Config) -> Cache:

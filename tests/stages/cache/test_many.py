@@ -25,6 +25,7 @@ async def two(valkey: Valkey, folder: Path) -> AsyncIterator[tuple[House, House]
     text = shared(valkey).replace("single_flight: true", "single_flight: true, scope: global")
     async with lived_in(text, folder / "one") as one, lived_in(text, folder / "other", clock=one.clock) as other:
         yield one, other
+        await until(lambda: not one.left() and not other.left())
 
 
 async def test_what_one_process_has_bought_another_gives(valkey: Valkey, tmp_path: Path):

@@ -42,6 +42,7 @@ RESUMED = "resumed keys"  # the board of those that an administrator lets go on
 EARLY = 2  # turns that come before anything is compared: who asks seldom pays for no sketch
 STATE = b"tidegate="
 MAX_STATE = 512  # bytes that anybody must pass on
+MARKS = frozenset((HOP, b"traceparent"))
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _NOTHING = b"0123456789.,:;!?-_/\\()[]{}<>\"'`*#+=|~@$%^&"
 
@@ -139,7 +140,8 @@ class Loops:
         """Before a call goes on. Raises LoopSuspected."""
         config = self._config
         assert call.asked is not None
-        _follow(call)
+        if not MARKS.isdisjoint(call.named):
+            _follow(call)
         if call.hop > config.hops:
             raise LoopSuspected(
                 f"this call has come from Tidegate to Tidegate {call.hop} times: a provider of one leads to the other; "
@@ -231,7 +233,7 @@ def compared(turn: Turn, turns: Sequence[Turn]) -> tuple[list[Turn], int]:
         # Almost all turns have nothing in common, and nothing is what almost all of them should cost.
         if one.whole != turn.whole and one.head != turn.head and turn.sketch.isdisjoint(one.sketch):
             continue
-        likely = similarity(turn, one)
+        likely = 1.0 if one.whole == turn.whole else similarity(turn, one)
         paraphrased += likely >= PARAPHRASED
         if likely >= ALIKE:
             alike.append(one)
@@ -254,14 +256,8 @@ def _follow(call: Call) -> None:
 
     Our member of `tracestate` is tidegate=HOPS. That a trace is seen again says nothing: an agent's whole run is one.
     """
-    hop, parent, state = 0, b"", b""
-    for name, value in call.headers:
-        if name == HOP:
-            hop = max(hop, _number(value))
-        elif name == b"traceparent":
-            parent = value
-        elif name == b"tracestate":
-            state = value
+    said = call.named
+    hop, parent, state = _number(said.get(HOP, b"")), said.get(b"traceparent", b""), said.get(b"tracestate", b"")
     if _TRACEPARENT.fullmatch(parent):
         members = [member.strip() for member in state.split(b",")] if len(state) <= MAX_STATE else []
         others = [member for member in members if member and not member.startswith(STATE)]
