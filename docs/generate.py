@@ -20,6 +20,7 @@ import yaml
 from tidegate import config, plugins
 from tidegate.core import errors
 from tidegate.core.values import Duration, Moment, Secret, Share, Size
+from tidegate.stages.guardrails import Guarded
 from tidegate.upstream import retry
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -64,6 +65,8 @@ def type_name(hint: Any) -> str:
         return " or ".join(type_name(arg) for arg in args)
     if hint in NAMES:
         return NAMES[hint]
+    if hint is Guarded:
+        return "guard"
     return "see below"
 
 
@@ -126,6 +129,22 @@ def providers() -> list[tuple[str, type[msgspec.Struct]]]:
     return [(name, plugins.config_of(plugins.find("providers", name))) for name in plugins.BUILT_IN["providers"]]
 
 
+def guards() -> str:
+    """What every guard can be told, and what each kind of them."""
+    parts = [
+        "## `guardrails.input[]` and `guardrails.output[]`\n",
+        "Each is the name of a type, or a `type` with what can be set:\n",
+        "| key | | default | |\n|---|---|---|---|",
+        "| `action` | `flag` \\| `block` \\| `mask` \\| `hash` \\| `placeholder` | `flag` | what is done about what is "
+        "found: it is noted, refused, replaced by its kind, by a hash, or (in requests) by a placeholder that comes "
+        "back as it was |",
+        "| `on_failure` | `closed` \\| `open` | `closed` | is what could not be looked at refused, or does it pass |\n",
+    ]
+    for name in plugins.BUILT_IN["guardrails"]:
+        parts.append(section(f"guardrails (type: {name})", plugins.config_of(plugins.find("guardrails", name))))
+    return "\n".join(parts)
+
+
 def configuration() -> str:
     """docs/reference/configuration.md"""
     top = config.Config()
@@ -138,8 +157,20 @@ def configuration() -> str:
         "`TIDEGATE_API_PORT=9000` sets `api.port`, and so on for every key of `api` and `storage`; in a list, "
         "commas separate.\n",
     ]
-    for name in ("api", "storage", "auth", "limits", "budgets", "upstream", "transport", "logs", "prices"):
+    for name in (
+        "api",
+        "storage",
+        "auth",
+        "limits",
+        "budgets",
+        "guardrails",
+        "upstream",
+        "transport",
+        "logs",
+        "prices",
+    ):
         parts.append(section(name, type(getattr(top, name))))
+    parts.append(guards())
     parts.append("## `providers`\n\nA name of your choice for each, and its `type`, which says what else can be set.\n")
     parts += [section(f"providers.NAME (type: {name})", kind) for name, kind in providers()]
     parts.append(section("routes.NAME", config.RouteConfig))
@@ -187,7 +218,18 @@ def example() -> str:
             lines.append(f"{indent}{field.name}: {text}")
 
     top = config.Config()
-    for name in ("api", "storage", "auth", "limits", "budgets", "upstream", "transport", "logs", "prices"):
+    for name in (
+        "api",
+        "storage",
+        "auth",
+        "limits",
+        "budgets",
+        "guardrails",
+        "upstream",
+        "transport",
+        "logs",
+        "prices",
+    ):
         lines.append(f"{name}:")
         write(type(getattr(top, name)), "  ", {})
         lines.append("")

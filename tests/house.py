@@ -241,10 +241,10 @@ def unbounded(settings: config.Config, text: str) -> config.Config:
     """Tests repeat themselves and spend at will, unless they say what is to be bounded."""
     if "limits:" not in text:
         loops = msgspec.structs.replace(settings.limits.loops, policy="off")
-        settings = msgspec.structs.replace(settings, limits=msgspec.structs.replace(settings.limits, loops=loops))
+        free = msgspec.structs.replace(settings.limits, loops=loops, guesses=1_000_000)
+        settings = msgspec.structs.replace(settings, limits=free)
     if "budgets:" not in text:
-        free = msgspec.structs.replace(settings.budgets, default_day=0.0)
-        settings = msgspec.structs.replace(settings, budgets=free)
+        settings = msgspec.structs.replace(settings, budgets=msgspec.structs.replace(settings.budgets, default_day=0.0))
     return settings
 
 

@@ -223,7 +223,7 @@ def test_a_section_that_is_none_is_told_even_when_the_environment_has_a_part_of_
         ),
         (
             "routes: {a: {targets: [{provider: local, model: m}], guardrails: {ttl: 5s}}}",
-            "tidegate.yaml:1: routes.a.guardrails.ttl: no such key; there are: none",
+            "tidegate.yaml:1: routes.a.guardrails.ttl: no such key; there are: input, output",
         ),
         (
             "routes: {a: {targets: [{provider: local, model: m}], cache: {ttl: 0s}}}",

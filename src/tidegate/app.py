@@ -16,7 +16,7 @@ from tidegate import plugins, storage
 from tidegate.api.edge import Edge
 from tidegate.api.incoming import Receive, Scope, Send
 from tidegate.config import Config, Configured
-from tidegate.core.call import Call
+from tidegate.core.call import Call, Reply
 from tidegate.core.errors import ConfigError, ShuttingDown, TidegateError
 from tidegate.core.ports import Blobs, Clock, Codecs, Counters, Events, Key, Provider
 from tidegate.core.world import Nursery, World
@@ -27,6 +27,7 @@ from tidegate.stages.auth.used import LastUsed
 from tidegate.stages.budgets import Budgets
 from tidegate.stages.budgets.period import zone_of
 from tidegate.stages.cache import Cache, Shelf, policies
+from tidegate.stages.guardrails import Guardrails
 from tidegate.stages.limits import Limits
 from tidegate.stages.record import Recorder
 from tidegate.stages.routes import Routes
@@ -77,11 +78,14 @@ class Inside:
         """What is said to it. Raises TidegateError."""
         assert self.gateway is not None
         said: list[str] = []
-        async with self.gateway.answer(call) as reply:
+
+        async def hear(reply: Reply) -> None:
             async for events in reply.events:
                 if events[-1].error:
                     raise events[-1].error
-                said += [text for event in events for channel, text in event.texts() if channel.kind == "text"]
+                said.extend(text for event in events for channel, text in event.texts() if channel.kind == "text")
+
+        await self.gateway.answer(call, hear)
         return "".join(said)
 
 
@@ -112,10 +116,10 @@ class App:
         targets = gateway.upstream.targets
         targets.expect(gateway.routes.targets)
         metrics.watch(targets.seen, targets.keys_aside)
-        self._edge = Edge(config.api, lambda: self.gateway, metrics, partial(plugins.find, "pages", "admin"))
+        self.edge = Edge(config.api, lambda: self.gateway, metrics, partial(plugins.find, "pages", "admin"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._edge(scope, receive, send)
+        await self.edge(scope, receive, send)
 
     async def first_key(self) -> str | None:
         """An admin key's text, when there was none at all; it is shown now and never again."""
@@ -148,6 +152,7 @@ class App:
             auth=before.auth if config.auth == self.config.auth else self._auth(config),
             routes=routes,
             limits=before.limits if config.limits == self.config.limits else Limits(config.limits, self.world),
+            guardrails=_guardrails(config, self.world, made),
             budgets=before.budgets if config.budgets == self.config.budgets else Budgets(config.budgets, self.world),
             cache=self._cache(config),
             upstream=upstream,
@@ -234,6 +239,7 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
             auth=auth(config),
             routes=routes,
             limits=Limits(config.limits, world),
+            guardrails=_guardrails(config, world, providers),
             budgets=Budgets(config.budgets, world),
             cache=cache(config),
             upstream=Upstream(config.upstream, world, words),
@@ -281,8 +287,15 @@ async def _meanings(config: Config, world: World, ask: Callable[[Call], Awaitabl
     return plugins.find("stages", "semantic")(world, await asyncio.to_thread(embedder), vectors, ask, Random())
 
 
+def _guardrails(config: Config, world: World, providers: Mapping[str, Provider]) -> Guardrails:
+    """They know the keys of the providers, so that none of them leaves by any way."""
+    known = [secret for provider in providers.values() for secret in provider.secrets()]
+    own = {name: route.guardrails for name, route in config.routes.items()}
+    return Guardrails(config.guardrails, own, world, known)
+
+
 def _cache(world: World, shelf: Shelf, codecs: Codecs, recorder: Recorder, config: Config) -> Cache:
-    return Cache(world, shelf, codecs, recorder, policies(config.routes, config.providers))
+    return Cache(world, shelf, codecs, recorder, policies(config.routes, config.providers, config.guardrails))
 
 
 def check(config: Config) -> None:

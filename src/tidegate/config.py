@@ -17,11 +17,12 @@ import yaml
 from msgspec import Meta
 
 from tidegate import api, plugins, storage, upstream
+from tidegate.core import guard
 from tidegate.core.errors import ConfigError
 from tidegate.core.values import Duration, Moment, Secret, Share, Size
 from tidegate.providers import prices, transport
 from tidegate.providers.discovery import Found
-from tidegate.stages import auth, budgets, cache, limits, routes
+from tidegate.stages import auth, budgets, cache, guardrails, limits, routes
 from tidegate.telemetry import logs
 
 DEFAULT_FILE = "tidegate.yaml"
@@ -40,11 +41,11 @@ class RouteConfig(routes.Config, frozen=True, forbid_unknown_fields=True, kw_onl
     """A name that clients ask for as `model`, with what each stage may be told about it.
 
     cache: whether it is answered with what was answered before.
-    guardrails: nothing to set yet.
+    guardrails: guards of this route, in place of those of all routes; null, the same.
     """
 
     cache: cache.Config = cache.Config()
-    guardrails: Reserved = Reserved()
+    guardrails: guardrails.Config | None = None
 
 
 class Configured(NamedTuple):
@@ -64,6 +65,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     auth: who may come in.
     limits: how many calls may be made.
     budgets: how much may be spent.
+    guardrails: what may pass, on every route that has no guards of its own.
     cache: what routes with a semantic cache have together.
     upstream: how providers are asked.
     logs: what is written to standard error.
@@ -78,6 +80,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     auth: auth.Config = auth.Config()
     limits: limits.Config = limits.Config()
     budgets: budgets.Config = budgets.Config()
+    guardrails: guardrails.Config = guardrails.Config()
     cache: cache.House = cache.House()
     upstream: upstream.Config = upstream.Config()
     logs: logs.Config = logs.Config()
@@ -284,19 +287,35 @@ class _Reading:
         """A provider, by its `type`, with its own Config."""
         if not isinstance(value, dict):
             raise self.wrong(path, 'must be keys and values, such as {type: openai, keys: ["env:OPENAI_API_KEY"]}')
-        fields = dict(value)
+        return self.plugin("providers", path, value)
+
+    def plugin(self, door: str, path: str, value: Mapping[str, Any], ours: Sequence[str] = ()) -> Configured:
+        """Behind `door`, by its `type`, with its own Config; fields that are `ours` are not the plugin's."""
+        fields = {key: item for key, item in value.items() if key not in ours}
         kind = fields.pop("type", None)
         if not isinstance(kind, str):
-            raise self.wrong(path, f"needs a type; there are: {', '.join(plugins.names('providers'))}")
+            raise self.wrong(path, f"needs a type; there are: {', '.join(plugins.names(door))}")
         try:
-            plugin = plugins.find("providers", kind)
+            plugin = plugins.find(door, kind)
             config = plugins.config_of(plugin)
         except ConfigError as unknown:
             raise self.wrong(f"{path}.type", unknown.message) from None
         return Configured(kind, plugin, self.into(config, fields, path))
 
+    def guardrail(self, value: Any, path: str) -> guardrails.Guarded:
+        """A guard, by its `type`, with what is done about its findings, and its own Config."""
+        fields = dict(value) if isinstance(value, dict) else {"type": value}
+        settings = self.plugin("guardrails", path, fields, ("action", "on_failure"))
+        action = self._leaf(guard.Action, fields.get("action", "flag"), f"{path}.action")
+        if action == "placeholder" and ".output[" in path:
+            raise self.wrong(f"{path}.action", "placeholders are for what goes out; mask what comes back")
+        on_failure = self._leaf(Literal["closed", "open"], fields.get("on_failure", "closed"), f"{path}.on_failure")
+        return guardrails.Guarded(settings.type, action, on_failure, settings.plugin, settings.settings)
+
     def into(self, kind: Any, value: Any, path: str) -> Any:
         """`value` as `kind`: structs field by field, so that a message can name what is wrong."""
+        if kind is guardrails.Guarded:
+            return self.guardrail(value, path)
         if kind in (Secret, Secret | None):
             text = self._leaf(str, value, path)
             if not text.strip():
@@ -307,6 +326,8 @@ class _Reading:
         if get_origin(kind) in (Union, UnionType):
             others = [one for one in get_args(kind) if one is not NoneType]
             kind = others[0] if len(others) == 1 else kind  # null was dealt with: it leaves the default
+            if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+                return self._struct(kind, value, path)
         bounds = [meta for meta in getattr(kind, "__metadata__", ()) if isinstance(meta, Meta)]
         bare = get_args(kind)[0] if bounds else kind
         inner = get_args(bare)
@@ -361,6 +382,9 @@ def shown(config: Config) -> str:
 def _plain(value: Any) -> Any:
     if isinstance(value, Secret | Duration | Share | Moment):
         return repr(value)
+    if isinstance(value, guardrails.Guarded):
+        ours = {"type": value.type, "action": value.action, "on_failure": value.on_failure}
+        return {**ours, **_plain(value.settings)}
     if isinstance(value, Configured):
         return {"type": value.type, **_plain(value.settings)}
     if isinstance(value, msgspec.Struct):

@@ -43,6 +43,11 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "stores": {
         "postgres": "tidegate.storage.postgres:PostgresStore",
     },
+    "guardrails": {
+        "pii": "tidegate.stages.guardrails.pii:Pii",
+        "secrets": "tidegate.stages.guardrails.secrets:Secrets",
+        "shape": "tidegate.stages.guardrails.shape:Shape",
+    },
     "pages": {
         "admin": "tidegate.api.admin:create",
     },

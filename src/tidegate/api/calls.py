@@ -10,6 +10,7 @@ from types import TracebackType
 from tidegate.api.incoming import ClientGone, Incoming
 from tidegate.api.rooms import room_headers
 from tidegate.core.call import Cached, Call, Event, Reply, Wishes
+from tidegate.core.guard import said
 from tidegate.core.money import usd_text
 from tidegate.core.ports import Codec, Headers
 from tidegate.core.world import World
@@ -18,6 +19,8 @@ from tidegate.stages.record import status_of
 
 MAX_LABEL = 256  # characters of a user, a session or a tag: they go into every row
 MAX_TAGS = 16
+LABELS = frozenset((b"x-tidegate-user", b"x-tidegate-session", b"x-claude-code-session-id", b"x-tidegate-tags"))
+WISHES = frozenset((b"cache-control", b"idempotency-key"))
 MAX_TRIED = 8  # of those who did not answer: what a head tells of them
 
 
@@ -31,22 +34,29 @@ def new_call(world: World, incoming: Incoming, dialect: str, operation: str) -> 
         arrived_ns=world.clock.now_ns(),
         address=incoming.address,
         headers=incoming.headers,
+        named=incoming.by_name,
         method=incoming.method,
         path=incoming.raw_path,
         query=incoming.query,
         intake=incoming.body,
     )
+    if not LABELS.isdisjoint(incoming.by_name):
+        _labels(call, incoming)
+    if not WISHES.isdisjoint(incoming.by_name):
+        control, key = incoming.text(b"cache-control", MAX_LABEL), incoming.text(b"idempotency-key", MAX_LABEL)
+        call.wishes = Wishes(control, key)
+    return call
+
+
+def _labels(call: Call, incoming: Incoming) -> None:
+    """What the client calls itself."""
     call.user = incoming.text(b"x-tidegate-user", MAX_LABEL)
     call.session = incoming.text(b"x-tidegate-session", MAX_LABEL) or incoming.text(
         b"x-claude-code-session-id", MAX_LABEL
     )
-    control, key = incoming.text(b"cache-control", MAX_LABEL), incoming.text(b"idempotency-key", MAX_LABEL)
-    if control is not None or key is not None:
-        call.wishes = Wishes(control, key)
     tags = incoming.text(b"x-tidegate-tags", MAX_LABEL * MAX_TAGS)
     if tags:
         call.tags = tuple(tag.strip()[:MAX_LABEL] for tag in tags.split(",")[:MAX_TAGS] if tag.strip())
-    return call
 
 
 async def handle(gateway: Gateway, incoming: Incoming, dialect: str, operation: str) -> None:
@@ -55,10 +65,9 @@ async def handle(gateway: Gateway, incoming: Incoming, dialect: str, operation: 
     incoming.codec = codec = gateway.codec(dialect, operation)
     call = new_call(world, incoming, dialect, operation)
     incoming.told = partial(told, call, world)
-    async with while_client_listens(world, incoming, call):
+    with while_client_listens(world, incoming, call):
         call.credential = incoming.credential
-        async with gateway.answer(call) as reply:
-            await _send(world, incoming, call, codec, reply)
+        await gateway.answer(call, partial(_send, world, incoming, call, codec))
 
 
 def while_client_listens(world: World, incoming: Incoming, call: Call, body: bytes | None = None) -> Listening:
@@ -82,7 +91,7 @@ class Listening:
         self._gone = self._over = False
         call.intake = self._intake
 
-    async def __aenter__(self) -> None:
+    def __enter__(self) -> None:
         task = asyncio.current_task(self._world.loop)
         assert task is not None
         self._task = task
@@ -107,7 +116,7 @@ class Listening:
             self._gone = True
             self._task.cancel()
 
-    async def __aexit__(
+    def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._over = True  # `_leave` may be called late, and must not cancel what comes after this
@@ -173,6 +182,8 @@ def told(call: Call, world: World) -> Headers:
         headers += room_headers(call.rooms, call.dialect, call.at_ms)
     if world.counters.standing_in:
         headers.append((b"x-tidegate-counting", world.counters.standing_in.encode()))
+    if call.guarded.verdicts:
+        headers.append((b"x-tidegate-guards", _safe(said(call.guarded.verdicts))))
     if call.notes:
         headers.append((b"x-tidegate-notice", _safe("; ".join(call.notes))))
     if call.cached is not None:

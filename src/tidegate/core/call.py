@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -10,6 +10,7 @@ import msgspec
 
 from tidegate.core.chat import Change, Channel
 from tidegate.core.errors import TidegateError
+from tidegate.core.guard import UNGUARDED
 from tidegate.core.limits import Level, Limit, Role, Room
 from tidegate.core.money import NO_USAGE, Price, Usage
 from tidegate.core.values import Moment
@@ -143,6 +144,22 @@ class Event:
     def changes(self) -> Sequence[Change]:
         """What this event means in any dialect."""
         return ()
+
+    def places(self) -> Iterable[tuple[Channel, str, str]]:
+        """All that is text, with the path where it stands: (channel, path, text). Of blocks, `tool` is the number."""
+        return ()
+
+    def closes(self) -> Iterable[tuple[int, int | None]]:
+        """Channels in which nothing comes after this event: (choice, tool), or all of a choice where that is None."""
+        return ()
+
+    def rewritten(self, texts: Mapping[str, tuple[str, str]]) -> Event:
+        """The same event with other texts, by path: what stands there, and what is to. Raises Moved."""
+        return self
+
+    def more(self, channel: Channel, text: str) -> Event:
+        """An event of the same reply that says just this."""
+        return self
 
 
 class Attempt:
@@ -278,12 +295,14 @@ class Call:
         "dialect",
         "error",
         "flight",
+        "guarded",
         "headers",
         "hop",
         "id",
         "intake",
         "kind",
         "method",
+        "named",
         "notes",
         "operation",
         "outgoing",
@@ -315,6 +334,7 @@ class Call:
         address: str = "",
         credential: str | Principal | None = None,
         headers: Headers = (),
+        named: Mapping[bytes, bytes] | None = None,
         method: str = "POST",
         path: str = "",
         query: bytes = b"",
@@ -331,9 +351,8 @@ class Call:
         self.address = address
         self.credential = credential  # a presented key, or a known principal
         self.headers = headers
-        self.method = method
-        self.path = path  # of the request; only `raw` passes it on
-        self.query = query
+        self.named = dict(reversed(headers)) if named is None else named  # of two alike, the first
+        self.method, self.path, self.query = method, path, query  # of the request; only `raw` passes the path on
         self.intake = intake  # waits for the body, bounded in size and time
         self.user: str | None = None
         self.session: str | None = None
@@ -352,6 +371,7 @@ class Call:
         self.notes: tuple[str, ...] = ()  # words for the client: what is nearly spent, what looks like a loop
         self.bill: Bill | None = None
         self.reserved_nusd = 0
+        self.guarded = UNGUARDED  # guardrails
         self.prompt: str | None = None  # prompts: name and version
         self.cached: Cached | None = None  # cache: what it did; None: it was not asked
         # the flight: what the inner ring writes
@@ -360,8 +380,7 @@ class Call:
         self.passed_over: list[str] = []  # targets that were not asked, and why: main/m: set aside, 5 failures in a row
         self.answered_by: str | None = None  # the target that won, or static_answer
         self.warnings: tuple[str, ...] = ()  # what the last attempt had to leave out for another dialect
-        # record
-        self.status: int | None = None
+        self.status: int | None = None  # record, and what follows
         self.error: TidegateError | None = None
         self.closed = False  # the row is spooled
 

@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from tidegate.core.errors import BadRequest
+from tidegate.core.places import strings
 
 Role = Literal["system", "developer", "user", "assistant"]
 
@@ -238,6 +239,11 @@ def read_file(url: str, name: str | None, path: str, extra: Extra) -> File:
         except UnicodeDecodeError:
             raise BadRequest(f"{path}: it says {kind}, but is not UTF-8", param=path) from None
     return File(url, name, extra=extra)
+
+
+def described(path: str, schema: Any) -> Iterator[tuple[str, str]]:
+    """The texts in a JSON schema that a model reads as such, with their paths."""
+    return ((where, text) for where, text in strings(path, schema) if where.endswith(".description"))
 
 
 def silent(path: str) -> BadRequest:

@@ -97,6 +97,13 @@ class LoopSuspected(TidegateError):
     status = 429
 
 
+class Blocked(TidegateError):
+    """A guard of the route found what may not pass, in the request or in the answer; the message says which guard."""
+
+    code = "guardrail_blocked"
+    status = 400
+
+
 class MethodNotAllowed(TidegateError):
     """The path exists, but not for this method; `Allow` says which."""
 
@@ -229,6 +236,14 @@ class UpstreamUnavailable(TidegateError):
 
 class Internal(TidegateError):
     """A mistake in Tidegate. The log has the details under the request id."""
+
+
+class GuardFailed(TidegateError):
+    """A guard of the route could not look at the call, and the route says that nothing passes unseen."""
+
+    code = "guardrail_failed"
+    status = 503
+    retryable = True
 
 
 class StorageFull(TidegateError):

@@ -1,22 +1,23 @@
 """Who owns a reply? The house. A flight is one purchase from a provider; clients read it and never hold it.
 
-The flight's task enters `buy`, the source pushes events into the flight from the socket's callback, and readers look at
-them. When the last event is there, everything is given back first, then the flight lands: its row is closed, and only
-then is the last event released. A reader that leaves does so synchronously; the last one takes the flight with it.
+The flight's task calls `buy`, which lets it hear a source; that pushes events into the flight from the socket's
+callback, and readers look at them. When the last event is there, everything is given back first, then the flight lands:
+its row is closed, and only then is the last event released. A reader that leaves does so synchronously; the last one
+takes the flight with it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable
 from typing import Literal
 
 from tidegate.core.call import Call, Event, ReplyHead, Source
 from tidegate.core.errors import Internal, TidegateError
 from tidegate.core.world import World
 
-Buy = Callable[[Call], AbstractAsyncContextManager[Source]]
+Hear = Callable[[Source], Awaitable[None]]
+Buy = Callable[[Call, Hear], Awaitable[None]]
 Ending = Literal["complete", "failed", "broken", "abandoned"]
 
 MAX_UNREAD = 256 * 1024  # bytes of events that wait for a slow reader before the socket is paused
@@ -30,6 +31,7 @@ class Flight:
     """
 
     __slots__ = (
+        "_begun",
         "_buy",
         "_ended",
         "_landing",
@@ -63,6 +65,7 @@ class Flight:
         self._source: Source | None = None
         self._ended: asyncio.Future[None] | None = None
         self._last: Event | None = None
+        self._begun = False  # something of the reply was there to be read
         self._stopped_by: TidegateError | None = None
         self._unread = 0
         self._paused = False
@@ -88,23 +91,28 @@ class Flight:
 
     async def _fly(self) -> None:
         try:
-            async with self._buy(self.call) as source:
-                self._source = source
-                self.head = source.head
-                self._ended = self._world.loop.create_future()
-                source.begin(self._push)
-                await self._ended
+            await self._buy(self.call, self._hear)
         except TidegateError as failure:
             self._land(failure)
         else:
             self._land(None)
 
+    async def _hear(self, source: Source) -> None:
+        """Take its events, until the last one is there."""
+        self._source = source
+        self.head = source.head
+        source.begin(self._push)
+        if self._last is None:
+            self._ended = self._world.loop.create_future()
+            await self._ended
+
     def _push(self, events: list[Event]) -> None:
         if events[-1].last:
             self._last = events.pop()
-            if self._ended and not self._ended.done():
+            if self._ended is not None and not self._ended.done():
                 self._ended.set_result(None)
         if events and not self.deserted:
+            self._begun = True
             self.events += events
             for event in events:
                 self._unread += len(event.raw)
@@ -165,6 +173,9 @@ class Flight:
         last = self._last
         if last is None and failure is not None and self.head is not None:
             last = Event(last=True, error=failure)  # the reply has begun: its error is its last event
+        if last is not None and last.error is not None and not self._begun:
+            failure = last.error  # nobody has read a word: it is refused, and no reply that broke
+            last = None
         if last is not None:
             self.ending = "broken" if last.error else "complete"
             self.events.append(last)

@@ -10,6 +10,7 @@ import msgspec
 from tidegate.core.chat import Conversation, Written
 from tidegate.core.errors import Complaint, TidegateError
 from tidegate.core.errors import StoreDown as StoreDown
+from tidegate.core.guard import Finding, Part, Passed, Verdict
 from tidegate.core.limits import Budget, Claim, Full, Limit, Meter, Role, Taken
 from tidegate.core.usage import UsageAsked, UsageLine
 
@@ -446,6 +447,7 @@ class Closed(msgspec.Struct, frozen=True, tag="closed", tag_field="record", omit
     cache_layer: str | None = None  # exact | in_flight | idempotent | semantic
     saved_nusd: int = 0  # what a hit, or what was shared, cost when it was bought
     deduplicated: bool = False  # somebody else asked the same at the same time, and paid
+    guards: tuple[Verdict, ...] = ()  # of those that have looked
 
 
 Record = Opened | Closed
@@ -639,6 +641,34 @@ class Vectors(Protocol):
         """Drop these, or the whole partition; how many there were."""
 
     async def aclose(self) -> None: ...
+
+
+# --- what may pass ---------------------------------------------------------------------------------------------------
+
+
+class Watch(Protocol):
+    """A guard's look at one text that streams by. What it lets go can no longer become part of a finding.
+
+    Whatever the pieces were, all that was let go, joined, is the text, and the findings are those of the whole.
+    """
+
+    def feed(self, text: str) -> Passed: ...
+
+    def end(self) -> Passed:
+        """Nothing more will come."""
+
+
+class Guardrail(Protocol):
+    """Looks for something in what people and models say. What is done about it, the route says."""
+
+    fingerprint: str  # another one when it would find something else: answers are not shared across it
+
+    async def check(self, call: Call, parts: Sequence[Part]) -> Sequence[Sequence[Finding]]:
+        """What is found in each part of a request, in order of place, not overlapping. Long work is not done on the
+        loop. Whatever is raised means: it has not looked."""
+
+    def watch(self) -> Watch | None:
+        """A look at one text of a reply; None: it looks at requests only."""
 
 
 # --- what is told ----------------------------------------------------------------------------------------------------

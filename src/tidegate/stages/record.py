@@ -29,7 +29,7 @@ class Recorder:
         self._world = world
 
     def record(self, call: Call) -> Recording:
-        """`async with recorder.record(call)`: whatever happens inside, it is told, and rowed once the key is known."""
+        """`with recorder.record(call)`: whatever happens inside, it is told, and rowed once the key is known."""
         return Recording(self, self._world, call)
 
     def opened(self, call: Call) -> None:
@@ -134,6 +134,7 @@ class Recorder:
             cache_layer=cached.layer or None,
             saved_nusd=cached.saved_nusd,
             deduplicated=cached.result == "shared",
+            guards=call.guarded.verdicts,
         )
 
 
@@ -166,11 +167,11 @@ class Recording:
         self._world = world
         self._call = call
 
-    async def __aenter__(self) -> None:
+    def __enter__(self) -> None:
         self._world.calls.add(self._call)
         self._world.events.call_began(self._call)
 
-    async def __aexit__(
+    def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         call = self._call

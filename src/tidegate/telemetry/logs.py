@@ -15,6 +15,7 @@ from typing import Any, Literal, TextIO
 import msgspec
 
 from tidegate.core.call import Call
+from tidegate.core.guard import said
 from tidegate.core.money import usd_text
 from tidegate.core.ports import Closed
 
@@ -71,6 +72,7 @@ class Log:
                 "cost_usd": "unknown" if row.cost_nusd is None else usd_text(row.cost_nusd),
                 "cache": row.cache,
                 "error": row.error,
+                "guards": said(row.guards) or None,
             }
         self._line("call", {key: value for key, value in fields.items() if value is not None})
 

@@ -75,6 +75,7 @@ class Metrics(Collector):
         self._overhead = Buckets(OVERHEAD)
         self._attempts: defaultdict[tuple[str, str], int] = defaultdict(int)  # (provider, outcome)
         self._again: defaultdict[tuple[str, str], int] = defaultdict(int)  # (provider, why)
+        self._guards: defaultdict[tuple[str, str, str], int] = defaultdict(int)  # (guard, direction, verdict)
         self._unpriced = 0
         self._cache: defaultdict[tuple[str, str], int] = defaultdict(int)  # (layer, result)
         self._notices = Counter("tidegate_notices", "What an operator should know of", ["name"], registry=registry)
@@ -97,6 +98,8 @@ class Metrics(Collector):
             self._attempts[attempt.provider, attempt.outcome] += 1
             if attempt.why != "first":
                 self._again[attempt.provider, attempt.why] += 1
+        for one in row.guards:
+            self._guards[one.guard, one.direction, one.verdict] += 1
         for kind, tokens in row.usage.items():
             count.tokens[kind] += tokens
         if row.cache is not None:
@@ -158,12 +161,22 @@ class Metrics(Collector):
         )
         for labels, tries in self._again.items():
             again.add_metric(labels, tries)
+        yield from (attempts, again, tokens, cost)
+        yield self._verdicts()
         yield from (attempts, again, tokens, cost, saved)
         cache = CounterMetricFamily("tidegate_cache", "What the cache was asked, and did", labels=["layer", "result"])
         for layer_and_result, asked in self._cache.items():
             cache.add_metric(layer_and_result, asked)
         yield cache
         yield CounterMetricFamily("tidegate_unpriced_requests", "Calls whose cost is not known", self._unpriced)
+
+    def _verdicts(self) -> Metric:
+        verdicts = CounterMetricFamily(
+            "tidegate_guard_verdicts", "What guards made of calls", labels=["guard", "direction", "verdict"]
+        )
+        for labels, calls in self._guards.items():
+            verdicts.add_metric(labels, calls)
+        return verdicts
 
     def expect(self, names: Iterable[str]) -> None:
         """Routes that are configured have a series of their own, whatever else was asked for before."""

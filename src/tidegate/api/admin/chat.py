@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from tidegate.api.admin.policy import ASK, EVERY_KEY, LOOK, House, incoming_of, sees
 from tidegate.api.admin.shapes import ERRORS, Text
 from tidegate.api.calls import new_call, told, while_client_listens
-from tidegate.core.call import Call, Principal
+from tidegate.core.call import Call, Principal, Reply
 from tidegate.core.errors import BadRequest, NotFound
 from tidegate.core.money import NUSD_PER_USD
 from tidegate.core.ports import Headers
@@ -80,7 +80,7 @@ async def chat(
     incoming.told = partial(told, call, house.world)
     call.credential = principal
     call.wishes = msgspec.structs.replace(call.wishes, use_cache=body.use_cache)
-    async with while_client_listens(house.world, incoming, call, body=msgspec.json.encode(asked)):
+    with while_client_listens(house.world, incoming, call, body=msgspec.json.encode(asked)):
         said = await _said(house, call)
     response.headers.update(_text(incoming.told()))
     cost = call.cost_nusd
@@ -95,12 +95,15 @@ async def chat(
 
 async def _said(house: Gateway, call: Call) -> str:
     said: list[str] = []
-    async with house.answer(call) as reply:
+
+    async def hear(reply: Reply) -> None:
         async for events in reply.events:
             for event in events:
                 if event.error:
                     raise event.error
-                said += [text for channel, text in event.texts() if channel.kind == "text"]
+                said.extend(text for channel, text in event.texts() if channel.kind == "text")
+
+    await house.answer(call, hear)
     return "".join(said)
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from tidegate.core.body import decode, spans
 from tidegate.core.call import Asked
-from tidegate.core.chat import Conversation, Written
+from tidegate.core.chat import Conversation, Written, described
 from tidegate.core.errors import BadRequest
 from tidegate.core.ports import Decoder, Encoder
 from tidegate.providers.anthropic import wire
@@ -49,9 +49,7 @@ class Messages(AnthropicDialect):
         for at, tool in enumerate(typed.tools or ()):
             if tool.description:
                 yield f"tools[{at}].description", tool.description
-            for path, text in _walk(f"tools[{at}].input_schema", tool.input_schema, everything=True):
-                if path.endswith(".description"):
-                    yield path, text
+            yield from described(f"tools[{at}].input_schema", tool.input_schema)
 
     def last_turn(self, asked: Asked) -> str:
         messages: list[MessageAsked] = asked.typed.messages

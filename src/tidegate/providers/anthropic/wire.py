@@ -5,7 +5,7 @@ Source: Anthropic's API reference and the types of its SDK, November 2026.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -15,6 +15,7 @@ from tidegate.core.call import Event
 from tidegate.core.chat import Began, Change, Channel, Delta, Finished, ToolBegan
 from tidegate.core.errors import Complaint, TidegateError, UpstreamFailed, UpstreamRefused
 from tidegate.core.money import Usage
+from tidegate.core.places import replaced, strings
 from tidegate.core.stream import FrameDecoder, WholeDecoder, payload, understood, without_data
 
 STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
@@ -106,6 +107,7 @@ class Said(msgspec.Struct):
 
 
 _SAID = msgspec.json.Decoder(Said)
+_ANY = msgspec.json.Decoder()
 
 REASONS: dict[str, Literal["stop", "length", "tool_calls", "content_filter", "other"]] = {
     "end_turn": "stop",
@@ -125,6 +127,29 @@ def pieces(block: Block, index: int) -> Iterator[tuple[Channel, str]]:
         yield Channel(0, "reasoning"), block.thinking
     if block.input is not UNSET and bytes(block.input) != b"{}":
         yield Channel(0, "tool", index), bytes(block.input).decode()
+
+
+def _places(block: Block, index: int, path: str) -> Iterator[tuple[Channel, str, str]]:
+    """What a block that stands whole says, string by string."""
+    if block.text:
+        yield Channel(0, "text", index), f"{path}.text", block.text
+    if block.thinking:
+        yield Channel(0, "reasoning", index), f"{path}.thinking", block.thinking
+    if block.input is not UNSET:
+        # These are texts, and no JSON that is still to be read, as the tool channel of a stream is.
+        for one, text in strings(f"{path}.input", _ANY.decode(block.input)):
+            yield Channel(0, "text", index), one, text
+
+
+def _frame(name: str, text: bytes) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), text)
+
+
+MORE = {
+    "text": ("text_delta", "text"),
+    "reasoning": ("thinking_delta", "thinking"),
+    "tool": ("input_json_delta", "partial_json"),
+}
 
 
 class AnthropicEvent(Event):
@@ -151,6 +176,36 @@ class AnthropicEvent(Event):
                 yield Channel(0, "reasoning"), said.delta.thinking
             if said.delta.partial_json:
                 yield Channel(0, "tool", said.index), said.delta.partial_json
+
+    def places(self) -> Iterator[tuple[Channel, str, str]]:
+        said = self.said
+        for at, block in enumerate(said.content or ()):
+            yield from _places(block, at, f"content[{at}]")
+        if said.content_block is not None:
+            yield from _places(said.content_block, said.index, "content_block")
+        if said.delta is not None:
+            if said.delta.text:
+                yield Channel(0, "text", said.index), "delta.text", said.delta.text
+            if said.delta.thinking:
+                yield Channel(0, "reasoning", said.index), "delta.thinking", said.delta.thinking
+            if said.delta.partial_json:
+                yield Channel(0, "tool", said.index), "delta.partial_json", said.delta.partial_json
+
+    def closes(self) -> Iterator[tuple[int, int | None]]:
+        if self.said.type == "content_block_stop":
+            yield 0, self.said.index
+
+    def rewritten(self, texts: Mapping[str, tuple[str, str]]) -> Event:
+        text = payload(self.raw) or self.raw
+        new = replaced(text, texts)
+        raw = new if text is self.raw else _frame(self.said.type or "", new)
+        return AnthropicEvent(raw, _SAID.decode(new), self.calls, last=self.last, usage=self.usage)
+
+    def more(self, channel: Channel, text: str) -> Event:
+        kind, field = MORE[channel.kind]
+        delta = {"type": "content_block_delta", "index": channel.tool, "delta": {"type": kind, field: text}}
+        new = msgspec.json.encode(delta)
+        return AnthropicEvent(_frame("content_block_delta", new), _SAID.decode(new), self.calls, last=False, usage=None)
 
     def changes(self) -> Sequence[Change]:
         said = self.said

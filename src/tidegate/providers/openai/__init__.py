@@ -83,10 +83,10 @@ class OpenAI:
         url = self.base_url + (codec.path or call.path.removeprefix(self.prefix))
         kind = JSON
         if call.dialect == self.dialect:
-            headers += [header for header in call.headers if header[0] in self.forwarded]
+            headers += [(name, call.named[name]) for name in self.forwarded if name in call.named]
             if call.query:
                 url = f"{url}?{quote(call.query, safe=QUERY)}"
-            kind = kind if codec.path else next((one for one in call.headers if one[0] == JSON[0]), JSON)
+            kind = kind if codec.path else (JSON[0], call.named.get(JSON[0], JSON[1]))
         if body:
             headers.append(kind)
         headers += self.own_headers(call)

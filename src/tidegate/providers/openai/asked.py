@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, Raw, UnsetType
 
 from tidegate.providers.openai import wire
 
@@ -30,6 +31,7 @@ class StreamOptions(msgspec.Struct):
 class FunctionAsked(msgspec.Struct):
     name: str | None = None
     description: str | None = None
+    parameters: Raw | UnsetType = UNSET
 
 
 class ToolAsked(msgspec.Struct):

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 import msgspec
+from msgspec import UNSET
 
 from tidegate.core.body import decode, spans
 from tidegate.core.call import Asked
-from tidegate.core.chat import Conversation, Written
+from tidegate.core.chat import Conversation, Written, described
 from tidegate.core.errors import BadRequest
 from tidegate.core.ports import Decoder, Encoder
 from tidegate.providers.openai import wire
@@ -19,6 +20,7 @@ from tidegate.providers.openai.dialect import SHORT, OpenAIDialect, end_user
 from tidegate.providers.openai.reply import BodyWriter, ChunkWriter
 
 _ASKED = msgspec.json.Decoder(ChatAsked)
+_ANY = msgspec.json.Decoder()
 
 
 class Chat(OpenAIDialect):
@@ -64,6 +66,9 @@ class Chat(OpenAIDialect):
         for at, asked_tool in enumerate(typed.tools or ()):
             if asked_tool.function and asked_tool.function.description:
                 yield f"tools[{at}].function.description", asked_tool.function.description
+            if asked_tool.function and asked_tool.function.parameters is not UNSET:
+                schema = _ANY.decode(asked_tool.function.parameters)
+                yield from described(f"tools[{at}].function.parameters", schema)
 
     def last_turn(self, asked: Asked) -> str:
         messages: list[MessageAsked] = asked.typed.messages

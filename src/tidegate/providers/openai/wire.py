@@ -6,7 +6,7 @@ Groq, DeepSeek and Mistral send under the same name.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -16,6 +16,7 @@ from tidegate.core.call import Event
 from tidegate.core.chat import Began, Change, Channel, Delta, Finished, ToolBegan
 from tidegate.core.errors import Complaint, TidegateError, UpstreamFailed, UpstreamRefused
 from tidegate.core.money import Usage
+from tidegate.core.places import replaced
 from tidegate.core.stream import FrameDecoder, WholeDecoder, payload, understood, without_data
 
 DONE = b"data: [DONE]\n\n"
@@ -75,6 +76,9 @@ class FunctionSaid(msgspec.Struct):
     arguments: str | None = None
 
 
+_FUNCTION = msgspec.json.Decoder(FunctionSaid | None)
+
+
 class ToolSaid(msgspec.Struct):
     index: int | None = None
     id: str | None = None
@@ -95,6 +99,34 @@ class Said(msgspec.Struct):
     reasoning: str | None = None  # Groq, OpenRouter
     tool_calls: list[ToolSaid] | None = None
     function_call: Raw | UnsetType = UNSET  # what came before tool calls; only passed on
+
+    def places(self, choice: int, path: str) -> Iterator[tuple[Channel, str, str]]:
+        """The same, each field for itself, and what is only passed on."""
+        if isinstance(self.content, str):
+            yield Channel(choice), f"{path}.content", self.content
+        else:
+            for at, part in enumerate(self.content or ()):
+                for thought, one in enumerate(part.thinking or ()):
+                    if one.text:
+                        yield Channel(choice, "reasoning"), f"{path}.content[{at}].thinking[{thought}].text", one.text
+                if part.text:
+                    yield Channel(choice), f"{path}.content[{at}].text", part.text
+        for field, channel in (
+            ("reasoning_content", Channel(choice, "reasoning")),
+            ("reasoning", Channel(choice, "reasoning", 1)),  # some say it in both
+            ("refusal", Channel(choice, "refusal")),
+        ):
+            text = getattr(self, field)
+            if text:
+                yield channel, f"{path}.{field}", text
+        for at, tool in enumerate(self.tool_calls or ()):
+            if tool.function and tool.function.arguments:
+                channel = Channel(choice, "tool", at if tool.index is None else tool.index)
+                yield channel, f"{path}.tool_calls[{at}].function.arguments", tool.function.arguments
+        if self.function_call is not UNSET:
+            called = _FUNCTION.decode(self.function_call)
+            if called is not None and called.arguments:
+                yield Channel(choice, "tool", -1), f"{path}.function_call.arguments", called.arguments
 
     def pieces(self, choice: int) -> Iterator[tuple[Channel, str]]:
         if isinstance(self.content, str):
@@ -193,6 +225,41 @@ class OpenAIEvent(Event):
         for choice in self.reply.choices or ():
             yield from choice.pieces()
 
+    def places(self) -> Iterator[tuple[Channel, str, str]]:
+        for at, choice in enumerate(self.reply.choices or ()):
+            if choice.text:
+                yield Channel(choice.index), f"choices[{at}].text", choice.text
+            for field in ("delta", "message"):
+                said: Said | None = getattr(choice, field)
+                if said:
+                    yield from said.places(choice.index, f"choices[{at}].{field}")
+
+    def closes(self) -> Iterator[tuple[int, None]]:
+        return ((choice.index, None) for choice in self.reply.choices or () if choice.finish_reason)
+
+    def rewritten(self, texts: Mapping[str, tuple[str, str]]) -> Event:
+        """Log probabilities would tell the words that were there, so they go."""
+        bare = {f"{path.split('.')[0]}.logprobs": b"null" for path in texts}
+        text = payload(self.raw) or self.raw
+        new = replaced(text, texts, without=bare)
+        raw = b"data: %b\n\n" % new if text is not self.raw else new
+        event = OpenAIEvent(raw, _REPLY.decode(new), first=self.first, last=self.last)
+        event.usage = self.usage
+        return event
+
+    def more(self, channel: Channel, text: str) -> Event:
+        reply = self.reply
+        head = {"id": reply.id, "created": reply.created, "model": reply.model}
+        said: dict[str, object] = {"index": channel.choice, "finish_reason": None}
+        if any(choice.text is not None for choice in reply.choices or ()):
+            head["object"] = "text_completion"
+            said |= {"text": text, "logprobs": None}
+        else:
+            head["object"] = "chat.completion.chunk"
+            said["delta"] = _said(channel, text)
+        new = msgspec.json.encode(head | {"choices": [said]})
+        return OpenAIEvent(b"data: %b\n\n" % new, _REPLY.decode(new))
+
     def changes(self) -> Sequence[Change]:
         changes: list[Change] = []
         reply = self.reply
@@ -208,6 +275,16 @@ class OpenAIEvent(Event):
             if choice.finish_reason:
                 changes.append(Finished(choice.index, REASONS.get(choice.finish_reason, "other")))
         return changes
+
+
+def _said(channel: Channel, text: str) -> dict[str, object]:
+    if channel.kind == "tool":
+        if channel.tool < 0:
+            return {"function_call": {"arguments": text}}
+        return {"tool_calls": [{"index": channel.tool, "function": {"arguments": text}}]}
+    if channel.kind == "reasoning":
+        return {"reasoning" if channel.tool else "reasoning_content": text}
+    return {"refusal" if channel.kind == "refusal" else "content": text}
 
 
 def read_reply(text: bytes) -> Reply:

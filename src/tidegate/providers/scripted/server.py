@@ -19,6 +19,8 @@ from tidegate.providers.scripted.script import ID, MODEL, Answer, Ending, Script
 
 CHAT = b"/v1/chat/completions"
 COMPLETE = b"/v1/completions"
+EMBED = b"/v1/embeddings"
+VECTOR = {"object": "list", "data": [{"object": "embedding", "index": 0, "embedding": [0.6, 0.8]}], "model": "m"}
 MAX_AT_ONCE = 64 * 1024  # what is longer is written event by event, as fast as it is read
 MAX_READY = 256  # replies kept ready: whoever measures asks the same again and again
 MAX_REQUESTS = 1_000
@@ -97,6 +99,8 @@ class Server:
         path = request.path.partition(b"?")[0]
         if request.method == b"POST" and path in (CHAT, COMPLETE):
             return self._ready.get((path, request.body)) or self._answer(path, request.body)
+        if request.method == b"POST" and path == EMBED:
+            return plain(200, msgspec.json.encode(VECTOR))
         if request.method == b"GET" and path == b"/v1/models":
             models = [{"id": name, "object": "model", "created": 0, "owned_by": MODEL} for name in self._models]
             return plain(200, msgspec.json.encode({"object": "list", "data": models}))

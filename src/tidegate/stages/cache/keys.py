@@ -115,7 +115,7 @@ def key(call: Call, question: Question, scope: Scope, fingerprint: bytes) -> byt
     codec = asked.codec
     form = (codec.dialect, asked.stream, asked.stream and asked.wants_usage) if question.bound else ()
     whose = scope_of(call, scope)
-    parts = (codec.operation, call.route.name, fingerprint, call.prompt, *whose, question.digest, form)
+    parts = (codec.operation, call.route.name, fingerprint, call.guarded.by, call.prompt, *whose, question.digest, form)
     return _digest(_PACK.encode(parts))
 
 

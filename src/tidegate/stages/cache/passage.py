@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,7 +9,7 @@ import msgspec
 
 from tidegate.core.call import Cached, Call, Event, Layer, Reply, ReplyHead, Source
 from tidegate.core.errors import StillBusy, StoreDown, TidegateError
-from tidegate.core.flight import Buy, Flight, Reader
+from tidegate.core.flight import Buy, Flight, Hear, Reader
 from tidegate.core.shared import SharedFlight, may_lead
 from tidegate.stages.cache import idempotent, keys
 from tidegate.stages.cache.elsewhere import Lease, Stored
@@ -140,7 +138,8 @@ class Passage:
         """Raises ValueError for an entry that makes no sense."""
         call, cache = self._call, self._cache
         assert call.asked is not None
-        events = told_again(entry, call.asked, call.dialect, cache.codecs)
+        changed = bool(call.guarded.withheld)  # the caller's own values come back outside
+        events = told_again(entry, call.asked, call.dialect, cache.codecs, changed=changed)
         call.cached = Cached("hit", layer, max(age_s, 0), entry.cost_nusd or 0, similarity)
         cache.rows.close(call, "ok", entry.status)
         if self._claim is not None:
@@ -296,26 +295,24 @@ class Passage:
         self._reader = reader = flight.board()
         return self._told(flight, reader, await reader.opened())
 
-    @asynccontextmanager
-    async def _buy_here(self, call: Call) -> AsyncIterator[Source]:
-        """What a flight enters: unless another process is buying the same, our own purchase."""
+    async def _buy_here(self, call: Call, hear: Hear) -> None:
+        """What a flight hears: the answer that another process is buying, or else our own purchase."""
         cache, key, flight = self._cache, self._key, call.flight
         assert key is not None and isinstance(flight, SharedFlight)
         self._lease = lease = Lease(cache.world, cache.shelf.blobs, key, call.id)
         stored = await lease.take(call.deadline_ns)
         source = self._from_elsewhere(stored, key, flight) if stored is not None else None
         if source is not None:
-            yield source
-            return
-        async with self._buy(call) as bought:
-            yield bought
+            await hear(source)
+        else:
+            await self._buy(call, hear)
 
     def _from_elsewhere(self, stored: bytes, key: bytes, flight: SharedFlight) -> Source | None:
         cache, call = self._cache, self._call
         assert call.asked is not None
         try:
             entry = unpack(stored, key, cache.shelf.vault)
-            events = told_again(entry, call.asked, "", cache.codecs)
+            events = told_again(entry, call.asked, call.dialect, cache.codecs, changed=True)
         except ValueError as wrong:
             self._corrupt(str(wrong))
             return None

@@ -139,7 +139,8 @@ class Loops:
         """Before a call goes on. Raises LoopSuspected."""
         config = self._config
         assert call.asked is not None
-        call.hop = _hop(call)
+        if HOP in call.named:
+            call.hop = _hop(call.named[HOP])
         if call.hop > config.hops:
             raise LoopSuspected(
                 f"this call has come from Tidegate to Tidegate {call.hop} times: a provider of one leads to the other; "
@@ -231,7 +232,7 @@ def compared(turn: Turn, turns: Sequence[Turn]) -> tuple[list[Turn], int]:
         # Almost all turns have nothing in common, and nothing is what almost all of them should cost.
         if one.whole != turn.whole and one.head != turn.head and turn.sketch.isdisjoint(one.sketch):
             continue
-        likely = similarity(turn, one)
+        likely = 1.0 if one.whole == turn.whole else similarity(turn, one)
         paraphrased += likely >= PARAPHRASED
         if likely >= ALIKE:
             alike.append(one)
@@ -249,8 +250,5 @@ def _place(conversation: tuple[str, str]) -> str:
     return f"turns:{key_id}:{hashlib.blake2b(session.encode('utf-8', 'surrogatepass'), digest_size=12).hexdigest()}"
 
 
-def _hop(call: Call) -> int:
-    for name, value in call.headers:
-        if name == HOP:
-            return int(value) if value.isdigit() and len(value) < 4 else 0
-    return 0
+def _hop(said: bytes) -> int:
+    return int(said) if said.isdigit() and len(said) < 4 else 0

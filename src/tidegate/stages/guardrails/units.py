@@ -1,0 +1,168 @@
+"""Where may a text be cut, so that no finding lies across the cut? Units: words, and numbers written in groups.
+
+Whatever is found lies within one unit and depends on nothing but it and the characters before it. Where a unit ends is
+known from the first character of the next. So a text that streams by can be let go unit by unit, and what is found is
+the same however it was cut into pieces: it is the same function of the same units.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+from tidegate.core.call import Call
+from tidegate.core.guard import Finding, Part, Passed
+
+BEFORE = 64  # characters before a unit that its meaning may depend on
+LONGEST = 65_536  # characters of a unit: of a longer one nobody says what it is
+LONGEST_GROUPS = 1_024  # a number is not as long as that, however it is grouped
+OFF_THE_LOOP = 20_000  # characters that are looked at in a thread
+
+# What stands in no finding: blanks, quotes, brackets, and the scripts that are written without blanks.
+_BREAKS = r"\s\"'`<>{}\[\],;|\\\u2e80-\u9fff\uac00-\ud7af\uff00-\uffef"
+_WORD = re.compile(f"[^{_BREAKS}]+")
+_BREAK = re.compile(f"[{_BREAKS}]")
+_MONTH = re.compile(r"(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}\.?")
+_GLUES = (" ", ", ")
+
+
+class Seen(Protocol):
+    """What a guard remembers of one text."""
+
+    def scan(self, unit: str, before: str) -> list[Finding]:
+        """What is in `unit`, in order, not overlapping; `before`: what stands before it."""
+
+
+class Unit(NamedTuple):
+    start: int
+    end: int
+
+
+class Overlong(ValueError):
+    """A unit is longer than anybody looks at."""
+
+
+def _may_go_on(word: str) -> bool:
+    last = word[-1]
+    return (
+        "0" <= last <= "9" or last == ")" or (len(word) <= 9 and (word.isupper() or _MONTH.fullmatch(word) is not None))
+    )
+
+
+def _goes_on(word: str, gap: str, first: str) -> bool:
+    """Whether what begins with `first`, after `gap`, belongs to the same number, date or account as `word`."""
+    digit = "0" <= first <= "9"
+    if gap == ", ":
+        return digit and "0" <= word[-1] <= "9"
+    if gap != " " or not _may_go_on(word):
+        return False
+    if "0" <= word[-1] <= "9" or word[-1] == ")":
+        return digit or first in "(+-/." or "A" <= first <= "Z"
+    return digit
+
+
+def units(text: str, *, ended: bool) -> tuple[list[Unit], int]:
+    """Those that are complete, and where the first that is not begins. Raises Overlong."""
+    found: list[Unit] = []
+    start = word_start = end = -1
+    for word in _WORD.finditer(text):
+        at = word.start()
+        if start < 0:
+            start = at
+        elif end - start > LONGEST_GROUPS or not _goes_on(text[word_start:end], text[end:at], text[at]):
+            found.append(Unit(start, end))
+            start = at
+        word_start, end = at, word.end()
+    if start < 0:
+        return found, len(text)
+    if end - start > LONGEST:
+        raise Overlong(f"{end - start} characters without a blank; at most {LONGEST} can be looked at")
+    gap = text[end:]
+    if ended or (gap and not (any(one.startswith(gap) for one in _GLUES) and _may_go_on(text[word_start:end]))):
+        found.append(Unit(start, end))
+        return found, len(text)
+    return found, start
+
+
+def is_one_word(text: str) -> bool:
+    """Whether it always lies within one unit."""
+    return _WORD.fullmatch(text) is not None
+
+
+class UnitWatch:
+    """A text that streams by, unit by unit."""
+
+    __slots__ = ("_before", "_held", "_in_word", "_pieces", "_seen", "_size")
+
+    def __init__(self, seen: Seen) -> None:
+        self._seen = seen
+        self._before = ""
+        self._held = ""
+        self._pieces: list[str] = []  # more of a word that has not ended
+        self._size = 0
+        self._in_word = False
+
+    def feed(self, text: str) -> Passed:
+        if self._in_word and _BREAK.search(text) is None:
+            self._pieces.append(text)
+            self._size += len(text)
+            if self._size > LONGEST:
+                raise Overlong(f"{self._size} characters without a blank; at most {LONGEST} can be looked at")
+            return Passed("")
+        return self._pass(text, ended=False)
+
+    def end(self) -> Passed:
+        return self._pass("", ended=True)
+
+    def _pass(self, text: str, *, ended: bool) -> Passed:
+        text = "".join((self._held, *self._pieces, text))
+        self._pieces = []
+        complete, cut = units(text, ended=ended)
+        findings = tuple(found(self._seen, text, complete, self._before))
+        self._held = text[cut:]
+        self._size = len(self._held)
+        self._in_word = bool(self._held) and _BREAK.match(self._held[-1]) is None
+        self._before = (self._before + text[:cut])[-BEFORE:]
+        return Passed(text[:cut], findings)
+
+
+def found(seen: Seen, text: str, complete: Sequence[Unit], before: str = "") -> Iterator[Finding]:
+    for start, end in complete:
+        near = text[max(start - BEFORE, 0) : start]
+        if len(near) < BEFORE and before:
+            near = (before + near)[-BEFORE:]
+        for one in seen.scan(text[start:end], near):
+            yield one._replace(start=one.start + start, end=one.end + start)
+
+
+class UnitGuard(ABC):
+    """A guard whose findings lie within units."""
+
+    fingerprint: str
+
+    @abstractmethod
+    def may_hold(self, text: bytes) -> bool:
+        """Cheaply, whether there can be anything in `text` at all. Never False for what has a finding."""
+
+    @abstractmethod
+    def begin(self) -> Seen: ...
+
+    def look(self, text: str) -> list[Finding]:
+        """All of a text at once."""
+        if not self.may_hold(text.encode("utf-8", "surrogatepass")):
+            return []
+        return list(found(self.begin(), text, units(text, ended=True)[0]))
+
+    async def check(self, call: Call, parts: Sequence[Part]) -> Sequence[Sequence[Finding]]:
+        if sum(len(part.text) for part in parts) > OFF_THE_LOOP:
+            return await asyncio.get_running_loop().run_in_executor(None, self._all, parts)
+        return self._all(parts)
+
+    def _all(self, parts: Sequence[Part]) -> list[list[Finding]]:
+        return [self.look(part.text) for part in parts]
+
+    def watch(self) -> UnitWatch:
+        return UnitWatch(self.begin())

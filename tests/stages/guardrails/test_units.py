@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tidegate.core.guard import Finding
+from tidegate.stages.guardrails import pii, secrets
+from tidegate.stages.guardrails.masks import Masks, Placeholders, Restoring, masked
+from tidegate.stages.guardrails.units import LONGEST, Overlong, UnitGuard, UnitWatch
+
+GUARDS = (pii.Pii(pii.Config()), secrets.Secrets(secrets.Config(), ["sk_house_4711_key"]))
+PIECES = (
+    "bob@example.com", "4111 1111 1111 1111", "GB82 WEST 1234 5698 7654 32", "+49 30 901820", "born on 12 March 1985",
+    "password: hunter2hunter9", "ghp_" + "a1B2c3D4e5F6" * 3, "-----BEGIN RSA PRIVATE KEY-----\nMIIEpQIBAAKCAQEAn6\n",
+    "-----END RSA PRIVATE KEY-----", "sk_house_4711_key", "1 2 3", "the quick brown", "10.1.2.3", "\n", " ", ", ",
+    "é", "漢字", '"',
+)  # fmt: skip
+TEXTS = st.lists(st.sampled_from(PIECES) | st.text(max_size=8), max_size=12).map("".join)
+
+
+def streamed(guard: UnitGuard, pieces: list[str]) -> tuple[str, list[Finding]]:
+    watch = guard.watch()
+    text, findings = "", []
+    for passed in [*(watch.feed(piece) for piece in pieces), watch.end()]:
+        findings += [one._replace(start=one.start + len(text), end=one.end + len(text)) for one in passed.findings]
+        text += passed.text
+    return text, findings
+
+
+def cut(text: str, sizes: list[int]) -> list[str]:
+    pieces, at = [], 0
+    for size in sizes:
+        pieces.append(text[at : at + size])
+        at += size
+    return [*pieces, text[at:]]
+
+
+@pytest.mark.parametrize("guard", GUARDS, ids=["pii", "secrets"])
+@settings(max_examples=400, deadline=None)
+@given(text=TEXTS, sizes=st.lists(st.integers(0, 9), max_size=60))
+def test_what_is_found_in_a_stream_is_what_is_found_in_the_whole(guard: UnitGuard, text: str, sizes: list[int]):
+    passed, findings = streamed(guard, cut(text, sizes))
+    assert passed == text
+    assert findings == guard.look(text)
+
+
+def test_of_clean_text_a_word_is_held_back_and_no_more():
+    watch = GUARDS[0].watch()
+    assert watch.feed("the quick bro").text == "the quick "
+    assert watch.feed("wn fox").text == "brown "
+
+
+def test_a_number_in_groups_is_held_back_until_it_ends():
+    watch = GUARDS[0].watch()
+    assert watch.feed("card 4111 1111 ").text == "card "
+    assert watch.feed("1111 1111").text == ""
+    passed = watch.feed(" and more")
+    assert [one.rule for one in passed.findings] == ["card"]
+
+
+def test_what_never_ends_is_not_held_for_ever():
+    watch = UnitWatch(GUARDS[0].begin())
+    with pytest.raises(Overlong):
+        for _ in range(LONGEST // 1000 + 2):
+            watch.feed("a" * 1000)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    text=st.lists(st.sampled_from(["[[EMAIL_1]]", "[[", "]]", "[[=EMAIL_1]]", "[[EMAIL_2]", "hi"]), max_size=12).map(
+        "".join
+    ),
+    sizes=st.lists(st.integers(0, 5), max_size=40),
+)
+def test_a_value_comes_back_however_its_placeholder_was_cut(text: str, sizes: list[int]):
+    values = {"[[EMAIL_1]]": "bob@example.com", "[[=EMAIL_1]]": "[[EMAIL_1]]"}
+    one = Restoring(values)
+    assert "".join([*(one.feed(piece) for piece in cut(text, sizes)), one.end()]) == Restoring(values)._restored(text)
+
+
+def test_equal_values_have_one_placeholder_and_what_only_looks_like_one_comes_back():
+    hidden = Placeholders()
+    text = hidden.escaped("[[EMAIL_1]] a@b.com c@d.com a@b.com")
+    said = masked(text, GUARDS[0].look(text), "placeholder", Masks(), hidden)
+    assert said == "[[=EMAIL_1]] [[EMAIL_1]] [[EMAIL_2]] [[EMAIL_1]]"
+    one = Restoring(hidden.values)
+    assert one.feed(said) + one.end() == "[[EMAIL_1]] a@b.com c@d.com a@b.com"
+
+
+def test_a_hash_says_which_values_are_equal_and_not_what_they_are():
+    masks = Masks(b"key")
+    text = "a@b.com a@b.com"
+    first, second = masked(text, GUARDS[0].look(text), "hash", masks).split()
+    assert first == second != masked("x@b.com", GUARDS[0].look("x@b.com"), "hash", masks)
+    assert first.startswith("[EMAIL:")
