@@ -16,7 +16,7 @@ from tidegate import plugins, storage
 from tidegate.api.edge import Edge
 from tidegate.api.incoming import Receive, Scope, Send
 from tidegate.config import Config, Configured
-from tidegate.core.call import Call, Reply
+from tidegate.core.call import Call
 from tidegate.core.errors import ConfigError, ShuttingDown, TidegateError
 from tidegate.core.ports import Blobs, Clock, Codecs, Counters, Events, Key, Provider
 from tidegate.core.world import Nursery, World
@@ -40,6 +40,7 @@ from tidegate.storage.sqlite import SqliteStore
 from tidegate.storage.standin import StandIn
 from tidegate.storage.vault import PlainVault
 from tidegate.telemetry import Listeners
+from tidegate.telemetry.alerts import Alerts
 from tidegate.telemetry.logs import Log
 from tidegate.telemetry.metrics import Metrics
 from tidegate.telemetry.pulse import Pulse
@@ -51,6 +52,7 @@ FIXED = (
     "storage",
     "cache",
     "logs",
+    "alerts",
     "transport",
     "prices",
 )  # parts of the configuration that a running house is built on
@@ -77,16 +79,7 @@ class Inside:
     async def ask(self, call: Call) -> str:
         """What is said to it. Raises TidegateError."""
         assert self.gateway is not None
-        said: list[str] = []
-
-        async def hear(reply: Reply) -> None:
-            async for events in reply.events:
-                if events[-1].error:
-                    raise events[-1].error
-                said.extend(text for event in events for channel, text in event.texts() if channel.kind == "text")
-
-        await self.gateway.answer(call, hear)
-        return "".join(said)
+        return await self.gateway.said(call)
 
 
 class App:
@@ -224,6 +217,11 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
         counters = await _counters(config, clock, events)
         undo.push_async_callback(counters.aclose)
         world = World(loop, clock, Nursery(loop), transport, store, ledger, counters, events)
+        if config.alerts.webhooks:
+            alerts = Alerts(config.alerts, world)
+            events.add(alerts)
+            metrics.registry.register(alerts)
+            undo.push_async_callback(alerts.aclose)
         used = LastUsed(store, world.nursery)
         undo.push_async_callback(used.aclose)
         auth = partial(_auth, world, environment_key, used, data_dir)
@@ -262,6 +260,13 @@ def _auth(world: World, environment_key: str | None, used: LastUsed, data_dir: P
     return KeyAuth(world.store, peppers, world.clock, environment_key, used.note, tokens)
 
 
+def _guardrails(config: Config, world: World, providers: Mapping[str, Provider]) -> Guardrails:
+    """They know the keys of the providers, so that none of them leaves by any way."""
+    known = [secret for provider in providers.values() for secret in provider.secrets()]
+    own = {name: route.guardrails for name, route in config.routes.items()}
+    return Guardrails(config.guardrails, own, world, known)
+
+
 async def _shelf(config: Config, world: World, ask: Callable[[Call], Awaitable[str]], undo: AsyncExitStack) -> Shelf:
     """Where answers are kept, and what is known of their meaning. Raises ConfigError."""
     meanings = await _meanings(config, world, ask)
@@ -285,13 +290,6 @@ async def _meanings(config: Config, world: World, ask: Callable[[Call], Awaitabl
     embedder = plugins.find("embedders", config.cache.embedder)
     vectors = plugins.find("vectors", "memory")(config.cache.entries)
     return plugins.find("stages", "semantic")(world, await asyncio.to_thread(embedder), vectors, ask, Random())
-
-
-def _guardrails(config: Config, world: World, providers: Mapping[str, Provider]) -> Guardrails:
-    """They know the keys of the providers, so that none of them leaves by any way."""
-    known = [secret for provider in providers.values() for secret in provider.secrets()]
-    own = {name: route.guardrails for name, route in config.routes.items()}
-    return Guardrails(config.guardrails, own, world, known)
 
 
 def _cache(world: World, shelf: Shelf, codecs: Codecs, recorder: Recorder, config: Config) -> Cache:

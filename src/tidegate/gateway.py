@@ -55,6 +55,19 @@ class Gateway:
                 async with self.cache.through(call, self.buy) as reply:  # asked before, or in the air? else bought
                     await send(self.guardrails.restore(call, reply))  # the caller's own masked values
 
+    async def said(self, call: Call) -> str:
+        """The same, for who wants only the text. Raises TidegateError."""
+        said: list[str] = []
+
+        async def hear(reply: Reply) -> None:
+            async for events in reply.events:
+                if events[-1].error:
+                    raise events[-1].error
+                said.extend(text for event in events for channel, text in event.texts() if channel.kind == "text")
+
+        await self.answer(call, hear)
+        return "".join(said)
+
     async def buy(self, call: Call, hear: Hear) -> None:
         """What is paid for. Called by a flight only, which hears what is bought to its end."""
         async with self.budgets.reserve(call):  # 402 money, 429 tokens: the most it can be now, the truth at the end

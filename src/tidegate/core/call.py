@@ -318,6 +318,7 @@ class Call:
         "session",
         "status",
         "tags",
+        "trace",
         "user",
         "warnings",
         "wishes",
@@ -367,6 +368,7 @@ class Call:
         self.priority: Priority = "interactive"
         # limits and budgets
         self.hop = 0  # how often it came through a Tidegate before
+        self.trace: Headers = ()  # the client's trace, as it goes on to a provider
         self.rooms: tuple[Room, ...] = ()  # of limits, as they were when it was counted
         self.notes: tuple[str, ...] = ()  # words for the client: what is nearly spent, what looks like a loop
         self.bill: Bill | None = None

@@ -79,7 +79,7 @@ class OpenAI:
         self, call: Call, target: Target, codec: Codec, body: bytes, timeouts: Timeouts, key: Secret | None
     ) -> Request:
         """Same dialect: the client's query string and its headers that mean something there go along."""
-        headers: list[tuple[bytes, bytes]] = [IDENTITY, (HOP, b"%d" % (call.hop + 1))]
+        headers: list[tuple[bytes, bytes]] = [IDENTITY, (HOP, b"%d" % (call.hop + 1)), *call.trace]
         url = self.base_url + (codec.path or call.path.removeprefix(self.prefix))
         kind = JSON
         if call.dialect == self.dialect:
