@@ -18,7 +18,7 @@ from tidegate.api.incoming import Receive, Scope, Send
 from tidegate.config import Config, Configured
 from tidegate.core.call import Call
 from tidegate.core.errors import ConfigError, ShuttingDown, TidegateError
-from tidegate.core.ports import Blobs, Clock, Codecs, Counters, Events, Key, Provider
+from tidegate.core.ports import Blobs, Clock, Codecs, Counters, Events, Key, Provider, Vault
 from tidegate.core.world import Nursery, World
 from tidegate.gateway import Gateway
 from tidegate.providers.prices import PriceList
@@ -269,27 +269,27 @@ def _guardrails(config: Config, world: World, providers: Mapping[str, Provider])
 
 async def _shelf(config: Config, world: World, ask: Callable[[Call], Awaitable[str]], undo: AsyncExitStack) -> Shelf:
     """Where answers are kept, and what is known of their meaning. Raises ConfigError."""
-    meanings = await _meanings(config, world, ask)
+    blobs, vault = await _blobs(config.storage, world.clock, world.events), PlainVault()
+    undo.push_async_callback(blobs.aclose)
+    meanings = await _meanings(config, world, ask, blobs, vault) if _compares(config) else None
     if meanings is not None:
         undo.push_async_callback(meanings.aclose)
-    blobs = await _blobs(config.storage, world.clock, world.events)
-    undo.push_async_callback(blobs.aclose)
     if config.storage.database is None:
         await world.store.forget_begun()  # the data folder is ours alone, and we have only begun
-    return Shelf(blobs, PlainVault(), many=config.storage.valkey is not None, meanings=meanings)
+    return Shelf(blobs, vault, many=config.storage.valkey is not None, meanings=meanings)
 
 
 def _compares(config: Config) -> bool:
     return any(route.cache.semantic.max_error is not None for route in config.routes.values())
 
 
-async def _meanings(config: Config, world: World, ask: Callable[[Call], Awaitable[str]]) -> Any:
-    """Where a route compares by meaning. Loading the model takes a moment. Raises ConfigError."""
-    if not _compares(config):
-        return None
-    embedder = plugins.find("embedders", config.cache.embedder)
+async def _meanings(
+    config: Config, world: World, ask: Callable[[Call], Awaitable[str]], blobs: Blobs, vault: Vault
+) -> Any:
+    """For routes that compare by meaning. Loading the model takes a moment. Raises ConfigError."""
+    embedder = await asyncio.to_thread(plugins.find("embedders", config.cache.embedder))
     vectors = plugins.find("vectors", "memory")(config.cache.entries)
-    return plugins.find("stages", "semantic")(world, await asyncio.to_thread(embedder), vectors, ask, Random())
+    return plugins.find("stages", "semantic")(world, embedder, vectors, ask, Random(), blobs, vault)
 
 
 def _cache(world: World, shelf: Shelf, codecs: Codecs, recorder: Recorder, config: Config) -> Cache:
