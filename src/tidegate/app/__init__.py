@@ -23,7 +23,7 @@ from tidegate.app.rooms import make_providers as make_providers
 from tidegate.config import Config
 from tidegate.core.call import Call
 from tidegate.core.errors import ConfigError, ShuttingDown
-from tidegate.core.ports import Clock, Key, Provider
+from tidegate.core.ports import Blobs, Clock, Key, Provider, Vault
 from tidegate.core.world import Nursery, World
 from tidegate.gateway import Gateway
 from tidegate.stages.auth.used import LastUsed
@@ -202,18 +202,18 @@ async def _ground(
 ) -> Ground:
     used = LastUsed(world.store, world.nursery)
     undo.push_async_callback(used.aclose)
-    meanings = await _meanings(config, world, inside.ask)
+    blobs, vault = await open_blobs(config.storage, world.clock, world.events.notice), PlainVault()
+    undo.push_async_callback(blobs.aclose)
+    meanings = await _meanings(config, world, inside.ask, blobs, vault) if _compares(config) else None
     if meanings is not None:
         undo.push_async_callback(meanings.aclose)
-    blobs = await open_blobs(config.storage, world.clock, world.events.notice)
-    undo.push_async_callback(blobs.aclose)
     if config.storage.database is None:
         await world.store.forget_begun()  # the data folder is ours alone, and we have only begun
     return Ground(
         world=world,
         codecs=codecs(),
         recorder=Recorder(world),
-        shelf=Shelf(blobs, PlainVault(), many=config.storage.valkey is not None, meanings=meanings),
+        shelf=Shelf(blobs, vault, many=config.storage.valkey is not None, meanings=meanings),
         used=used,
         data_dir=data_folder(config.storage.data_dir),
         environment_key=environment_key,
@@ -224,13 +224,13 @@ def _compares(config: Config) -> bool:
     return any(route.cache.semantic.max_error is not None for route in config.routes.values())
 
 
-async def _meanings(config: Config, world: World, ask: Callable[[Call], Awaitable[str]]) -> Any:
-    """Where a route compares by meaning. Loading the model takes a moment. Raises ConfigError."""
-    if not _compares(config):
-        return None
-    embedder = plugins.find("embedders", config.cache.embedder)
+async def _meanings(
+    config: Config, world: World, ask: Callable[[Call], Awaitable[str]], blobs: Blobs, vault: Vault
+) -> Any:
+    """For routes that compare by meaning. Loading the model takes a moment. Raises ConfigError."""
+    embedder = await asyncio.to_thread(plugins.find("embedders", config.cache.embedder))
     vectors = plugins.find("vectors", "memory")(config.cache.entries)
-    return plugins.find("stages", "semantic")(world, await asyncio.to_thread(embedder), vectors, ask, Random())
+    return plugins.find("stages", "semantic")(world, embedder, vectors, ask, Random(), blobs, vault)
 
 
 def _environment_key(environment: Mapping[str, str]) -> str | None:

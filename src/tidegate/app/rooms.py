@@ -64,7 +64,9 @@ class Ground:
             budgets=before.budgets
             if before and was and was.budgets == config.budgets
             else Budgets(config.budgets, world),
-            cache=Cache(world, self.shelf, self.codecs, recorder, policies(config.routes, config.providers)),
+            cache=Cache(
+                world, self.shelf, self.codecs, recorder, policies(config.routes, config.providers, config.guardrails)
+            ),
             upstream=Upstream(config.upstream, world, self.codecs, before.upstream.targets if before else None),
         )
 
