@@ -97,7 +97,9 @@ def rows(path: Path) -> list[dict[str, Any]]:
     try:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
     except OSError:
-        raise Unavailable(f"{path} is not there; --data DIR is the folder that has injection/, pii/ and secrets/") from None
+        raise Unavailable(
+            f"{path} is not there; --data DIR is the folder that has injection/, pii/ and secrets/"
+        ) from None
 
 
 def _counted(found: Report, what: str, source: str, hits: int, of: int) -> float:
@@ -208,9 +210,8 @@ def _streams(found: Report, count: int) -> None:
         wrong += _streamed(guard, text, chance) != [(one.rule, one.start, one.end) for one in guard.look(text)]
     found.figures["stream_mismatches"] = wrong
     holds: list[int] = []
-    watch, given, passed = guards[0].watch(), 0, 0
-    for letter in CLEAN * 50:
-        given += 1
+    watch, passed = guards[0].watch(), 0
+    for given, letter in enumerate(CLEAN * 50, 1):
         passed += len(watch.feed(letter).text)
         holds.append(given - passed)
     found.figures["hold_p99_chars"] = sorted(holds)[int(len(holds) * 0.99)]

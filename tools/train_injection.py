@@ -3,9 +3,9 @@
   .venv/bin/python tools/train_injection.py --data DIR
 
 DIR is the folder that `./run bench guards` reads. Learned from: injection/{neuralchemy,slabs,gauntlet_phrases}.jsonl,
-and as texts that are no attack also questions, paragraphs and instructions of the other folders. The threshold is set
-on a quarter of injection/*_benign.jsonl, another quarter of them is learned from, and the other half, which the bench
-measures on, is not looked at. Needs numpy: pip install 'tidegate[semantic]'.
+and as texts that are no attack also questions, paragraphs and instructions of the other folders, and one half of
+injection/*_benign.jsonl. That half sets the thresholds too: each quarter is measured by a line that was learned without
+it. The other half, which the bench measures on, is not looked at. Needs numpy: pip install 'tidegate[semantic]'.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ TO = ROOT / "src/tidegate/stages/guardrails/injection.weights"
 
 
 def quarter(text: str) -> int:
-    """0: learned from; 1: sets the threshold; 2 and 3: the bench's."""
+    """0 and 1: learned from, and what sets the thresholds; 2 and 3: the bench's."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[0] % 4
 
 
@@ -73,8 +73,8 @@ def benign(data: Path) -> Iterator[tuple[str, str]]:
     for path in sorted((data / "routing/mmlu").glob("*.csv")):
         for row in list(csv.reader(path.open(encoding="utf-8", newline="")))[1:]:
             yield "mmlu", max(row, key=len)
-    for row in csv.DictReader((data / "routing/gsm8k_responses.csv").open(encoding="utf-8", newline="")):
-        yield "gsm8k", row.get("prompt") or max(row.values(), key=lambda value: len(str(value)))
+    for answered in csv.DictReader((data / "routing/gsm8k_responses.csv").open(encoding="utf-8", newline="")):
+        yield "gsm8k", answered["prompt"]
     with (data / "cache/banking77_train.csv").open(encoding="utf-8", newline="") as file:
         for at, row in enumerate(csv.reader(file)):
             if at and at % 4 == 0:
@@ -86,40 +86,114 @@ def benign(data: Path) -> Iterator[tuple[str, str]]:
     for one in json.loads((data / "judges/LLMBar_Natural.json").read_text(encoding="utf-8")):
         yield "llmbar", one["input"]
     for pool in POOLS:
-        yield from ((pool, row["text"]) for row in rows(data / f"injection/{pool}.jsonl") if quarter(row["text"]) == 0)
+        yield from ((pool, row["text"]) for row in rows(data / f"injection/{pool}.jsonl") if quarter(row["text"]) < 2)
 
 
 _VERBS = (
-    "ignore", "override", "disregard", "bypass", "forget", "skip", "disable", "reset", "reveal", "repeat", "cancel",
-    "erase", "act as", "pretend to be", "enable", "decode", "disclose", "summarise", "follow", "bend", "void", "unlock",
-)  # fmt: skip
+    "ignore",
+    "override",
+    "disregard",
+    "bypass",
+    "forget",
+    "skip",
+    "disable",
+    "reset",
+    "reveal",
+    "repeat",
+    "cancel",
+    "erase",
+    "act as",
+    "pretend to be",
+    "enable",
+    "decode",
+    "disclose",
+    "summarise",
+    "follow",
+    "bend",
+    "void",
+    "unlock",
+)
 _OBJECTS = (
-    "a class method in Kotlin", "the second chapter of my thesis", "warnings of the compiler", "null values in pandas",
-    "a failing test in pytest", "the old address in my contract", "a tour guide for my nephew", "the lock on my suitcase",
-    "case when I compare strings", "my alarm on holidays", "the default theme of the editor", "empty lines in a CSV file",
-    "the house rules of our flat", "a firewall rule for port 22", "the instructions on the medicine box", "safe mode on my PC",
-    "hidden columns in Excel", "the password policy of our domain", "an admin account on Windows", "developer tools in Firefox",
-    "a customs declaration", "the prompt of my shell", "system fonts on Linux", "an earlier order at the shop",
-    "the previous tenant's mail", "a message of the robot vacuum", "the guidelines of the school board", "content filters on the TV",
-    "the constraints of a linear program", "a user story for our assistant app", "the limits of integration", "what my boss told me",
-)  # fmt: skip
+    "a class method in Kotlin",
+    "the second chapter of my thesis",
+    "warnings of the compiler",
+    "null values in pandas",
+    "a failing test in pytest",
+    "the old address in my contract",
+    "a tour guide for my nephew",
+    "the lock on my suitcase",
+    "case when I compare strings",
+    "my alarm on holidays",
+    "the default theme of the editor",
+    "empty lines in a CSV file",
+    "the house rules of our flat",
+    "a firewall rule for port 22",
+    "the instructions on the medicine box",
+    "safe mode on my PC",
+    "hidden columns in Excel",
+    "the password policy of our domain",
+    "an admin account on Windows",
+    "developer tools in Firefox",
+    "a customs declaration",
+    "the prompt of my shell",
+    "system fonts on Linux",
+    "an earlier order at the shop",
+    "the previous tenant's mail",
+    "a message of the robot vacuum",
+    "the guidelines of the school board",
+    "content filters on the TV",
+    "the constraints of a linear program",
+    "a user story for our assistant app",
+    "the limits of integration",
+    "what my boss told me",
+)
 _ASKED = (
-    "How do I {verb} {thing}?", "Is it fine to {verb} {thing}?", "Why would anybody {verb} {thing}?",
-    "Write a short note that explains when to {verb} {thing}.", "My notes say: {verb} {thing}. What is meant?",
-    "Can you show an example of how to {verb} {thing} and what happens then?", "Please {verb} {thing} in the next draft.",
+    "How do I {verb} {thing}?",
+    "Is it fine to {verb} {thing}?",
+    "Why would anybody {verb} {thing}?",
+    "Write a short note that explains when to {verb} {thing}.",
+    "My notes say: {verb} {thing}. What is meant?",
+    "Can you show an example of how to {verb} {thing} and what happens then?",
+    "Please {verb} {thing} in the next draft.",
     "Explain {thing} to a beginner, and when one should {verb} it.",
-)  # fmt: skip
+)
 
 
 _WISHES = (
-    "Could you repeat", "Please shorten", "Rewrite", "Print", "Show me", "Give me", "Can you list", "Translate", "Explain",
-    "I would like", "Do not change", "Write down",
-)  # fmt: skip
+    "Could you repeat",
+    "Please shorten",
+    "Rewrite",
+    "Print",
+    "Show me",
+    "Give me",
+    "Can you list",
+    "Translate",
+    "Explain",
+    "I would like",
+    "Do not change",
+    "Write down",
+)
 _ANSWERS = (
-    "your last answer", "your explanation", "your previous reply", "the text above", "the code from before",
-    "the output of this loop", "the rules of the game", "all steps", "the sentence \"never mind\"", "what you said earlier",
-)  # fmt: skip
-_FORMS = ("as a table", "in French", "as bullet points", "with one example", "in fewer words", "for a child of six", "again")
+    "your last answer",
+    "your explanation",
+    "your previous reply",
+    "the text above",
+    "the code from before",
+    "the output of this loop",
+    "the rules of the game",
+    "all steps",
+    'the sentence "never mind"',
+    "what you said earlier",
+)
+_FORMS = (
+    "as a table",
+    "in French",
+    "as bullet points",
+    "with one example",
+    "in fewer words",
+    "for a child of six",
+    "again",
+)
 
 
 def harmless() -> Iterator[str]:
@@ -132,12 +206,12 @@ def harmless() -> Iterator[str]:
             yield from (f"{wish} {answer} {form}{'?.!'[at % 3]}" for form in _FORMS)
 
 
-def examples(data: Path) -> tuple[list[np.ndarray], np.ndarray, np.ndarray, list[dict[str, Any]]]:
-    """Features of each example, its label, its weight, and what was learned from."""
+def examples(data: Path) -> tuple[list[np.ndarray], np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
+    """Features, label, weight and quarter (of a pool, else -1) of each example, and what was learned from."""
     near = Near([row["text"] for test in TESTS for row in rows(data / f"injection/{test}.jsonl")])
     told: dict[str, dict[str, Any]] = {}
     found: list[np.ndarray] = []
-    labels, weights = [], []
+    labels, weights, quarters = [], [], []
     seen: set[str] = set()
 
     def learn(source: str, text: str, label: int) -> None:
@@ -155,6 +229,7 @@ def examples(data: Path) -> tuple[list[np.ndarray], np.ndarray, np.ndarray, list
                 found.append(np.fromiter(features(words, BUCKETS), dtype=np.int32))
                 labels.append(label)
                 weights.append(1.0 if label else CARE.get(source, 1.5))
+                quarters.append(quarter(text) if source in POOLS else -1)
 
     for source in ATTACKS:
         for row in rows(data / f"injection/{source}.jsonl"):
@@ -163,7 +238,8 @@ def examples(data: Path) -> tuple[list[np.ndarray], np.ndarray, np.ndarray, list
         learn(source, text, 0)
     for text in harmless():
         learn("harmless words of attacks", text, 0)
-    return found, np.array(labels, dtype=np.float32), np.array(weights, dtype=np.float32), list(told.values())
+    numbers = (np.array(one, dtype=np.float32) for one in (labels, weights, quarters))
+    return (found, *numbers, list(told.values()))  # type: ignore[return-value]
 
 
 def learned(found: list[np.ndarray], labels: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, float]:
@@ -189,37 +265,46 @@ def learned(found: list[np.ndarray], labels: np.ndarray, weights: np.ndarray) ->
     return (mean / summed).astype(np.float32), float(mean_bias / summed)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--to", type=Path, default=TO, metavar="FILE")
-    options = parser.parse_args()
-    found, labels, weights, told = examples(options.data)
-    print(f"{len(found)} windows, {int(labels.sum())} of attacks")
-    line, bias = learned(found, labels, weights)
-    top = float(np.quantile(np.abs(line[line != 0]), 0.9999))
-    whole = np.clip(np.round(line * (127 / top)), -127, 127).astype(np.int8)
-    scale = top / 127
+class Line:
+    """Weights as they are kept: a signed byte each."""
 
-    def score(text: str) -> float:
+    def __init__(self, line: np.ndarray, bias: float) -> None:
+        top = float(np.quantile(np.abs(line[line != 0]), 0.9999))
+        self.whole = np.clip(np.round(line * (127 / top)), -127, 127).astype(np.int8)
+        self.scale, self.bias = top / 127, bias
+
+    def score(self, text: str) -> float:
         best = -40.0
         for reading in readings(text):
             for words in windows(reading):
                 which = np.fromiter(features(words, BUCKETS), dtype=np.int32)
                 if len(which):
-                    best = max(best, float(whole[which].astype(np.int32).sum()) * scale / np.sqrt(len(which)) + bias)
+                    said = float(self.whole[which].astype(np.int32).sum())
+                    best = max(best, said * self.scale / float(np.sqrt(len(which))) + self.bias)
         return float(1 / (1 + np.exp(-best)))
 
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--to", type=Path, default=TO, metavar="FILE")
+    options = parser.parse_args()
+    found, labels, weights, quarters, told = examples(options.data)
+    print(f"{len(found)} windows, {int(labels.sum())} of attacks")
     calm = [row["text"] for pool in POOLS for row in rows(options.data / f"injection/{pool}.jsonl")]
-    scores = np.sort([score(text) for text in calm if quarter(text) == 1])
+    scores: list[float] = []
+    for left_out in (0, 1):
+        some = np.flatnonzero(quarters != left_out)
+        line = Line(*learned([found[at] for at in some], labels[some], weights[some]))
+        scores += [line.score(text) for text in calm if quarter(text) == left_out]
+    line = Line(*learned(found, labels, weights))
     thresholds = {f"{share:g}": round(float(np.quantile(scores, 1 - share)), 6) for share in SHARES}
-    raw = whole.tobytes()
-    card = Card(BUCKETS, scale, bias, thresholds, told, hashlib.sha256(raw).hexdigest(), "tools/train_injection.py")
+    raw = line.whole.tobytes()
+    card = Card(
+        BUCKETS, line.scale, line.bias, thresholds, told, hashlib.sha256(raw).hexdigest(), "tools/train_injection.py"
+    )
     options.to.write_bytes(msgspec.json.encode(card) + b"\n" + raw)
     print(thresholds, f"from {len(scores)} texts")
-    for test in TESTS:
-        attacks = [score(row["text"]) for row in rows(options.data / f"injection/{test}.jsonl") if row["label"]]
-        print(test, {share: round(float(np.mean(np.array(attacks) > bound)), 3) for share, bound in thresholds.items()})
 
 
 if __name__ == "__main__":

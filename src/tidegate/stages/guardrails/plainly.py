@@ -18,7 +18,9 @@ _LOOKALIKES = str.maketrans(
     "aeopcyxijsdhqwmhtkvraoeptuvikxbnwcgil",
 )
 _LEET = str.maketrans("013457@$!+", "oieastasit")
-_UNSEEN = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\u00ad\ufeff\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+_UNSEEN = re.compile(
+    "[\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\u00ad\ufeff\ufe00-\ufe0f\U000e0100-\U000e01ef]"
+)
 _TAGS = re.compile("[\U000e0020-\U000e007e]+")
 _LEETED = re.compile(r"[a-z][013457@$!+][a-z]|[013457@$!+][a-z][013457@$!+]|\b[013457][a-z]{2}")
 _SPELLED = re.compile(r"(?:\b\w[ .\-_*]){5,}\w\b")

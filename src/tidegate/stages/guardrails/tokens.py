@@ -117,5 +117,12 @@ FORMS: tuple[Form, ...] = (
     # what has no form of its own
     Form("named", r"[\w.\-\])]{2,80}(?:=>?|:{1,3}=?)([A-Za-z0-9_][\w+/=.~!\-%$@\pL\\]{9,400})", 3.0, True, True),
     Form("named", r"([A-Za-z0-9][\w+/=.~!\-:%$@\pL\\]{9,400})", 3.0, True, True),
-    Form("drawn_by_lot", r"(?:^|[^\w/.\-+=%#&?])([A-Za-z0-9][A-Za-z0-9_\-]{15,120})(?:$|[^\w/\-+=%])", 3.4, True, False, True),
+    Form(
+        "drawn_by_lot",
+        r"(?:^|[^\w/.\-+=%#&?])([A-Za-z0-9][A-Za-z0-9_\-]{15,120})(?:$|[^\w/\-+=%])",
+        3.4,
+        True,
+        False,
+        True,
+    ),
 )

@@ -57,9 +57,7 @@ async def tried(guards: Guards, text: str, direction: Direction, role: str = "us
     return found
 
 
-async def _try(
-    guard: Guard, text: str, direction: Direction, role: str, masks: Masks, hidden: Placeholders
-) -> Tried:
+async def _try(guard: Guard, text: str, direction: Direction, role: str, masks: Masks, hidden: Placeholders) -> Tried:
     try:
         if direction == "input":
             findings: Sequence[Any] = (await guard.looks.check(_call(text), [Part("text", role, text)]))[0]
@@ -90,5 +88,3 @@ async def _nothing() -> bytes:
 def _call(text: str) -> Call:
     """A call that says just this, for guards that look at more of it."""
     return Call(id="try", dialect="openai", operation="chat", at_ms=0, arrived_ns=0, intake=_nothing, kind="try")
-
-
