@@ -51,23 +51,25 @@ class Ground:
 
         Raises ConfigError.
         """
-        world, recorder = self.world, self.recorder
+        world, recorder, words = self.world, self.recorder, self.codecs
+
+        def stays(part: str) -> bool:
+            return was is not None and getattr(was, part) == getattr(config, part)
+
         return Gateway(
             world=world,
-            codecs=self.codecs,
+            codecs=words,
             providers=providers,
             recorder=recorder,
-            auth=before.auth if before and was and was.auth == config.auth else self._auth(config),
+            auth=before.auth if before and stays("auth") else self._auth(config),
             routes=Routes(config.routes, providers),
-            limits=before.limits if before and was and was.limits == config.limits else Limits(config.limits, world),
+            limits=before.limits if before and stays("limits") else Limits(config.limits, world),
             guardrails=_guardrails(config, world, providers),
-            budgets=before.budgets
-            if before and was and was.budgets == config.budgets
-            else Budgets(config.budgets, world),
+            budgets=before.budgets if before and stays("budgets") else Budgets(config.budgets, world),
             cache=Cache(
-                world, self.shelf, self.codecs, recorder, policies(config.routes, config.providers, config.guardrails)
+                world, self.shelf, words, recorder, policies(config.routes, config.providers, config.guardrails)
             ),
-            upstream=Upstream(config.upstream, world, self.codecs, before.upstream.targets if before else None),
+            upstream=Upstream(config.upstream, world, words, before.upstream.targets if before else None),
         )
 
     def _auth(self, config: Config) -> KeyAuth:
