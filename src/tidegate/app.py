@@ -205,13 +205,7 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
         events = Listeners([log, metrics])
         store = await open_home(config.storage, data_dir, events.notice)
         undo.push_async_callback(store.aclose)
-        ledger = await SpoolLedger.open(
-            data_dir, store.books, PlainVault(), events.notice, max_spool_bytes=config.storage.max_spool
-        )
-        undo.push_async_callback(ledger.aclose)
-        if config.storage.keep_rows is not None:
-            keeping = keep(store.books, config.storage.keep_rows, clock.wall_ns, events.notice)
-            undo.callback(loop.create_task(keeping, name="delete old rows").cancel)
+        ledger = await _ledger(config.storage, data_dir, store, clock, events, undo)
         transport = plugins.find("transports", config.transport.kind)(config.transport, loop=loop)
         undo.push_async_callback(transport.aclose)
         counters = await _counters(config, clock, events)
@@ -315,6 +309,20 @@ async def open_home(config: storage.Config, data_dir: Path, notice: Notice) -> H
         prepares=config.database_prepares,
     )
     return home
+
+
+async def _ledger(
+    config: storage.Config, data_dir: Path, store: Home, clock: Clock, events: Events, undo: AsyncExitStack
+) -> SpoolLedger:
+    """Of the store's books; its old rows are deleted, where that is wanted."""
+    ledger = await SpoolLedger.open(
+        data_dir, store.books, PlainVault(), events.notice, max_spool_bytes=config.max_spool
+    )
+    undo.push_async_callback(ledger.aclose)
+    if config.keep_rows is not None:
+        keeping = keep(store.books, config.keep_rows, clock.wall_ns, events.notice)
+        undo.callback(asyncio.get_running_loop().create_task(keeping, name="delete old rows").cancel)
+    return ledger
 
 
 async def _counters(config: Config, clock: Clock, events: Events) -> Counters:
