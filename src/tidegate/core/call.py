@@ -377,8 +377,7 @@ class Call:
         self.principal: Principal | None = None  # auth
         self.asked: Asked | None = None  # the gateway, from the codec
         self.outgoing = b""  # the very bytes that came, unless somebody changed them
-        # routes
-        self.route: Route | None = None
+        self.route: Route | None = None  # routes, and what follows
         self.deadline_ns = 0  # by the clock that never goes back
         self.priority: Priority = "interactive"
         # limits and budgets
