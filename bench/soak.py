@@ -205,7 +205,7 @@ def config(port: int, provider: str, folder: Path, number: int) -> str:
         "api": {"port": port},
         "storage": {"data_dir": str(folder / "data")},
         "logs": {"calls": False},
-        "limits": {"loops": {"policy": "warn"}},  # whoever measures says the same again and again
+        "limits": {"guesses": 1_000_000, "loops": {"policy": "warn"}},  # whoever measures says the same again and again
         "budgets": {"default_day": 1_000_000},
         "transport": {"idle_s": IDLE_S},
         "upstream": {"first_token": 2, "idle": 1, "retry": {"tries": 2, "base_s": 0.01, "max_s": 0.05}},

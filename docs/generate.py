@@ -145,6 +145,9 @@ def guards() -> str:
     return "\n".join(parts)
 
 
+SECTIONS = [name for name in config.Config.__struct_fields__ if name not in ("providers", "routes")]
+
+
 def configuration() -> str:
     """docs/reference/configuration.md"""
     top = config.Config()
@@ -157,18 +160,7 @@ def configuration() -> str:
         "`TIDEGATE_API_PORT=9000` sets `api.port`, and so on for every key of `api` and `storage`; in a list, "
         "commas separate.\n",
     ]
-    for name in (
-        "api",
-        "storage",
-        "auth",
-        "limits",
-        "budgets",
-        "guardrails",
-        "upstream",
-        "transport",
-        "logs",
-        "prices",
-    ):
+    for name in SECTIONS:
         parts.append(section(name, type(getattr(top, name))))
     parts.append(guards())
     parts.append("## `providers`\n\nA name of your choice for each, and its `type`, which says what else can be set.\n")
@@ -218,18 +210,7 @@ def example() -> str:
             lines.append(f"{indent}{field.name}: {text}")
 
     top = config.Config()
-    for name in (
-        "api",
-        "storage",
-        "auth",
-        "limits",
-        "budgets",
-        "guardrails",
-        "upstream",
-        "transport",
-        "logs",
-        "prices",
-    ):
+    for name in SECTIONS:
         lines.append(f"{name}:")
         write(type(getattr(top, name)), "  ", {})
         lines.append("")

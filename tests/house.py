@@ -241,19 +241,24 @@ def unbounded(settings: config.Config, text: str) -> config.Config:
     """Tests repeat themselves and spend at will, unless they say what is to be bounded."""
     if "limits:" not in text:
         loops = msgspec.structs.replace(settings.limits.loops, policy="off")
-        settings = msgspec.structs.replace(settings, limits=msgspec.structs.replace(settings.limits, loops=loops))
+        free = msgspec.structs.replace(settings.limits, loops=loops, guesses=1_000_000)
+        settings = msgspec.structs.replace(settings, limits=free)
     if "budgets:" not in text:
-        free = msgspec.structs.replace(settings.budgets, default_day=0.0)
-        settings = msgspec.structs.replace(settings, budgets=free)
+        settings = msgspec.structs.replace(settings, budgets=msgspec.structs.replace(settings.budgets, default_day=0.0))
     return settings
 
 
 @asynccontextmanager
-async def lived_in(text: str, data_dir: Path, environment: Mapping[str, str] | None = None) -> AsyncIterator[House]:
-    """A house for the time of a test. Raises AssertionError when something is left at its end, naming it."""
+async def lived_in(
+    text: str, data_dir: Path, environment: Mapping[str, str] | None = None, clock: JumpClock | None = None
+) -> AsyncIterator[House]:
+    """A house for the time of a test. Raises AssertionError when something is left at its end, naming it.
+
+    `clock`: of another house, when there are two.
+    """
     before = asyncio.all_tasks()
     given = {"TIDEGATE_API_PORT": "0", "TIDEGATE_STORAGE_DATA_DIR": str(data_dir), **(environment or {})}
-    clock = JumpClock()
+    clock = clock or JumpClock()
     app = await build(unbounded(config.parse(text, given), text), given, clock=clock)
     try:
         key, _ = await app.gateway.auth.create("a test", "test", admin=True)

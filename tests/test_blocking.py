@@ -26,7 +26,7 @@ async def test_a_call_that_blocks_fails_its_test(tmp_path: Path, monkeypatch: py
     with pytest.raises(AssertionError, match=r"os\.listdir"):
         async with lived_in(TWO_PROVIDERS, tmp_path / "data") as house:
             auth = type(house.app.gateway.auth)
-            monkeypatch.setattr(auth, "authenticate", lambda self, credential: list(tmp_path.iterdir()))
+            monkeypatch.setattr(auth, "authenticate", lambda self, *_: list(tmp_path.iterdir()))
             assert (await house.ask()).status == 500
 
 

@@ -37,6 +37,8 @@ pytestmark = pytest.mark.timeout(60 + CALLS // 100)
 HOUSE = """
 logs: {calls: false}
 upstream: {connect: 1, first_token: 2, idle: 2, retry: {tries: 2, base_s: 0.002, max_s: 0.01}}
+limits: {guesses: 1000000, loops: {policy: "off"}}
+budgets: {default_day: 0}
 providers:
   main: {type: scripted, price: {input: 0.1237, output: 0.6189}}
   spare: {type: scripted, price: {input: 1, output: 2}}

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from tidegate import plugins, storage
 from tidegate.api.edge import Edge
 from tidegate.api.incoming import Receive, Scope, Send
 from tidegate.config import Config, Configured
+from tidegate.core.call import Call
 from tidegate.core.errors import ConfigError, ShuttingDown, TidegateError
 from tidegate.core.ports import Blobs, Clock, Codecs, Counters, Events, Key, Provider
 from tidegate.core.world import Nursery, World
@@ -38,13 +40,22 @@ from tidegate.storage.sqlite import SqliteStore
 from tidegate.storage.standin import StandIn
 from tidegate.storage.vault import PlainVault
 from tidegate.telemetry import Listeners
+from tidegate.telemetry.alerts import Alerts
 from tidegate.telemetry.logs import Log
 from tidegate.telemetry.metrics import Metrics
 from tidegate.telemetry.pulse import Pulse
 from tidegate.upstream import Upstream
 from tidegate.upstream.sharing import Sharing
 
-FIXED = ("api", "storage", "logs", "transport", "prices")  # parts of the configuration that a running house is built on
+FIXED = (
+    "api",
+    "storage",
+    "cache",
+    "logs",
+    "alerts",
+    "transport",
+    "prices",
+)  # parts of the configuration that a running house is built on
 SHORTEST_KEY = 20
 QUICK_START_S = 0.25  # a provider that is ready by then is waited for; others get ready while calls come in
 RETIRE_S = 0.1  # how often to look whether the calls of the last configuration have ended
@@ -59,6 +70,18 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
 
+class Inside:
+    """The front door seen from inside: for calls of our own."""
+
+    def __init__(self) -> None:
+        self.gateway: Gateway | None = None
+
+    async def ask(self, call: Call) -> str:
+        """What is said to it. Raises TidegateError."""
+        assert self.gateway is not None
+        return await self.gateway.said(call)
+
+
 class App:
     """The house, ready: an ASGI callable, with a way to change it while it serves, and a way to leave it in order."""
 
@@ -70,6 +93,7 @@ class App:
         pulse: Pulse,
         auth: Callable[[Config], KeyAuth],
         cache: Callable[[Config], Cache],
+        inside: Inside,
         undo: AsyncExitStack,
     ) -> None:
         self.config = config
@@ -79,15 +103,16 @@ class App:
         self.pulse = pulse  # beats when who serves starts it
         self._auth = auth
         self._cache = cache
+        self._inside = inside
         self._metrics = metrics
         metrics.expect(gateway.routes.labels)
         targets = gateway.upstream.targets
         targets.expect(gateway.routes.targets)
         metrics.watch(targets.seen, targets.keys_aside)
-        self._edge = Edge(config.api, lambda: self.gateway, metrics, partial(plugins.find, "pages", "admin"))
+        self.edge = Edge(config.api, lambda: self.gateway, metrics, partial(plugins.find, "pages", "admin"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._edge(scope, receive, send)
+        await self.edge(scope, receive, send)
 
     async def first_key(self) -> str | None:
         """An admin key's text, when there was none at all; it is shown now and never again."""
@@ -104,6 +129,8 @@ class App:
         for part in FIXED:
             if getattr(config, part) != getattr(self.config, part):
                 raise ConfigError(f"{part}: cannot change while serving; put it back, or start again")
+        if self.gateway.cache.meanings is None and _compares(config):
+            raise ConfigError("routes: the first one with a semantic cache cannot come while serving; start again")
         before = self.gateway
         made = make_providers(
             config, {name: (self.config.providers.get(name), one) for name, one in before.providers.items()}
@@ -123,6 +150,7 @@ class App:
             cache=self._cache(config),
             upstream=upstream,
         )
+        self._inside.gateway = self.gateway
         self.config = config
         self._metrics.expect(routes.labels)
         upstream.targets.expect(routes.targets)
@@ -189,13 +217,16 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
         counters = await _counters(config, clock, events)
         undo.push_async_callback(counters.aclose)
         world = World(loop, clock, Nursery(loop), transport, store, ledger, counters, events)
+        if config.alerts.webhooks:
+            alerts = Alerts(config.alerts, world)
+            events.add(alerts)
+            metrics.registry.register(alerts)
+            undo.push_async_callback(alerts.aclose)
         used = LastUsed(store, world.nursery)
         undo.push_async_callback(used.aclose)
         auth = partial(_auth, world, environment_key, used, data_dir)
-        shelf = Shelf(await _blobs(config.storage, clock, events), PlainVault())
-        undo.push_async_callback(shelf.blobs.aclose)
-        if config.storage.database is None:
-            await store.forget_begun()  # nobody but us writes here, and we have only begun
+        inside = Inside()
+        shelf = await _shelf(config, world, inside.ask, undo)
         recorder = Recorder(world)
         cache = partial(_cache, world, shelf, words, recorder)
         gateway = Gateway(
@@ -214,11 +245,12 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
         if not isinstance(world.counters, MemoryCounters):  # alone, there is nobody to agree with
             sharing = loop.create_task(Sharing(world, gateway.upstream.targets).run(), name="share breakers")
             undo.callback(sharing.cancel)
+        inside.gateway = gateway
         await _start(world, providers.values())
         pulse = Pulse(loop, transport)
         metrics.registry.register(pulse)
         undo.callback(pulse.stop)
-        return App(config, gateway, metrics, pulse, auth, cache, undo.pop_all())
+        return App(config, gateway, metrics, pulse, auth, cache, inside, undo.pop_all())
 
 
 def _auth(world: World, environment_key: str | None, used: LastUsed, data_dir: Path, config: Config) -> KeyAuth:
@@ -233,6 +265,31 @@ def _guardrails(config: Config, world: World, providers: Mapping[str, Provider])
     known = [secret for provider in providers.values() for secret in provider.secrets()]
     own = {name: route.guardrails for name, route in config.routes.items()}
     return Guardrails(config.guardrails, own, world, known)
+
+
+async def _shelf(config: Config, world: World, ask: Callable[[Call], Awaitable[str]], undo: AsyncExitStack) -> Shelf:
+    """Where answers are kept, and what is known of their meaning. Raises ConfigError."""
+    meanings = await _meanings(config, world, ask)
+    if meanings is not None:
+        undo.push_async_callback(meanings.aclose)
+    blobs = await _blobs(config.storage, world.clock, world.events)
+    undo.push_async_callback(blobs.aclose)
+    if config.storage.database is None:
+        await world.store.forget_begun()  # the data folder is ours alone, and we have only begun
+    return Shelf(blobs, PlainVault(), many=config.storage.valkey is not None, meanings=meanings)
+
+
+def _compares(config: Config) -> bool:
+    return any(route.cache.semantic.max_error is not None for route in config.routes.values())
+
+
+async def _meanings(config: Config, world: World, ask: Callable[[Call], Awaitable[str]]) -> Any:
+    """Where a route compares by meaning. Loading the model takes a moment. Raises ConfigError."""
+    if not _compares(config):
+        return None
+    embedder = plugins.find("embedders", config.cache.embedder)
+    vectors = plugins.find("vectors", "memory")(config.cache.entries)
+    return plugins.find("stages", "semantic")(world, await asyncio.to_thread(embedder), vectors, ask, Random())
 
 
 def _cache(world: World, shelf: Shelf, codecs: Codecs, recorder: Recorder, config: Config) -> Cache:

@@ -23,7 +23,7 @@ from tidegate.core.values import Duration, Moment, Secret, Share, Size
 from tidegate.providers import prices, transport
 from tidegate.providers.discovery import Found
 from tidegate.stages import auth, budgets, cache, guardrails, limits, routes
-from tidegate.telemetry import logs
+from tidegate.telemetry import alerts, logs
 
 DEFAULT_FILE = "tidegate.yaml"
 LOCAL = Found("local", {"type": "local"}, "")
@@ -66,8 +66,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limits: how many calls may be made.
     budgets: how much may be spent.
     guardrails: what may pass, on every route that has no guards of its own.
+    cache: what routes with a semantic cache have together.
     upstream: how providers are asked.
     logs: what is written to standard error.
+    alerts: who is told when something happens.
     transport: the connections to providers.
     prices: what tokens cost.
     providers: who can answer; without any, the small local model.
@@ -80,8 +82,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limits: limits.Config = limits.Config()
     budgets: budgets.Config = budgets.Config()
     guardrails: guardrails.Config = guardrails.Config()
+    cache: cache.House = cache.House()
     upstream: upstream.Config = upstream.Config()
     logs: logs.Config = logs.Config()
+    alerts: alerts.Config = alerts.Config()
     transport: transport.Config = transport.Config()
     prices: prices.Config = prices.Config()
     providers: dict[str, Configured] = {}
@@ -154,6 +158,9 @@ def _check(config: Config, reading: _Reading) -> None:
         wrong = cache.trouble(route.cache)
         if wrong is not None:
             raise reading.wrong(f"routes.{name}.cache.{wrong[0]}", wrong[1])
+    wrong = alerts.trouble(config.alerts)
+    if wrong is not None:
+        raise reading.wrong(f"alerts.{wrong[0]}", wrong[1])
     for name in config.providers:
         if "/" in name or not name:
             raise reading.wrong(f"providers.{name}", "a provider's name must not be empty or contain '/'")

@@ -9,12 +9,12 @@ is an HTTP status. After it the reply belongs to the client, and an error is the
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from tidegate.core.call import Call, Reply, Source
+from tidegate.core.call import Call, Principal, Reply
 from tidegate.core.errors import NotFound
+from tidegate.core.flight import Hear
 from tidegate.core.ports import Codec, Codecs, Provider
 from tidegate.core.world import World
 from tidegate.stages.auth import KeyAuth, permit
@@ -43,27 +43,42 @@ class Gateway:
     cache: Cache
     upstream: Upstream
 
-    @asynccontextmanager
-    async def answer(self, call: Call) -> AsyncIterator[Reply]:
-        """Everything that happens to a call, in order. Send the reply from inside."""
-        async with self.recorder.record(call):  # one event; one row once the key is known
-            with self.limits.gate(call.address):  # 429 for who guesses keys, before any is looked up
-                call.principal = await self.auth.authenticate(call.credential, call.address)  # 401 403
+    async def answer(self, call: Call, send: Callable[[Reply], Awaitable[None]]) -> None:
+        """Everything that happens to a call, in order. `send` takes the reply to the client, from inside all of it."""
+        with self.recorder.record(call):  # one event; one row once the key is known
+            call.principal = await self.recognise(call.credential, call.address)  # 401 403, 429 for who guesses keys
             permit(call)  # 403
             await self.understand(call)  # 400 408 413 415
             call.route = self.routes.match(call)  # 403 404
             async with self.limits.admit(call):  # 429 calls: per time, at once, in a loop
                 await self.guardrails.check(call)  # 400 refuse, or mask; from here what goes out is fixed
                 async with self.cache.through(call, self.buy) as reply:  # asked before, or in the air? else bought
-                    yield self.guardrails.restore(call, reply)  # the caller's own masked values
+                    await send(self.guardrails.restore(call, reply))  # the caller's own masked values
 
-    @asynccontextmanager
-    async def buy(self, call: Call) -> AsyncIterator[Source]:
-        """What is paid for. Entered by a flight only."""
+    async def said(self, call: Call) -> str:
+        """The same, for who wants only the text. Raises TidegateError."""
+        said: list[str] = []
+
+        async def hear(reply: Reply) -> None:
+            async for events in reply.events:
+                if events[-1].error:
+                    raise events[-1].error
+                said.extend(text for event in events for channel, text in event.texts() if channel.kind == "text")
+
+        await self.answer(call, hear)
+        return "".join(said)
+
+    async def buy(self, call: Call, hear: Hear) -> None:
+        """What is paid for. Called by a flight only, which hears what is bought to its end."""
         async with self.budgets.reserve(call):  # 402 money, 429 tokens: the most it can be now, the truth at the end
             self.recorder.opened(call)  # 503 when it could not be accounted for
             async with self.upstream.open(call) as source:  # 502 503 504, or what the provider refuses
-                yield self.guardrails.shield(call, source)  # mask what comes in
+                await hear(self.guardrails.shield(call, source))  # mask what comes in
+
+    async def recognise(self, credential: str | Principal | None, address: str) -> Principal:
+        """Whose key this is. Raises LimitReached for an address that guesses, before any key is looked up."""
+        with self.limits.gate(address, familiar=self.auth.is_familiar(credential)):
+            return await self.auth.authenticate(credential, address)
 
     async def understand(self, call: Call) -> None:
         """Wait for the body and read it, now that we know whose it is."""

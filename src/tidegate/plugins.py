@@ -53,7 +53,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "admin": "tidegate.api.admin:create",
     },
     "stages": {
-        "semantic": "tidegate.stages.cache.semantic:Semantic",
+        "semantic": "tidegate.stages.cache.meaning:Meanings",
         "tokens": "tidegate.stages.auth.tokens:Tokens",
     },
     "commands": {

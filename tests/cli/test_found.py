@@ -75,6 +75,18 @@ def test_doctor_says_what_is_wrong_and_how_to_mend_it(here):
     assert "sk-secret" not in done.output and "Traceback" not in done.output
 
 
+def test_doctor_knows_a_route_whose_owner_is_not_there(here):
+    text = SCRIPTED.format(text="well", data=here / "data")
+    (here / "tidegate.yaml").write_text(
+        f"{text}\nroutes: {{fast: {{owner: search, targets: [{{provider: demo, model: m}}]}}}}\n"
+    )
+    done = run("doctor")
+    assert done.exit_code == 1 and "its owner, team 'search', is not there" in done.output, done.output
+    assert "mend: tidegate teams create search" in done.output
+    assert run("teams", "create", "search").exit_code == 0
+    assert "each team that owns one is there" in run("doctor").output
+
+
 def test_doctor_names_the_line_of_a_configuration_that_cannot_be_used(here):
     (here / "tidegate.yaml").write_text("api:\n  prot: 1\n")
     done = run("doctor")

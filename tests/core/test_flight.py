@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import pytest
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 
 from tidegate.core.call import Call, Event, ReplyHead
 from tidegate.core.errors import Internal, ShuttingDown, TidegateError, UpstreamCutOff, UpstreamFailed
-from tidegate.core.flight import MAX_UNREAD, Flight, Reader
+from tidegate.core.flight import MAX_UNREAD, Flight, Hear, Reader
 from tidegate.core.world import Nursery, World
 
 
@@ -47,14 +46,13 @@ class Sky:
         self.landed: list[Flight] = []
         self.landing: Callable[[Flight], None] = lambda flight: None
 
-    @asynccontextmanager
-    async def buy(self, call: Call) -> AsyncIterator[Source]:
+    async def buy(self, call: Call, hear: Hear) -> None:
         self.log.append("bought")
         try:
             waiting = self.before()
             if waiting is not None:
                 await waiting
-            yield self.source
+            await hear(self.source)
         finally:
             self.log.append("given back")
             leaving = self.leaving()

@@ -66,6 +66,15 @@ def test_of_every_block_that_can_be_copied_a_page_says_whether_it_is_run(page: P
     assert {one.mark for one in blocks(page)} <= {"", "file", "serve", "run", "shown"}
 
 
+LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)")
+LINKING = sorted([*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md")])
+
+
+@pytest.mark.parametrize("page", LINKING, ids=name)
+def test_what_a_page_points_to_is_there(page: Path) -> None:
+    assert [link for link in LINK.findall(page.read_text(encoding="utf-8")) if not (page.parent / link).exists()] == []
+
+
 ENV = re.compile(r"env:(\w+)")
 VALUES = {"DATABASE_URL": "postgresql://user@127.0.0.1:9/name", "HTTPS_PROXY": "http://127.0.0.1:9"}
 SHOWN = [(page, one) for page in PAGES for one in blocks(page) if one.language == "yaml"]

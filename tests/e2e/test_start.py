@@ -34,7 +34,7 @@ sys.addaudithook(watch)
 IMPORT_ALL = """
 import importlib, pkgutil, tidegate
 for module in pkgutil.walk_packages(tidegate.__path__, "tidegate."):
-    if not module.name.endswith(("__main__", "local.server")):
+    if not module.name.endswith(("__main__", "local.server", "embedder.quantise")):
         importlib.import_module(module.name)
         print(module.name)
 """

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, cast
 
 import pytest
@@ -26,7 +26,7 @@ from tidegate.core.errors import (
     UpstreamRefused,
     UpstreamTimeout,
 )
-from tidegate.core.flight import Flight
+from tidegate.core.flight import Flight, Hear
 from tidegate.core.money import OWN_HARDWARE, Usage
 from tidegate.core.ports import Closed, Opened, Record
 from tidegate.core.world import Nursery, World
@@ -115,7 +115,7 @@ async def office() -> Office:
 
 async def record(office: Office, call: Call, inside: Callable[[], None]) -> None:
     with suppress(TidegateError, asyncio.CancelledError, ZeroDivisionError):
-        async with office.recorder.record(call):
+        with office.recorder.record(call):
             inside()
 
 
@@ -187,14 +187,13 @@ async def fly(office: Office, call: Call, *, failure: BaseException | None = Non
     assert call.route is not None
     source = Source(call.route.targets[0])
 
-    @asynccontextmanager
-    async def buy(call: Call) -> AsyncIterator[Source]:
+    async def buy(call: Call, hear: Hear) -> None:
         office.recorder.opened(call)
         if failure is not None:
             raise failure
-        yield source
+        await hear(source)
 
-    async with office.recorder.record(call):
+    with office.recorder.record(call):
         call.flight = flight = Flight(office.world, buy, call, office.recorder.landed)
         reader = flight.board()
         with suppress(TidegateError):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
 
 from tidegate.api.calls import handle
 from tidegate.api.incoming import Incoming
-from tidegate.gateway import Gateway
 
 
 def is_asking(incoming: Incoming) -> bool:
@@ -14,12 +15,8 @@ def is_asking(incoming: Incoming) -> bool:
     return incoming.header(b"anthropic-version") is not None
 
 
-async def messages(gateway: Gateway, incoming: Incoming) -> None:
-    await handle(gateway, incoming, "anthropic", "chat")
-
-
-async def count(gateway: Gateway, incoming: Incoming) -> None:
-    await handle(gateway, incoming, "anthropic", "count")
+messages = partial(handle, dialect="anthropic", operation="chat")
+count = partial(handle, dialect="anthropic", operation="count")
 
 
 async def models(names: list[str], incoming: Incoming) -> None:

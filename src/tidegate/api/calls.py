@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from types import TracebackType
 
-from tidegate.api.incoming import ClientGone, Incoming
+from tidegate.api.incoming import JSON, ClientGone, Incoming
 from tidegate.api.rooms import room_headers
 from tidegate.core.call import Cached, Call, Event, Reply, Wishes
 from tidegate.core.guard import said
@@ -19,6 +19,8 @@ from tidegate.stages.record import status_of
 
 MAX_LABEL = 256  # characters of a user, a session or a tag: they go into every row
 MAX_TAGS = 16
+LABELS = frozenset((b"x-tidegate-user", b"x-tidegate-session", b"x-claude-code-session-id", b"x-tidegate-tags"))
+WISHES = frozenset((b"cache-control", b"idempotency-key"))
 MAX_TRIED = 8  # of those who did not answer: what a head tells of them
 
 
@@ -32,22 +34,29 @@ def new_call(world: World, incoming: Incoming, dialect: str, operation: str) -> 
         arrived_ns=world.clock.now_ns(),
         address=incoming.address,
         headers=incoming.headers,
+        named=incoming.by_name,
         method=incoming.method,
         path=incoming.raw_path,
         query=incoming.query,
         intake=incoming.body,
     )
+    if not LABELS.isdisjoint(incoming.by_name):
+        _labels(call, incoming)
+    if not WISHES.isdisjoint(incoming.by_name):
+        control, key = incoming.text(b"cache-control", MAX_LABEL), incoming.text(b"idempotency-key", MAX_LABEL)
+        call.wishes = Wishes(control, key)
+    return call
+
+
+def _labels(call: Call, incoming: Incoming) -> None:
+    """What the client calls itself."""
     call.user = incoming.text(b"x-tidegate-user", MAX_LABEL)
     call.session = incoming.text(b"x-tidegate-session", MAX_LABEL) or incoming.text(
         b"x-claude-code-session-id", MAX_LABEL
     )
-    control, key = incoming.text(b"cache-control", MAX_LABEL), incoming.text(b"idempotency-key", MAX_LABEL)
-    if control is not None or key is not None:
-        call.wishes = Wishes(control, key)
     tags = incoming.text(b"x-tidegate-tags", MAX_LABEL * MAX_TAGS)
     if tags:
         call.tags = tuple(tag.strip()[:MAX_LABEL] for tag in tags.split(",")[:MAX_TAGS] if tag.strip())
-    return call
 
 
 async def handle(gateway: Gateway, incoming: Incoming, dialect: str, operation: str) -> None:
@@ -56,10 +65,9 @@ async def handle(gateway: Gateway, incoming: Incoming, dialect: str, operation: 
     incoming.codec = codec = gateway.codec(dialect, operation)
     call = new_call(world, incoming, dialect, operation)
     incoming.told = partial(told, call, world)
-    async with while_client_listens(world, incoming, call):
+    with while_client_listens(world, incoming, call):
         call.credential = incoming.credential
-        async with gateway.answer(call) as reply:
-            await _send(world, incoming, call, codec, reply)
+        await gateway.answer(call, partial(_send, world, incoming, call, codec))
 
 
 def while_client_listens(world: World, incoming: Incoming, call: Call, body: bytes | None = None) -> Listening:
@@ -83,7 +91,7 @@ class Listening:
         self._gone = self._over = False
         call.intake = self._intake
 
-    async def __aenter__(self) -> None:
+    def __enter__(self) -> None:
         task = asyncio.current_task(self._world.loop)
         assert task is not None
         self._task = task
@@ -108,7 +116,7 @@ class Listening:
             self._gone = True
             self._task.cancel()
 
-    async def __aexit__(
+    def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._over = True  # `_leave` may be called late, and must not cancel what comes after this
@@ -134,20 +142,20 @@ async def _send(world: World, incoming: Incoming, call: Call, codec: Codec, repl
         return text + codec.render_error_event(error, status_of(error)) if error else text
 
     events = await anext(reply.events)
-    headers = [*(reply.head.headers if same else ()), *told(call, world)]
-    if call.rooms:  # the provider's own are about us, and not about who asks us
-        passed = len(reply.head.headers) if same else 0
-        headers = [one for one in headers[:passed] if b"ratelimit" not in one[0]] + headers[passed:]
-    if not any(name == b"content-type" for name, _ in headers):
-        kind = b"text/event-stream; charset=utf-8" if call.asked.stream else b"application/json"
-        headers.append((b"content-type", kind))
+    kind = b"text/event-stream; charset=utf-8" if call.asked.stream else JSON
+    headers: list[tuple[bytes, bytes]] = []
+    for one in reply.head.headers if same else ():
+        if one[0] == b"content-type":
+            kind = one[1]
+        elif not call.rooms or b"ratelimit" not in one[0]:  # the provider's own are about us, and not about who asks us
+            headers.append(one)
+    headers += told(call, world)
     if events[-1].last:
         if events[-1].error and not call.asked.stream:
             raise events[-1].error
-        body = written(events)
-        await incoming.start(reply.head.status, [*headers, (b"content-length", str(len(body)).encode())])
-        await incoming.piece(body, last=True)
+        await incoming.answer(reply.head.status, written(events), headers, kind)
         return
+    headers.append((b"content-type", kind))
     await incoming.start(reply.head.status, [*headers, (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")])
     await incoming.piece(written(events), last=False)
     async for events in reply.events:
@@ -195,6 +203,8 @@ def _cached(cached: Cached) -> Headers:
     if cached.result == "hit":
         headers.append((b"x-tidegate-cache-age", str(cached.age_s).encode()))
         headers.append((b"x-tidegate-saved-usd", usd_text(cached.saved_nusd).encode()))
+    if cached.similarity is not None:
+        headers.append((b"x-tidegate-cache-similarity", b"%.3f" % cached.similarity))
     return headers
 
 
@@ -206,6 +216,8 @@ def _tried(call: Call) -> bytes:
 
 def _safe(name: str) -> bytes:
     """A name as a header can carry it: clients choose some of them."""
+    if name.isascii() and name.isprintable():
+        return name.encode()[:MAX_LABEL]
     return name.encode("ascii", "backslashreplace").translate(_PRINTABLE)[:MAX_LABEL]
 
 

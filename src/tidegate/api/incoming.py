@@ -40,6 +40,12 @@ class Turn(Protocol):
     def on_leave(self, leaving: Callable[[], None]) -> None:
         """Call `leaving` once, if the client goes before its answer is complete: at once if it has gone."""
 
+    def answer(self, status: int, headers: Headers, body: bytes) -> bool:
+        """The whole response at once, where nothing must be waited for; else False, and `send` must be called."""
+
+    def say(self, body: bytes, *, last: bool) -> bool:
+        """A piece of the body, the same way."""
+
 
 class ClientGone(asyncio.CancelledError):
     """The client left, so nobody needs what is done for it any more."""
@@ -47,13 +53,13 @@ class ClientGone(asyncio.CancelledError):
 
 class Incoming:
     __slots__ = (
-        "_by_name",
         "_config",
         "_owed",
         "_receive",
         "_send",
         "address",
         "any_kind",
+        "by_name",
         "codec",
         "extra",
         "failure",
@@ -73,10 +79,10 @@ class Incoming:
         self._send = send
         self.method: str = scope["method"]
         self.path: str = scope["path"]
-        self.raw_path: str = scope.get("raw_path", scope["path"].encode()).decode("latin-1")
+        self.raw_path: str = scope["raw_path"].decode("latin-1") if "raw_path" in scope else self.path
         self.query: bytes = scope.get("query_string", b"")
         self.headers: Headers = scope["headers"]
-        self._by_name = dict(reversed(self.headers))  # of two alike, the first
+        self.by_name = by_name = dict(reversed(self.headers))  # of two alike, the first
         self.turn: Turn | None = scope.get("extensions", {}).get(TURN)  # None: the server is another
         self.address: str = scope["client"][0] if scope.get("client") else ""
         self.extra = extra  # CORS: on every response to this client
@@ -86,10 +92,10 @@ class Incoming:
         self.told: Callable[[], Headers] = tuple
         self.failure: Exception | None = None  # of a page
         # A body was announced and has not been read to its end.
-        self._owed = (self.header(b"content-length") or b"0") != b"0" or self.header(b"transfer-encoding") is not None
+        self._owed = by_name.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in by_name
 
     def header(self, name: bytes) -> bytes | None:
-        return self._by_name.get(name)
+        return self.by_name.get(name)
 
     def text(self, name: bytes, most: int) -> str | None:
         """A header as text of at most so many characters; None when it is absent or empty."""
@@ -99,26 +105,29 @@ class Incoming:
     @property
     def credential(self) -> str | None:
         """The key that was presented, by either of the two headers that clients use."""
-        authorization = (self.header(b"authorization") or b"").strip()
-        scheme, _, rest = authorization.partition(b" ")
-        key = rest.strip() if scheme.lower() == b"bearer" else authorization
-        return (key or (self.header(b"x-api-key") or b"").strip()).decode("latin-1") or None
+        key = self.by_name.get(b"authorization", b"").strip()
+        scheme, _, rest = key.partition(b" ")
+        if scheme.lower() == b"bearer":
+            key = rest.strip()
+        return (key or self.by_name.get(b"x-api-key", b"").strip()).decode("latin-1") or None
 
     # --- what comes in
 
     async def body(self) -> bytes:
         """The whole body. Raises 408 413 415, or ClientGone."""
-        self._check_kind()
-        length = self.header(b"content-length")
+        by_name = self.by_name
+        if by_name.get(b"content-type") != JSON or b"content-encoding" in by_name:
+            self._check_kind()
         most = self._config.max_body
-        if length is not None and length.isdigit() and int(length) > most:
-            raise self._too_large()
         body = self.turn.whole() if self.turn is not None else None
         if body is not None:  # almost always: then there is nothing to wait for
             self._owed = False
             if len(body) > most:
                 raise self._too_large()
             return body
+        length = by_name.get(b"content-length")
+        if length is not None and length.isdigit() and int(length) > most:
+            raise self._too_large()
         try:
             async with asyncio.timeout(self._config.body_timeout):
                 return await self._read(most)
@@ -167,8 +176,11 @@ class Incoming:
 
     async def answer(self, status: int, body: bytes, headers: Headers = (), kind: bytes = JSON) -> None:
         """The whole response at once."""
-        length = (b"content-length", str(len(body)).encode())
-        await self.start(status, [(b"content-type", kind), length, *headers])
+        headers = [(b"content-type", kind), *headers]
+        if self.turn is not None and not self._owed and self.turn.answer(status, [*headers, *self.extra], body):
+            self.started = True
+            return
+        await self.start(status, [*headers, (b"content-length", str(len(body)).encode())])
         if self._owed:
             await self.piece(body, last=False)
             await self._hear_out()
@@ -189,6 +201,8 @@ class Incoming:
         await self._send({"type": "http.response.start", "status": status, "headers": [*headers, *close, *self.extra]})
 
     async def piece(self, body: bytes, *, last: bool) -> None:
+        if self.turn is not None and self.turn.say(body, last=last):
+            return
         await self._send({"type": "http.response.body", "body": body, "more_body": not last})
 
     async def problem(self, error: TidegateError, codec: Codec, headers: Headers = ()) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
 
 from tidegate.api import anthropic
@@ -16,16 +18,9 @@ MODELS = "/v1/models"
 ACCOUNTS = ("organization", "organizations")  # with our key, and not with the client's
 
 
-async def chat(gateway: Gateway, incoming: Incoming) -> None:
-    await handle(gateway, incoming, "openai", "chat")
-
-
-async def complete(gateway: Gateway, incoming: Incoming) -> None:
-    await handle(gateway, incoming, "openai", "complete")
-
-
-async def embed(gateway: Gateway, incoming: Incoming) -> None:
-    await handle(gateway, incoming, "openai", "embed")
+chat = partial(handle, dialect="openai", operation="chat")
+complete = partial(handle, dialect="openai", operation="complete")
+embed = partial(handle, dialect="openai", operation="embed")
 
 
 async def models(gateway: Gateway, incoming: Incoming) -> None:
@@ -51,8 +46,7 @@ async def model(gateway: Gateway, incoming: Incoming) -> None:
 async def _enter(gateway: Gateway, incoming: Incoming) -> Principal:
     if anthropic.is_asking(incoming):
         incoming.codec = gateway.codec("anthropic", "chat")
-    with gateway.limits.gate(incoming.address):
-        principal = await gateway.auth.authenticate(incoming.credential, incoming.address)
+    principal = await gateway.recognise(incoming.credential, incoming.address)
     may_use(principal, "models")
     return principal
 

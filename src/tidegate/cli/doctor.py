@@ -19,7 +19,7 @@ from tidegate.app import SystemClock, codecs, make_providers, open_home
 from tidegate.cli.shared import FILE, found_here, run, settings
 from tidegate.core.call import Call, Target
 from tidegate.core.errors import TidegateError
-from tidegate.core.ports import Codec, Provider, Timeouts, Transport, TransportError
+from tidegate.core.ports import Codec, Provider, Team, Timeouts, Transport, TransportError
 from tidegate.plugins import loop_factory
 from tidegate.stages.routes import Routes
 
@@ -61,7 +61,7 @@ def doctor(file: Path | None) -> None:
     else:
         where = config.where(file, os.environ)
         tell(Finding(True, f"configuration: {where if where.exists() else 'none, so what is found here is served'}"))
-        for finding in (_data_dir(found.storage.data_dir), *_database(found.storage), _port(found)):
+        for finding in (_data_dir(found.storage.data_dir), *_database(found.storage), *_owners(found), _port(found)):
             tell(finding)
         run(lambda: _providers(found, providers, tell))
     if ill:
@@ -111,6 +111,38 @@ def _database(configured: storage.Config) -> Iterator[Finding]:
         )
     else:
         yield Finding(True, "database: PostgreSQL answers, and its tables are up to date")
+
+
+def _owners(found: config.Config) -> Iterator[Finding]:
+    """Routes that belong to a team which is not there: nobody but administrators may ask for them."""
+    owners = {name: route.owner for name, route in found.routes.items() if route.owner is not None}
+    data_dir = Path(found.storage.data_dir).expanduser()
+    if not owners:
+        return
+
+    async def teams() -> dict[str, bool]:
+        if found.storage.database is None and not (data_dir / "tidegate.sqlite").exists():
+            return {}
+        home = await open_home(found.storage, data_dir, lambda name, fields: None)
+        try:
+            return {team.id: team.disabled_ms is None for team in await home.every(Team)}
+        finally:
+            await home.aclose()
+
+    try:
+        there = asyncio.run(teams())
+    except TidegateError:
+        return  # what is wrong with the database was said
+    for name, owner in owners.items():
+        if there.get(owner):
+            continue
+        why = "is disabled" if owner in there else "is not there"
+        mend = f"tidegate teams {'enable' if owner in there else 'create'} {owner}, or set another routes.{name}.owner"
+        yield Finding(
+            False, f"route {name}: its owner, team {owner!r}, {why}, so that only administrators reach it", mend
+        )
+    if all(there.get(owner) for owner in owners.values()):
+        yield Finding(True, "routes: each team that owns one is there")
 
 
 def _port(found: config.Config) -> Finding:

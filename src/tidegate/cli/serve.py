@@ -58,7 +58,7 @@ async def _serve(settings: config.Config, socket: Any, file: Path, again: Callab
     following = app.world.loop.create_task(_follow(app, file, again), name="follow the configuration")
     try:
         key = None if os.environ.get("TIDEGATE_ADMIN_KEY") else await app.first_key()
-        server = Server(app, settings.api, app.leave)
+        server = Server(app.edge, settings.api, app.leave)
         _greet(app, socket.getsockname(), key)
         gc.collect()
         gc.freeze()  # what start-up made lives for ever; looking through it again and again costs tens of milliseconds

@@ -97,7 +97,7 @@ HOP = b"x-tidegate-hop"  # how often a call went through a Tidegate: two may ask
 Metering = Literal["tokens", "free", "unknown"]  # what a reply without usage has cost: an estimate, nothing, who knows
 
 
-class Asked(msgspec.Struct):
+class Asked(msgspec.Struct, gc=False):
     """The typed minimum of a request, and where each value stands in its bytes."""
 
     codec: Codec
@@ -141,6 +141,10 @@ class Event:
         """All that is text, by channel."""
         return ()
 
+    def text_bytes(self) -> int:
+        """How long all of that is, as UTF-8."""
+        return sum(size(text) for _, text in self.texts())
+
     def changes(self) -> Sequence[Change]:
         """What this event means in any dialect."""
         return ()
@@ -162,10 +166,17 @@ class Event:
         return self
 
 
+def size(text: str) -> int:
+    """Of `text` as UTF-8, in bytes."""
+    return len(text) if text.isascii() else len(text.encode())
+
+
 class Attempt:
     """One request to one target, and how it ended."""
 
     __slots__ = (
+        "_cost_nusd",
+        "_costed",
         "ended_ns",
         "first_ns",
         "outcome",
@@ -193,19 +204,23 @@ class Attempt:
         self.usage_estimated = False
         self.usage_unknown = False  # it has cost something, and nobody says what
         self.text_bytes = 0  # what it has said so far, for the estimate
+        self._costed = NO_USAGE  # the usage that `_cost_nusd` is for
+        self._cost_nusd: int | None = 0
 
     @property
     def cost_nusd(self) -> int | None:
         """None when what was used is not known, or its price."""
         if self.usage_unknown:
             return None
-        if self.usage == NO_USAGE:
-            return 0
-        price = self.target.price
-        return price.cost_nusd(self.usage) if price else None
+        usage = self.usage
+        if usage is not self._costed:  # many ask, and it changes once
+            price = self.target.price
+            self._cost_nusd = 0 if usage == NO_USAGE else price.cost_nusd(usage) if price else None
+            self._costed = usage
+        return self._cost_nusd
 
 
-class ReplyHead(msgspec.Struct, frozen=True):
+class ReplyHead(msgspec.Struct, frozen=True, gc=False):
     """What is known of a reply before its first event: the dialect of its bytes, and the headers that may pass."""
 
     dialect: str
@@ -250,6 +265,7 @@ class Cached(msgspec.Struct, frozen=True):
     layer: Layer = ""
     age_s: int = 0
     saved_nusd: int = 0  # what it cost when it was bought
+    similarity: float | None = None  # of the question that was answered, where it only means the same
 
     @property
     def found(self) -> bool:
@@ -301,6 +317,7 @@ class Call:
         "intake",
         "kind",
         "method",
+        "named",
         "notes",
         "operation",
         "outgoing",
@@ -316,6 +333,7 @@ class Call:
         "session",
         "status",
         "tags",
+        "trace",
         "user",
         "warnings",
         "wishes",
@@ -332,6 +350,7 @@ class Call:
         address: str = "",
         credential: str | Principal | None = None,
         headers: Headers = (),
+        named: Mapping[bytes, bytes] | None = None,
         method: str = "POST",
         path: str = "",
         query: bytes = b"",
@@ -348,9 +367,8 @@ class Call:
         self.address = address
         self.credential = credential  # a presented key, or a known principal
         self.headers = headers
-        self.method = method
-        self.path = path  # of the request; only `raw` passes it on
-        self.query = query
+        self.named = dict(reversed(headers)) if named is None else named  # of two alike, the first
+        self.method, self.path, self.query = method, path, query  # of the request; only `raw` passes the path on
         self.intake = intake  # waits for the body, bounded in size and time
         self.user: str | None = None
         self.session: str | None = None
@@ -365,6 +383,7 @@ class Call:
         self.priority: Priority = "interactive"
         # limits and budgets
         self.hop = 0  # how often it came through a Tidegate before
+        self.trace: Headers = ()  # the client's trace, as it goes on to a provider
         self.rooms: tuple[Room, ...] = ()  # of limits, as they were when it was counted
         self.notes: tuple[str, ...] = ()  # words for the client: what is nearly spent, what looks like a loop
         self.bill: Bill | None = None
@@ -385,8 +404,11 @@ class Call:
     @property
     def usage(self) -> Usage:
         """The sum over attempts: one that failed after it had used tokens is not forgotten."""
+        attempts = self.attempts
+        if len(attempts) == 1:
+            return attempts[0].usage
         total = NO_USAGE
-        for attempt in self.attempts:
+        for attempt in attempts:
             total = attempt.usage if total is NO_USAGE else total + attempt.usage
         return total
 

@@ -1,22 +1,23 @@
 """Who owns a reply? The house. A flight is one purchase from a provider; clients read it and never hold it.
 
-The flight's task enters `buy`, the source pushes events into the flight from the socket's callback, and readers look at
-them. When the last event is there, everything is given back first, then the flight lands: its row is closed, and only
-then is the last event released. A reader that leaves does so synchronously; the last one takes the flight with it.
+The flight's task calls `buy`, which lets it hear a source; that pushes events into the flight from the socket's
+callback, and readers look at them. When the last event is there, everything is given back first, then the flight lands:
+its row is closed, and only then is the last event released. A reader that leaves does so synchronously; the last one
+takes the flight with it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable
 from typing import Literal
 
 from tidegate.core.call import Call, Event, ReplyHead, Source
 from tidegate.core.errors import Internal, TidegateError
 from tidegate.core.world import World
 
-Buy = Callable[[Call], AbstractAsyncContextManager[Source]]
+Hear = Callable[[Source], Awaitable[None]]
+Buy = Callable[[Call, Hear], Awaitable[None]]
 Ending = Literal["complete", "failed", "broken", "abandoned"]
 
 MAX_UNREAD = 256 * 1024  # bytes of events that wait for a slow reader before the socket is paused
@@ -69,8 +70,7 @@ class Flight:
         self._unread = 0
         self._paused = False
         world.flights.add(self)
-        self._task = world.nursery.spawn(self._fly(), f"flight {call.id}")
-        self._task.add_done_callback(self._after)
+        self._task = world.nursery.spawn(self._fly(), "flight", self._after)
 
     def board(self) -> Reader:
         reader = Reader(self)
@@ -90,21 +90,25 @@ class Flight:
 
     async def _fly(self) -> None:
         try:
-            async with self._buy(self.call) as source:
-                self._source = source
-                self.head = source.head
-                self._ended = self._world.loop.create_future()
-                source.begin(self._push)
-                await self._ended
+            await self._buy(self.call, self._hear)
         except TidegateError as failure:
             self._land(failure)
         else:
             self._land(None)
 
+    async def _hear(self, source: Source) -> None:
+        """Take its events, until the last one is there."""
+        self._source = source
+        self.head = source.head
+        source.begin(self._push)
+        if self._last is None:
+            self._ended = self._world.loop.create_future()
+            await self._ended
+
     def _push(self, events: list[Event]) -> None:
         if events[-1].last:
             self._last = events.pop()
-            if self._ended and not self._ended.done():
+            if self._ended is not None and not self._ended.done():
                 self._ended.set_result(None)
         if events and not self.deserted:
             self._begun = True

@@ -20,10 +20,11 @@ Table = dict[bytes, "SharedFlight"]
 class SharedFlight(Flight):
     """`most`: bytes of a reply that is kept whole, for those who join and for whoever stores it at the landing.
 
-    `again`: it was led by somebody who had followed one that failed. `goes_on`: even when nobody reads.
+    `again`: it was led by somebody who had followed one that failed. `goes_on`: even when nobody reads. `form`: of its
+    bytes: whether they are a stream, and whether that tells its usage.
     """
 
-    __slots__ = ("_kept", "_keys", "_seen", "_table", "again", "goes_on", "landings", "most", "whole")
+    __slots__ = ("_kept", "_keys", "_seen", "_table", "again", "form", "goes_on", "landings", "most", "whole")
 
     def __init__(
         self,
@@ -39,6 +40,8 @@ class SharedFlight(Flight):
         goes_on: bool = False,
     ) -> None:
         super().__init__(world, buy, call, landing)
+        asked = call.asked
+        self.form = (asked.stream, asked.wants_usage) if asked is not None else (False, False)
         self.most = most
         self.again = again
         self.goes_on = goes_on

@@ -192,13 +192,13 @@ class Routes:
         """Raises ModelNotFound, naming the nearest; Forbidden for what is not the key's to ask for; BadRequest for a
         header that makes no sense."""
         assert call.asked is not None and call.principal is not None
-        ours = {name: value for name, value in call.headers if name.startswith(b"x-tidegate-")}
-        route = self._asked(call, ours)
-        if not self.is_open(route, call.asked.model, call.principal):
-            raise Forbidden(_not_yours(route, call.principal), param="model")
-        timeout_s = _timeout_s(ours.get(b"x-tidegate-timeout-ms"), route.timeout_s)
-        call.deadline_ns = call.arrived_ns + round(timeout_s * 1e9)
-        if call.kind in BATCHES or ours.get(b"x-tidegate-priority") == b"batch":
+        named, principal = call.named, call.principal
+        route = self._asked(call, named)
+        if (principal.routes or self._owners or route.owner) and not self.is_open(route, call.asked.model, principal):
+            raise Forbidden(_not_yours(route, principal), param="model")
+        timeout_s = _timeout_s(named.get(b"x-tidegate-timeout-ms"), route.timeout_s)
+        call.deadline_ns = call.arrived_ns + int(timeout_s * 1e9)
+        if call.kind in BATCHES or named.get(b"x-tidegate-priority") == b"batch":
             call.priority = "batch"
         return route
 
@@ -218,15 +218,15 @@ class Routes:
             name for name, route in self._by_name.items() if "*" not in name and self.is_open(route, name, principal)
         ]
 
-    def _asked(self, call: Call, ours: Mapping[bytes, bytes]) -> Route:
+    def _asked(self, call: Call, named: Mapping[bytes, bytes]) -> Route:
         assert call.asked is not None
-        target = ours.get(b"x-tidegate-target")
+        target = named.get(b"x-tidegate-target")
         if target:
             return self._at(call, target.decode("latin-1"))
         if call.asked.model or call.operation != "raw":
             return self.find(call.asked.model)
-        named = ours.get(b"x-tidegate-route")
-        return self.find(named.decode("latin-1")) if named else self._by_dialect(call.dialect)
+        route = named.get(b"x-tidegate-route")
+        return self.find(route.decode("latin-1")) if route else self._by_dialect(call.dialect)
 
     def _at(self, call: Call, target: str) -> Route:
         """The target that a call itself names, whatever its model stands for."""

@@ -42,6 +42,7 @@ AT_HAND = 10_000  # rows that wait and are kept in memory too
 RESERVE_BYTES = 2048  # set aside for the end of every call that was opened, beside what it repeats of its opening
 
 _HEAD = struct.Struct("<II")
+HEAD_BYTES = _HEAD.size
 _MARK = 0xF5  # never a byte of UTF-8: no text in a payload can look like a frame
 _NAME = re.compile(r"(\d{10})\.(seg|corrupt)")
 _ZEROS = bytes(1 << 20)
@@ -153,11 +154,11 @@ class Segment:
 
     def put(self, payload: bytes) -> tuple[int, int]:
         start = self.end
-        body = start + _HEAD.size
+        body = start + HEAD_BYTES
         end = body + len(payload)
         word = len(payload) << 8 | _MARK
         self._map[body:end] = payload
-        self._map[start:body] = _HEAD.pack(word, zlib.crc32(payload, word))
+        _HEAD.pack_into(self._map, start, word, zlib.crc32(payload, word))
         self.end = end
         return start, end
 
@@ -290,8 +291,12 @@ class Spool:
     def _room_for(self, payload_bytes: int, *, promised: bool, opens: bool) -> None:
         if payload_bytes > self._max_record:
             raise StorageFull(f"a record of {payload_bytes} bytes is too large: the spool takes {self._max_record}")
-        need = payload_bytes + _HEAD.size
-        spare = 0 if promised else self._reserved + opens * (self._reserve_bytes + need)
+        need = payload_bytes + HEAD_BYTES
+        spare = 0
+        if not promised:
+            spare = len(self._open) * self._reserve_bytes + self._live  # `_reserved`, which is asked for each call
+            if opens:
+                spare += self._reserve_bytes + need
         current = self._current
         if current.size - current.end - need >= spare:
             return

@@ -13,7 +13,10 @@ class Listeners:
     """Everything that happens, told to each listener in turn."""
 
     def __init__(self, listeners: Sequence[Events]) -> None:
-        self._listeners = listeners
+        self._listeners = [*listeners]
+
+    def add(self, listener: Events) -> None:
+        self._listeners.append(listener)
 
     def call_began(self, call: Call) -> None:
         for listener in self._listeners:

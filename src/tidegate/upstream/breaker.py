@@ -21,6 +21,7 @@ State = Literal["closed", "open", "half_open"]
 Verdict = Literal["ask", "probe", "pass"]
 
 CALLS, FAILED, SLOW = 0, 1, 2
+EARLY_NS = 1_000_000_000
 PROBE_S = 60.0  # a probe of which nothing was heard for so long is lost, and another may go
 
 
@@ -63,10 +64,11 @@ class Breaker:
         self._window = Window(config.window, 3)
 
     def asks(self, now_ns: int, *, early: bool = False) -> Verdict:
-        """`early`: nobody else is left for a call, so it may try before the time is over, one at a time."""
+        """`early`: nobody else is left for a call, so it may try before the time is over, one in a second."""
         if self.state == "closed":
             return "ask"
-        if self.forced or (now_ns < self.until_ns and not (early and self.state == "open")):
+        early = early and self.state == "open" and now_ns - self.since_ns >= EARLY_NS
+        if self.forced or (now_ns < self.until_ns and not early):
             return "pass"
         return "probe"
 

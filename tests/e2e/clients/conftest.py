@@ -15,7 +15,7 @@ HOUSE = """
 logs: {calls: false}
 limits: {loops: {policy: "off"}}
 budgets: {default_day: 0}
-upstream: {retry: {tries: 1}}
+upstream: {retry: {tries: 1}, breaker: {enabled: false}}
 providers:
   scripted: {type: scripted, price: {input: 1, output: 2}}
   local: {type: local, threads: 2}

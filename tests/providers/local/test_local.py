@@ -43,7 +43,9 @@ class House:
         body = {"model": local.MODEL, "max_tokens": 16, "messages": [{"role": "user", "content": content}], **more}
         call = Call(id="", dialect="openai", operation="chat", at_ms=0, arrived_ns=0, intake=bytes)
         target = Target(self.model, local.MODEL)
-        request = self.model.request(call, target, Chat(), json.dumps(body).encode(), Timeouts(), self.model.keys[0])
+        request = self.model.request(
+            call, target, Chat(), json.dumps(body).encode(), Timeouts(), next(iter(self.model.keys), None)
+        )
         exchange = self.transport.send(request)
         head = await exchange.head()
         data = b""

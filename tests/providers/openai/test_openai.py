@@ -56,7 +56,8 @@ def test_what_a_client_presents_stays_here_and_our_key_goes_out() -> None:
     request = asked(provider(keys=("sk-1",)), headers=presented)
     assert b"tg_live_x" not in repr(request.headers).encode()
     assert dict(request.headers)[b"authorization"] == b"Bearer sk-1"
-    assert {name for name, _ in request.headers} == {b"authorization", b"content-type", b"accept-encoding"}
+    ours = {b"authorization", b"content-type", b"accept-encoding", b"x-tidegate-hop"}
+    assert {name for name, _ in request.headers} == ours
     assert b"authorization" not in dict(asked(provider(), headers=presented).headers)
 
 

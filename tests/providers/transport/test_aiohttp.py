@@ -240,7 +240,7 @@ def test_without_the_extra_the_start_says_how_to_get_it(monkeypatch: pytest.Monk
         ("{kind: aiohttp, proxy: 'me:pw@p'}", "transport.proxy: must be like http://HOST:PORT"),
         ("{kind: aiohttp, proxy: 'https://me:pw@p:1'}", "transport.proxy: must be like http://HOST:PORT"),
         ("{kind: aiohttp, proxy: ''}", "transport.proxy: is empty"),
-        ("{kind: aoihttp}", "transport.kind: invalid enum value 'aoihttp'"),
+        ("{kind: aoihttp}", "transport.kind: cannot be 'aoihttp'; did you mean 'aiohttp'?"),
     ],
 )
 def test_a_proxy_that_cannot_be_is_told_without_its_password(text: str, message: str) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.house import House, lived_in
+from tests.house import House, lived_in, until
 from tests.stages.cache.test_cache import CACHED, bought, cache_of
 from tests.valkey import Valkey
 
@@ -16,6 +18,14 @@ def shared(valkey: Valkey, timeout: str = "5s") -> str:
     return CACHED.replace(
         "providers:", f"storage: {{valkey: '{valkey.url}', valkey_timeout: {timeout}}}\nproviders:", 1
     )
+
+
+@asynccontextmanager
+async def two(valkey: Valkey, folder: Path) -> AsyncIterator[tuple[House, House]]:
+    text = shared(valkey).replace("single_flight: true", "single_flight: true, scope: global")
+    async with lived_in(text, folder / "one") as one, lived_in(text, folder / "other", clock=one.clock) as other:
+        yield one, other
+        await until(lambda: not one.left() and not other.left())
 
 
 async def test_what_one_process_has_bought_another_gives(valkey: Valkey, tmp_path: Path):
@@ -61,3 +71,31 @@ async def test_what_others_have_left_there_is_a_miss(valkey: Valkey, tmp_path: P
         await blobs._ask(b"SET", name, stored)
         reply = await house.ask()
         assert (reply.status, cache_of(reply)[0]) == (200, "miss")
+
+
+async def test_five_hundred_calls_over_twenty_questions_in_two_processes_are_twenty_purchases(
+    valkey: Valkey, tmp_path: Path
+):
+    """Two houses that have nothing in common but Valkey."""
+    async with two(valkey, tmp_path) as (one, other):
+        for house in (one, other):
+            house.provider("main").always(before=0.2, between=0.05)
+        calls = [(at, house.begin(f"q{at % 20}", stream=bool(at % 3))) for at in range(250) for house in (one, other)]
+        for at, call in calls:
+            reply = await call.reply()
+            assert (reply.status, reply.text) == (200, f"You said 1 words: q{at % 20}")
+        assert bought(one) + bought(other) == 20
+        rows = [*await one.rows(), *await other.rows()]
+        assert len(rows) == 500 and sum(row.cost_nusd > 0 for row in rows) + sum(
+            row.deduplicated for row in rows
+        ) == len(rows)
+
+
+async def test_when_the_process_that_buys_fails_the_other_buys(valkey: Valkey, tmp_path: Path):
+    async with two(valkey, tmp_path) as (one, other):
+        one.provider("main").says(status=400, before=0.2)
+        first = one.begin()
+        await until(lambda: one.provider("main").requests)
+        second = other.begin()
+        assert (await first.reply()).status == 400
+        assert (await second.reply()).status == 200 and bought(other) == 1

@@ -126,3 +126,20 @@ async def test_who_guesses_keys_is_not_looked_at_for_a_minute(house):
     assert (await house.get("/admin/keys", key="tg_wrong")).status == 429
     await house.clock.sleep(60)
     assert (await house.ask()).status == 200
+
+
+async def test_a_guesser_does_not_lock_out_keys_that_were_good_at_the_same_address(house):
+    assert (await house.ask()).status == 200
+    assert [(await house.ask(key="tg_wrong")).status for _ in range(4)] == [401, 401, 401, 429]
+    await house.clock.sleep(2)  # the key is looked up anew
+    assert (await house.ask()).status == 200
+    stranger = await key(house, name="stranger")
+    assert (await house.ask(key=stranger)).status == 429
+
+
+async def test_a_key_that_was_good_and_has_ended_is_a_guess_like_any_other(house):
+    ci = await key(house)
+    assert (await house.ask(key=ci)).status == 200
+    await house.app.gateway.auth.desk.revoke(ci.split("_")[2])
+    await house.clock.sleep(2)
+    assert [(await house.ask(key=ci)).status for _ in range(4)] == [401, 401, 401, 429]

@@ -90,6 +90,30 @@ async def test_the_next_tidegate_hears_how_far_a_call_has_come(house):
     assert (b"x-tidegate-hop", b"4") in server.requests[-1].headers
 
 
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+async def test_a_trace_says_how_far_a_call_has_come_where_agents_pass_nothing_else_on(house):
+    server = house.provider("main")
+    assert (await house.ask("a", headers={"traceparent": TRACE, "tracestate": "other=1, tidegate=7"})).status == 200
+    sent = dict(server.requests[-1].headers)
+    assert (sent[b"traceparent"], sent[b"tracestate"]) == (TRACE.encode(), b"tidegate=8,other=1")
+    reply = await house.ask("b", headers={"traceparent": TRACE, "tracestate": "tidegate=9"})
+    assert reply.error.code == "loop_suspected"
+
+
+@pytest.mark.parametrize("trace", ["", "00-1-2-03", TRACE.upper(), TRACE + "-x"])
+async def test_what_is_no_trace_goes_no_further(house, trace):
+    server = house.provider("main")
+    assert (await house.ask("a", headers={"traceparent": trace, "tracestate": "tidegate=99"})).status == 200
+    assert b"traceparent" not in dict(server.requests[-1].headers)
+
+
+async def test_one_trace_of_many_calls_is_no_loop(house):
+    for at in range(30):
+        assert (await house.ask(WORDS[at], headers={"traceparent": TRACE})).status == 200
+
+
 @pytest.mark.parametrize(("policy", "statuses"), [("warn", {200}), ("throttle", {200}), ("off", {200})])
 async def test_a_policy_may_do_less_than_stop(build_house, policy, statuses):
     house = await build_house(HOUSE.replace("chat: []", f"chat: [], loops: {{policy: '{policy}'}}"))

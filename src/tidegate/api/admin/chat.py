@@ -11,12 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from tidegate.api.admin.policy import ASK, EVERY_KEY, LOOK, House, incoming_of, sees
 from tidegate.api.admin.shapes import ERRORS, Text
 from tidegate.api.calls import new_call, told, while_client_listens
-from tidegate.core.call import Call, Principal
+from tidegate.core.call import Principal
 from tidegate.core.errors import BadRequest, NotFound
 from tidegate.core.money import NUSD_PER_USD
 from tidegate.core.ports import Headers
 from tidegate.core.usage import HOUR_MS, Period, UsageAsked
-from tidegate.gateway import Gateway
 from tidegate.stages.guardrails.guide import Guide
 
 MAX_INPUT = 10_000  # characters; the guide's bound
@@ -83,8 +82,8 @@ async def chat(
     incoming.told = partial(told, call, house.world)
     call.credential = principal
     call.wishes = msgspec.structs.replace(call.wishes, use_cache=body.use_cache)
-    async with while_client_listens(house.world, incoming, call, body=msgspec.json.encode(asked)):
-        said = await _said(house, call)
+    with while_client_listens(house.world, incoming, call, body=msgspec.json.encode(asked)):
+        said = await house.said(call)
     response.headers.update(_text(incoming.told()))
     cost = call.cost_nusd
     return ChatAnswer(
@@ -94,17 +93,6 @@ async def chat(
         tokens_used=call.usage.input_total + call.usage.output_total,
         cost_usd=None if cost is None else cost / NUSD_PER_USD,
     )
-
-
-async def _said(house: Gateway, call: Call) -> str:
-    said: list[str] = []
-    async with house.answer(call) as reply:
-        async for events in reply.events:
-            for event in events:
-                if event.error:
-                    raise event.error
-                said += [text for channel, text in event.texts() if channel.kind == "text"]
-    return "".join(said)
 
 
 @router.get("/api/stats", tags=["chat"], dependencies=[Depends(EVERY_KEY)])

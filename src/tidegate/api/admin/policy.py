@@ -42,9 +42,7 @@ class Policy:
 
     async def __call__(self, request: Request, _: Annotated[Any, Depends(BEARER)]) -> Principal:
         incoming = incoming_of(request)
-        house = gateway_of(request)
-        with house.limits.gate(incoming.address):
-            principal = await house.auth.authenticate(incoming.credential, incoming.address)
+        principal = await gateway_of(request).recognise(incoming.credential, incoming.address)
         if not self.allows(principal):
             there = " or ".join(sorted(self.roles))
             raise Forbidden(

@@ -79,14 +79,14 @@ class OpenAI:
         self, call: Call, target: Target, codec: Codec, body: bytes, timeouts: Timeouts, key: Secret | None
     ) -> Request:
         """Same dialect: the client's query string and its headers that mean something there go along."""
-        headers: list[tuple[bytes, bytes]] = [IDENTITY, (HOP, b"%d" % (call.hop + 1))]
+        headers: list[tuple[bytes, bytes]] = [IDENTITY, (HOP, b"%d" % (call.hop + 1)), *call.trace]
         url = self.base_url + (codec.path or call.path.removeprefix(self.prefix))
         kind = JSON
         if call.dialect == self.dialect:
-            headers += [header for header in call.headers if header[0] in self.forwarded]
+            headers += [(name, call.named[name]) for name in self.forwarded if name in call.named]
             if call.query:
                 url = f"{url}?{quote(call.query, safe=QUERY)}"
-            kind = kind if codec.path else next((one for one in call.headers if one[0] == JSON[0]), JSON)
+            kind = kind if codec.path else (JSON[0], call.named.get(JSON[0], JSON[1]))
         if body:
             headers.append(kind)
         headers += self.own_headers(call)

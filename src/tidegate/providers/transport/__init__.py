@@ -13,11 +13,11 @@ from tidegate.core.ports import Request
 from tidegate.providers.transport.exchange import HttpExchange
 from tidegate.providers.transport.pool import Config, Pool
 from tidegate.providers.transport.tls import client_context
-from tidegate.providers.transport.wire import Address, request_head, request_line
+from tidegate.providers.transport.wire import Address, measured, request_fields, request_line
 
 __all__ = ["Config", "HttpTransport"]
 
-LINES_KEPT = 1000  # requests to a few providers repeat a few (method, URL)
+HEADS_KEPT = 1000  # requests to a few providers repeat a few: all but the length of the body
 
 
 class HttpTransport:
@@ -35,7 +35,7 @@ class HttpTransport:
         self._ssl_context = ssl_context or client_context(self._config.ca_file)
         self._loop = loop
         self._pools: dict[Address, Pool] = {}
-        self._lines: dict[tuple[str, str], tuple[Pool, bytes]] = {}
+        self._heads: dict[tuple[object, ...], tuple[Pool, bytes]] = {}
         self._closed = False
 
     @property
@@ -44,16 +44,15 @@ class HttpTransport:
 
     def send(self, request: Request) -> HttpExchange:
         """Begin at once. Raises ValueError, before anything is sent, for a URL or header that cannot be."""
-        method = request.method
-        known = self._lines.get((method, request.url))
-        pool, line = known or self._new_line(method, request.url)
-        head_bytes = request_head(line, method, request.headers, len(request.body))
-        exchange = HttpExchange(pool, request, head_bytes)
+        known = self._heads.get((request.method, request.url, *request.headers))
+        pool, fields = known or self._new_head(request)
+        exchange = HttpExchange(pool, request, measured(fields, request.method, len(request.body)))
         pool.begin(exchange)
         return exchange
 
-    def _new_line(self, method: str, url: str) -> tuple[Pool, bytes]:
-        address, line = request_line(method, url)
+    def _new_head(self, request: Request) -> tuple[Pool, bytes]:
+        address, line = request_line(request.method, request.url)
+        fields = request_fields(line, request.headers)
         pool = self._pools.get(address)
         if pool is None:
             if self._loop is None:
@@ -61,10 +60,10 @@ class HttpTransport:
             pool = self._pools[address] = Pool(address, self._loop, self._config, self._ssl_context)
             if self._closed:
                 pool.shut()
-        if len(self._lines) >= LINES_KEPT:
-            self._lines.clear()
-        self._lines[method, url] = pool, line
-        return pool, line
+        if len(self._heads) >= HEADS_KEPT:
+            self._heads.clear()
+        self._heads[request.method, request.url, *request.headers] = pool, fields
+        return pool, fields
 
     async def aclose(self) -> None:
         """Every exchange fails, every socket is closed. Returns when that is so."""

@@ -22,6 +22,7 @@ MAX_PRESENTED = 512
 MAX_TOKEN = 16 * 1024
 REMEMBERED = 10_000
 REMEMBERED_NS = 1_000_000_000  # what ends a key is seen everywhere within this
+FAMILIAR_NS = 900_000_000_000
 ENVIRONMENT = Principal(
     "environment",
     "TIDEGATE_ADMIN_KEY",
@@ -85,17 +86,21 @@ class KeyAuth:
         if remembered is not None and self._clock.now_ns() < remembered[0]:
             principal = remembered[1]
         else:
+            self._good.pop(credential, None)
             principal, good_ns = await self._look_up(credential, digest(self._newest, credential))
             self._remember(credential, principal, good_ns)
         if principal.networks:
             _come_from(principal, address)
         return principal
 
+    def is_familiar(self, credential: str | Principal | None) -> bool:
+        """Whether it was good when it was last presented here, not long ago. It may have ended since."""
+        return credential in self._good
+
     def _remember(self, credential: str, principal: Principal, good_ns: int) -> None:
         good, now = self._good, self._clock.now_ns()
-        good.pop(credential, None)
         good[credential] = (now + good_ns, principal)
-        while good and (len(good) > REMEMBERED or next(iter(good.values()))[0] <= now):  # the oldest is first
+        while len(good) > REMEMBERED or next(iter(good.values()))[0] + FAMILIAR_NS <= now:  # the oldest is first
             good.popitem(last=False)
 
     async def create(self, name: str, env: str, *, admin: bool, **fields: Any) -> tuple[str, Key]:

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tidegate.core.call import Call, Reply
-from tidegate.core.errors import ShuttingDown
+from tidegate.core.errors import NotFound, ShuttingDown
 from tidegate.core.flight import Buy, Flight
 from tidegate.core.ports import Blobs, Codecs, Vault
 from tidegate.core.shared import Table
@@ -20,9 +20,13 @@ from tidegate.stages.cache import idempotent
 from tidegate.stages.cache.keys import Questions
 from tidegate.stages.cache.passage import Passage
 from tidegate.stages.cache.policy import Config as Config
+from tidegate.stages.cache.policy import House as House
 from tidegate.stages.cache.policy import Policy, plain
 from tidegate.stages.cache.policy import policies as policies
 from tidegate.stages.cache.policy import trouble as trouble
+
+if TYPE_CHECKING:
+    from tidegate.stages.cache.meaning import Meanings
 
 
 class Rows(Protocol):
@@ -39,6 +43,8 @@ class Shelf:
 
     blobs: Blobs
     vault: Vault
+    many: bool = False  # other processes have the same
+    meanings: Meanings | None = None  # None: no route compares by meaning
     table: Table = field(default_factory=dict)  # flights that can be joined
     questions: Questions = field(default_factory=Questions)
 
@@ -50,6 +56,14 @@ class Cache:
         self.codecs = codecs
         self.rows = rows
         self._policies = policies
+
+    @property
+    def many(self) -> bool:
+        return self.shelf.many
+
+    @property
+    def meanings(self) -> Meanings | None:
+        return self.shelf.meanings
 
     def through(self, call: Call, buy: Buy) -> AbstractAsyncContextManager[Reply]:
         """`async with cache.through(call, buy) as reply`: what was bought before, or is being bought, or a purchase."""
@@ -75,6 +89,12 @@ class Cache:
         """Before anything is bought. Raises ShuttingDown."""
         if self.world.closing.is_set():
             raise ShuttingDown("Tidegate is shutting down; try again in a moment", retry_after_s=1)
+
+    async def wrong(self, hit: str) -> None:
+        """What the call `hit` was given, by meaning, is wrong: not given again, and learned from. Raises NotFound."""
+        if self.meanings is None:
+            raise NotFound("no route has a semantic cache")
+        self.shelf.blobs.put(await self.meanings.wrong(hit), b"", 0.001)
 
     async def purge(self, tag: str | None) -> int:
         """Drop the answers that have `tag` (route:…, tag:…, prompt:…, team:…), or all. Raises StoreDown."""

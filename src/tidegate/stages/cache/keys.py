@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from tidegate.core.call import Asked, Call
-from tidegate.core.chat import Conversation, opaques
+from tidegate.core.chat import Conversation, Message, Text, opaques
 from tidegate.core.errors import BadRequest
 
 Scope = Literal["key", "team", "organisation", "global"]
@@ -30,6 +30,49 @@ class Question(NamedTuple):
 
     digest: bytes
     bound: bool
+
+
+class Prompt(NamedTuple):
+    """What was said last, and all else that the answer depends on: only within that may answers be exchanged."""
+
+    text: str
+    partition: bytes
+
+
+# Words after which the same question has another answer tomorrow.
+SOON = (
+    "now today tonight yesterday tomorrow current currently latest recent recently newest nowadays "
+    "jetzt heute gestern morgen aktuell maintenant aujourd hier demain ahora hoy"
+)
+PASSING = frozenset(SOON.split())
+LONGEST_PROMPT = 2_000  # characters: the embedding reads no more
+
+
+def prompt(call: Call, most: int, scope: Scope, fingerprint: bytes) -> Prompt | None:
+    """None for what is not compared by meaning: long conversations, tools' results, pictures, what passes with time."""
+    asked = call.asked
+    assert asked is not None and call.route is not None
+    if asked.codec.operation != "chat":
+        return None
+    try:
+        said = asked.codec.conversation(asked)
+    except BadRequest:
+        return None
+    last = said.items[-1] if said.items else None
+    if not isinstance(last, Message) or last.role != "user" or len(said.items) > most:
+        return None
+    plain = all(isinstance(one, Message) and all(isinstance(part, Text) for part in one.parts) for one in said.items)
+    if not plain or any(True for _ in opaques(said)):
+        return None
+    text = " ".join(part.text for part in last.parts if isinstance(part, Text)).strip()
+    words = {word.strip(".,;:!?\"'()").lower() for word in text.split()}
+    if not text or len(text) > LONGEST_PROMPT or words & PASSING:
+        return None
+    rest = msgspec.structs.replace(said, items=said.items[:-1], stream=False, user=None)
+    whose = scope_of(call, scope)
+    return Prompt(
+        text, _digest(_PACK.encode((call.route.name, fingerprint, call.guarded.by, call.prompt, *whose, rest)))
+    )
 
 
 class Questions:

@@ -2,42 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from tidegate.core.call import Cached, Call, Event, Layer, Reply, ReplyHead
+from tidegate.core.call import Cached, Call, Event, Layer, Reply, ReplyHead, Source
 from tidegate.core.errors import StillBusy, StoreDown, TidegateError
-from tidegate.core.flight import Buy, Flight, Reader
+from tidegate.core.flight import Buy, Flight, Hear, Reader
 from tidegate.core.shared import SharedFlight, may_lead
 from tidegate.stages.cache import idempotent, keys
+from tidegate.stages.cache.elsewhere import Lease, Stored
 from tidegate.stages.cache.exact import Entry, entry_of, is_form, may_be_kept, pack, told_again, unpack
 from tidegate.stages.cache.idempotent import Claim
-from tidegate.stages.cache.policy import ANYTHING, Policy, Wish, tags_of, wish_of
+from tidegate.stages.cache.policy import ANYTHING, Policy, SemanticConfig, Wish, tags_of, wish_of
+from tidegate.stages.cache.told import AtOnce, Gathered, Told
 
 if TYPE_CHECKING:
     from tidegate.stages.cache import Cache
+    from tidegate.stages.cache.semantic import Look
 
 MOST = 1024 * 1024  # bytes of an answer that is kept for its Idempotency-Key, where the route says nothing
-
-
-class Told:
-    """A reply that somebody else paid for."""
-
-    __slots__ = ("as_asked", "events", "head")
-
-    def __init__(self, head: ReplyHead, events: AsyncIterator[list[Event]], *, as_asked: bool) -> None:
-        self.head = head
-        self.events = events
-        self.as_asked = as_asked
 
 
 class Passage:
     """One call's way through the cache; what it holds in a flight until it is left."""
 
-    __slots__ = ("_again", "_buy", "_cache", "_call", "_claim", "_key", "_once_key", "_policy", "_reader", "_wish")
+    __slots__ = (
+        "_again",
+        "_buy",
+        "_cache",
+        "_call",
+        "_claim",
+        "_key",
+        "_lease",
+        "_look",
+        "_once_key",
+        "_policy",
+        "_reader",
+        "_wish",
+    )
 
     def __init__(self, cache: Cache, call: Call, buy: Buy, policy: Policy | None) -> None:
         self._cache = cache
@@ -49,6 +53,8 @@ class Passage:
         self._once_key: bytes | None = None
         self._claim: Claim | None = None
         self._reader: Reader | None = None
+        self._lease: Lease | None = None
+        self._look: Look | None = None  # that found nothing, and is taught by what is bought
         self._again = False
 
     async def __aenter__(self) -> Reply:
@@ -81,6 +87,10 @@ class Passage:
             reply = await self._exact(key)
             if reply is not None:
                 return reply
+        if key is not None and policy is not None and policy.semantic is not None and self._wish.read:
+            reply = await self._alike(policy, policy.semantic)
+            if reply is not None:
+                return reply
         return await self._fly()
 
     def _ask(self) -> None:
@@ -91,6 +101,12 @@ class Passage:
         assert call.asked is not None
         self._wish = wish_of(call)
         if not keys.is_one_answer(call.asked) or not (self._wish.read or self._wish.store):
+            call.cached = Cached("bypass")
+            return
+        meanings = self._cache.meanings
+        checked = meanings.checks.get(call.id) if meanings is not None else None
+        if checked is not None:
+            self._key = checked  # a check of ours: whoever asked first is to find its answer
             call.cached = Cached("bypass")
             return
         question = self._cache.shelf.questions.question(call.asked)
@@ -118,23 +134,56 @@ class Passage:
             self._corrupt(str(wrong))
             return None
 
-    def _hit(self, entry: Entry, layer: Layer, age_s: int) -> Reply:
+    def _hit(self, entry: Entry, layer: Layer, age_s: int, similarity: float | None = None) -> Reply:
         """Raises ValueError for an entry that makes no sense."""
         call, cache = self._call, self._cache
         assert call.asked is not None
         events = told_again(entry, call.asked, call.dialect, cache.codecs)
-        call.cached = Cached("hit", layer, max(age_s, 0), entry.cost_nusd or 0)
+        call.cached = Cached("hit", layer, max(age_s, 0), entry.cost_nusd or 0, similarity)
         cache.rows.close(call, "ok", entry.status)
         if self._claim is not None:
             assert self._once_key is not None
             self._claim.settle(_under(self._once_key, entry), now_ms=self._now_ms())
-        return Told(entry.head, _AtOnce(events), as_asked=entry.is_as_asked(call.asked))
+        return Told(entry.head, AtOnce(events), as_asked=entry.is_as_asked(call.asked))
 
     def _corrupt(self, why: str) -> None:
         call = self._call
         route = call.route.name if call.route else None
         fields = {"request_id": call.id, "route": route, "error": why}
         self._cache.world.events.notice("cache_entry_corrupt", fields)
+
+    # --- what means the same
+
+    async def _alike(self, policy: Policy, semantic: SemanticConfig) -> Reply | None:
+        call, cache = self._call, self._cache
+        meanings, route = cache.meanings, call.route
+        prompt = keys.prompt(call, semantic.messages, policy.scope, policy.fingerprint)
+        if meanings is None or prompt is None or route is None:
+            return None
+        self._look = look = await meanings.look(route.name, semantic, prompt)
+        if look is None:
+            return None
+        call.cached = Cached("miss", "semantic")
+        if look.serve is None:
+            return None
+        key = bytes.fromhex(look.serve.id)
+        try:
+            stored = await cache.shelf.blobs.get(key)
+            entry = unpack(stored, key, cache.shelf.vault) if stored is not None else None
+            age_s = self._now_ms() // 1000 - entry.bought_ms // 1000 if entry is not None else 0
+            if entry is None:
+                await meanings.gone(look)
+            elif self._wish.max_age_s is None or age_s <= self._wish.max_age_s:
+                reply = self._hit(entry, "semantic", age_s, look.serve.similarity)
+                assert self._key is not None
+                meanings.served(call, route.name, look, entry.cost_nusd or 0, self._key)
+                return reply
+        except ValueError as wrong:
+            self._corrupt(str(wrong))
+        except StoreDown:
+            pass  # whoever keeps them has told the operator
+        self._look = None  # it would have been served, so the answer that is bought now is no miss of the engine's
+        return None
 
     # --- the very same call
 
@@ -200,12 +249,15 @@ class Passage:
         return self._once_key is not None and self._claim is None
 
     def _along(self, flight: SharedFlight, reader: Reader, head: ReplyHead) -> Reply:
-        call, asked = self._call, flight.call.asked
-        assert asked is not None and call.asked is not None
-        as_asked = is_form(asked.stream, asked.wants_usage, call.asked)
+        call = self._call
         call.cached = Cached("shared", "idempotent" if self._waits_for_itself() else "in_flight")
-        whole = asked.stream and not call.asked.stream
-        return Told(head, _Gathered(reader) if whole else reader, as_asked=as_asked)
+        return self._told(flight, reader, head)
+
+    def _told(self, flight: SharedFlight, reader: Reader, head: ReplyHead) -> Reply:
+        asked = self._call.asked
+        assert asked is not None
+        whole = flight.form[0] and not asked.stream
+        return Told(head, Gathered(reader) if whole else reader, as_asked=is_form(*flight.form, asked))
 
     def _told_last(self, last: Event) -> None:
         """Before the last event is released: the row, which cost nothing."""
@@ -226,9 +278,10 @@ class Passage:
         if self._claim is not None:
             assert self._once_key is not None
             listed.append(self._once_key)
+        joins_others = cache.many and policy is not None and policy.exact and self._key in listed
         call.flight = flight = SharedFlight(
             cache.world,
-            self._buy,
+            self._buy_here if joins_others else self._buy,
             call,
             self._landed,
             table=cache.shelf.table,
@@ -239,8 +292,32 @@ class Passage:
         )
         self._attach(flight)
         self._reader = reader = flight.board()
-        head = await reader.opened()
-        return Told(head, reader, as_asked=True)
+        return self._told(flight, reader, await reader.opened())
+
+    async def _buy_here(self, call: Call, hear: Hear) -> None:
+        """What a flight hears: the answer that another process is buying, or else our own purchase."""
+        cache, key, flight = self._cache, self._key, call.flight
+        assert key is not None and isinstance(flight, SharedFlight)
+        self._lease = lease = Lease(cache.world, cache.shelf.blobs, key, call.id)
+        stored = await lease.take(call.deadline_ns)
+        source = self._from_elsewhere(stored, key, flight) if stored is not None else None
+        if source is not None:
+            await hear(source)
+        else:
+            await self._buy(call, hear)
+
+    def _from_elsewhere(self, stored: bytes, key: bytes, flight: SharedFlight) -> Source | None:
+        cache, call = self._cache, self._call
+        assert call.asked is not None
+        try:
+            entry = unpack(stored, key, cache.shelf.vault)
+            events = told_again(entry, call.asked, "", cache.codecs)
+        except ValueError as wrong:
+            self._corrupt(str(wrong))
+            return None
+        flight.form = (entry.stream, entry.wants_usage)
+        call.cached = Cached("shared", "in_flight", 0, entry.cost_nusd or 0)
+        return Stored(entry.head, events)
 
     def _attach(self, flight: SharedFlight) -> None:
         if self._claim is not None and self._once_key is not None:
@@ -258,13 +335,23 @@ class Passage:
         """What we bought is kept, then accounted for, and only then is its end released."""
         assert isinstance(flight, SharedFlight)
         policy, key, shelf = self._policy, self._key, self._cache.shelf
-        keeps = policy is not None and policy.exact and self._wish.store
+        elsewhere = self._call.cached is not None and self._call.cached.found
+        keeps = policy is not None and policy.keeps and self._wish.store and not elsewhere
         if keeps and policy is not None and key is not None and may_be_kept(flight):
             entry = entry_of(flight, key, self._now_ms())
             shelf.blobs.put(key, pack(entry, shelf.vault), policy.ttl_s, tags_of(self._call))
+            self._teach(flight, key)
+        if self._lease is not None:
+            self._lease.give_back()
         for settle in flight.landings:
             settle(flight)
         self._cache.rows.landed(flight)
+
+    def _teach(self, flight: SharedFlight, key: bytes) -> None:
+        meanings, route = self._cache.meanings, self._call.route
+        if meanings is not None and route is not None and self._look is not None:
+            texts = (said for event in flight.events for said in event.texts())
+            meanings.bought(route.name, self._look, key, "".join(text for at, text in texts if at.kind == "text"))
 
     def _now_ms(self) -> int:
         return self._cache.world.clock.wall_ns() // 1_000_000
@@ -272,39 +359,3 @@ class Passage:
 
 def _under(key: bytes, entry: Entry) -> Entry:
     return Entry(key, *(getattr(entry, name) for name in Entry.__struct_fields__[1:]))
-
-
-class _AtOnce:
-    """All events in one list."""
-
-    __slots__ = ("_events",)
-
-    def __init__(self, events: list[Event]) -> None:
-        self._events = events
-
-    def __aiter__(self) -> _AtOnce:
-        return self
-
-    async def __anext__(self) -> list[Event]:
-        events, self._events = self._events, []
-        if not events:
-            raise StopAsyncIteration
-        return events
-
-
-class _Gathered:
-    """All of a stream at once, for a client that did not want one: an error must still find it without a status."""
-
-    __slots__ = ("_reader",)
-
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
-
-    def __aiter__(self) -> _Gathered:
-        return self
-
-    async def __anext__(self) -> list[Event]:
-        events = [event async for some in self._reader for event in some]
-        if not events:
-            raise StopAsyncIteration
-        return events

@@ -4,17 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
+from msgspec import Meta
 
 from tidegate.core.call import Call, Route
-from tidegate.core.values import Duration, Size
+from tidegate.core.values import Duration, Share, Size
 from tidegate.stages.cache.keys import Scope
 
 HOUR = Duration(3600)
 # Of a route's configuration, what does not change its answers.
 BESIDES = ("aliases", "timeout", "timeouts", "owner", "cache", "limits", "hedge", "on_disconnect", "strategy")
+
+
+class SemanticConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whether an answer is given to a question that only means the same. Needs the extra `semantic`.
+
+    max_error: the share of wrong answers among them that is promised, above 0 and below 1; null gives none.
+    messages: conversations of at most so many messages.
+    checks: of the hits, so many are answered upstream too, to see whether they were right.
+    """
+
+    max_error: Share | None = None
+    messages: Annotated[int, Meta(ge=1, le=20)] = 3
+    checks: Share = Share(0.04)
+
+
+class House(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What all routes with a semantic cache have together.
+
+    embedder: who makes vectors of texts.
+    entries: how many questions are remembered; the least useful leave.
+    """
+
+    embedder: str = "minilm"
+    entries: Annotated[int, Meta(ge=1, le=10_000_000)] = 100_000
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -25,6 +50,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ttl: how long an answer is good.
     scope: among whom answers are shared.
     max_bytes: a longer answer is not kept, and nobody joins it.
+    semantic: whether a question that only means the same gets the answer too.
     """
 
     exact: bool = False
@@ -32,6 +58,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ttl: Duration = HOUR
     scope: Scope = "team"
     max_bytes: Size = Size(1024 * 1024)
+    semantic: SemanticConfig = SemanticConfig()
 
 
 def trouble(config: Config) -> tuple[str, str] | None:
@@ -40,6 +67,8 @@ def trouble(config: Config) -> tuple[str, str] | None:
         return "ttl", "must be longer than nothing; to keep no answers, set exact: false"
     if config.max_bytes <= 0:
         return "max_bytes", "must be more than nothing; to keep no answers, set exact: false"
+    if config.semantic.max_error is not None and not 0 < config.semantic.max_error < 1:
+        return "semantic.max_error", "must lie between 0 and 100%, both excluded, such as 2%"
     return None
 
 
@@ -52,6 +81,12 @@ class Policy(msgspec.Struct, frozen=True):
     scope: Scope
     max_bytes: int
     fingerprint: bytes
+    semantic: SemanticConfig | None = None
+
+    @property
+    def keeps(self) -> bool:
+        """Whether answers are kept."""
+        return self.exact or self.semantic is not None
 
 
 def policies(routes: Mapping[str, Any], providers: Mapping[str, Any]) -> dict[str, Policy]:
@@ -59,10 +94,11 @@ def policies(routes: Mapping[str, Any], providers: Mapping[str, Any]) -> dict[st
     found: dict[str, Policy] = {}
     for name, route in routes.items():
         config: Config = route.cache
-        if config.exact or config.single_flight:
+        semantic = config.semantic if config.semantic.max_error is not None else None
+        if config.exact or config.single_flight or semantic is not None:
             fingerprint = _digest(repr([*_said(name, routes, providers, set())]))
             found[name] = Policy(
-                config.exact, config.single_flight, config.ttl, config.scope, config.max_bytes, fingerprint
+                config.exact, config.single_flight, config.ttl, config.scope, config.max_bytes, fingerprint, semantic
             )
     return found
 

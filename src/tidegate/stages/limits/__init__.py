@@ -53,9 +53,12 @@ class Limits:
         self._plans: OrderedDict[tuple[str, str], Plan] = OrderedDict()
         self.loops = Loops(config.loops, world)
 
-    def gate(self, address: str) -> Gate.Passing:
-        """`with limits.gate(address)`: around the look-up of a key. Raises LimitReached for who guesses keys."""
-        return self._gate.passing(address)
+    def gate(self, address: str, *, familiar: bool = False) -> Gate.Passing:
+        """`with limits.gate(address)`: around the look-up of a key. Raises LimitReached for who guesses keys.
+
+        `familiar`: this key was good here lately, so it is no guess.
+        """
+        return self._gate.passing(address, familiar=familiar)
 
     def admit(self, call: Call) -> Admission:
         """`async with limits.admit(call)`: counted while it lasts. Raises LimitReached or LoopSuspected.
