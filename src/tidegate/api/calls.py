@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from types import TracebackType
 
-from tidegate.api.incoming import ClientGone, Incoming
+from tidegate.api.incoming import JSON, ClientGone, Incoming
 from tidegate.api.rooms import room_headers
 from tidegate.core.call import Cached, Call, Event, Reply, Wishes
 from tidegate.core.guard import said
@@ -137,25 +137,28 @@ async def _send(world: World, incoming: Incoming, call: Call, codec: Codec, repl
         )
 
     def written(events: Sequence[Event]) -> bytes:
-        text = encoder.feed(events) if encoder else b"".join([event.raw for event in events])
+        if encoder is not None:
+            text = encoder.feed(events)
+        else:
+            text = events[0].raw if len(events) == 1 else b"".join([event.raw for event in events])
         error = events[-1].error
         return text + codec.render_error_event(error, status_of(error)) if error else text
 
     events = await anext(reply.events)
-    headers = [*(reply.head.headers if same else ()), *told(call, world)]
-    if call.rooms:  # the provider's own are about us, and not about who asks us
-        passed = len(reply.head.headers) if same else 0
-        headers = [one for one in headers[:passed] if b"ratelimit" not in one[0]] + headers[passed:]
-    if not any(name == b"content-type" for name, _ in headers):
-        kind = b"text/event-stream; charset=utf-8" if call.asked.stream else b"application/json"
-        headers.append((b"content-type", kind))
+    kind = b"text/event-stream; charset=utf-8" if call.asked.stream else JSON
+    headers: list[tuple[bytes, bytes]] = []
+    for one in reply.head.headers if same else ():
+        if one[0] == b"content-type":
+            kind = one[1]
+        elif not call.rooms or b"ratelimit" not in one[0]:  # the provider's own are about us, and not about who asks us
+            headers.append(one)
+    headers += told(call, world)
     if events[-1].last:
         if events[-1].error and not call.asked.stream:
             raise events[-1].error
-        body = written(events)
-        await incoming.start(reply.head.status, [*headers, (b"content-length", str(len(body)).encode())])
-        await incoming.piece(body, last=True)
+        await incoming.answer(reply.head.status, written(events), headers, kind)
         return
+    headers.append((b"content-type", kind))
     await incoming.start(reply.head.status, [*headers, (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")])
     await incoming.piece(written(events), last=False)
     async for events in reply.events:
@@ -166,14 +169,15 @@ async def _send(world: World, incoming: Incoming, call: Call, codec: Codec, repl
 
 def told(call: Call, world: World) -> Headers:
     """What the response's head tells of the call, as far as it is known when the head leaves."""
+    attempts = call.attempts
     headers = [(b"x-tidegate-request-id", call.id.encode())]
     if call.route is not None:
         headers.append((b"x-tidegate-route", _safe(call.route.name)))
     if call.answered_by is not None:
         headers.append((b"x-tidegate-target", _safe(call.answered_by)))
-    if call.attempts:
-        headers.append((b"x-tidegate-attempts", str(len(call.attempts)).encode()))
-    if len(call.attempts) > 1 or call.passed_over:
+    if attempts:
+        headers.append((b"x-tidegate-attempts", b"%d" % len(attempts)))
+    if len(attempts) > 1 or call.passed_over:
         headers.append((b"x-tidegate-tried", _tried(call)))
     if call.closed:
         cost = call.cost_nusd
@@ -216,6 +220,8 @@ def _tried(call: Call) -> bytes:
 
 def _safe(name: str) -> bytes:
     """A name as a header can carry it: clients choose some of them."""
+    if name.isascii() and name.isprintable():
+        return name.encode()[:MAX_LABEL]
     return name.encode("ascii", "backslashreplace").translate(_PRINTABLE)[:MAX_LABEL]
 
 

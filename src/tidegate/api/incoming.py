@@ -40,6 +40,12 @@ class Turn(Protocol):
     def on_leave(self, leaving: Callable[[], None]) -> None:
         """Call `leaving` once, if the client goes before its answer is complete: at once if it has gone."""
 
+    def answer(self, status: int, headers: Headers, body: bytes) -> bool:
+        """The whole response at once, where nothing must be waited for; else False, and `send` must be called."""
+
+    def say(self, body: bytes, *, last: bool) -> bool:
+        """A piece of the body, the same way."""
+
 
 class ClientGone(asyncio.CancelledError):
     """The client left, so nobody needs what is done for it any more."""
@@ -170,8 +176,11 @@ class Incoming:
 
     async def answer(self, status: int, body: bytes, headers: Headers = (), kind: bytes = JSON) -> None:
         """The whole response at once."""
-        length = (b"content-length", str(len(body)).encode())
-        await self.start(status, [(b"content-type", kind), length, *headers])
+        headers = [(b"content-type", kind), *headers]
+        if self.turn is not None and not self._owed and self.turn.answer(status, [*headers, *self.extra], body):
+            self.started = True
+            return
+        await self.start(status, [*headers, (b"content-length", str(len(body)).encode())])
         if self._owed:
             await self.piece(body, last=False)
             await self._hear_out()
@@ -192,6 +201,8 @@ class Incoming:
         await self._send({"type": "http.response.start", "status": status, "headers": [*headers, *close, *self.extra]})
 
     async def piece(self, body: bytes, *, last: bool) -> None:
+        if self.turn is not None and self.turn.say(body, last=last):
+            return
         await self._send({"type": "http.response.body", "body": body, "more_body": not last})
 
     async def problem(self, error: TidegateError, codec: Codec, headers: Headers = ()) -> None:

@@ -59,6 +59,7 @@ class HttpProtocol(asyncio.Protocol):
         self._application = config.loaded_app
         self._keep_alive_s = config.timeout_keep_alive
         self._house = server_state
+        self._forget = server_state.tasks.discard
         self._state = app_state
         self._parser = httptools.HttpRequestParser(self)
         # Who says "close" with its first request and sends a second one is answered the first.
@@ -117,7 +118,7 @@ class HttpProtocol(asyncio.Protocol):
             return
         if self._unfinished > self.max_head:
             self._refuse(self._too_large())
-        elif self._head_has_begun and not self._hurried:
+        elif self._in_head and not self._hurried and self._head_has_begun:
             self._hurry()
 
     def _begin_head(self) -> None:
@@ -136,11 +137,17 @@ class HttpProtocol(asyncio.Protocol):
         self._begin_head()
 
     def on_url(self, url: bytes) -> None:
-        self._count(len(url))
+        self._unfinished = 0
+        self._head_size += len(url)
+        if self._head_size > self.max_head:
+            raise self._stop(self._too_large())
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._count(len(name) + len(value) + 4)
+        self._unfinished = 0
+        self._head_size += len(name) + len(value) + 4
+        if self._head_size > self.max_head:
+            raise self._stop(self._too_large())
         if self._in_head:  # a trailer is dropped
             name = name.lower()
             if name == b"host":
@@ -192,12 +199,6 @@ class HttpProtocol(asyncio.Protocol):
         self._in_head = True  # the next request of this connection; its time begins with its first byte
         self._head_size = self._unfinished = 0
 
-    def _count(self, size: int) -> None:
-        self._unfinished = 0
-        self._head_size += size
-        if self._head_size > self.max_head:
-            raise self._stop(self._too_large())
-
     def _too_large(self) -> HeadTooLarge:
         return HeadTooLarge(f"the headers are larger than {self.max_head} bytes (api.max_head)")
 
@@ -212,14 +213,15 @@ class HttpProtocol(asyncio.Protocol):
         self._turn = turn
         task = self.loop.create_task(turn.run(self._application))
         self._house.tasks.add(task)
-        task.add_done_callback(self._house.tasks.discard)
+        task.add_done_callback(self._forget)
 
     def turn_over(self) -> None:
         self._turn = None
         self._house.total_requests += 1
         if self.transport.is_closing():
             return
-        self.resume()
+        if not self._reading:
+            self.resume()
         if self._queue:
             self._begin(self._queue.popleft())
         elif not self._hurried:

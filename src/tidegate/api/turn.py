@@ -94,12 +94,14 @@ class Turn:
         if self._size > MUCH:
             self._wire.pause()
         self._unseen = True
-        self._wake()
+        if self._news is not None:
+            self._news.set()
 
     def end(self) -> None:
         self.more = False
         self._unseen = True
-        self._wake()
+        if self._news is not None:
+            self._news.set()
 
     def leave(self) -> None:
         """The client has gone."""
@@ -107,9 +109,6 @@ class Turn:
             self.gone = True
             if self._leaving is not None:
                 self._leaving()
-        self._wake()
-
-    def _wake(self) -> None:
         if self._news is not None:
             self._news.set()
 
@@ -152,6 +151,29 @@ class Turn:
 
     # --- what goes out
 
+    def answer(self, status: int, headers: Headers, body: bytes) -> bool:
+        """The whole response at once, where nothing must be waited for; else False, and `send` must be called.
+
+        `headers` have lower-case names and say nothing of framing or the connection.
+        """
+        if self.started or self.gone or not self._wire.writable or status in NO_BODY or self._scope["method"] == "HEAD":
+            return False
+        fields = checked(b"".join([b"%b: %b\r\n" % one for one in headers]), len(headers))
+        self.started = True
+        self.continuing = False
+        close = b"" if self.keep_alive else b"connection: close\r\n"
+        self._head = b"%b%b%bcontent-length: %d\r\n\r\n" % (_status_line(status), fields, close, len(body))
+        self._left = len(body)
+        self._say(body, last=True)
+        return True
+
+    def say(self, body: bytes, *, last: bool) -> bool:
+        """A piece of the body, where nothing must be waited for; else False, and `send` must be called."""
+        if self.gone or self.complete or not self.started or not self._wire.writable:
+            return False
+        self._say(body, last=last)
+        return True
+
     async def send(self, message: Message) -> None:
         if not self._wire.writable and not self.gone:
             await self._wire.drained()
@@ -187,7 +209,8 @@ class Turn:
             transport.write(head + body)
         if last:
             self.complete = True
-            self._wake()
+            if self._news is not None:
+                self._news.set()
             if not self.keep_alive:
                 transport.close()
             self._wire.turn_over()
@@ -206,9 +229,7 @@ class Turn:
             elif name == b"transfer-encoding":
                 continue  # to cut the body into chunks, or not to, is for us
             fields += (name, b": ", value, b"\r\n")
-        text = b"".join(fields)
-        if text.count(b"\n") * 4 != len(fields) or text.count(b"\r") * 4 != len(fields) or b"\0" in text:
-            raise RuntimeError("an application sent a header that holds a line end or NUL")
+        text = checked(b"".join(fields), len(fields) // 4)
         if closes:
             self.keep_alive = False
         elif not self.keep_alive:
@@ -216,7 +237,18 @@ class Turn:
         if not framed and self._scope["method"] != "HEAD" and status not in NO_BODY:
             self._chunked = True
             text += b"transfer-encoding: chunked\r\n"
-        return b"%b%b\r\n" % (STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status, text)
+        return b"%b%b\r\n" % (_status_line(status), text)
+
+
+def checked(fields: bytes, lines: int) -> bytes:
+    """`fields`, if they are so many lines. Raises RuntimeError for a header that would break out of its line."""
+    if fields.count(b"\n") != lines or fields.count(b"\r") != lines or b"\0" in fields:
+        raise RuntimeError("an application sent a header that holds a line end or NUL")
+    return fields
+
+
+def _status_line(status: int) -> bytes:
+    return STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
 
 
 def problem(status: int, body: bytes) -> bytes:

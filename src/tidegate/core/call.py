@@ -97,7 +97,7 @@ HOP = b"x-tidegate-hop"  # how often a call went through a Tidegate: two may ask
 Metering = Literal["tokens", "free", "unknown"]  # what a reply without usage has cost: an estimate, nothing, who knows
 
 
-class Asked(msgspec.Struct):
+class Asked(msgspec.Struct, gc=False):
     """The typed minimum of a request, and where each value stands in its bytes."""
 
     codec: Codec
@@ -141,6 +141,10 @@ class Event:
         """All that is text, by channel."""
         return ()
 
+    def text_bytes(self) -> int:
+        """How long all of that is, as UTF-8."""
+        return sum(size(text) for _, text in self.texts())
+
     def changes(self) -> Sequence[Change]:
         """What this event means in any dialect."""
         return ()
@@ -162,10 +166,17 @@ class Event:
         return self
 
 
+def size(text: str) -> int:
+    """Of `text` as UTF-8, in bytes."""
+    return len(text) if text.isascii() else len(text.encode())
+
+
 class Attempt:
     """One request to one target, and how it ended."""
 
     __slots__ = (
+        "_cost_nusd",
+        "_costed",
         "ended_ns",
         "first_ns",
         "outcome",
@@ -193,19 +204,23 @@ class Attempt:
         self.usage_estimated = False
         self.usage_unknown = False  # it has cost something, and nobody says what
         self.text_bytes = 0  # what it has said so far, for the estimate
+        self._costed = NO_USAGE  # the usage that `_cost_nusd` is for
+        self._cost_nusd: int | None = 0
 
     @property
     def cost_nusd(self) -> int | None:
         """None when what was used is not known, or its price."""
         if self.usage_unknown:
             return None
-        if self.usage == NO_USAGE:
-            return 0
-        price = self.target.price
-        return price.cost_nusd(self.usage) if price else None
+        usage = self.usage
+        if usage is not self._costed:  # many ask, and it changes once
+            price = self.target.price
+            self._cost_nusd = 0 if usage == NO_USAGE else price.cost_nusd(usage) if price else None
+            self._costed = usage
+        return self._cost_nusd
 
 
-class ReplyHead(msgspec.Struct, frozen=True):
+class ReplyHead(msgspec.Struct, frozen=True, gc=False):
     """What is known of a reply before its first event: the dialect of its bytes, and the headers that may pass."""
 
     dialect: str
@@ -347,8 +362,7 @@ class Call:
         self.dialect = dialect
         self.operation = operation  # chat | complete | embed | count | raw | respond | rerank | image | speech
         self.kind = kind  # live | batch | eval | shadow
-        self.at_ms = at_ms  # milliseconds since 1970
-        self.arrived_ns = arrived_ns  # by the clock that never goes back
+        self.at_ms, self.arrived_ns = at_ms, arrived_ns  # since 1970; by the clock that never goes back
         self.address = address
         self.credential = credential  # a presented key, or a known principal
         self.headers = headers
@@ -388,8 +402,11 @@ class Call:
     @property
     def usage(self) -> Usage:
         """The sum over attempts: one that failed after it had used tokens is not forgotten."""
+        attempts = self.attempts
+        if len(attempts) == 1:
+            return attempts[0].usage
         total = NO_USAGE
-        for attempt in self.attempts:
+        for attempt in attempts:
             total = attempt.usage if total is NO_USAGE else total + attempt.usage
         return total
 

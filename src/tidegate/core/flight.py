@@ -70,8 +70,7 @@ class Flight:
         self._unread = 0
         self._paused = False
         world.flights.add(self)
-        self._task = world.nursery.spawn(self._fly(), f"flight {call.id}")
-        self._task.add_done_callback(self._after)
+        self._task = world.nursery.spawn(self._fly(), "flight", self._after)
 
     def board(self) -> Reader:
         reader = Reader(self)
@@ -220,7 +219,7 @@ class Reader:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self.leave()
+        self.flight._left(self)
 
     @property
     def events(self) -> Reader:

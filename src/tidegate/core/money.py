@@ -15,7 +15,7 @@ NUSD_PER_USD = 1_000_000_000
 PER_TOKENS = 1_000_000
 
 
-class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
+class Usage(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Tokens by kind. The kinds do not overlap: `input` is what was neither cached nor audio, `output` is what was
     neither reasoning nor audio. Their sum is what was used."""
 

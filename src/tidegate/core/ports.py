@@ -40,7 +40,7 @@ class Clock(Protocol):
 # --- the way to a provider -------------------------------------------------------------------------------------------
 
 
-class Timeouts(msgspec.Struct, frozen=True):
+class Timeouts(msgspec.Struct, frozen=True, gc=False):
     """Seconds. Each bounds one kind of wait; `total` bounds the whole exchange, connecting included."""
 
     connect: float = 5.0
@@ -49,7 +49,7 @@ class Timeouts(msgspec.Struct, frozen=True):
     total: float = 600.0
 
 
-class Request(msgspec.Struct, frozen=True):
+class Request(msgspec.Struct, frozen=True, gc=False):
     """One HTTP request to a provider. `url` is absolute; `headers` need neither host nor content-length."""
 
     method: str
@@ -59,7 +59,7 @@ class Request(msgspec.Struct, frozen=True):
     timeouts: Timeouts = Timeouts()
 
 
-class Head(msgspec.Struct, frozen=True):
+class Head(msgspec.Struct, frozen=True, gc=False):
     """The head of the final response (1xx are passed over)."""
 
     status: int
@@ -372,7 +372,7 @@ class Store(Protocol):
     async def aclose(self) -> None: ...
 
 
-class AttemptRow(msgspec.Struct, frozen=True, omit_defaults=True):
+class AttemptRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One attempt, as the ledger keeps it. Times are microseconds since the call came in."""
 
     provider: str
@@ -390,7 +390,7 @@ class AttemptRow(msgspec.Struct, frozen=True, omit_defaults=True):
     cost_nusd: int | None = 0  # None: the price is not known
 
 
-class Opened(msgspec.Struct, frozen=True, tag="opened", tag_field="record", omit_defaults=True):
+class Opened(msgspec.Struct, frozen=True, tag="opened", tag_field="record", omit_defaults=True, gc=False):
     """Spooled before the first byte of a call goes upstream."""
 
     id: str
@@ -411,7 +411,7 @@ class Opened(msgspec.Struct, frozen=True, tag="opened", tag_field="record", omit
     reserved_nusd: int = 0  # of a budget, for the most that it could cost
 
 
-class Closed(msgspec.Struct, frozen=True, tag="closed", tag_field="record", omit_defaults=True):
+class Closed(msgspec.Struct, frozen=True, tag="closed", tag_field="record", omit_defaults=True, gc=False):
     """The end of a call, and its row. Spooled before the last event is released."""
 
     id: str

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -27,11 +28,19 @@ class Nursery:
         self.loop = loop
         self.tasks: set[asyncio.Task[Any]] = set()
 
-    def spawn(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+    def spawn(
+        self, work: Coroutine[Any, Any, T], name: str, after: Callable[[asyncio.Task[T]], None] | None = None
+    ) -> asyncio.Task[T]:
+        """`after` is called when it has ended, however."""
         task = self.loop.create_task(work, name=name)
         self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        # One callback, for each is a step of the loop.
+        task.add_done_callback(self.tasks.discard if after is None else partial(self._ended, after))
         return task
+
+    def _ended(self, after: Callable[[asyncio.Task[T]], None], task: asyncio.Task[T]) -> None:
+        self.tasks.discard(task)
+        after(task)
 
     async def wait(self, seconds: float) -> None:
         """Until no task is left, or for so long."""

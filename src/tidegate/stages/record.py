@@ -11,11 +11,13 @@ import msgspec
 from tidegate.core.call import Attempt, Cached, Call
 from tidegate.core.errors import StorageFull, TidegateError, UpstreamRefused
 from tidegate.core.flight import Flight
+from tidegate.core.money import Price
 from tidegate.core.ports import AttemptRow, Closed, Opened
 from tidegate.core.world import World
 
 MAX_WORD = 256  # characters of what a client calls itself, and the model: they stand in every row
 UNASKED = Cached("bypass")
+PRICES = 1_000  # remembered in the form that rows have them in
 CLIENT_LEFT = 499  # nginx's number for a client that closed before there was a status
 
 
@@ -27,6 +29,7 @@ def status_of(error: TidegateError) -> int:
 class Recorder:
     def __init__(self, world: World) -> None:
         self._world = world
+        self._prices: dict[int, tuple[Price, dict[str, Any]]] = {}
 
     def record(self, call: Call) -> Recording:
         """`with recorder.record(call)`: whatever happens inside, it is told, and rowed once the key is known."""
@@ -34,24 +37,25 @@ class Recorder:
 
     def opened(self, call: Call) -> None:
         """Before the first byte goes upstream. Raises StorageFull: what cannot be accounted for is not bought."""
-        assert call.principal is not None and call.route is not None and call.asked is not None
+        principal, asked = call.principal, call.asked
+        assert principal is not None and call.route is not None and asked is not None
         self._world.ledger.append(
             Opened(
                 id=call.id,
                 at_ms=call.at_ms,
-                key_id=call.principal.key_id,
+                key_id=principal.key_id,
                 dialect=call.dialect,
                 operation=call.operation,
                 route=call.route.name,
-                model=call.asked.model[:MAX_WORD],
-                stream=call.asked.stream,
+                model=asked.model[:MAX_WORD],
+                stream=asked.stream,
                 user=call.user and call.user[:MAX_WORD],
                 session=call.session,
                 tags=call.tags,
                 kind=call.kind,
-                organisation_id=call.principal.organisation_id,
-                team_id=call.principal.team_id,
-                user_id=call.principal.user_id,
+                organisation_id=principal.organisation_id,
+                team_id=principal.team_id,
+                user_id=principal.user_id,
                 reserved_nusd=call.reserved_nusd,
             )
         )
@@ -90,21 +94,23 @@ class Recorder:
         self._world.events.call_ended(call, row)
 
     def _row(self, call: Call, outcome: str, status: int) -> Closed:
-        assert call.principal is not None
+        principal, asked = call.principal, call.asked
+        assert principal is not None
         now = self._world.clock.now_ns()
         took = now - call.arrived_ns
-        first = (
-            next((attempt.first_ns for attempt in call.attempts if attempt.first_ns), None) if call.attempts else None
-        )
+        first = None
+        rows = []
+        for attempt in call.attempts:
+            rows.append(self._attempt_row(call, attempt, now))
+            first = first or attempt.first_ns
+        attempts = tuple(rows)
         answered = call.answered_by if outcome in ("ok", "cut_off") else None
-        asked = call.asked
-        attempts = tuple([_attempt_row(call, attempt, now) for attempt in call.attempts])
         only = attempts[0] if len(attempts) == 1 else None  # almost always: nothing is to be summed
         cached = call.cached or UNASKED
         return Closed(
             id=call.id,
             at_ms=call.at_ms,
-            key_id=call.principal.key_id,
+            key_id=principal.key_id,
             dialect=call.dialect,
             operation=call.operation,
             outcome=outcome,
@@ -120,15 +126,15 @@ class Recorder:
             passed_over=tuple(call.passed_over),
             attempts=attempts,
             usage=only.usage if only else call.usage.said(),
-            usage_estimated=any(attempt.usage_estimated for attempt in attempts),
+            usage_estimated=only.usage_estimated if only else any(one.usage_estimated for one in attempts),
             cost_nusd=only.cost_nusd if only else call.cost_nusd,
             user=call.user and call.user[:MAX_WORD],
             session=call.session,
             tags=call.tags,
             kind=call.kind,
-            organisation_id=call.principal.organisation_id,
-            team_id=call.principal.team_id,
-            user_id=call.principal.user_id,
+            organisation_id=principal.organisation_id,
+            team_id=principal.team_id,
+            user_id=principal.user_id,
             prompt=call.prompt,
             cache=cached.result if call.cached else None,
             cache_layer=cached.layer or None,
@@ -137,24 +143,32 @@ class Recorder:
             guards=call.guarded.verdicts,
         )
 
+    def _attempt_row(self, call: Call, attempt: Attempt, now_ns: int) -> AttemptRow:
+        target, began_ns = attempt.target, call.arrived_ns
+        return AttemptRow(
+            provider=target.provider.name,
+            model=target.model,
+            outcome=attempt.outcome,
+            sent_us=(attempt.sent_ns - began_ns) // 1000,
+            ended_us=((attempt.ended_ns or now_ns) - began_ns) // 1000,
+            first_us=(attempt.first_ns - began_ns) // 1000 if attempt.first_ns else None,
+            status=attempt.status,
+            said=attempt.said,
+            why=attempt.why,
+            usage=attempt.usage.said(),
+            usage_estimated=attempt.usage_estimated,
+            price=self._shown(target.price) if target.price else None,
+            cost_nusd=attempt.cost_nusd,
+        )
 
-def _attempt_row(call: Call, attempt: Attempt, now_ns: int) -> AttemptRow:
-    price: dict[str, Any] | None = msgspec.to_builtins(attempt.target.price) if attempt.target.price else None
-    return AttemptRow(
-        provider=attempt.target.provider.name,
-        model=attempt.target.model,
-        outcome=attempt.outcome,
-        sent_us=(attempt.sent_ns - call.arrived_ns) // 1000,
-        ended_us=((attempt.ended_ns or now_ns) - call.arrived_ns) // 1000,
-        first_us=(attempt.first_ns - call.arrived_ns) // 1000 if attempt.first_ns else None,
-        status=attempt.status,
-        said=attempt.said,
-        why=attempt.why,
-        usage=attempt.usage.said(),
-        usage_estimated=attempt.usage_estimated,
-        price=price,
-        cost_nusd=attempt.cost_nusd,
-    )
+    def _shown(self, price: Price) -> dict[str, Any]:
+        """Remembered by the price itself: it is one object as long as its configuration lasts."""
+        known = self._prices.get(id(price))
+        if known is None or known[0] is not price:
+            if len(self._prices) >= PRICES:
+                self._prices.clear()
+            known = self._prices[id(price)] = (price, msgspec.to_builtins(price))
+        return known[1]
 
 
 class Recording:

@@ -186,6 +186,7 @@ class MemoryCounters:
         now_us = self._clock.now_ns() // 1000
         if len(self._counts) >= self._many:
             self._forget(now_us)
+        counts: list[Count] = []
         used: list[int] = []
         slices: list[int] = []
         refused, longest = -1, 0.0
@@ -197,6 +198,7 @@ class MemoryCounters:
             if count.slices is not None:
                 at = 2 * now_us // (meter.per_s * HALF_SLICE)
                 count.move_on(count.slices, at - SLICES)
+            counts.append(count)
             used.append(count.n)
             slices.append(at)
             if count.n + amount > meter.most and not unasked:
@@ -206,7 +208,7 @@ class MemoryCounters:
         if refused >= 0:
             return Full(refused, tuple(used), None if longest == math.inf else longest)
         for place, (meter, amount, _) in enumerate(claim.charges):
-            count, at = self._counts[meter.name], slices[place]
+            count, at = counts[place], slices[place]
             if count.slices is not None:
                 count.slices[at] = count.slices.get(at, 0) + amount
                 count.forget_us = now_us + (meter.per_s + meter.per_s // SLICES + 1) * 1_000_000

@@ -42,6 +42,7 @@ AT_HAND = 10_000  # rows that wait and are kept in memory too
 RESERVE_BYTES = 2048  # set aside for the end of every call that was opened, beside what it repeats of its opening
 
 _HEAD = struct.Struct("<II")
+HEAD_BYTES = _HEAD.size
 _MARK = 0xF5  # never a byte of UTF-8: no text in a payload can look like a frame
 _NAME = re.compile(r"(\d{10})\.(seg|corrupt)")
 _ZEROS = bytes(1 << 20)
@@ -153,11 +154,11 @@ class Segment:
 
     def put(self, payload: bytes) -> tuple[int, int]:
         start = self.end
-        body = start + _HEAD.size
+        body = start + HEAD_BYTES
         end = body + len(payload)
         word = len(payload) << 8 | _MARK
         self._map[body:end] = payload
-        self._map[start:body] = _HEAD.pack(word, zlib.crc32(payload, word))
+        _HEAD.pack_into(self._map, start, word, zlib.crc32(payload, word))
         self.end = end
         return start, end
 
@@ -261,8 +262,11 @@ class Spool:
                 return False
             if self._closed:
                 raise StorageFull(f"the spool in {self.folder} is closed: this process is leaving")
-            self._room_for(len(payload), promised=closes and opened_in is not None, opens=not closes)
             segment = self._current
+            most = self._live + (len(self._open) + 1) * self._reserve_bytes + 2 * (len(payload) + HEAD_BYTES)
+            if segment.size - segment.end < most or len(payload) > self._max_record:  # else there is room for anything
+                self._room_for(len(payload), promised=closes and opened_in is not None, opens=not closes)
+                segment = self._current
             start, end = segment.put(payload)
             if not closes:
                 self._note_open(call_id, segment, start, end)
@@ -290,7 +294,7 @@ class Spool:
     def _room_for(self, payload_bytes: int, *, promised: bool, opens: bool) -> None:
         if payload_bytes > self._max_record:
             raise StorageFull(f"a record of {payload_bytes} bytes is too large: the spool takes {self._max_record}")
-        need = payload_bytes + _HEAD.size
+        need = payload_bytes + HEAD_BYTES
         spare = 0 if promised else self._reserved + opens * (self._reserve_bytes + need)
         current = self._current
         if current.size - current.end - need >= spare:

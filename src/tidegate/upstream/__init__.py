@@ -166,7 +166,9 @@ class Opening:
                 return Failure("timeout", OUT_OF_TIME)
             if self._call.bill is not None and (self._call.attempts or route is not self._call.route):
                 await self._call.bill.extend(target)  # 402 429: what is asked beyond the first is paid for as well
-            seat = await self._ring.targets.seat(self._call, target, refused, early=early)
+            seat = None if early else self._ring.targets.seat_now(target, refused)
+            if seat is None:
+                seat = await self._ring.targets.seat(self._call, target, refused, early=early)
             if isinstance(seat, PassedOver):
                 if failure is None:
                     self._pass_over(target, seat)
@@ -196,7 +198,7 @@ class Opening:
     async def _attempt(self, route: Route, target: Target, seat: Seat, why: Why) -> Failure | None:
         """Ask, and beside it perhaps the next target, if this one is slow. None: `_winner` has begun to answer."""
         stream = self._stream(target, seat, why)
-        patience_s = self._ring.patience_s(route, seat)
+        patience_s = None if route.hedge is None else self._ring.patience_s(route, seat)
         if patience_s is None:
             failure = await self._run(route, stream)
             winner = stream if failure is None else None
@@ -260,8 +262,9 @@ class Opening:
     def _own_answer(self, asked: Asked, route: Route) -> Source | None:
         """What we can answer ourselves, when no provider of the route can."""
         operation = asked.codec.operation
-        if any((target.provider.dialect, operation) in self._ring.codecs for target in route.targets):
-            return None
+        for target in route.targets:
+            if (target.provider.dialect, operation) in self._ring.codecs:
+                return None
         event = asked.codec.own_answer(asked)
         return OwnAnswer(asked.codec.dialect, event) if event else None
 

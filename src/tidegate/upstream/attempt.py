@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from tidegate.core.call import Attempt, Call, Event, ReplyHead, Target, Why
+from tidegate.core.call import Attempt, Call, Event, ReplyHead, Target, Why, size
 from tidegate.core.errors import BadRequest, TidegateError, UpstreamCutOff, UpstreamFailed, UpstreamRefused
 from tidegate.core.money import NO_USAGE, Usage, estimated_tokens
 from tidegate.core.ports import Codec, Codecs, Decoder, Exchange, Head, Headers, Timeouts, TransportError
@@ -93,10 +93,11 @@ class Stream:
         if trouble:
             return self._failed(Failure("unreachable", trouble))
         try:
-            codec = _codec(codecs, target, asked.codec)
-            if codec is asked.codec:
+            codec = asked.codec
+            if target.provider.dialect == codec.dialect:
                 body = codec.outgoing(asked, target.model)
             else:
+                codec = _codec(codecs, target, codec)
                 body, self.warnings = codec.render_request(asked.codec.conversation(asked), target.model)
         except BadRequest as wrong:  # cannot be said in this provider's dialect
             return Failure("foreign", wrong.message, refusal=wrong)
@@ -151,13 +152,16 @@ class Stream:
             data = await exchange.read()
             self._over = not data
             events = decoder.feed(data) if data else decoder.end()
+            begun = False
+            for event in events:
+                held += len(event.raw)
+                begun = begun or event.opens or event.last
             self._first += events
-            if any(event.opens or event.last for event in events):
+            if begun:
                 self._begun()
-                self._note(events)
-                return None
             self._note(events)
-            held += sum(len(event.raw) for event in events)
+            if begun:
+                return None
             if not data:
                 return self._failed(Failure("nonsense", "the answer ended before it began", self._attempt.status))
             if held > MAX_PREAMBLE:
@@ -169,10 +173,10 @@ class Stream:
         self._seat.answered(now_ns, (now_ns - attempt.sent_ns) / 1e9)
 
     def _check_kind(self, codec: Codec, head: Head, *, stream: bool) -> None:
-        kind = head.header(b"content-type") or b""
         wanted = codec.media_type(stream=stream)
-        if kind == wanted:
+        if wanted is not None and (b"content-type", wanted) in head.headers:
             return
+        kind = head.header(b"content-type") or b""
         kind = kind.partition(b";")[0].strip().lower()
         if kind and wanted and kind != wanted:
             raise UpstreamFailed(f"it answered {kind.decode('latin-1')[:60]} instead of {wanted.decode()}")
@@ -244,7 +248,7 @@ class Stream:
             if event.usage is not None:
                 attempt.usage = event.usage
             elif event.opens:
-                attempt.text_bytes += sum(_size(text) for _, text in event.texts())
+                attempt.text_bytes += event.text_bytes()
             if event.last:
                 attempt.outcome = "cut_off" if event.error else "ok"
                 attempt.said = event.error.message if event.error else None
@@ -274,7 +278,7 @@ class Stream:
         if asked.codec.metering == "unknown":
             attempt.usage_unknown = self._call.method == "POST"  # looking something up costs nothing
             return
-        heard = sum(_size(text) for _, text in asked.codec.texts(asked))
+        heard = sum(size(text) for _, text in asked.codec.texts(asked))
         attempt.usage = Usage(input=estimated_tokens(heard), output=said)
         attempt.usage_estimated = True
 
@@ -301,17 +305,12 @@ class Stream:
                 self._world.loop.call_later(LINGER_S, self._exchange.close)
             else:
                 self._exchange.close()
-        self._end()
-
-
-def _size(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode())
+        if self._attempt.ended_ns is None:
+            self._end()
 
 
 def _codec(codecs: Codecs, target: Target, client: Codec) -> Codec:
     """How the provider says what the client asks for."""
-    if target.provider.dialect == client.dialect:
-        return client
     codec = codecs.get((target.provider.dialect, client.operation))
     if codec is None:
         raise BadRequest(

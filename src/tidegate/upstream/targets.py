@@ -155,10 +155,7 @@ class Targets:
     async def seat(
         self, call: Call, target: Target, tried: Sequence[Secret] = (), *, early: bool = False
     ) -> Seat | PassedOver:
-        """A place at `target` for one attempt of `call`, with a key that is not among `tried`."""
-        place = None if early else self.seat_now(target, tried)
-        if place is not None:
-            return place
+        """A place at `target` for one attempt of `call`, with a key that is not among `tried`; waits for it."""
         state = self.of(target)
         room = state.slots.take(target.max_concurrent) or await state.slots.wait(
             self._world, call.priority, target.max_queue, target.queue_timeout_s
@@ -176,15 +173,18 @@ class Targets:
     def seat_now(self, target: Target, tried: Sequence[Secret] = ()) -> Seat | PassedOver | None:
         """The same without waiting for anything; None where something must be waited for."""
         state, now_ns = self.of(target), self._world.clock.now_ns()
-        verdict = state.breaker.asks(now_ns)
-        if verdict == "pass":
-            return self._set_aside(state)
-        if verdict == "probe" or not state.slots.has_room(target.max_concurrent):
+        if state.breaker.state != "closed":
+            verdict = state.breaker.asks(now_ns)
+            if verdict == "pass":
+                return self._set_aside(state)
+            if verdict == "probe":
+                return None
+        if target.max_concurrent is not None and not state.slots.has_room(target.max_concurrent):
             return None
-        key = self._key(target, tried, now_ns)
+        key = self._key(target, tried, now_ns) if target.provider.keys else None
         if isinstance(key, PassedOver):
             return key
-        state.slots.take(target.max_concurrent)
+        state.slots.taken += 1
         return Seat(self, state, key, probe=False)
 
     async def _take(self, state: State, target: Target, tried: Sequence[Secret], early: bool) -> Seat | PassedOver:

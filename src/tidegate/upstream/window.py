@@ -17,7 +17,11 @@ class Window:
         self._totals = [0] * kinds
 
     def add(self, now_ns: int, kind: int) -> None:
-        self._steps[self._move(now_ns)][kind] += 1
+        at = self._at
+        if now_ns // self._step_ns > at:
+            self._move(now_ns)
+            at = self._at
+        self._steps[at % STEPS][kind] += 1
         self._totals[kind] += 1
 
     def totals(self, now_ns: int) -> list[int]:
@@ -30,8 +34,8 @@ class Window:
             step[:] = [0] * len(step)
         self._totals[:] = [0] * len(self._totals)
 
-    def _move(self, now_ns: int) -> int:
-        """Forget what has become too old; where the newest step stands."""
+    def _move(self, now_ns: int) -> None:
+        """Forget what has become too old."""
         at = now_ns // self._step_ns
         if at > self._at:
             for old in range(max(self._at + 1, at - STEPS + 1), at + 1):
@@ -40,4 +44,3 @@ class Window:
                     self._totals[kind] -= count
                     step[kind] = 0
             self._at = at
-        return self._at % STEPS

@@ -10,12 +10,12 @@ from msgspec import UNSET, Raw, UnsetType
 from tidegate.providers.openai import wire
 
 
-class PartAsked(msgspec.Struct):
+class PartAsked(msgspec.Struct, gc=False):
     type: str | None = None
     text: str | None = None
 
 
-class MessageAsked(msgspec.Struct):
+class MessageAsked(msgspec.Struct, gc=False):
     role: str
     content: str | list[PartAsked] | None = None
     refusal: str | None = None
@@ -24,22 +24,22 @@ class MessageAsked(msgspec.Struct):
     function_call: wire.FunctionSaid | None = None
 
 
-class StreamOptions(msgspec.Struct):
+class StreamOptions(msgspec.Struct, gc=False):
     include_usage: bool | None = None
 
 
-class FunctionAsked(msgspec.Struct):
+class FunctionAsked(msgspec.Struct, gc=False):
     name: str | None = None
     description: str | None = None
     parameters: Raw | UnsetType = UNSET
 
 
-class ToolAsked(msgspec.Struct):
+class ToolAsked(msgspec.Struct, gc=False):
     type: str | None = None
     function: FunctionAsked | None = None
 
 
-class ChatAsked(msgspec.Struct):
+class ChatAsked(msgspec.Struct, gc=False):
     model: str
     messages: list[MessageAsked]
     stream: bool | None = None

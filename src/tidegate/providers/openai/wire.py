@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from tidegate.core.call import Event
+from tidegate.core.call import Event, size
 from tidegate.core.chat import Began, Change, Channel, Delta, Finished, ToolBegan
 from tidegate.core.errors import Complaint, TidegateError, UpstreamFailed, UpstreamRefused
 from tidegate.core.money import Usage
@@ -24,13 +24,13 @@ DONE = b"data: [DONE]\n\n"
 # --- what a reply says -----------------------------------------------------------------------------------------------
 
 
-class InputDetails(msgspec.Struct):
+class InputDetails(msgspec.Struct, gc=False):
     cached_tokens: int | None = None
     cache_write_tokens: int | None = None
     audio_tokens: int | None = None
 
 
-class OutputDetails(msgspec.Struct):
+class OutputDetails(msgspec.Struct, gc=False):
     reasoning_tokens: int | None = None
     audio_tokens: int | None = None
 
@@ -38,7 +38,7 @@ class OutputDetails(msgspec.Struct):
 NO_INPUT, NO_OUTPUT = InputDetails(), OutputDetails()
 
 
-class UsageSaid(msgspec.Struct):
+class UsageSaid(msgspec.Struct, gc=False):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     total_tokens: int | None = None
@@ -48,13 +48,15 @@ class UsageSaid(msgspec.Struct):
 
     def usage(self) -> Usage:
         """OpenAI's totals include cached, audio and reasoning tokens; ours are kinds that do not overlap."""
+        # Some leave reasoning out of completion_tokens, and have it in the total alone.
+        spoken = max(self.completion_tokens or 0, (self.total_tokens or 0) - (self.prompt_tokens or 0))
+        if not (self.prompt_tokens_details or self.completion_tokens_details or self.prompt_cache_hit_tokens):
+            return Usage(input=_count(self.prompt_tokens), output=max(spoken, 0))
         heard, said = self.prompt_tokens_details or NO_INPUT, self.completion_tokens_details or NO_OUTPUT
         cached = _count(heard.cached_tokens or self.prompt_cache_hit_tokens)
         written = _count(heard.cache_write_tokens)
         audio_in, audio_out = _count(heard.audio_tokens), _count(said.audio_tokens)
         reasoning = _count(said.reasoning_tokens)
-        # Some leave reasoning out of completion_tokens, and have it in the total alone.
-        spoken = max(self.completion_tokens or 0, (self.total_tokens or 0) - (self.prompt_tokens or 0))
         return Usage(
             input=_count((self.prompt_tokens or 0) - cached - written - audio_in),
             cached_read=cached,
@@ -71,7 +73,7 @@ def _count(tokens: int | None) -> int:
     return max(tokens or 0, 0)
 
 
-class FunctionSaid(msgspec.Struct):
+class FunctionSaid(msgspec.Struct, gc=False):
     name: str | None = None
     arguments: str | None = None
 
@@ -79,18 +81,18 @@ class FunctionSaid(msgspec.Struct):
 _FUNCTION = msgspec.json.Decoder(FunctionSaid | None)
 
 
-class ToolSaid(msgspec.Struct):
+class ToolSaid(msgspec.Struct, gc=False):
     index: int | None = None
     id: str | None = None
     function: FunctionSaid | None = None
 
 
-class PartSaid(msgspec.Struct):
+class PartSaid(msgspec.Struct, gc=False):
     text: str | None = None
     thinking: list[PartSaid] | None = None
 
 
-class Said(msgspec.Struct):
+class Said(msgspec.Struct, gc=False):
     """A message, or a piece of one."""
 
     content: str | list[PartSaid] | None = None  # in parts: Mistral, when it thinks
@@ -128,6 +130,10 @@ class Said(msgspec.Struct):
             if called is not None and called.arguments:
                 yield Channel(choice, "tool", -1), f"{path}.function_call.arguments", called.arguments
 
+    def says_no_more(self) -> bool:
+        """Nothing but `content`."""
+        return not (self.refusal or self.reasoning_content or self.reasoning or self.tool_calls)
+
     def pieces(self, choice: int) -> Iterator[tuple[Channel, str]]:
         if isinstance(self.content, str):
             if self.content:
@@ -147,7 +153,7 @@ class Said(msgspec.Struct):
                 yield Channel(choice, "tool", at if tool.index is None else tool.index), tool.function.arguments
 
 
-class Choice(msgspec.Struct):
+class Choice(msgspec.Struct, gc=False):
     index: int = 0
     delta: Said | None = None  # chat, streamed
     message: Said | None = None  # chat, whole
@@ -180,7 +186,7 @@ class Choice(msgspec.Struct):
         )
 
 
-class Reply(msgspec.Struct):
+class Reply(msgspec.Struct, gc=False):
     """A whole reply, or one chunk of a streamed one."""
 
     id: str | None = None
@@ -259,6 +265,14 @@ class OpenAIEvent(Event):
             said["delta"] = _said(channel, text)
         new = msgspec.json.encode(head | {"choices": [said]})
         return OpenAIEvent(b"data: %b\n\n" % new, _REPLY.decode(new))
+
+    def text_bytes(self) -> int:
+        choices = self.reply.choices
+        if choices is not None and len(choices) == 1:
+            said = choices[0].delta
+            if said is not None and isinstance(said.content, str) and said.content and said.says_no_more():
+                return size(said.content)  # what almost every chunk is
+        return super().text_bytes()
 
     def changes(self) -> Sequence[Change]:
         changes: list[Change] = []

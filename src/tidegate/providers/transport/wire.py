@@ -69,6 +69,16 @@ def request_line(method: str, url: str) -> tuple[Address, bytes]:
 
 def request_head(line: bytes, method: str, headers: Headers, length: int) -> bytes:
     """The whole head of a request. Raises ValueError for a header that would break out of its line."""
+    return measured(request_fields(line, headers), method, length)
+
+
+def measured(fields: bytes, method: str, length: int) -> bytes:
+    """The head of a request, with the length of its body."""
+    return b"%bcontent-length: %d\r\n\r\n" % (fields, length) if length or method in BODY_EXPECTED else fields + b"\r\n"
+
+
+def request_fields(line: bytes, headers: Headers) -> bytes:
+    """All of a head but the length of the body. Raises ValueError as `request_head` does."""
     parts: list[bytes] = []
     identity = b"accept-encoding: identity\r\n"  # nothing here decompresses
     for name, value in headers:
@@ -80,9 +90,7 @@ def request_head(line: bytes, method: str, headers: Headers, length: int) -> byt
     fields = b"".join(parts)
     if fields.count(b"\n") * 4 != len(parts) or not _FIELDS.fullmatch(fields):
         raise ValueError(f"{_broken(headers)} cannot be sent: a name is a word, a value holds no CR, LF or NUL")
-    if length or method in BODY_EXPECTED:
-        return b"%b%b%bcontent-length: %d\r\n\r\n" % (line, fields, identity, length)
-    return b"%b%b%b\r\n" % (line, fields, identity)
+    return b"%b%b%b" % (line, fields, identity)
 
 
 def _broken(headers: Headers) -> str:

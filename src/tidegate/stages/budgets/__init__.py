@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
+from math import inf
 from typing import Annotated, Literal
 
 import msgspec
@@ -109,7 +110,7 @@ class Budgets:
         total = 0
         for attempt in call.attempts:
             cost = attempt.cost_nusd
-            total += max(reserved_nusd, self.ceiling_nusd) if cost is None else cost
+            total += cost if cost is not None else max(reserved_nusd, self.ceiling_nusd)
         return total
 
     async def remember(self, plan: Plan) -> None:
@@ -164,7 +165,18 @@ class Budgets:
 class Plan:
     """What bounds the purchases of one key on one route, until the first of its budgets begins anew."""
 
-    __slots__ = ("begins_ms", "budgets", "day_nusd", "ends_ms", "paces", "principal", "route", "rules")
+    __slots__ = (
+        "begins_ms",
+        "budgets",
+        "day_nusd",
+        "ends_ms",
+        "meters",
+        "paces",
+        "principal",
+        "route",
+        "rules",
+        "told_from",
+    )
 
     def __init__(
         self, principal: Principal, route: Route, default: Sequence[Budget], now_ms: int, paces: Sequence[Meter]
@@ -183,6 +195,8 @@ class Plan:
         owner, who = f"{principal.organisation_id}:route:{route.name}", f"route {route.name!r}"
         self.rules += [Rule.of(owner, who, one) for one in route.limits if one.of in TOKENS]
         self.day_nusd = min((one.nusd // DAYS[one.per] for _, one, _ in self.budgets if one.per in DAYS), default=0)
+        self.meters = [period.meter for _, _, period in self.budgets]
+        self.told_from = [min(one.warn_at) * one.nusd if one.warn_at else inf for _, one, _ in self.budgets]
         self.ends_ms = min((period.ends_ms for _, _, period in self.budgets), default=2**62)
 
 
@@ -206,19 +220,21 @@ class Reservation:
         call = self._call
         assert call.route is not None and call.asked is not None
         call.bill = self
-        if not self._plan.rules and not self._plan.budgets:
+        plan, budgets, targets = self._plan, self._budgets, call.route.targets
+        if not plan.rules and not plan.budgets:
             return self
-        knows = self._budgets.world.counters.knows
-        for _, _, period in self._plan.budgets:
-            if not knows(period.meter):
-                await self._budgets.remember(self._plan)
-                break
-        await self._budgets.velocity.check(call, self._plan.day_nusd)
-        highest = max(self._budgets.highest_nusd(call, target) for target in call.route.targets)
-        if highest or self._plan.rules:
+        knows = budgets.world.counters.knows
+        if not all(map(knows, plan.meters)):
+            await budgets.remember(plan)
+        if budgets.velocity.may_be_fast(call):
+            await budgets.velocity.check(call, plan.day_nusd)
+        highest = budgets.highest_nusd(call, targets[0])
+        for target in targets[1:]:
+            highest = max(highest, budgets.highest_nusd(call, target))
+        if highest or plan.rules:
             if call.asked.max_tokens is None and call.asked.codec.operation in BOUNDED:
                 call.asked.ceiling = call.route.max_tokens
-            await self._claim(highest, call.route.targets[0])
+            await self._claim(highest, targets[0])
         return self
 
     async def extend(self, target: Target) -> None:
@@ -239,15 +255,17 @@ class Reservation:
         claims, call = self._claims, self._call
         if not claims:
             return
-        usage, spent = call.usage, self._budgets.truth_nusd(call, self.reserved_nusd)
-        truth = [self._amount(rule, usage.input_total, usage.output_total) for rule in self._plan.rules]
-        truth += [spent] * (len(self._plan.budgets) + len(self._plan.paces))
+        plan, spent = self._plan, self._budgets.truth_nusd(call, self.reserved_nusd)
+        truth = [spent] * (len(plan.meters) + len(plan.paces))
+        if plan.rules:
+            usage = call.usage
+            truth = [self._amount(rule, usage.input_total, usage.output_total) for rule in plan.rules] + truth
         for claim in claims:
             # Each is settled to a share of the truth that it has room for, so that no sum is too high in between.
             share = truth
             if claim is not claims[-1]:
                 share = [min(left, charge.amount) for left, charge in zip(truth, claim.charges, strict=True)]
-            truth = [left - given for left, given in zip(truth, share, strict=True)]
+                truth = [left - given for left, given in zip(truth, share, strict=True)]
             self._budgets.world.counters.settle(claim, share)
         if spent > self.reserved_nusd:
             fields = {"request_id": call.id, "reserved_usd": usd_text(self.reserved_nusd), "cost_usd": usd_text(spent)}
@@ -257,11 +275,10 @@ class Reservation:
     async def _claim(self, nusd: int, target: Target) -> None:
         call, plan = self._call, self._plan
         assert call.principal is not None and call.route is not None
-        heard = said = 0
+        charges = [Charge(meter, nusd, 0) for meter in plan.meters]
         if plan.rules:
             heard, said, _ = bound_of(call, target, call.route.max_tokens)
-        charges = [Charge(rule.meter, self._amount(rule, heard, said), 0) for rule in plan.rules]
-        charges += [Charge(period.meter, nusd, 0) for _, _, period in plan.budgets]
+            charges = [Charge(rule.meter, self._amount(rule, heard, said), 0) for rule in plan.rules] + charges
         charges += plan.paces
         claim = Claim(f"{call.id}:{len(self._claims)}", call.principal.organisation_id, charges)
         answer = await self._budgets.world.counters.claim(claim)
@@ -274,17 +291,18 @@ class Reservation:
 
     def _look(self, answer: Taken) -> None:
         plan, call = self._plan, self._call
-        rules = len(plan.rules)
-        paces = rules + len(plan.budgets)
+        rules, paces = len(plan.rules), len(plan.rules) + len(plan.meters)
         if plan.paces:
             self._budgets.velocity.heard(plan.principal.key_id, answer.used[paces:])
-        for (level, budget, period), used in zip(plan.budgets, answer.used[rules:paces], strict=True):
-            if budget.warn_at and used >= min(budget.warn_at) * budget.nusd:
+        for at, used in enumerate(answer.used[rules:paces]):
+            if used >= plan.told_from[at]:
+                level, budget, period = plan.budgets[at]
                 self._budgets.tell(_who(level), period, budget, used, call)
-        call.rooms += tuple(
-            Room(rule.limit, max(rule.limit.most - used, 0))
-            for rule, used in zip(plan.rules, answer.used, strict=False)
-        )
+        if plan.rules:
+            call.rooms += tuple(
+                Room(rule.limit, max(rule.limit.most - used, 0))
+                for rule, used in zip(plan.rules, answer.used, strict=False)
+            )
 
     def _amount(self, rule: Rule, heard: int, said: int) -> int:
         of = rule.limit.of

@@ -41,7 +41,9 @@ def bound_of(call: Call, target: Target, max_tokens: int) -> Bound:
         each = asked.max_tokens
         if each is None:
             each = _number(asked, "max_output_tokens") or asked.ceiling or max_tokens
-        said = each * max(asked.choices, _number(asked, "best_of") or 1)
+        said = each * asked.choices
+        if "best_of" in asked.spans:
+            said = each * max(asked.choices, _number(asked, "best_of") or 1)
     return Bound(heard + TEMPLATE_TOKENS, said, b"audio" in body)
 
 

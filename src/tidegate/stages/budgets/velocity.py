@@ -119,6 +119,11 @@ class Velocity:
                 self._paces.popitem(last=False)
         return pace
 
+    def may_be_fast(self, call: Call) -> bool:
+        """Whether `check` is worth its while: an hour of this key has cost something."""
+        pace = self._paces.get(call.principal.key_id) if call.principal is not None and self._paces else None
+        return pace is not None and pace.recent_nusd >= self._above_nusd
+
     async def check(self, call: Call, day_nusd: int) -> None:
         """Before a purchase. Raises BudgetSpent where the policy is to stop."""
         pace = self._paces.get(call.principal.key_id) if call.principal is not None and self._paces else None
