@@ -8,6 +8,7 @@
   ./run bench admission                           what key, limits and budget of a call cost, and what they save
   ./run bench cache --data DIR                    hits and wrong hits of the semantic cache, on labelled questions
   ./run bench cache-speed                         what a look into it costs
+  ./run bench guards --data DIR                   what guards find, on labelled texts, and what looking costs
   ./run bench resilience                          long days of failing providers, replayed; minutes
   ./run bench outage                              a provider that is gone for minutes, and comes back
 
@@ -20,7 +21,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from bench import admission, cache, cache_speed, outage, overhead, report, resilience, soak
+from bench import admission, cache, cache_speed, guards, outage, overhead, report, resilience, soak
 from bench.procs import Unavailable
 
 BENCHES = {
@@ -31,6 +32,7 @@ BENCHES = {
     "soak": soak,
     "cache": cache,
     "cache-speed": cache_speed,
+    "guards": guards,
 }
 
 

@@ -44,6 +44,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "postgres": "tidegate.storage.postgres:PostgresStore",
     },
     "guardrails": {
+        "injection": "tidegate.stages.guardrails.injection:Injection",
         "pii": "tidegate.stages.guardrails.pii:Pii",
         "secrets": "tidegate.stages.guardrails.secrets:Secrets",
         "shape": "tidegate.stages.guardrails.shape:Shape",

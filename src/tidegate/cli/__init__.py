@@ -13,6 +13,7 @@ from tidegate.app import check as verify
 from tidegate.cli.cache import cache
 from tidegate.cli.chat import chat
 from tidegate.cli.doctor import doctor
+from tidegate.cli.guard import guard
 from tidegate.cli.keys import keys
 from tidegate.cli.serve import serve
 from tidegate.cli.shared import FILE, Teaching, found_here, settings
@@ -36,12 +37,13 @@ def main() -> None:
     tidegate teams create search       a team that keys and routes belong to
     tidegate usage --by team           who used how much, and what it cost
     tidegate cache purge --route fast  drop the answers that are kept of a route
+    tidegate guard try FILE            what the guards would make of a text
     tidegate local install             the small model that needs no key
     tidegate semantic install          the embedding model of the semantic cache
     """
 
 
-for command in (serve, keys, teams, users, organisations, usage, cache, chat, doctor):
+for command in (serve, keys, teams, users, organisations, usage, cache, guard, chat, doctor):
     main.add_command(command)
 
 

@@ -362,8 +362,7 @@ class Call:
         self.dialect = dialect
         self.operation = operation  # chat | complete | embed | count | raw | respond | rerank | image | speech
         self.kind = kind  # live | batch | eval | shadow
-        self.at_ms = at_ms  # milliseconds since 1970
-        self.arrived_ns = arrived_ns  # by the clock that never goes back
+        self.at_ms, self.arrived_ns = at_ms, arrived_ns  # since 1970; by the clock that never goes back
         self.address = address
         self.credential = credential  # a presented key, or a known principal
         self.headers = headers

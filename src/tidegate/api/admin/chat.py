@@ -16,8 +16,10 @@ from tidegate.core.errors import BadRequest, NotFound
 from tidegate.core.money import NUSD_PER_USD
 from tidegate.core.ports import Headers
 from tidegate.core.usage import HOUR_MS, Period, UsageAsked
+from tidegate.stages.guardrails.guide import Guide
 
 MAX_INPUT = 10_000  # characters; the guide's bound
+GUIDE = Guide()
 
 router = APIRouter(responses=ERRORS)
 
@@ -68,6 +70,7 @@ async def chat(
         body = ChatBody(
             user_input=user_input, model=model, max_tokens=max_tokens, temperature=temperature, use_cache=use_cache
         )
+    GUIDE.refuse(body.user_input)
     asked = {
         "model": body.model or next(iter(house.routes.open_to(principal)), ""),
         "messages": [{"role": "user", "content": body.user_input}],

@@ -110,6 +110,17 @@ _PUBLIC = re.compile(
 )
 
 
+def _all_lots(value: str) -> bool:
+    """Letters and digits mixed all through; not a hash, an id with dashes, a name with a number, or a date."""
+    if _HASH.fullmatch(value):
+        return False
+    runs = _RUNS.findall(value)  # changes between letters and digits
+    digits = sum(one.isdigit() for one in value)
+    return digits >= 4 and len(value) - digits >= 6 and len(runs) >= max(6, len(value) // 5) and _random(value)
+
+
+_HASH = re.compile(r"[0-9a-f\-]+|[0-9A-F\-]+")
+_RUNS = re.compile(r"[A-Za-z]+|[0-9]+")
 _LETTERS = re.compile(r"[a-z]{6,}|[A-Z][a-z]{3,}")
 _SPOKEN = re.compile(r"[aeiou]")
 _UNSPOKEN = re.compile(r"(?i)[bcdfghjklmnpqrstvwxz]{4}")
@@ -120,6 +131,8 @@ def _holds(form: Form, value: str, unit: str, before: str, ahead: bytes) -> bool
         return False
     if form.stand_ins and (_STAND_IN.search(value) or len(set(value)) < 5):
         return False
+    if form.alone:
+        return _all_lots(value)
     if not form.named:
         return True
     near = (before + ahead[-BEFORE:].decode("utf-8", "replace"))[-2 * BEFORE :]

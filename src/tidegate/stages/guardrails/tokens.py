@@ -14,6 +14,7 @@ class Form(NamedTuple):
     entropy: float = 3.0  # bits per character, at least; 0: whatever it is
     stand_ins: bool = True  # what is written in its place in documentation does not count
     named: bool = False
+    alone: bool = False  # nothing need stand before it, so it must look drawn by lot all through
 
 
 _B = r"[A-Za-z0-9_\-]"
@@ -116,4 +117,12 @@ FORMS: tuple[Form, ...] = (
     # what has no form of its own
     Form("named", r"[\w.\-\])]{2,80}(?:=>?|:{1,3}=?)([A-Za-z0-9_][\w+/=.~!\-%$@\pL\\]{9,400})", 3.0, True, True),
     Form("named", r"([A-Za-z0-9][\w+/=.~!\-:%$@\pL\\]{9,400})", 3.0, True, True),
+    Form(
+        "drawn_by_lot",
+        r"(?:^|[^\w/.\-+=%#&?])([A-Za-z0-9][A-Za-z0-9_\-]{15,120})(?:$|[^\w/\-+=%])",
+        3.4,
+        True,
+        False,
+        True,
+    ),
 )
