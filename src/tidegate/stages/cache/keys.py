@@ -70,7 +70,9 @@ def prompt(call: Call, most: int, scope: Scope, fingerprint: bytes) -> Prompt | 
         return None
     rest = msgspec.structs.replace(said, items=said.items[:-1], stream=False, user=None)
     whose = scope_of(call, scope)
-    return Prompt(text, _digest(_PACK.encode((call.route.name, fingerprint, call.prompt, *whose, rest))))
+    return Prompt(
+        text, _digest(_PACK.encode((call.route.name, fingerprint, call.guarded.by, call.prompt, *whose, rest)))
+    )
 
 
 class Questions:
