@@ -24,7 +24,7 @@ from tidegate.stages.guardrails.rules import ASKS, LINES, RULES
 from tidegate.stages.guardrails.units import OFF_THE_LOOP
 
 OURS = Path(__file__).with_name("injection.weights")
-DEFAULT_SHARE = "0.001"  # of the harmless texts that set the threshold, so many are above it
+DEFAULT_SHARE = "0.005"  # of the harmless texts that set the threshold, so many are above it
 OWN = ("system", "developer")  # the application's words
 
 
