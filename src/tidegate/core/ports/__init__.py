@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Protocol
 
 from tidegate.core.errors import StoreDown as StoreDown
+from tidegate.core.ports.blobs import Blobs as Blobs
+from tidegate.core.ports.blobs import Vault as Vault
 from tidegate.core.ports.books import AttemptRow as AttemptRow
 from tidegate.core.ports.books import Closed as Closed
 from tidegate.core.ports.books import Ledger as Ledger
 from tidegate.core.ports.books import Opened as Opened
 from tidegate.core.ports.books import Record as Record
 from tidegate.core.ports.books import Totals as Totals
-from tidegate.core.ports.common import Bill as Bill
-from tidegate.core.ports.common import Blobs as Blobs
-from tidegate.core.ports.common import Counters as Counters
-from tidegate.core.ports.common import Vault as Vault
+from tidegate.core.ports.counters import Bill as Bill
+from tidegate.core.ports.counters import Counters as Counters
 from tidegate.core.ports.guards import Guardrail as Guardrail
 from tidegate.core.ports.guards import Watch as Watch
 from tidegate.core.ports.meaning import Answer as Answer

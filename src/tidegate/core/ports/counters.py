@@ -1,4 +1,4 @@
-"""What do all processes have in common? What they count, what they keep for each other, and how bytes are kept."""
+"""What do all processes count together, and who sets aside what a call may cost?"""
 
 from __future__ import annotations
 
@@ -65,30 +65,3 @@ class Counters(Protocol):
         """Leave `item` in `place`, where the last `most` are, for so long after the last of them. Nobody waits."""
 
     async def aclose(self) -> None: ...
-
-
-class Blobs(Protocol):
-    """Replies that were bought, by the digest of what was asked. Bounded: what was not read for longest leaves.
-
-    Whoever asks can always do without: `get` raises StoreDown when nobody answers in time, and what cannot be put or
-    purged in time is not heard of again.
-    """
-
-    async def get(self, key: bytes) -> bytes | None: ...
-
-    def put(self, key: bytes, value: bytes, ttl_s: float, tags: Sequence[str] = ()) -> None:
-        """Before any later `get` of this process. `tags` are what it can be purged by."""
-
-    async def purge(self, tag: str | None = None) -> int:
-        """Drop what has this tag, or everything; how many there were. Raises StoreDown."""
-
-    async def aclose(self) -> None: ...
-
-
-class Vault(Protocol):
-    """What stored bytes look like. The first byte says how: 0 is plain."""
-
-    def seal(self, plain: bytes) -> bytes: ...
-
-    def unseal(self, stored: bytes) -> bytes:
-        """Raises ValueError for a format that this vault does not know, or bytes that were changed."""
