@@ -176,11 +176,11 @@ class Incoming:
 
     async def answer(self, status: int, body: bytes, headers: Headers = (), kind: bytes = JSON) -> None:
         """The whole response at once."""
-        headers = [(b"content-type", kind), *headers]
-        if self.turn is not None and not self._owed and self.turn.answer(status, [*headers, *self.extra], body):
+        said = (b"content-type", kind)
+        if self.turn is not None and not self._owed and self.turn.answer(status, [said, *headers, *self.extra], body):
             self.started = True
             return
-        await self.start(status, [*headers, (b"content-length", str(len(body)).encode())])
+        await self.start(status, [said, (b"content-length", str(len(body)).encode()), *headers])
         if self._owed:
             await self.piece(body, last=False)
             await self._hear_out()
