@@ -115,7 +115,8 @@ def _compiled(path: Path) -> list[Path]:
 
 def clean(**more: str) -> dict[str, str]:
     """This process's environment without what would change a gateway's mind."""
-    prefixes = ("TIDEGATE_", "LITELLM_", "OPENAI_", "ANTHROPIC_", "TENSORZERO_")
+    # What is installed is compiled: to compile it again at each start is half of a start.
+    prefixes = ("TIDEGATE_", "LITELLM_", "OPENAI_", "ANTHROPIC_", "TENSORZERO_", "PYTHONDONTWRITEBYTECODE")
     return {name: value for name, value in os.environ.items() if not name.startswith(prefixes)} | more
 
 

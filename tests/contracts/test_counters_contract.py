@@ -311,3 +311,14 @@ async def test_both_homes_decide_alike(steps, valkey):
     finally:
         for home in homes:
             await home.aclose()
+
+
+# --- what is left for others
+
+
+async def test_what_was_left_is_recalled_oldest_first_and_no_more_than_so_many(counters):
+    assert list(await counters.recall("h", "place")) == []
+    for at in range(5):
+        counters.remember("h", "place", b"%d" % at, 3, 60)
+    assert list(await counters.recall("h", "place")) == [b"2", b"3", b"4"]
+    assert list(await counters.recall("h", "elsewhere")) == list(await counters.recall("other", "place")) == []

@@ -93,3 +93,10 @@ def test_notices_are_counted_by_name() -> None:
     metrics = Metrics()
     metrics.notice("reloaded", {})
     assert read(metrics)["tidegate_notices_total", "reloaded"] == 1
+
+
+async def test_no_family_stands_on_the_page_twice(house):
+    await house.ask()
+    page = (await house.get("/metrics")).body.decode()
+    named = [line.split()[2] for line in page.splitlines() if line.startswith("# TYPE")]
+    assert sorted(named) == sorted(set(named))

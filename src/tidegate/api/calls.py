@@ -137,7 +137,10 @@ async def _send(world: World, incoming: Incoming, call: Call, codec: Codec, repl
         )
 
     def written(events: Sequence[Event]) -> bytes:
-        text = encoder.feed(events) if encoder else b"".join([event.raw for event in events])
+        if encoder is not None:
+            text = encoder.feed(events)
+        else:
+            text = events[0].raw if len(events) == 1 else b"".join([event.raw for event in events])
         error = events[-1].error
         return text + codec.render_error_event(error, status_of(error)) if error else text
 
@@ -166,14 +169,15 @@ async def _send(world: World, incoming: Incoming, call: Call, codec: Codec, repl
 
 def told(call: Call, world: World) -> Headers:
     """What the response's head tells of the call, as far as it is known when the head leaves."""
+    attempts = call.attempts
     headers = [(b"x-tidegate-request-id", call.id.encode())]
     if call.route is not None:
         headers.append((b"x-tidegate-route", _safe(call.route.name)))
     if call.answered_by is not None:
         headers.append((b"x-tidegate-target", _safe(call.answered_by)))
-    if call.attempts:
-        headers.append((b"x-tidegate-attempts", str(len(call.attempts)).encode()))
-    if len(call.attempts) > 1 or call.passed_over:
+    if attempts:
+        headers.append((b"x-tidegate-attempts", b"%d" % len(attempts)))
+    if len(attempts) > 1 or call.passed_over:
         headers.append((b"x-tidegate-tried", _tried(call)))
     if call.closed:
         cost = call.cost_nusd

@@ -59,7 +59,7 @@ class Edge:
             await send({"type": "websocket.close", "code": 1003})  # no websockets here
             return
         gateway = self._gateway()
-        incoming = Incoming(scope, receive, send, self._config, self._cors(scope))
+        incoming = Incoming(scope, receive, send, self._config, self._cors(scope) if self._config.cors else ())
         try:
             if incoming.method == "OPTIONS" and incoming.header(b"access-control-request-method") and incoming.extra:
                 await incoming.start(204, _PREFLIGHT)

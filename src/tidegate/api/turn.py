@@ -94,12 +94,14 @@ class Turn:
         if self._size > MUCH:
             self._wire.pause()
         self._unseen = True
-        self._wake()
+        if self._news is not None:
+            self._news.set()
 
     def end(self) -> None:
         self.more = False
         self._unseen = True
-        self._wake()
+        if self._news is not None:
+            self._news.set()
 
     def leave(self) -> None:
         """The client has gone."""
@@ -107,9 +109,6 @@ class Turn:
             self.gone = True
             if self._leaving is not None:
                 self._leaving()
-        self._wake()
-
-    def _wake(self) -> None:
         if self._news is not None:
             self._news.set()
 
@@ -210,7 +209,8 @@ class Turn:
             transport.write(head + body)
         if last:
             self.complete = True
-            self._wake()
+            if self._news is not None:
+                self._news.set()
             if not self.keep_alive:
                 transport.close()
             self._wire.turn_over()

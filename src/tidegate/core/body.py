@@ -71,11 +71,17 @@ def _walk(body: bytes, members: Mapping[str, msgspec.Raw]) -> Spans:
     at = body.index(b"{") + 1
     for key, value in members.items():
         text = bytes(value)
-        start = _plainly(body, at, key)
-        if start < 0:
-            name, start = _key(body, at)
-            if name != key:
-                raise _twice(name)
+        # Almost everybody writes `"key": value` or `"key":value`, with one blank before it or none.
+        if body[at : at + 1] == b" ":
+            at += 1
+        name = b'"%b":' % key.encode()
+        start = at + len(name)
+        if body[start : start + 1] == b" ":
+            start += 1
+        if not body.startswith(name, at) or body[start : start + 1] in BLANK:
+            said, start = _key(body, at)
+            if said != key:
+                raise _twice(said)
         end = start + len(text)
         if not body.startswith(text, start):
             raise _twice(key)
@@ -90,19 +96,6 @@ def _walk(body: bytes, members: Mapping[str, msgspec.Raw]) -> Spans:
     if members and body[at - 1 : at] == b",":
         raise _twice(_key(body, at)[0])
     return found
-
-
-def _plainly(body: bytes, at: int, key: str) -> int:
-    """Where the value of `key` begins, when it is written at `at` as almost everybody does; else -1."""
-    if body[at : at + 1] == b" ":
-        at += 1
-    name = b'"%b":' % key.encode()
-    if not body.startswith(name, at):
-        return -1
-    start = at + len(name)
-    if body[start : start + 1] == b" ":
-        start += 1
-    return -1 if body[start : start + 1] in BLANK else start
 
 
 def _key(body: bytes, at: int) -> tuple[str, int]:

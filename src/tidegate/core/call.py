@@ -362,8 +362,7 @@ class Call:
         self.dialect = dialect
         self.operation = operation  # chat | complete | embed | count | raw | respond | rerank | image | speech
         self.kind = kind  # live | batch | eval | shadow
-        self.at_ms = at_ms  # milliseconds since 1970
-        self.arrived_ns = arrived_ns  # by the clock that never goes back
+        self.at_ms, self.arrived_ns = at_ms, arrived_ns  # since 1970; by the clock that never goes back
         self.address = address
         self.credential = credential  # a presented key, or a known principal
         self.headers = headers
@@ -377,8 +376,7 @@ class Call:
         self.principal: Principal | None = None  # auth
         self.asked: Asked | None = None  # the gateway, from the codec
         self.outgoing = b""  # the very bytes that came, unless somebody changed them
-        # routes
-        self.route: Route | None = None
+        self.route: Route | None = None  # routes, and what follows
         self.deadline_ns = 0  # by the clock that never goes back
         self.priority: Priority = "interactive"
         # limits and budgets

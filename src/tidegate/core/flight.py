@@ -219,7 +219,7 @@ class Reader:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self.leave()
+        self.flight._left(self)
 
     @property
     def events(self) -> Reader:

@@ -196,7 +196,9 @@ class Routes:
         route = self._asked(call, named)
         if (principal.routes or self._owners or route.owner) and not self.is_open(route, call.asked.model, principal):
             raise Forbidden(_not_yours(route, principal), param="model")
-        timeout_s = _timeout_s(named.get(b"x-tidegate-timeout-ms"), route.timeout_s)
+        timeout_s = route.timeout_s
+        if b"x-tidegate-timeout-ms" in named:
+            timeout_s = _timeout_s(named[b"x-tidegate-timeout-ms"], timeout_s)
         call.deadline_ns = call.arrived_ns + int(timeout_s * 1e9)
         if call.kind in BATCHES or named.get(b"x-tidegate-priority") == b"batch":
             call.priority = "batch"
@@ -344,10 +346,8 @@ def _near(name: str, there: Mapping[str, object]) -> str:
     return f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(there) or 'none'}"
 
 
-def _timeout_s(said: bytes | None, most_s: float) -> float:
+def _timeout_s(said: bytes, most_s: float) -> float:
     """The route's, or the client's if it is shorter."""
-    if said is None:
-        return most_s
     try:
         timeout_s = float(said) / 1000
     except ValueError:

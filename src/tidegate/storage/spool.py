@@ -262,8 +262,11 @@ class Spool:
                 return False
             if self._closed:
                 raise StorageFull(f"the spool in {self.folder} is closed: this process is leaving")
-            self._room_for(len(payload), promised=closes and opened_in is not None, opens=not closes)
             segment = self._current
+            most = self._live + (len(self._open) + 1) * self._reserve_bytes + 2 * (len(payload) + HEAD_BYTES)
+            if segment.size - segment.end < most or len(payload) > self._max_record:  # else there is room for anything
+                self._room_for(len(payload), promised=closes and opened_in is not None, opens=not closes)
+                segment = self._current
             start, end = segment.put(payload)
             if not closes:
                 self._note_open(call_id, segment, start, end)
@@ -292,11 +295,7 @@ class Spool:
         if payload_bytes > self._max_record:
             raise StorageFull(f"a record of {payload_bytes} bytes is too large: the spool takes {self._max_record}")
         need = payload_bytes + HEAD_BYTES
-        spare = 0
-        if not promised:
-            spare = len(self._open) * self._reserve_bytes + self._live  # `_reserved`, which is asked for each call
-            if opens:
-                spare += self._reserve_bytes + need
+        spare = 0 if promised else self._reserved + opens * (self._reserve_bytes + need)
         current = self._current
         if current.size - current.end - need >= spare:
             return

@@ -161,9 +161,8 @@ class Metrics(Collector):
         )
         for labels, tries in self._again.items():
             again.add_metric(labels, tries)
-        yield from (attempts, again, tokens, cost)
-        yield self._verdicts()
         yield from (attempts, again, tokens, cost, saved)
+        yield self._verdicts()
         cache = CounterMetricFamily("tidegate_cache", "What the cache was asked, and did", labels=["layer", "result"])
         for layer_and_result, asked in self._cache.items():
             cache.add_metric(layer_and_result, asked)

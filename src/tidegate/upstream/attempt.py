@@ -93,10 +93,11 @@ class Stream:
         if trouble:
             return self._failed(Failure("unreachable", trouble))
         try:
-            codec = _codec(codecs, target, asked.codec)
-            if codec is asked.codec:
+            codec = asked.codec
+            if target.provider.dialect == codec.dialect:
                 body = codec.outgoing(asked, target.model)
             else:
+                codec = _codec(codecs, target, codec)
                 body, self.warnings = codec.render_request(asked.codec.conversation(asked), target.model)
         except BadRequest as wrong:  # cannot be said in this provider's dialect
             return Failure("foreign", wrong.message, refusal=wrong)
@@ -304,13 +305,12 @@ class Stream:
                 self._world.loop.call_later(LINGER_S, self._exchange.close)
             else:
                 self._exchange.close()
-        self._end()
+        if self._attempt.ended_ns is None:
+            self._end()
 
 
 def _codec(codecs: Codecs, target: Target, client: Codec) -> Codec:
     """How the provider says what the client asks for."""
-    if target.provider.dialect == client.dialect:
-        return client
     codec = codecs.get((target.provider.dialect, client.operation))
     if codec is None:
         raise BadRequest(

@@ -179,7 +179,7 @@ class Targets:
                 return self._set_aside(state)
             if verdict == "probe":
                 return None
-        if not state.slots.has_room(target.max_concurrent):
+        if target.max_concurrent is not None and not state.slots.has_room(target.max_concurrent):
             return None
         key = self._key(target, tried, now_ns) if target.provider.keys else None
         if isinstance(key, PassedOver):

@@ -62,6 +62,20 @@ async def test_the_day_begins_anew_at_midnight_of_its_zone(house):
     assert (await house.ask(key=ci, max_tokens=1_000)).status == 200
 
 
+async def test_a_clock_that_jumps_back_gives_no_money_and_takes_none(house, monkeypatch):
+    ci = await key(house, Budget(CENT, "day"))
+    house.provider("main").always("hello", usage=DEAR)
+    assert (await house.ask(key=ci, max_tokens=1_000)).status == 200
+    wall_ns = house.clock.wall_ns
+    monkeypatch.setattr(house.clock, "wall_ns", lambda: wall_ns() - 3600 * 10**9)  # into the day before
+    yesterday = [(await house.ask(key=ci, max_tokens=1_000)).status for _ in range(2)]
+    assert yesterday == [200, 402], "that day had its own cent, and no second one"
+    monkeypatch.undo()
+    assert (await house.ask(key=ci, max_tokens=1_000)).status == 402
+    await house.clock.sleep(24 * 3600)
+    assert (await house.ask(key=ci, max_tokens=1_000)).status == 200
+
+
 async def test_a_rolling_budget_moves_on_all_the_time(house):
     ci = await key(house, Budget(CENT, "day", rolling=True))
     house.provider("main").always("hello", usage=DEAR)

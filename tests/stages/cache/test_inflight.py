@@ -80,6 +80,7 @@ async def test_when_everybody_leaves_the_purchase_ends_and_the_next_one_pays(hou
     first, second = house.begin(), house.begin()
     for one in (first, second):
         await one.heard("hello")
+    for one in (first, second):
         one.leave()
     await first.task, await second.task
     assert not house.app.gateway.cache.shelf.table

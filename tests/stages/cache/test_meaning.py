@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.house import Build, House, until
+from tests.house import Build, House, lived_in, until
 from tests.stages.cache.test_cache import bought, cache_of
+from tests.valkey import Valkey
 from tidegate import config
 from tidegate.core.errors import ConfigError
 
@@ -161,3 +163,20 @@ async def test_the_report_tells_what_each_day_brought(house: House):
         ("fast", "miss", 1),
     ]
     assert json.dumps(days)
+
+
+async def test_what_was_learned_outlives_the_process_where_answers_do(valkey: Valkey, tmp_path: Path):
+    text = ALIKE.replace("providers:", f"storage: {{valkey: '{valkey.url}', valkey_timeout: 5s}}\nproviders:", 1)
+    async with lived_in(text, tmp_path) as house:
+        for number in range(110):  # from 100 labels on there is a fit
+            await house.ask(
+                f"{LONG} x{'abcdefghij'[number % 10]}{'abcdefghijk'[number // 10]} y{'abcdefghij'[number % 10]}"
+            )
+            await settled(house)
+        ((_, before),) = house.app.gateway.cache.meanings._routes.items()
+        assert before.engine.verifier.fit is not None
+    async with lived_in(text, tmp_path) as house:
+        await house.ask(LONG)
+        await settled(house)
+        ((_, after),) = house.app.gateway.cache.meanings._routes.items()
+        assert after.engine.verifier.fit == before.engine.verifier.fit

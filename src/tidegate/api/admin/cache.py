@@ -104,7 +104,9 @@ async def purge(
     named = {"route": route, "tag": tag, "prompt": prompt, "team": team}
     said = [f"{kind}:{name}" for kind, name in named.items() if name]
     if len(said) + all != 1:
-        raise BadRequest("say what to drop, one of: route=NAME, tag=NAME, prompt=NAME, team=ID, all=true")
+        raise BadRequest(
+            "say what to drop, one of: route=NAME, tag=NAME, prompt=NAME, team=ID, all=true", param="route"
+        )
     purged = await house.cache.purge(None if all else said[0])
     tell(house, principal, "purge_cache", "everything" if all else said[0])
     return Purged(purged=purged)

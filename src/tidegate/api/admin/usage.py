@@ -28,6 +28,7 @@ LOOK = Policy(
     "look", "admin", "manager", "viewer", instead="; its own usage is at GET /v1/usage, or: tidegate usage --own"
 )
 Own = Annotated[Principal, Depends(EVERY_KEY)]
+AS_TABLE: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}}
 Looking = Annotated[Principal, Depends(LOOK)]
 
 MAX_PERIODS = 1000
@@ -79,13 +80,13 @@ class ShownUsage(BaseModel):
     next: Annotated[str | None, Field(description="`after` of the next page; null on the last.")]
 
 
-@router.get("/v1/usage", response_model=ShownUsage)
+@router.get("/v1/usage", response_model=ShownUsage, responses=AS_TABLE)
 async def own_usage(asked: Annotated[UsageQuery, Query()], principal: Own, house: House) -> Any:
     """What the calls of this key used and cost."""
     return await _page(asked, {"key": principal.key_id}, house)
 
 
-@router.get("/admin/usage", response_model=ShownUsage)
+@router.get("/admin/usage", response_model=ShownUsage, responses=AS_TABLE)
 async def all_usage(asked: Annotated[UsageQuery, Query()], principal: Looking, house: House) -> Any:
     """What all calls used and cost, by whatever tells them apart; for a manager or a viewer of a team, the team's."""
     return await _page(asked, visible(principal), house)

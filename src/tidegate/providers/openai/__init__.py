@@ -83,7 +83,9 @@ class OpenAI:
         url = self.base_url + (codec.path or call.path.removeprefix(self.prefix))
         kind = JSON
         if call.dialect == self.dialect:
-            headers += [(name, call.named[name]) for name in self.forwarded if name in call.named]
+            for name in self.forwarded:
+                if name in call.named:
+                    headers += [header for header in call.headers if header[0] == name]
             if call.query:
                 url = f"{url}?{quote(call.query, safe=QUERY)}"
             kind = kind if codec.path else (JSON[0], call.named.get(JSON[0], JSON[1]))

@@ -48,13 +48,15 @@ class UsageSaid(msgspec.Struct, gc=False):
 
     def usage(self) -> Usage:
         """OpenAI's totals include cached, audio and reasoning tokens; ours are kinds that do not overlap."""
+        # Some leave reasoning out of completion_tokens, and have it in the total alone.
+        spoken = max(self.completion_tokens or 0, (self.total_tokens or 0) - (self.prompt_tokens or 0))
+        if not (self.prompt_tokens_details or self.completion_tokens_details or self.prompt_cache_hit_tokens):
+            return Usage(input=_count(self.prompt_tokens), output=max(spoken, 0))
         heard, said = self.prompt_tokens_details or NO_INPUT, self.completion_tokens_details or NO_OUTPUT
         cached = _count(heard.cached_tokens or self.prompt_cache_hit_tokens)
         written = _count(heard.cache_write_tokens)
         audio_in, audio_out = _count(heard.audio_tokens), _count(said.audio_tokens)
         reasoning = _count(said.reasoning_tokens)
-        # Some leave reasoning out of completion_tokens, and have it in the total alone.
-        spoken = max(self.completion_tokens or 0, (self.total_tokens or 0) - (self.prompt_tokens or 0))
         return Usage(
             input=_count((self.prompt_tokens or 0) - cached - written - audio_in),
             cached_read=cached,

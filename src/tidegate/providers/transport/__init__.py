@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 
-from tidegate.core.ports import Request
+from tidegate.core.ports import Headers, Request
 from tidegate.providers.transport.exchange import HttpExchange
 from tidegate.providers.transport.pool import Config, Pool
 from tidegate.providers.transport.tls import client_context
@@ -17,7 +17,19 @@ from tidegate.providers.transport.wire import Address, measured, request_fields,
 
 __all__ = ["Config", "HttpTransport"]
 
-HEADS_KEPT = 1000  # requests to a few providers repeat a few: all but the length of the body
+LINES_KEPT = 1000  # requests to a few providers repeat a few (method, URL)
+
+
+class Known:
+    """What requests with one method and URL have in common: where they go, and the head of the last one."""
+
+    __slots__ = ("fields", "headers", "line", "pool")
+
+    def __init__(self, pool: Pool, line: bytes) -> None:
+        self.pool = pool
+        self.line = line
+        self.headers: Headers | None = None
+        self.fields = b""
 
 
 class HttpTransport:
@@ -35,7 +47,7 @@ class HttpTransport:
         self._ssl_context = ssl_context or client_context(self._config.ca_file)
         self._loop = loop
         self._pools: dict[Address, Pool] = {}
-        self._heads: dict[tuple[object, ...], tuple[Pool, bytes]] = {}
+        self._known: dict[tuple[str, str], Known] = {}
         self._closed = False
 
     @property
@@ -44,15 +56,17 @@ class HttpTransport:
 
     def send(self, request: Request) -> HttpExchange:
         """Begin at once. Raises ValueError, before anything is sent, for a URL or header that cannot be."""
-        known = self._heads.get((request.method, request.url, *request.headers))
-        pool, fields = known or self._new_head(request)
-        exchange = HttpExchange(pool, request, measured(fields, request.method, len(request.body)))
-        pool.begin(exchange)
+        about = self._known.get((request.method, request.url)) or self._new(request.method, request.url)
+        headers = tuple(request.headers)
+        if headers != about.headers:  # else they are what they were the last time, as they almost always are
+            about.fields = request_fields(about.line, headers)
+            about.headers = headers
+        exchange = HttpExchange(about.pool, request, measured(about.fields, request.method, len(request.body)))
+        about.pool.begin(exchange)
         return exchange
 
-    def _new_head(self, request: Request) -> tuple[Pool, bytes]:
-        address, line = request_line(request.method, request.url)
-        fields = request_fields(line, request.headers)
+    def _new(self, method: str, url: str) -> Known:
+        address, line = request_line(method, url)
         pool = self._pools.get(address)
         if pool is None:
             if self._loop is None:
@@ -60,10 +74,10 @@ class HttpTransport:
             pool = self._pools[address] = Pool(address, self._loop, self._config, self._ssl_context)
             if self._closed:
                 pool.shut()
-        if len(self._heads) >= HEADS_KEPT:
-            self._heads.clear()
-        self._heads[request.method, request.url, *request.headers] = pool, fields
-        return pool, fields
+        if len(self._known) >= LINES_KEPT:
+            self._known.clear()
+        about = self._known[method, url] = Known(pool, line)
+        return about
 
     async def aclose(self) -> None:
         """Every exchange fails, every socket is closed. Returns when that is so."""

@@ -145,12 +145,14 @@ class HttpExchange:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.drop()
-        self._stop_waiting()
+        if self._timer is not None:
+            self._stop_waiting()
         self._over = True
         self._fault = CLOSED
         self._pieces.clear()
         self._on_data = self._on_end = None
-        self._wake()
+        if self._waiter is not None:
+            self._wake()
 
     def _take(self) -> bytes:
         pieces = self._pieces
@@ -203,7 +205,8 @@ class HttpExchange:
     # --- told by the connection
 
     def carried(self, connection: Carrier) -> None:
-        self._stop_waiting()
+        if self._timer is not None:
+            self._stop_waiting()
         self._connection = connection
 
     def receive(self, head: Head | None, body: bytes) -> None:
@@ -218,7 +221,8 @@ class HttpExchange:
             self._size += len(body)
             if self._size >= FULL and self._connection is not None:
                 self._connection.pause()
-        self._wake()
+        if self._waiter is not None:
+            self._wake()
 
     def let_go(self) -> None:
         self._connection = None
@@ -244,7 +248,8 @@ class HttpExchange:
         on_end = self._on_end
         self._on_data = self._on_end = None
         if on_end is None:
-            self._wake()
+            if self._waiter is not None:
+                self._wake()
         else:
             on_end(None if self._fault is None else self._error(self._fault))
 
@@ -420,7 +425,8 @@ class Connection(asyncio.Protocol):
         if not free or self.transport.is_closing():
             self.abort()
             return
-        self.resume()
+        if self._resting:
+            self.resume()
         self._home.release(self, parser.hint_s)
 
     def _lose(self, exchange: HttpExchange, fault: Fault) -> None:

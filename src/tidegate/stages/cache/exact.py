@@ -126,9 +126,12 @@ class Whole(Event):
         return [one for event in self._entry.events(self._codecs) for one in event.changes()]
 
 
-def told_again(entry: Entry, asked: Asked, dialect: str, codecs: Codecs) -> list[Event]:
-    """The events for this client. Raises ValueError when the entry makes no sense."""
-    if entry.dialect == dialect and entry.is_as_asked(asked):
+def told_again(entry: Entry, asked: Asked, dialect: str, codecs: Codecs, *, changed: bool = False) -> list[Event]:
+    """The events for this client. `changed`: somebody will change what they say, so each stands by itself.
+
+    Raises ValueError when the entry makes no sense.
+    """
+    if entry.dialect == dialect and entry.is_as_asked(asked) and not changed:
         return [Whole(entry, codecs)]
     try:
         events = entry.events(codecs)

@@ -15,18 +15,22 @@ import msgspec
 
 from tidegate.core.call import Call, Principal, Wishes
 from tidegate.core.errors import NotFound, StoreDown, TidegateError
-from tidegate.core.ports import Embedder, Vectors
+from tidegate.core.ports import Blobs, Embedder, Vault, Vectors
 from tidegate.core.world import World
 from tidegate.stages.cache.answers import answer
 from tidegate.stages.cache.guard import marks
 from tidegate.stages.cache.keys import Prompt
 from tidegate.stages.cache.policy import SemanticConfig
-from tidegate.stages.cache.semantic import Look, Semantic
+from tidegate.stages.cache.semantic import Look, Memory, Semantic
 from tidegate.stages.cache.semantic import Policy as Promise
 
 REMEMBERED = 10_000  # hits that somebody may still say were wrong
 WAITING = 64  # answers that wait to be compared; more are not learned from
 HOUSE = "house"  # who pays for checks
+
+MEMORY_S = 30 * 86_400.0
+
+_MEMORY = msgspec.msgpack.Decoder(Memory)
 
 Ask = Callable[[Call], Awaitable[str]]  # a call of our own through the front door; its text
 
@@ -61,8 +65,20 @@ class _Route:
 
 
 class Meanings:
-    def __init__(self, world: World, embedder: Embedder, vectors: Vectors, ask: Ask, chance: Random) -> None:
+    def __init__(
+        self,
+        world: World,
+        embedder: Embedder,
+        vectors: Vectors,
+        ask: Ask,
+        chance: Random,
+        blobs: Blobs,
+        vault: Vault,
+    ) -> None:
+        """What a route's engine has learned lies among the replies: where those outlive the process, so does it."""
         self._world = world
+        self._blobs = blobs
+        self._vault = vault
         self._embedder = embedder
         self._vectors = vectors
         self._ask = ask
@@ -72,17 +88,31 @@ class Meanings:
         self._waiting = 0
         self.checks: dict[str, bytes] = {}  # calls of our own, and the key that their answer is kept under
 
-    def _of(self, route: str, config: SemanticConfig) -> _Route:
+    async def _of(self, route: str, config: SemanticConfig) -> _Route:
         assert config.max_error is not None
         promise = Promise(max_error=config.max_error, checks=config.checks)
         found = self._routes.get(route)
         if found is None or found.promise != promise:
-            found = self._routes[route] = _Route(Semantic(self._vectors, promise, self._chance), promise)
+            memory = await self._recalled(route, promise)
+            found = self._routes[route] = _Route(Semantic(self._vectors, promise, self._chance, memory), promise)
         return found
+
+    async def _recalled(self, route: str, promise: Promise) -> Memory | None:
+        """What was learned before, under the same promise."""
+        try:
+            stored = await self._blobs.get(_memory_key(route, promise))
+            return _MEMORY.decode(self._vault.unseal(stored)) if stored is not None else None
+        except (StoreDown, ValueError) as wrong:
+            self._world.events.notice("semantic_memory_lost", {"route": route, "error": str(wrong)})
+            return None
+
+    def _remember(self, route: str, one: _Route) -> None:
+        packed = self._vault.seal(msgspec.msgpack.encode(one.engine.memory()))
+        self._blobs.put(_memory_key(route, one.promise), packed, MEMORY_S)
 
     async def look(self, route: str, config: SemanticConfig, prompt: Prompt) -> Look | None:
         """None: nobody can be asked just now."""
-        one = self._of(route, config)
+        one = await self._of(route, config)
         one.lookups += 1
         try:
             vector = await self._embedder.embed(prompt.text)
@@ -134,6 +164,7 @@ class Meanings:
         fit = await asyncio.to_thread(one.engine.refit)
         if fit is not None:
             one.engine.verifier.adopt(fit)
+            self._remember(route, one)
 
     async def _check(self, call: Call, route: str, look: Look, key: bytes) -> None:
         own = _again(self._world, call)
@@ -171,6 +202,10 @@ class Meanings:
     async def aclose(self) -> None:
         await self._embedder.aclose()
         await self._vectors.aclose()
+
+
+def _memory_key(route: str, promise: Promise) -> bytes:
+    return f"learned {promise.max_error:g} {route}".encode()
 
 
 def _again(world: World, call: Call) -> Call:

@@ -138,7 +138,8 @@ class Passage:
         """Raises ValueError for an entry that makes no sense."""
         call, cache = self._call, self._cache
         assert call.asked is not None
-        events = told_again(entry, call.asked, call.dialect, cache.codecs)
+        changed = bool(call.guarded.withheld)  # the caller's own values come back outside
+        events = told_again(entry, call.asked, call.dialect, cache.codecs, changed=changed)
         call.cached = Cached("hit", layer, max(age_s, 0), entry.cost_nusd or 0, similarity)
         cache.rows.close(call, "ok", entry.status)
         if self._claim is not None:
@@ -311,7 +312,7 @@ class Passage:
         assert call.asked is not None
         try:
             entry = unpack(stored, key, cache.shelf.vault)
-            events = told_again(entry, call.asked, "", cache.codecs)
+            events = told_again(entry, call.asked, call.dialect, cache.codecs, changed=True)
         except ValueError as wrong:
             self._corrupt(str(wrong))
             return None

@@ -89,14 +89,14 @@ class Policy(msgspec.Struct, frozen=True):
         return self.exact or self.semantic is not None
 
 
-def policies(routes: Mapping[str, Any], providers: Mapping[str, Any]) -> dict[str, Policy]:
-    """Of the routes that have one; the others ask nobody here."""
+def policies(routes: Mapping[str, Any], providers: Mapping[str, Any], *besides: object) -> dict[str, Policy]:
+    """Of the routes that have one; the others ask nobody here. `besides`: what else decides what is answered."""
     found: dict[str, Policy] = {}
     for name, route in routes.items():
         config: Config = route.cache
         semantic = config.semantic if config.semantic.max_error is not None else None
         if config.exact or config.single_flight or semantic is not None:
-            fingerprint = _digest(repr([*_said(name, routes, providers, set())]))
+            fingerprint = _digest(repr([*_said(name, routes, providers, set()), besides]))
             found[name] = Policy(
                 config.exact, config.single_flight, config.ttl, config.scope, config.max_bytes, fingerprint, semantic
             )

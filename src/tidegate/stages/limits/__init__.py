@@ -139,7 +139,8 @@ class Admission:
             raise
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        self._settle(refused=isinstance(error, LimitReached | BudgetSpent))
+        if self._claim is not None:
+            self._settle(refused=isinstance(error, LimitReached | BudgetSpent))
 
     async def _charge(self, call: Call, rules: Sequence[Rule]) -> None:
         assert call.principal is not None

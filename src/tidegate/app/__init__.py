@@ -1,0 +1,243 @@
+"""Where does everything meet? `build(config)` makes the house, and nothing else knows all of its rooms."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack
+from functools import partial
+from random import Random
+from typing import Any
+
+from tidegate import plugins
+from tidegate.api.edge import Edge
+from tidegate.api.incoming import Receive, Scope, Send
+from tidegate.app.homes import data_folder as data_folder
+from tidegate.app.homes import open_blobs, open_counters
+from tidegate.app.homes import open_home as open_home
+from tidegate.app.rooms import Ground, start_providers
+from tidegate.app.rooms import check as check
+from tidegate.app.rooms import codecs as codecs
+from tidegate.app.rooms import make_providers as make_providers
+from tidegate.config import Config
+from tidegate.core.call import Call
+from tidegate.core.errors import ConfigError, ShuttingDown
+from tidegate.core.ports import Blobs, Clock, Key, Provider, Vault
+from tidegate.core.world import Nursery, World
+from tidegate.gateway import Gateway
+from tidegate.stages.auth.used import LastUsed
+from tidegate.stages.cache import Shelf
+from tidegate.stages.record import Recorder
+from tidegate.storage.ledger import SpoolLedger
+from tidegate.storage.retention import keep
+from tidegate.storage.vault import PlainVault
+from tidegate.telemetry import Listeners
+from tidegate.telemetry.alerts import Alerts
+from tidegate.telemetry.logs import Log
+from tidegate.telemetry.metrics import Metrics
+from tidegate.telemetry.pulse import Pulse
+from tidegate.upstream.sharing import Sharing
+
+# What a running house is built on: it changes with a start only.
+FIXED = ("api", "storage", "cache", "logs", "alerts", "transport", "prices")
+SHORTEST_KEY = 20
+RETIRE_S = 0.1  # how often to look whether the calls of the last configuration have ended
+LAST_EVENTS_S = 2.0  # for replies that were ended to reach their clients
+
+
+class SystemClock:
+    now_ns = staticmethod(time.monotonic_ns)  # asked ten times for each call
+    wall_ns = staticmethod(time.time_ns)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class Inside:
+    """The front door seen from inside: for calls of our own."""
+
+    def __init__(self) -> None:
+        self.gateway: Gateway | None = None
+
+    async def ask(self, call: Call) -> str:
+        """What is said to it. Raises TidegateError."""
+        assert self.gateway is not None
+        return await self.gateway.said(call)
+
+
+class App:
+    """The house, ready: an ASGI callable, with a way to change it while it serves, and a way to leave it in order."""
+
+    def __init__(
+        self, config: Config, gateway: Gateway, ground: Ground, inside: Inside, metrics: Metrics, undo: AsyncExitStack
+    ) -> None:
+        self.config = config
+        self.gateway = gateway
+        self.world = world = gateway.world
+        self.pulse = Pulse(world.loop, world.transport)  # beats when who serves starts it
+        self._ground = ground
+        self._inside = inside
+        self._metrics = metrics
+        self._undo = undo
+        self._take_up(config, gateway)
+        targets = gateway.upstream.targets
+        metrics.watch(targets.seen, targets.keys_aside)
+        metrics.registry.register(self.pulse)
+        self.edge = Edge(config.api, lambda: self.gateway, metrics, partial(plugins.find, "pages", "admin"))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.edge(scope, receive, send)
+
+    async def first_key(self) -> str | None:
+        """An admin key's text, when there was none at all; it is shown now and never again."""
+        if any(key.role == "admin" and key.revoked_ms is None for key in await self.world.store.every(Key)):
+            return None
+        text, _ = await self.gateway.auth.create("first admin key", "live", admin=True)
+        return text
+
+    async def reload(self, config: Config) -> None:
+        """New calls are answered as `config` says, those under way as they began.
+
+        Raises ConfigError, and changes nothing then.
+        """
+        for part in FIXED:
+            if getattr(config, part) != getattr(self.config, part):
+                raise ConfigError(f"{part}: cannot change while serving; put it back, or start again")
+        if self.gateway.cache.meanings is None and _compares(config):
+            raise ConfigError("routes: the first one with a semantic cache cannot come while serving; start again")
+        before, was = self.gateway, self.config
+        made = make_providers(config, {name: (was.providers.get(name), one) for name, one in before.providers.items()})
+        gateway = self._ground.gateway(config, made, before, was)
+        await start_providers(self.world, [one for one in made.values() if one not in before.providers.values()])
+        self._take_up(config, gateway)
+        stale = [one for one in before.providers.values() if one not in made.values()]
+        self.world.nursery.spawn(_retire(self.world, stale), "retire providers")
+        self.world.events.notice("reloaded", {"providers": list(made), "routes": gateway.routes.names[:20]})
+
+    def _take_up(self, config: Config, gateway: Gateway) -> None:
+        self.config = config
+        self.gateway = self._inside.gateway = gateway
+        self._metrics.expect(gateway.routes.labels)
+        gateway.upstream.targets.expect(gateway.routes.targets)
+
+    async def leave(self) -> None:
+        """No new purchases; replies go on for `api.drain`, then they are ended with a last event that says so.
+
+        When cancelled they are ended at once.
+        """
+        world = self.world
+        world.closing.set()
+        try:
+            await world.nursery.wait(self.config.api.drain)
+        finally:  # cancelled by who cannot wait: their rows are closed all the same
+            for flight in list(world.flights):
+                flight.stop(ShuttingDown("Tidegate is shutting down; ask again in a moment", retry_after_s=1))
+        await world.nursery.wait(LAST_EVENTS_S)
+
+    async def aclose(self) -> None:
+        """Flush what is written, end what we started. After `leave`."""
+        self.pulse.stop()
+        await asyncio.gather(*(provider.aclose() for provider in self.gateway.providers.values()))
+        await self._undo.aclose()
+
+
+async def _retire(world: World, providers: Iterable[Provider]) -> None:
+    """End what the last configuration had, when no call is left that began with it, be its body still on its way."""
+    begun = world.calls | {flight.call for flight in world.flights}
+    while begun & world.calls:  # noqa: ASYNC110 a reload is seldom, and nobody waits for its end
+        await asyncio.sleep(RETIRE_S)
+    for flight in list(world.flights):
+        if flight.call in begun:
+            await flight.landed()
+    await asyncio.gather(*(provider.aclose() for provider in providers))
+
+
+async def build(config: Config, environment: Mapping[str, str], *, clock: Clock | None = None) -> App:
+    """The house that `config` describes, started. Raises ConfigError; then nothing is left running."""
+    clock = clock or SystemClock()
+    providers = make_providers(config, {})
+    environment_key = _environment_key(environment)
+    check(config, providers)  # before anything is opened
+    async with AsyncExitStack() as undo:
+        log = Log(config.logs)
+        undo.callback(log.close)
+        metrics = Metrics()
+        events = Listeners([log, metrics])
+        world = await _world(config, clock, events, undo)
+        if config.alerts.webhooks:
+            alerts = Alerts(config.alerts, world)
+            events.add(alerts)
+            metrics.registry.register(alerts)
+            undo.push_async_callback(alerts.aclose)
+        inside = Inside()
+        ground = await _ground(config, environment_key, world, inside, undo)
+        gateway = ground.gateway(config, providers)
+        if world.counters.together:  # alone, there is nobody to agree with
+            sharing = world.loop.create_task(Sharing(world, gateway.upstream.targets).run(), name="share breakers")
+            undo.callback(sharing.cancel)
+        await start_providers(world, providers.values())
+        return App(config, gateway, ground, inside, metrics, undo.pop_all())
+
+
+async def _world(config: Config, clock: Clock, events: Listeners, undo: AsyncExitStack) -> World:
+    loop, kept = asyncio.get_running_loop(), config.storage
+    data_dir = data_folder(kept.data_dir)
+    store = await open_home(kept, data_dir, events.notice)
+    undo.push_async_callback(store.aclose)
+    ledger = await SpoolLedger.open(data_dir, store.books, PlainVault(), events.notice, max_spool_bytes=kept.max_spool)
+    undo.push_async_callback(ledger.aclose)
+    if kept.keep_rows is not None:
+        keeping = keep(store.books, kept.keep_rows, clock.wall_ns, events.notice)
+        undo.callback(loop.create_task(keeping, name="delete old rows").cancel)
+    transport = plugins.find("transports", config.transport.kind)(config.transport, loop=loop)
+    undo.push_async_callback(transport.aclose)
+    counters = await open_counters(kept, clock, events.notice)
+    undo.push_async_callback(counters.aclose)
+    return World(loop, clock, Nursery(loop), transport, store, ledger, counters, events)
+
+
+async def _ground(
+    config: Config, environment_key: str | None, world: World, inside: Inside, undo: AsyncExitStack
+) -> Ground:
+    used = LastUsed(world.store, world.nursery)
+    undo.push_async_callback(used.aclose)
+    blobs, vault = await open_blobs(config.storage, world.clock, world.events.notice), PlainVault()
+    undo.push_async_callback(blobs.aclose)
+    meanings = await _meanings(config, world, inside.ask, blobs, vault) if _compares(config) else None
+    if meanings is not None:
+        undo.push_async_callback(meanings.aclose)
+    if config.storage.database is None:
+        await world.store.forget_begun()  # the data folder is ours alone, and we have only begun
+    return Ground(
+        world=world,
+        codecs=codecs(),
+        recorder=Recorder(world),
+        shelf=Shelf(blobs, vault, many=config.storage.valkey is not None, meanings=meanings),
+        used=used,
+        data_dir=data_folder(config.storage.data_dir),
+        environment_key=environment_key,
+    )
+
+
+def _compares(config: Config) -> bool:
+    return any(route.cache.semantic.max_error is not None for route in config.routes.values())
+
+
+async def _meanings(
+    config: Config, world: World, ask: Callable[[Call], Awaitable[str]], blobs: Blobs, vault: Vault
+) -> Any:
+    """For routes that compare by meaning. Loading the model takes a moment. Raises ConfigError."""
+    embedder = await asyncio.to_thread(plugins.find("embedders", config.cache.embedder))
+    vectors = plugins.find("vectors", "memory")(config.cache.entries)
+    return plugins.find("stages", "semantic")(world, embedder, vectors, ask, Random(), blobs, vault)
+
+
+def _environment_key(environment: Mapping[str, str]) -> str | None:
+    """An admin key that a container is given. Whoever guesses it may do everything."""
+    key = environment.get("TIDEGATE_ADMIN_KEY", "").strip()
+    if not key:
+        return None
+    if not key.isascii() or not key.isprintable() or " " in key or len(key) < SHORTEST_KEY:
+        raise ConfigError(f"TIDEGATE_ADMIN_KEY: at least {SHORTEST_KEY} letters and digits, and no blanks")
+    return key

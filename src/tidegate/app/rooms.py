@@ -1,0 +1,126 @@
+"""What is a Gateway made of? Its rooms, as the configuration says, on what stays when that changes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tidegate import plugins
+from tidegate.config import Config, Configured
+from tidegate.core.errors import TidegateError
+from tidegate.core.ports import Codecs, Provider
+from tidegate.core.world import World
+from tidegate.gateway import Gateway
+from tidegate.providers.prices import PriceList
+from tidegate.stages.auth import KeyAuth
+from tidegate.stages.auth.used import LastUsed
+from tidegate.stages.budgets import Budgets
+from tidegate.stages.budgets.period import zone_of
+from tidegate.stages.cache import Cache, Shelf, policies
+from tidegate.stages.guardrails import Guardrails
+from tidegate.stages.limits import Limits
+from tidegate.stages.record import Recorder
+from tidegate.stages.routes import Routes
+from tidegate.storage.pepper import load_peppers
+from tidegate.upstream import Upstream
+
+QUICK_START_S = 0.25  # a provider that is ready by then is waited for; others get ready while calls come in
+
+Providers = dict[str, Provider]
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What every Gateway of this process stands on."""
+
+    world: World
+    codecs: Codecs
+    recorder: Recorder
+    shelf: Shelf
+    used: LastUsed
+    data_dir: Path
+    environment_key: str | None
+
+    def gateway(
+        self, config: Config, providers: Providers, before: Gateway | None = None, was: Config | None = None
+    ) -> Gateway:
+        """As `config` says. Rooms of `before` that nothing was changed of since `was` stay, and so what they know.
+
+        Raises ConfigError.
+        """
+        world, recorder, words = self.world, self.recorder, self.codecs
+
+        def stays(part: str) -> bool:
+            return was is not None and getattr(was, part) == getattr(config, part)
+
+        return Gateway(
+            world=world,
+            codecs=words,
+            providers=providers,
+            recorder=recorder,
+            auth=before.auth if before and stays("auth") else self._auth(config),
+            routes=Routes(config.routes, providers),
+            limits=before.limits if before and stays("limits") else Limits(config.limits, world),
+            guardrails=_guardrails(config, world, providers),
+            budgets=before.budgets if before and stays("budgets") else Budgets(config.budgets, world),
+            cache=Cache(
+                world, self.shelf, words, recorder, policies(config.routes, config.providers, config.guardrails)
+            ),
+            upstream=Upstream(config.upstream, world, words, before.upstream.targets if before else None),
+        )
+
+    def _auth(self, config: Config) -> KeyAuth:
+        issuers, world = config.auth.issuers, self.world
+        tokens = plugins.find("stages", "tokens")(issuers, world) if issuers else None
+        peppers = load_peppers(self.data_dir, config.auth.peppers)
+        return KeyAuth(world.store, peppers, world.clock, self.environment_key, self.used.note, tokens)
+
+
+def _guardrails(config: Config, world: World, providers: Providers) -> Guardrails:
+    """They know the keys of the providers, so that none of them leaves by any way."""
+    known = [secret for provider in providers.values() for secret in provider.secrets()]
+    own = {name: route.guardrails for name, route in config.routes.items()}
+    return Guardrails(config.guardrails, own, world, known)
+
+
+def check(config: Config, providers: Providers | None = None) -> None:
+    """Raise ConfigError for what only shows when the parts meet; starts nothing."""
+    zone_of(config.budgets.zone)
+    plugins.find("transports", config.transport.kind)
+    Routes(config.routes, make_providers(config, {}) if providers is None else providers)
+
+
+def codecs() -> Codecs:
+    found = [plugins.find("codecs", name)() for name in plugins.names("codecs")]
+    return {(codec.dialect, codec.operation): codec for codec in found}
+
+
+def make_providers(config: Config, before: Mapping[str, tuple[Configured | None, Provider]]) -> Providers:
+    """Those of `config`; the very same as before where nothing was changed, so that what they know is kept."""
+    prices = PriceList.load(Path(config.prices.file) if config.prices.file else None)
+    made: Providers = {}
+    for name, configured in config.providers.items():
+        was, provider = before.get(name, (None, None))
+        same = provider is not None and was == configured
+        if not same or provider is None:
+            provider = configured.plugin(name, configured.settings, prices)
+            provider.why = configured.why or provider.why
+        made[name] = provider
+    return made
+
+
+async def start_providers(world: World, providers: Iterable[Provider]) -> None:
+    """All at once; none is waited for that takes its time, and none that cannot start ends the others."""
+
+    async def start(provider: Provider) -> None:
+        try:
+            await provider.start()
+        except TidegateError as wrong:  # `trouble()` says so to every call; the others can answer
+            world.events.notice("provider_not_started", {"provider": provider.name, "error": wrong.message})
+
+    tasks: list[asyncio.Task[Any]] = [world.nursery.spawn(start(one), f"start {one.name}") for one in providers]
+    if tasks:
+        await asyncio.wait(tasks, timeout=QUICK_START_S)

@@ -1,0 +1,128 @@
+"""What did every call cost? Rows that are only added, and what they sum to."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, Protocol
+
+import msgspec
+
+from tidegate.core.guard import Verdict
+from tidegate.core.usage import UsageAsked, UsageLine
+
+
+class AttemptRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """One attempt, as the ledger keeps it. Times are microseconds since the call came in."""
+
+    provider: str
+    model: str
+    outcome: str  # ok | refused | limited | failed | timeout | cut_off | abandoned
+    sent_us: int
+    ended_us: int
+    first_us: int | None = None
+    status: int | None = None
+    said: str | None = None  # why it failed, cleaned of keys
+    why: str = "first"  # it was made: first | again | key | next | fallback | longer | content_policy | hedge
+    usage: dict[str, int] = {}
+    usage_estimated: bool = False
+    price: dict[str, Any] | None = None  # the price it was computed with: rates used and their source
+    cost_nusd: int | None = 0  # None: the price is not known
+
+
+class Opened(msgspec.Struct, frozen=True, tag="opened", tag_field="record", omit_defaults=True, gc=False):
+    """Spooled before the first byte of a call goes upstream."""
+
+    id: str
+    at_ms: int
+    key_id: str
+    dialect: str
+    operation: str
+    route: str
+    model: str
+    stream: bool = False
+    user: str | None = None
+    session: str | None = None
+    tags: tuple[str, ...] = ()
+    kind: str = "live"
+    organisation_id: str | None = None
+    team_id: str | None = None
+    user_id: str | None = None  # whom the key belongs to; `user` is whom the client named
+    reserved_nusd: int = 0  # of a budget, for the most that it could cost
+
+
+class Closed(msgspec.Struct, frozen=True, tag="closed", tag_field="record", omit_defaults=True, gc=False):
+    """The end of a call, and its row. Spooled before the last event is released."""
+
+    id: str
+    at_ms: int
+    key_id: str
+    dialect: str
+    operation: str
+    outcome: str  # ok | refused | failed | cut_off | client_left | interrupted
+    status: int  # as the client saw it; 499 when it had left before a status was sent
+    duration_us: int
+    overhead_us: int
+    route: str | None = None
+    model: str | None = None  # as the client asked
+    target: str | None = None  # provider/model that answered
+    stream: bool = False
+    first_us: int | None = None
+    error: str | None = None  # code
+    attempts: tuple[AttemptRow, ...] = ()
+    passed_over: tuple[str, ...] = ()  # targets that were not asked, and why
+    usage: dict[str, int] = {}
+    usage_estimated: bool = False
+    cost_nusd: int | None = 0  # the sum over attempts; None when a price is not known
+    at_most_nusd: int | None = None  # of one that was interrupted: what had been reserved for it
+    user: str | None = None
+    session: str | None = None
+    tags: tuple[str, ...] = ()
+    kind: str = "live"
+    organisation_id: str | None = None
+    team_id: str | None = None
+    user_id: str | None = None
+    prompt: str | None = None  # name and version
+    cache: str | None = None  # what the cache did: hit | miss | shared | bypass; None: it was not asked
+    cache_layer: str | None = None  # exact | in_flight | idempotent | semantic
+    saved_nusd: int = 0  # what a hit, or what was shared, cost when it was bought
+    deduplicated: bool = False  # somebody else asked the same at the same time, and paid
+    guards: tuple[Verdict, ...] = ()  # of those that have looked
+
+
+Record = Opened | Closed
+
+
+class Ledger(Protocol):
+    """What every call cost, append-only.
+
+    `append` returns when the record outlives this process (kill -9), and is cheap enough for the event loop. Rows come
+    to `find` and `totals` at once, to the store a moment later, each exactly once.
+    """
+
+    def append(self, record: Record) -> None:
+        """Raises StorageFull; then nothing was written."""
+
+    async def find(self, call_id: str) -> Closed | None: ...
+
+    async def totals(self) -> Totals: ...
+
+    def rows(self) -> AsyncIterator[Closed]:
+        """All rows, oldest first: for exports and tests."""
+
+    async def usage(self, asked: UsageAsked) -> list[UsageLine]:
+        """Sums by hour, day or month. What was appended before is in them."""
+
+    async def flush(self) -> None:
+        """Return when everything appended so far is in the store."""
+
+    async def aclose(self) -> None: ...
+
+
+class Totals(msgspec.Struct, frozen=True):
+    """Sums over all closed rows."""
+
+    calls: int = 0
+    errors: int = 0  # outcomes other than ok and client_left
+    cost_nusd: int = 0
+    unpriced: int = 0  # calls whose cost is not known
+    tokens: int = 0

@@ -1,0 +1,36 @@
+"""What may pass? What a guard of anybody's must be able to say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from tidegate.core.guard import Finding, Part, Passed
+
+if TYPE_CHECKING:
+    from tidegate.core.call import Call
+
+
+class Watch(Protocol):
+    """A guard's look at one text that streams by. What it lets go can no longer become part of a finding.
+
+    Whatever the pieces were, all that was let go, joined, is the text, and the findings are those of the whole.
+    """
+
+    def feed(self, text: str) -> Passed: ...
+
+    def end(self) -> Passed:
+        """Nothing more will come."""
+
+
+class Guardrail(Protocol):
+    """Looks for something in what people and models say. What is done about it, the route says."""
+
+    fingerprint: str  # another one when it would find something else: answers are not shared across it
+
+    async def check(self, call: Call, parts: Sequence[Part]) -> Sequence[Sequence[Finding]]:
+        """What is found in each part of a request, in order of place, not overlapping. Long work is not done on the
+        loop. Whatever is raised means: it has not looked."""
+
+    def watch(self) -> Watch | None:
+        """A look at one text of a reply; None: it looks at requests only."""

@@ -1,0 +1,87 @@
+"""What several processes see together, on a real Valkey: here a process, and another one's counters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.house import TWO_PROVIDERS, House
+from tidegate.core.limits import Budget, Limit
+
+HOUSE = """
+limits: {{loops: {{wait: 0s}}, chat: []}}
+budgets: {{default_day: 0}}
+storage: {{valkey: "{valkey}", valkey_timeout: 5s}}
+"""
+
+
+class Heard:
+    """The socket to the server, and each write to it."""
+
+    def __init__(self, transport: object) -> None:
+        self._transport = transport
+        self.writes: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        self.writes.append(data)
+        self._transport.write(data)  # type: ignore[attr-defined]
+
+    def __getattr__(self, name: str) -> Callable[..., object]:
+        return getattr(self._transport, name)  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+async def house(build_house, valkey) -> House:
+    return await build_house(HOUSE.format(valkey=valkey.url) + TWO_PROVIDERS)
+
+
+async def key(house: House, **fields: object) -> str:
+    text, _ = await house.app.gateway.auth.create("ci", "test", admin=False, **fields)
+    return text
+
+
+async def test_a_call_with_limits_loops_pace_and_a_budget_makes_two_round_trips(house):
+    ci = await key(house, limits=(Limit("requests", 100, 60),), budgets=(Budget(10**10, "day"),))
+    assert (await house.ask("one", key=ci, max_tokens=9)).status == 200
+    wire = house.app.world.counters._together._connection._wire
+    wire._transport = heard = Heard(wire._transport)
+    assert (await house.ask("two", key=ci, max_tokens=9)).status == 200
+    asking = [write for write in heard.writes if b"LRANGE" in write or write.count(b"EVALSHA")]
+    door, purchase = asking[0], asking[1]
+    assert b"LRANGE" in door and door.count(b"EVALSHA") == 1, "what others have seen is asked with the door's claim"
+    assert purchase.count(b"EVALSHA") == 1 and b":pace:300" in purchase
+    assert all(b"LRANGE" not in write and b"pace" not in write for write in asking[2:]), "the rest is settled"
+
+
+async def test_a_client_that_is_only_limited_feeds_no_loop(house):
+    ci = await key(house, limits=(Limit("requests", 1, 60),))
+    replies = [await house.ask("again", key=ci) for _ in range(12)]
+    assert [reply.error.code for reply in replies[1:]] == ["limit_reached"] * 11
+    await house.clock.sleep(61)
+    assert len(await house.app.world.counters.recall("default", next(iter(await places(house))))) == 1
+
+
+async def places(house: House) -> list[str]:
+    found = await house.app.world.counters._together._ask(b"KEYS", b"*turns:*")
+    return [place.decode().partition("}:")[2] for place in found]
+
+
+async def test_what_another_version_left_is_passed_over(house):
+    ci = await key(house)
+    assert (await house.ask("again", key=ci)).status == 200
+    (place,) = await places(house)
+    house.app.world.counters.remember("default", place, b"nothing of ours", 20, 60)
+    assert (await house.ask("again", key=ci)).status == 200
+
+
+async def test_one_session_is_one_short_list_that_is_forgotten(house, valkey):
+    ci = await key(house)
+    for at in range(30):
+        await house.ask(f"{'word ' * at}{chr(97 + at % 26) * 3}", key=ci)
+    (place,) = await places(house)
+    turns = await house.app.world.counters.recall("default", place)
+    print(f"\n{len(turns)} turns of at most {max(map(len, turns))} bytes")
+    assert len(turns) == 20 and max(map(len, turns)) < 400
+    left_ms = await house.app.world.counters._together._ask(b"PTTL", f"tidegate:{{default}}:{place}")
+    assert 0 < left_ms <= 300_000
