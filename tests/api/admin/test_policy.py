@@ -31,6 +31,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "change_user": {"name": "New"},
     "chat": {"user_input": "hi"},
     "say": {"breaker": "reset"},
+    "attempt": {"text": "hi"},
 }
 TARGET = {"provider": "main", "model": "m"}
 QUERIES = {"purge": "?all=true"}  # the same for what is asked in the query

@@ -93,7 +93,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "undo",
         r"\b(?:ignor[aáe]|ignorar|olvid[aáe]|olvidar|olvide|olvídate|descarta|"
-        r"omite)\w*\b.{0,30}(?:instruccion|anterior|previ|reglas|órdenes|ordenes|todo lo|indicaciones|"
+        r"omite)\w*\b.{0,30}(?:instruccion|anterior|previ[ao]s?\b|reglas|órdenes|ordenes|todo lo|indicaciones|"
         r"antes)",
     ),
     Rule(
