@@ -21,8 +21,13 @@ def needs(there: bool, what: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(not there, reason=f"needs {what}")
 
 
-def debian(package: str, program: str = "") -> pytest.MarkDecorator:
-    return needs(shutil.which(program or package) is not None, f"Debian's {package}: apt-get install {package}")
+def program(name: str) -> str | None:
+    """Where it is: Debian's servers are not on everybody's path."""
+    return shutil.which(name) or shutil.which(name, path="/usr/sbin")
+
+
+def debian(package: str) -> pytest.MarkDecorator:
+    return needs(program(package) is not None, f"Debian's {package}: apt-get install {package}")
 
 
 def local_model() -> pytest.MarkDecorator:

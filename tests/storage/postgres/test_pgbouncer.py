@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.parts import debian
+from tests.parts import debian, program
 from tests.postgres import Server, free_port
 from tidegate.core.ports import Closed, Key, Totals
 from tidegate.core.usage import Period, UsageAsked
@@ -37,7 +37,11 @@ def pooled(postgres_cluster: Server, postgres: str) -> Iterator[str]:
     )
     folder.chmod(0o755)
     bouncer = subprocess.Popen(
-        ["pgbouncer", "-q", str(folder / "ini")], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/", **nobody
+        [str(program("pgbouncer")), "-q", str(folder / "ini")],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        **nobody,
     )
     try:
         until(port)
