@@ -198,6 +198,7 @@ def main() -> None:
     if not port_is_free():
         raise Lost(f"something else answers at {ADDRESS}; end it first")
     with tempfile.TemporaryDirectory(prefix="newcomer-") as folder:
+        Path(folder).chmod(0o755)  # PostgreSQL runs as nobody, and must find its own program below
         clone, home = Path(folder, "tidegate"), Path(folder, "home")
         home.mkdir()
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True, timeout=120)

@@ -330,7 +330,7 @@ async def test_it_has_an_answer_to_whoever_says_nothing(server, messages):
 
 
 async def test_there_is_nothing_elsewhere(server):
-    assert (await ask(server, path="/v1/embeddings")).status == 404
+    assert (await ask(server, path="/v1/images")).status == 404
     assert (await ask(server, method="PUT")).status == 404
 
 
