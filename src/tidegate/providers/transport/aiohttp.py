@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from contextvars import Context
 from math import inf
 from typing import Any, cast
@@ -197,7 +198,8 @@ class Errand:
             return
         self._detach()
         if self._socket is not None:
-            self._socket.abort()
+            with suppress(AttributeError):  # older Pythons: TLS that aiohttp has closed twice has nothing left to abort
+                self._socket.abort()
         if self._task is not None:
             self._task.cancel()
 
