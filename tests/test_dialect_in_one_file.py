@@ -426,7 +426,7 @@ async def house(build_house: Build, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
     async with serving() as server:
         server.script = toy_server
         house = await build_house(HOUSE.format(url=server.url))
-        house.app._edge._endpoints["/talk"] = {"POST": talk}  # the one line that it needs at the edge
+        house.app.edge._endpoints["/talk"] = {"POST": talk}  # the one line that it needs at the edge
         yield house
 
 

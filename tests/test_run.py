@@ -88,6 +88,7 @@ def test_tests_and_checks_see_the_extras_and_whoever_serves_does_not_need_them(
     run.install_embedder = lambda: None
     run.subprocess = SimpleNamespace(call=lambda command: 0)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TIDEGATE_MATRIX", raising=False)
     run.serve([])
     assert filled == ["base", "local"]
     with suppress(SystemExit):

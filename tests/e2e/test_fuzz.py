@@ -38,9 +38,10 @@ def _ask_all(operation: Any, mode: GenerationMode, url: str, headers: dict[str, 
     @given(case=operation.as_strategy(generation_mode=mode))
     def ask(case: schemathesis.Case) -> None:
         # That a team exists, or a time zone, no schema can say; then the error says which field it is about.
-        answer = case.call_and_validate(
-            base_url=url, headers=headers, excluded_checks=[positive_data_acceptance], timeout=5
-        )
+        answer = case.call(base_url=url, headers=headers, timeout=5)
+        if answer.status_code == 431:
+            return  # a query as long as a book is refused too, with a number that this tool does not know
+        case.validate_response(answer, excluded_checks=[positive_data_acceptance])
         if mode is GenerationMode.POSITIVE and answer.status_code == 400:
             assert answer.json()["error"]["param"], answer.text
 
