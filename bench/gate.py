@@ -24,7 +24,7 @@ from bench.report import table
 
 # A fifth to a third above what was measured last: what passes them is a mistake, not the weather.
 LIMITS = {
-    "CPU per call, in bare proxies": 6.5,
+    "CPU per call, in bare proxies": 8.0,  # 4.7 to 6.8 by Python: the faster one is, the less a bare proxy has of it
     "CPU per streamed chunk, in bare proxies": 2.7,
     "memory, KB per 1,000 calls": 20.0,
     "packages": 35.0,
