@@ -8,8 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from tidegate.core.guard import Verdict
 from tidegate.core.ports import AttemptRow, Closed, Ledger, Opened, Totals
+from tidegate.core.search import CallsAsked, Place
 from tidegate.core.usage import Period, UsageAsked
+from tidegate.storage import listing
 from tidegate.storage.ledger import Home, SpoolLedger
 from tidegate.storage.memory import MemoryLedger
 from tidegate.storage.postgres import PostgresStore
@@ -288,3 +291,105 @@ async def test_closing_twice_is_closing_once(ledger):
     ledger.append(closed("a"))
     await ledger.aclose()
     await ledger.aclose()
+
+
+# --- searching
+
+
+def wanting(**fields: Any) -> CallsAsked:
+    return CallsAsked(**{"since_ms": 0, "until_ms": 2**52, **fields})
+
+
+async def listed(ledger: Ledger, **fields: Any) -> list[str]:
+    """All pages."""
+    found: list[str] = []
+    place: Place | None = None
+    while True:
+        page = await ledger.calls(wanting(after=place, **fields))
+        found += [row.id for row in page.rows]
+        if page.reached is None:
+            return found
+        place = page.reached
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 50])
+async def test_calls_are_listed_newest_first_each_once_on_pages_of_any_size(ledger, most):
+    for n, at in enumerate([30, 10, 20, 20, 40, 20]):
+        ledger.append(closed(f"c{n}", at_ms=at))
+    assert await listed(ledger, most=most) == ["c4", "c0", "c5", "c3", "c2", "c1"]
+    assert await listed(ledger, most=most, since_ms=20, until_ms=40) == ["c0", "c5", "c3", "c2"]
+
+
+async def test_what_comes_while_somebody_turns_pages_moves_nothing(ledger):
+    for n in range(4):
+        ledger.append(closed(f"c{n}", at_ms=10 + n))
+    first = await ledger.calls(wanting(most=2))
+    ledger.append(closed("new", at_ms=50))
+    rest = await ledger.calls(wanting(after=first.reached))
+    assert [row.id for row in (*first.rows, *rest.rows)] == ["c3", "c2", "c1", "c0"]
+
+
+GUARDED = (
+    Verdict("pii", "input", "mask", ("email",)),
+    Verdict("secrets", "output", "pass"),
+    Verdict("injection", "input", "flag"),
+)
+
+FOUND_BY: list[dict[str, Any]] = [
+    {"only": {"key": "other"}},
+    {"only": {"team": "t", "organisation": "o"}},
+    {"only": {"end_user": "naïve \u0000 user"}},
+    {"only": {"session": "s'; DROP TABLE calls; --"}},
+    {"only": {"route": "fast", "target": "main/gpt"}},
+    {"only": {"operation": "embed"}},
+    {"only": {"outcome": "failed", "error": "upstream_failed"}},
+    {"only": {"kind": "batch"}},
+    {"only": {"cache": "hit"}},
+    {"status": 502},
+    {"guard": "pii"},
+    {"guard": "injection:flag"},
+    {"least_cost_nusd": 900},
+    {"least_duration_us": 5000},
+]
+
+
+@pytest.mark.parametrize("by", FOUND_BY, ids=str)
+async def test_a_call_is_found_by_whatever_is_known_of_it(ledger, by):
+    ledger.append(closed("before", cost_nusd=None))
+    wanted = closed(
+        "wanted",
+        key_id="other",
+        team_id="t",
+        organisation_id="o",
+        user="naïve \u0000 user",
+        session="s'; DROP TABLE calls; --",
+        route="fast",
+        target="main/gpt",
+        operation="embed",
+        outcome="failed",
+        error="upstream_failed",
+        status=502,
+        kind="batch",
+        cache="hit",
+        cost_nusd=900,
+        duration_us=5000,
+        guards=GUARDED,
+    )
+    ledger.append(wanted)
+    ledger.append(closed("after", cost_nusd=899, duration_us=4999))
+    assert (await ledger.calls(wanting(**by))).rows == [wanted]
+
+
+@pytest.mark.parametrize("guard", ["secrets", "pii:block", "pi", "mask", "pii:mask:input: x", "%"])
+async def test_a_guard_that_had_nothing_to_say_is_not_found(ledger, guard):
+    ledger.append(closed("a", guards=GUARDED))
+    assert await listed(ledger, guard=guard) == []
+
+
+async def test_a_page_says_how_far_it_looked_when_it_found_nothing_there(ledger, monkeypatch):
+    monkeypatch.setattr(listing, "LOOKED_AT", 10)
+    ledger.append(closed("rare", at_ms=1, status=418))
+    for n in range(25):
+        ledger.append(closed(f"c{n}", at_ms=10 + n))
+    assert await listed(ledger, status=418) == ["rare"]
+    assert await listed(ledger, only={"key": "nobody"}) == []

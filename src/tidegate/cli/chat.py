@@ -81,6 +81,15 @@ class Line:
         with self._asked("GET", path) as answer:
             return answer.read().decode(), answer.headers
 
+    def events(self, path: str) -> Iterator[dict[str, Any]]:
+        """Of a stream that goes on until somebody has enough of it."""
+        frames = Frames()
+        with self._asked("GET", path) as answer:
+            while data := answer.read1(65536):
+                for frame in frames.feed(data):
+                    if text := payload(frame):
+                        yield json.loads(text)
+
     def delete(self, path: str) -> dict[str, Any]:
         with self._asked("DELETE", path) as answer:
             found: dict[str, Any] = json.loads(answer.read())

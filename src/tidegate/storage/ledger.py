@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from tidegate.core.errors import ConfigError, StorageFull
-from tidegate.core.ports import Closed, Opened, Record, Store, StoreDown, Totals, Vault
+from tidegate.core.ports import CallsFound, CallsTaken, Closed, Opened, Record, Store, StoreDown, Totals, Vault
+from tidegate.core.search import CallsAsked, Place
 from tidegate.core.usage import UsageAsked, UsageLine
 from tidegate.storage.spool import (
     MAX_BYTES,
@@ -74,8 +75,14 @@ class Books(Protocol):
     async def after(self, seq: int, most: int) -> list[tuple[int, bytes]]:
         """The next rows in the order in which they were taken, each with its number."""
 
+    async def last(self) -> int:
+        """The number of the row that was taken last; 0 when there is none."""
+
     async def usage(self, asked: UsageAsked) -> list[UsageLine]:
         """Answered from sums that `take` brings up to date in its transaction."""
+
+    async def calls(self, asked: CallsAsked) -> tuple[list[bytes], Place | None]:
+        """The rows of a page as they were sealed, and behind which the next one begins."""
 
     async def forget(self, before_ms: int, most: int) -> int:
         """Delete rows of calls that began before then, and no sums: some of them, 0 when there is nothing left to do.
@@ -263,6 +270,16 @@ class SpoolLedger:
     async def usage(self, asked: UsageAsked) -> list[UsageLine]:
         await self.flush()
         return await self._books.usage(asked)
+
+    async def calls(self, asked: CallsAsked) -> CallsFound:
+        await self.flush()
+        sealed, reached = await self._books.calls(asked)
+        return CallsFound([self._closed(one) for one in sealed], reached)
+
+    async def taken(self, behind: int | None, most: int = 1000) -> CallsTaken:
+        found = [] if behind is None else await self._books.after(behind, most)
+        seq = found[-1][0] if found else await self._books.last() if behind is None else behind
+        return CallsTaken([self._closed(sealed) for _, sealed in found], seq)
 
     async def flush(self) -> None:
         """Return when everything appended so far is in the store. Raises StoreDown when it cannot be now."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -13,6 +14,8 @@ from tidegate.core.limits import SLICES, Claim, Full, Meter, Taken
 from tidegate.core.ports import (
     DEFAULT_ORGANISATION,
     Bearer,
+    CallsFound,
+    CallsTaken,
     Clock,
     Closed,
     Kept,
@@ -24,8 +27,10 @@ from tidegate.core.ports import (
     Totals,
     User,
 )
+from tidegate.core.search import CallsAsked
 from tidegate.core.usage import UsageAsked, UsageLine
 from tidegate.storage.ledger import add, tally
+from tidegate.storage.listing import page
 from tidegate.storage.rollups import Rollup, Rollups, answer
 
 MAX_ROWS = 100_000
@@ -105,6 +110,7 @@ class MemoryLedger:
     def __init__(self, max_rows: int = MAX_ROWS) -> None:
         self._max_rows = max_rows
         self._rows: dict[str, Closed] = {}
+        self._forgotten = 0
         self._totals = Totals()
         self._rollups = Rollups()
         self._sums: dict[tuple[int, tuple[str, ...]], Rollup] = {}
@@ -120,6 +126,7 @@ class MemoryLedger:
             self._sums[new.hour_ms, new.names] = new._replace(sums=sums)
         if len(self._rows) > self._max_rows:
             del self._rows[next(iter(self._rows))]
+            self._forgotten += 1
 
     async def find(self, call_id: str) -> Closed | None:
         return self._rows.get(call_id)
@@ -133,6 +140,15 @@ class MemoryLedger:
 
     async def usage(self, asked: UsageAsked) -> list[UsageLine]:
         return answer(asked, self._sums.values())
+
+    async def calls(self, asked: CallsAsked) -> CallsFound:
+        return page(asked, enumerate(self._rows.values(), self._forgotten))
+
+    async def taken(self, behind: int | None, most: int = 1000) -> CallsTaken:
+        last = self._forgotten + len(self._rows)
+        begin = last if behind is None else max(behind, self._forgotten)
+        rows = list(islice(self._rows.values(), begin - self._forgotten, begin - self._forgotten + most))
+        return CallsTaken(rows, begin + len(rows))
 
     async def flush(self) -> None:
         pass

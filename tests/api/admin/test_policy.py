@@ -34,7 +34,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "attempt": {"text": "hi"},
 }
 TARGET = {"provider": "main", "model": "m"}
-QUERIES = {"purge": "?all=true"}  # the same for what is asked in the query
+QUERIES = {"purge": "?all=true", "tail": "?seconds=0"}  # the same for what is asked in the query
 IDS = {"organisations": "acme", "teams": "search", "users": "ann"}
 ROLES = ("nobody", "member", "viewer", "manager", "admin")
 

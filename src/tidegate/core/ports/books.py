@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import msgspec
 
 from tidegate.core.guard import Verdict
+from tidegate.core.search import CallsAsked, Place
 from tidegate.core.usage import UsageAsked, UsageLine
 
 
@@ -112,10 +113,29 @@ class Ledger(Protocol):
     async def usage(self, asked: UsageAsked) -> list[UsageLine]:
         """Sums by hour, day or month. What was appended before is in them."""
 
+    async def calls(self, asked: CallsAsked) -> CallsFound:
+        """A page of rows, newest first. What was appended before is in it."""
+
+    async def taken(self, behind: int | None, most: int = 1000) -> CallsTaken:
+        """Rows in the order in which they came to the store, behind that place; None: none but the newest's place.
+
+        Of two processes that write at once the later place may be seen first.
+        """
+
     async def flush(self) -> None:
         """Return when everything appended so far is in the store."""
 
     async def aclose(self) -> None: ...
+
+
+class CallsFound(msgspec.Struct, frozen=True):
+    rows: list[Closed]
+    reached: Place | None  # the next page begins behind it, and may be the first that has any; None: nothing more
+
+
+class CallsTaken(msgspec.Struct, frozen=True):
+    rows: list[Closed]
+    seq: int  # the place of the last
 
 
 class Totals(msgspec.Struct, frozen=True):

@@ -10,8 +10,10 @@ import msgspec
 
 from tidegate.core.money import Usage
 from tidegate.core.ports import Closed, Totals
+from tidegate.core.search import CallsAsked, Place, rulings
 from tidegate.core.usage import SUMS, UsageAsked, UsageLine
 from tidegate.storage.ledger import Position, Row, add, tally
+from tidegate.storage.listing import listing, reached
 from tidegate.storage.postgres.lanes import Connection, Lanes
 from tidegate.storage.postgres.schema import LOCK
 from tidegate.storage.rollups import COLUMNS, LAST_MS, Rollups, clean, line, query, waiting
@@ -25,7 +27,8 @@ _CALLS = {  # a column, and its type
     **{"id": "text", "at_ms": "bigint", "key_id": "text", "organisation_id": "text", "team_id": "text"},
     **{"dialect": "text", "operation": "text", "route": "text", "target": "text", "outcome": "text"},
     **{"status": "integer", "error": "text", "cost_nusd": "bigint", "input_tokens": "bigint"},
-    **{"output_tokens": "bigint", "duration_us": "bigint", '"user"': "text", "session": "text", '"row"': "bytea"},
+    **{"output_tokens": "bigint", "duration_us": "bigint", '"user"': "text", "session": "text", "kind": "text"},
+    **{"cache": "text", "guards": "text", '"row"': "bytea"},
 }
 
 
@@ -104,6 +107,11 @@ class PostgresBooks:
         found = await self._lanes.ask(lambda db: db.execute(sql, (seq, most)).fetchall(), again=True)
         return [(number, bytes(sealed)) for number, sealed in found]
 
+    async def last(self) -> int:
+        sql = b"SELECT coalesce(max(seq), 0) FROM tidegate.calls"
+        found = await self._lanes.ask(lambda db: db.execute(sql).fetchone(), again=True)
+        return found[0] if found else 0
+
     async def usage(self, asked: UsageAsked) -> list[UsageLine]:
         sql, values = query(asked, table="tidegate.usage_hours", periods=_PERIODS, mark="%s")
         spans = waiting(asked)
@@ -113,9 +121,24 @@ class PostgresBooks:
         )
         return [line(asked, row) for row in found]
 
+    async def calls(self, asked: CallsAsked) -> tuple[list[bytes], Place | None]:
+        return await self._lanes.ask(lambda db: _calls(db, asked), again=True, within_s=USAGE_S)
+
     async def forget(self, before_ms: int, most: int) -> int:
         """Whole days, one at a time."""
         return await self._lanes.ask(lambda db: _forget(db, _day(before_ms)), within_s=USAGE_S)
+
+
+def _calls(db: Connection, asked: CallsAsked) -> tuple[list[bytes], Place | None]:
+    only = {name: clean(value) for name, value in asked.only.items()}
+    question = listing(msgspec.structs.replace(asked, only=only), table="tidegate.calls", mark="%s", within="strpos")
+    some = db.execute(question.some.encode(), question.values).fetchall()
+    last = None if len(some) == asked.most else db.execute(question.last.encode(), question.looked).fetchone()
+    rows = db.execute(
+        b'SELECT "row" FROM tidegate.calls WHERE at_ms = ANY(%s) AND seq = ANY(%s) ORDER BY at_ms DESC, seq DESC',
+        ([at for at, _ in some], [seq for _, seq in some]),
+    ).fetchall()
+    return [bytes(sealed) for (sealed,) in rows], reached(asked, some, last)
 
 
 def _account(db: Connection, spool: str) -> tuple[Position, Totals]:
@@ -154,7 +177,7 @@ def _values(row: Row) -> tuple[Any, ...]:
         *(closed.dialect, closed.operation, _text(closed.route), _text(closed.target), closed.outcome),
         *(closed.status, closed.error, None if closed.cost_nusd is None else _bounded(closed.cost_nusd)),
         *(_bounded(usage.input_total), _bounded(usage.output_total), closed.duration_us),
-        *(_text(closed.user), _text(closed.session), row.sealed),
+        *(_text(closed.user), _text(closed.session), closed.kind, closed.cache, rulings(closed), row.sealed),
     )
 
 
