@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from tidegate.core.guard import Verdict
+from tidegate.core.opinions import Opinion
 from tidegate.core.ports import AttemptRow, Closed, Ledger, Opened, Totals
 from tidegate.core.search import CallsAsked, Place
 from tidegate.core.usage import Period, UsageAsked
@@ -393,3 +394,39 @@ async def test_a_page_says_how_far_it_looked_when_it_found_nothing_there(ledger,
         ledger.append(closed(f"c{n}", at_ms=10 + n))
     assert await listed(ledger, status=418) == ["rare"]
     assert await listed(ledger, only={"key": "nobody"}) == []
+
+
+# --- opinions
+
+
+def opinion(id: str, call: str, **fields: Any) -> Opinion:
+    return Opinion(**{"id": id, "request_id": call, "at_ms": 5, "source": "user", **fields})
+
+
+async def test_what_is_said_of_a_call_comes_back_and_the_last_of_an_id_stands(ledger):
+    row = closed("a")
+    ledger.append(row)
+    first = opinion("x", "a", score=0.25, label="slow", comment="naïve \u0000 ☃", correction="c", task_completed=False)
+    later = opinion("y", "a", at_ms=6, source="judge", score=1.0)
+    for one in (later, opinion("x", "a", score=1.0), first):
+        await ledger.opine(one, row)
+    assert await ledger.opinions("a") == [first, later]
+    assert await ledger.opinions("b") == []
+
+
+async def test_opinions_are_summed_exactly_in_the_hour_of_their_call(ledger):
+    then, now = closed("then", at_ms=10, route="fast"), closed("now", at_ms=2 * 3_600_000, route="slow", user="ann")
+    for n, score in enumerate([0.0, 0.5, 0.75, 1.0]):
+        await ledger.opine(opinion(f"s{n}", "then", score=score), then)
+    await ledger.opine(opinion("t", "then", task_completed=True), then)
+    await ledger.opine(opinion("u", "now", source="agent", task_completed=False), now)
+    hours = (Period(0, 3_600_000), Period(2 * 3_600_000, 3 * 3_600_000))
+    first, second = await ledger.opined(UsageAsked(hours, ("route", "source")))
+    assert (first.begin_ms, first.names) == (0, ("fast", "user"))
+    assert first.sums == {"opinions": 5, "scored": 4, "score_milli": 2250, "good": 2, "bad": 1} | {
+        "tasks": 1,
+        "completed": 1,
+    }
+    assert (second.begin_ms, second.names, second.sums["tasks"]) == (2 * 3_600_000, ("slow", "agent"), 1)
+    (only,) = await ledger.opined(UsageAsked((Period(0, 2**45),), (), {"end_user": "ann"}))
+    assert only.sums["opinions"] == 1

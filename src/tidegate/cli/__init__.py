@@ -13,6 +13,7 @@ from tidegate.app import check as verify
 from tidegate.cli.cache import cache
 from tidegate.cli.chat import chat
 from tidegate.cli.doctor import doctor
+from tidegate.cli.feedback import feedback
 from tidegate.cli.guard import guard
 from tidegate.cli.keys import keys
 from tidegate.cli.requests import requests
@@ -38,6 +39,7 @@ def main() -> None:
     tidegate teams create search       a team that keys and routes belong to
     tidegate usage --by team           who used how much, and what it cost
     tidegate requests tail             calls as they end
+    tidegate feedback REQUEST --up     what its answer was worth
     tidegate cache purge --route fast  drop the answers that are kept of a route
     tidegate guard try FILE            what the guards would make of a text
     tidegate local install             the small model that needs no key
@@ -45,7 +47,7 @@ def main() -> None:
     """
 
 
-for command in (serve, keys, teams, users, organisations, usage, requests, cache, guard, chat, doctor):
+for command in (serve, keys, teams, users, organisations, usage, requests, feedback, cache, guard, chat, doctor):
     main.add_command(command)
 
 

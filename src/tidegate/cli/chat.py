@@ -95,8 +95,8 @@ class Line:
             found: dict[str, Any] = json.loads(answer.read())
             return found
 
-    def post(self, path: str) -> None:
-        with self._asked("POST", path) as answer:
+    def post(self, path: str, said: object = None) -> None:
+        with self._asked("POST", path, None if said is None else json.dumps(said)) as answer:
             answer.read()
 
     def say(self, model: str, turns: Sequence[Turn]) -> Iterator[str]:
@@ -116,7 +116,7 @@ class Line:
         try:
             line.request(method, self._at.path.rstrip("/") + path, body, self._headers)
             with line.getresponse() as answer:
-                if answer.status != 200:
+                if answer.status not in (200, 201):
                     raise ConfigError(f"HTTP {answer.status}: {_problem(answer.read())}")
                 yield answer
         except (OSError, http.client.HTTPException) as wrong:

@@ -190,6 +190,9 @@ def _whole(row: dict[str, Any]) -> list[str]:
     for one in row.get("guards", ()):
         found = ", ".join(one.get("rules", ()))
         lines.append(f"  guard      {one['guard']} {one['direction']}: {one['verdict']} {found}".rstrip())
+    for one in row.get("feedback", ()):
+        words = [f"{name} {one[name]}" for name in ("score", "label", "task_completed", "comment") if name in one]
+        lines.append(f"  {one['source']:<10} says: {_plain(', '.join(words))}")
     lines += _waterfall(row)
     return [*lines, *(f"  passed     {_plain(why)}" for why in row.get("passed_over", ()))]
 

@@ -13,9 +13,11 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from tidegate.core.errors import ConfigError, StorageFull
+from tidegate.core.opinions import Opinion
 from tidegate.core.ports import CallsFound, CallsTaken, Closed, Opened, Record, Store, StoreDown, Totals, Vault
 from tidegate.core.search import CallsAsked, Place
 from tidegate.core.usage import UsageAsked, UsageLine
+from tidegate.storage.opinions import Said
 from tidegate.storage.spool import (
     MAX_BYTES,
     RESERVE_BYTES,
@@ -74,6 +76,13 @@ class Books(Protocol):
 
     async def after(self, seq: int, most: int) -> list[tuple[int, bytes]]:
         """The next rows in the order in which they were taken, each with its number."""
+
+    async def opine(self, said: Said) -> None: ...
+
+    async def opinions(self, call_id: str) -> list[bytes]:
+        """As they were sealed, oldest first."""
+
+    async def opined(self, asked: UsageAsked) -> list[UsageLine]: ...
 
     async def last(self) -> int:
         """The number of the row that was taken last; 0 when there is none."""
@@ -280,6 +289,16 @@ class SpoolLedger:
         found = [] if behind is None else await self._books.after(behind, most)
         seq = found[-1][0] if found else await self._books.last() if behind is None else behind
         return CallsTaken([self._closed(sealed) for _, sealed in found], seq)
+
+    async def opine(self, opinion: Opinion, of: Closed) -> None:
+        await self._books.opine(Said(opinion, of, self._vault.seal(self._encode(opinion))))
+
+    async def opinions(self, call_id: str) -> list[Opinion]:
+        sealed = await self._books.opinions(call_id)
+        return [msgspec.json.decode(self._vault.unseal(one), type=Opinion) for one in sealed]
+
+    async def opined(self, asked: UsageAsked) -> list[UsageLine]:
+        return await self._books.opined(asked)
 
     async def flush(self) -> None:
         """Return when everything appended so far is in the store. Raises StoreDown when it cannot be now."""

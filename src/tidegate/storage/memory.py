@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from tidegate.core.limits import SLICES, Claim, Full, Meter, Taken
+from tidegate.core.opinions import OPINION_DIMENSIONS, OPINION_SUMS, Opinion
 from tidegate.core.ports import (
     DEFAULT_ORGANISATION,
     Bearer,
@@ -31,6 +32,7 @@ from tidegate.core.search import CallsAsked
 from tidegate.core.usage import UsageAsked, UsageLine
 from tidegate.storage.ledger import add, tally
 from tidegate.storage.listing import page
+from tidegate.storage.opinions import Said
 from tidegate.storage.rollups import Rollup, Rollups, answer
 
 MAX_ROWS = 100_000
@@ -111,6 +113,7 @@ class MemoryLedger:
         self._max_rows = max_rows
         self._rows: dict[str, Closed] = {}
         self._forgotten = 0
+        self._said: dict[str, Said] = {}
         self._totals = Totals()
         self._rollups = Rollups()
         self._sums: dict[tuple[int, tuple[str, ...]], Rollup] = {}
@@ -149,6 +152,17 @@ class MemoryLedger:
         begin = last if behind is None else max(behind, self._forgotten)
         rows = list(islice(self._rows.values(), begin - self._forgotten, begin - self._forgotten + most))
         return CallsTaken(rows, begin + len(rows))
+
+    async def opine(self, opinion: Opinion, of: Closed) -> None:
+        self._said[opinion.id] = Said(opinion, of, b"")
+
+    async def opinions(self, call_id: str) -> list[Opinion]:
+        found = [said.opinion for said in self._said.values() if said.opinion.request_id == call_id]
+        return sorted(found, key=lambda one: (one.at_ms, one.id))
+
+    async def opined(self, asked: UsageAsked) -> list[UsageLine]:
+        rollups = [said.rollup for said in self._said.values()]
+        return answer(asked, rollups, OPINION_DIMENSIONS, OPINION_SUMS)
 
     async def flush(self) -> None:
         pass

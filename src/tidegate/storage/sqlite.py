@@ -17,12 +17,14 @@ import msgspec
 
 from tidegate.core.errors import ConfigError
 from tidegate.core.money import Usage
+from tidegate.core.opinions import OPINION_SUMS
 from tidegate.core.ports import Bearer, Kept, Key, Once, Organisation, StoreDown, Team, Totals, User
 from tidegate.core.search import CallsAsked, Place, rulings
 from tidegate.core.usage import SUMS, UsageAsked, UsageLine
 from tidegate.storage.ledger import Position, Row, add, tally
 from tidegate.storage.listing import listing, reached
 from tidegate.storage.once import OnceTable
+from tidegate.storage.opinions import OpinionTable, Said
 from tidegate.storage.rollups import COLUMNS, COUNT, Rollups, line, query, waiting
 from tidegate.storage.rows import TABLES, bearer, bearer_query, columns, restored, value, values
 
@@ -328,6 +330,7 @@ _ROLL_UP = (
     f"INSERT INTO usage_hours ({COLUMNS}) VALUES ({_marks(COUNT)}) ON CONFLICT (hour, digest) DO UPDATE SET "
     + ", ".join(f"{name} = min({name} + excluded.{name}, {LARGEST})" for name in SUMS)
 )
+_OPINIONS = OpinionTable("opinions", "?")
 _FORGET = "DELETE FROM calls WHERE seq IN (SELECT seq FROM calls WHERE at_ms < ? ORDER BY at_ms LIMIT ?)"
 
 
@@ -357,6 +360,18 @@ class SqliteBooks:
     async def after(self, seq: int, most: int) -> list[tuple[int, bytes]]:
         sql = "SELECT seq, row FROM calls WHERE seq > ? ORDER BY seq LIMIT ?"
         return await self._database.read(lambda db: db.execute(sql, (seq, most)).fetchall())
+
+    async def opine(self, said: Said) -> None:
+        await self._database.write(lambda db: _OPINIONS.put(db, said))
+
+    async def opinions(self, call_id: str) -> list[bytes]:
+        return await self._database.read(lambda db: _OPINIONS.of(db, call_id))
+
+    async def opined(self, asked: UsageAsked) -> list[UsageLine]:
+        sql, values = query(asked, table="opinions", periods=_PERIODS, mark="?", of=OPINION_SUMS)
+        periods = msgspec.json.encode(waiting(asked)).decode()
+        found = await self._database.read(lambda db: db.execute(sql, (periods, *values)).fetchall())
+        return [line(asked, row, OPINION_SUMS) for row in found]
 
     async def last(self) -> int:
         sql = "SELECT coalesce(max(seq), 0) FROM calls"

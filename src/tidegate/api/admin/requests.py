@@ -3,7 +3,7 @@
 # No postponed annotations here: FastAPI evaluates them.
 import base64
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -12,8 +12,9 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from tidegate.api.admin.feedback import may, told
 from tidegate.api.admin.moments import iso, moment
-from tidegate.api.admin.policy import EVERY_KEY, LOOK, House, sees
+from tidegate.api.admin.policy import EVERY_KEY, House
 from tidegate.api.admin.shapes import ERRORS
 from tidegate.api.admin.usage import Looking, Own, visible
 from tidegate.core.call import Principal
@@ -21,6 +22,7 @@ from tidegate.core.errors import BadRequest, Forbidden, NotFound
 from tidegate.core.money import NUSD_PER_USD, Usage, usd_text
 from tidegate.core.ports import Closed
 from tidegate.core.search import EQUAL, CallsAsked, Place, fits
+from tidegate.core.world import World
 from tidegate.gateway import Gateway
 
 router = APIRouter(tags=["requests"], responses=ERRORS)
@@ -117,17 +119,19 @@ async def tail(asked: Annotated[TailQuery, Query()], principal: Looking, house: 
     question = asked.question(visible(principal))
     until_ns = house.world.clock.now_ns() + round(asked.seconds * 1e9)
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-    return StreamingResponse(_ending(house, question, until_ns), media_type="text/event-stream", headers=headers)
+    return StreamingResponse(Ending(house.world, question, until_ns), media_type="text/event-stream", headers=headers)
 
 
 @router.get("/v1/requests/{id}")
 async def one_request(id: str, principal: Annotated[Principal, Depends(EVERY_KEY)], house: House) -> dict[str, Any]:
     """What a call did and cost: for the key that made it, and for whoever sees the usage of its team."""
     row = await house.world.ledger.find(id)
-    if row is None or not (row.key_id == principal.key_id or (LOOK.allows(principal) and sees(principal, row.team_id))):
+    if row is None or not may(principal, row):
         raise NotFound(f"there is no request {id[:80]!r} that is yours to see; its row is written when it ends")
     shown: dict[str, Any] = msgspec.to_builtins(row)
     shown.pop("record", None)
+    if opinions := await house.world.ledger.opinions(id):
+        shown["feedback"] = told(opinions)
     return shown
 
 
@@ -150,30 +154,52 @@ async def _page(asked: PageQuery, only: Mapping[str, str], house: Gateway) -> Sh
     )
 
 
-async def _ending(house: Gateway, question: CallsAsked, until_ns: int) -> AsyncIterator[bytes]:
-    """Server-sent events: a comment first, so that whoever asked knows that it is heard."""
-    world = house.world
-    seq = (await world.ledger.taken(None)).seq
-    told = OrderedDict.fromkeys(row.id for row in (await world.ledger.taken(max(seq - AGAIN, 0))).rows)
-    silent_s = 0.0
-    yield b": calls as they end\n\n"
-    while world.clock.now_ns() < until_ns and not world.closing.is_set():
-        found = await world.ledger.taken(max(seq - AGAIN, 0), AGAIN + MOST_NEW)
-        fresh = [row for row in found.rows if row.id not in told]
-        told.update(dict.fromkeys(row.id for row in fresh))
-        while len(told) > AGAIN + MOST_NEW:
-            told.popitem(last=False)
-        lines = [b"data: " + msgspec.json.encode(_shown(row)) + b"\n\n" for row in fresh if fits(question, row)]
-        seq = max(seq, found.seq)
+class Ending:
+    """Server-sent events of calls that end; a comment first, so that whoever asked knows that it is heard."""
+
+    def __init__(self, world: World, question: CallsAsked, until_ns: int) -> None:
+        self._world = world
+        self._question = question
+        self._until_ns = until_ns
+        self._seq = -1  # not begun
+        self._told: OrderedDict[str, None] = OrderedDict()
+
+    def __aiter__(self) -> "Ending":
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._seq < 0:
+            self._seq = (await self._world.ledger.taken(None)).seq
+            self._fresh((await self._world.ledger.taken(max(self._seq - AGAIN, 0))).rows)
+            return b": calls as they end\n\n"
+        silent_s = 0.0
+        while self._world.clock.now_ns() < self._until_ns and not self._world.closing.is_set():
+            if lines := await self._look():
+                return b"".join(lines)
+            await self._world.clock.sleep(LOOK_S)
+            silent_s += LOOK_S
+            if silent_s >= ALIVE_S:
+                return b": nothing new\n\n"
+        raise StopAsyncIteration
+
+    async def _look(self) -> list[bytes]:
+        ledger = self._world.ledger
+        found = await ledger.taken(max(self._seq - AGAIN, 0), AGAIN + MOST_NEW)
+        fresh = [row for row in self._fresh(found.rows) if fits(self._question, row)]
+        lines = [b"data: " + msgspec.json.encode(_shown(row)) + b"\n\n" for row in fresh]
+        self._seq = max(self._seq, found.seq)
         if len(found.rows) == AGAIN + MOST_NEW:
-            seq = (await world.ledger.taken(None)).seq
+            self._seq = (await ledger.taken(None)).seq
             lines.append(b": more ended than can be told; some are left out\n\n")
-        silent_s = 0.0 if lines else silent_s + LOOK_S
-        if silent_s >= ALIVE_S:
-            silent_s, lines = 0.0, [b": nothing new\n\n"]
-        if lines:
-            yield b"".join(lines)
-        await world.clock.sleep(LOOK_S)
+        return lines
+
+    def _fresh(self, rows: list[Closed]) -> list[Closed]:
+        """Those that are new; from now on they are not."""
+        fresh = [row for row in rows if row.id not in self._told]
+        self._told.update(dict.fromkeys(row.id for row in fresh))
+        while len(self._told) > AGAIN + MOST_NEW:
+            self._told.popitem(last=False)
+        return fresh
 
 
 def _shown(row: Closed) -> dict[str, Any]:

@@ -94,10 +94,10 @@ async def all_usage(asked: Annotated[UsageQuery, Query()], principal: Looking, h
 async def _page(asked: UsageQuery, only: Mapping[str, str], house: Gateway) -> Any:
     world = house.world
     now = datetime.fromtimestamp(world.clock.wall_ns() / 1e9, UTC)
-    zone = await asyncio.to_thread(_zone, asked.zone)
+    zone = await asyncio.to_thread(zone_of, asked.zone)
     question = question_of(asked, only, now.astimezone(zone))
     lines = await world.ledger.usage(question)
-    following = _cursor(lines[-1]) if len(lines) == asked.limit else None
+    following = cursor(lines[-1]) if len(lines) == asked.limit else None
     if asked.format == "csv":
         headers = {"content-disposition": 'attachment; filename="usage.csv"'}
         headers |= {"x-tidegate-next": following} if following else {}
@@ -123,26 +123,28 @@ def visible(principal: Principal) -> dict[str, str]:
 # --- the question ---------------------------------------------------------------------------------------------------
 
 
-def question_of(asked: UsageQuery, only: Mapping[str, str], now: datetime) -> UsageAsked:
+def question_of(
+    asked: UsageQuery, only: Mapping[str, str], now: datetime, known: Sequence[str] = DIMENSIONS
+) -> UsageAsked:
     """In the zone of `now`. What is in `only` cannot be asked otherwise. Raises BadRequest."""
     by = tuple(dict.fromkeys(name.strip() for names in asked.by for name in names.split(",") if name.strip()))
     for name in by:
-        if name not in DIMENSIONS:
-            raise BadRequest(f"by: there is no {name[:40]!r}; there are: {', '.join(DIMENSIONS)}", param="by")
+        if name not in known:
+            raise BadRequest(f"by: there is no {name[:40]!r}; there are: {', '.join(known)}", param="by")
     found = tuple(islice(_periods(asked, now), MAX_PERIODS + 1))
     if len(found) > MAX_PERIODS:
         longer = {"hour": "day", "day": "month", "month": "total"}[asked.per]
         raise BadRequest(
             f"since, until: more than {MAX_PERIODS} {asked.per}s; ask for less, or per={longer}", param="since"
         )
-    given = {name: value for name in DIMENSIONS if (value := getattr(asked, name)) is not None}
+    given = {name: value for name in known if (value := getattr(asked, name)) is not None}
     for name, value in only.items():
         if given.setdefault(name, value) != value:
             raise Forbidden(f"{name}: only {value!r} can be seen here")
     return UsageAsked(found, by, given, _after(asked.after, len(by)), asked.limit)
 
 
-def _zone(name: str) -> tzinfo:
+def zone_of(name: str) -> tzinfo:
     try:
         return zone_named(name)
     except ValueError as wrong:
@@ -157,7 +159,7 @@ def _periods(asked: UsageQuery, now: datetime) -> Iterator[Period]:
     return periods(*whole_hours(since, until), asked.per)
 
 
-def _cursor(line: UsageLine) -> str:
+def cursor(line: UsageLine) -> str:
     return base64.urlsafe_b64encode(msgspec.json.encode((line.begin_ms, line.names))).decode().rstrip("=")
 
 

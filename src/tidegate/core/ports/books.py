@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import msgspec
 
 from tidegate.core.guard import Verdict
+from tidegate.core.opinions import Opinion
 from tidegate.core.search import CallsAsked, Place
 from tidegate.core.usage import UsageAsked, UsageLine
 
@@ -121,6 +122,15 @@ class Ledger(Protocol):
 
         Of two processes that write at once the later place may be seen first.
         """
+
+    async def opine(self, opinion: Opinion, of: Closed) -> None:
+        """Keep what is said of a call; of the same id, the last."""
+
+    async def opinions(self, call_id: str) -> list[Opinion]:
+        """What was said of a call, oldest first."""
+
+    async def opined(self, asked: UsageAsked) -> list[UsageLine]:
+        """Sums of opinions by OPINION_DIMENSIONS, as `usage` has them of calls: OPINION_SUMS."""
 
     async def flush(self) -> None:
         """Return when everything appended so far is in the store."""

@@ -9,11 +9,13 @@ from typing import Any
 import msgspec
 
 from tidegate.core.money import Usage
+from tidegate.core.opinions import OPINION_SUMS
 from tidegate.core.ports import Closed, Totals
 from tidegate.core.search import CallsAsked, Place, rulings
 from tidegate.core.usage import SUMS, UsageAsked, UsageLine
 from tidegate.storage.ledger import Position, Row, add, tally
 from tidegate.storage.listing import listing, reached
+from tidegate.storage.opinions import OpinionTable, Said
 from tidegate.storage.postgres.lanes import Connection, Lanes
 from tidegate.storage.postgres.schema import LOCK
 from tidegate.storage.rollups import COLUMNS, LAST_MS, Rollups, clean, line, query, waiting
@@ -59,6 +61,7 @@ _PARTITIONS = (
     "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
     "WHERE i.inhparent = 'tidegate.calls'::regclass ORDER BY c.relname"
 )
+_OPINIONS = OpinionTable("tidegate.opinions", "%s", as_bytes=True)
 _PERIODS = "SELECT * FROM unnest(%s::bigint[], %s::bigint[]) AS one (since, until)"
 
 
@@ -106,6 +109,21 @@ class PostgresBooks:
         sql = 'SELECT seq, "row" FROM tidegate.calls WHERE seq > %s ORDER BY seq LIMIT %s'
         found = await self._lanes.ask(lambda db: db.execute(sql, (seq, most)).fetchall(), again=True)
         return [(number, bytes(sealed)) for number, sealed in found]
+
+    async def opine(self, said: Said) -> None:
+        await self._lanes.ask(lambda db: _OPINIONS.put(db, said), again=True)
+
+    async def opinions(self, call_id: str) -> list[bytes]:
+        return await self._lanes.ask(lambda db: _OPINIONS.of(db, call_id), again=True)
+
+    async def opined(self, asked: UsageAsked) -> list[UsageLine]:
+        sql, values = query(asked, table="tidegate.opinions", periods=_PERIODS, mark="%s", of=OPINION_SUMS)
+        spans = waiting(asked)
+        values = [[begin for begin, _ in spans], [until for _, until in spans], *values]
+        found = await self._lanes.ask(
+            lambda db: db.execute(sql.encode(), values).fetchall(), again=True, within_s=USAGE_S
+        )
+        return [line(asked, row, OPINION_SUMS) for row in found]
 
     async def last(self) -> int:
         sql = b"SELECT coalesce(max(seq), 0) FROM tidegate.calls"
