@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from tidegate.core.analytics import PeopleAsked, TimesAsked, percentile_us
 from tidegate.core.guard import Verdict
 from tidegate.core.opinions import Opinion
 from tidegate.core.ports import AttemptRow, Closed, Ledger, Opened, Totals
@@ -430,3 +432,54 @@ async def test_opinions_are_summed_exactly_in_the_hour_of_their_call(ledger):
     assert (second.begin_ms, second.names, second.sums["tasks"]) == (2 * 3_600_000, ("slow", "agent"), 1)
     (only,) = await ledger.opined(UsageAsked((Period(0, 2**45),), (), {"end_user": "ann"}))
     assert only.sums["opinions"] == 1
+
+
+# --- who was there, and how long they waited
+
+DAY = 86_400_000
+
+
+async def test_percentiles_of_buckets_are_those_of_the_calls_to_a_bucket(ledger):
+    took = [round(1000 * 1.3**n) for n in range(40)]
+    for n, us in enumerate(took):
+        ledger.append(closed(f"{n}", at_ms=n, duration_us=us, first_us=us // 2, route="fast" if n % 2 else "slow"))
+    ledger.append(closed("failed", at_ms=1, outcome="failed", duration_us=10**9))
+    lines = await ledger.times(TimesAsked((Period(0, DAY),)))
+    for what, factor in (("duration", 1), ("first", 0.5)):
+        (counts,) = [line.counts for line in lines if line.what == what]
+        assert sum(counts.values()) == 40
+        for share in (0.5, 0.95, 0.99):
+            exact = sorted(took)[ceil(share * 40) - 1] * factor
+            assert percentile_us(counts, share) == pytest.approx(exact, rel=0.026)
+    by_route = await ledger.times(TimesAsked((Period(0, DAY),), ("route",), {"route": "fast"}))
+    assert {(line.names, sum(line.counts.values())) for line in by_route} == {(("fast",), 20)}
+
+
+async def test_end_users_count_once_in_any_period(ledger):
+    for n, (day, user) in enumerate([(0, "ann"), (0, "ann"), (0, "bob"), (1, "ann"), (2, None)]):
+        ledger.append(closed(f"{n}", at_ms=day * DAY + n, user=user, team_id="t" if user == "bob" else None))
+    days = tuple(Period(day * DAY, (day + 1) * DAY) for day in range(3))
+    assert [line.end_users for line in await ledger.people(PeopleAsked(days))] == [2, 1, 0]
+    whole = (Period(0, 3 * DAY),)
+    assert [line.end_users for line in await ledger.people(PeopleAsked(whole))] == [2]
+    assert [line.end_users for line in await ledger.people(PeopleAsked(whole, {"team": "t"}))] == [1]
+
+
+async def test_a_session_ends_with_half_an_hour_of_silence(ledger):
+    minute = 60_000
+    for n, at in enumerate([0, 10, 39, 70, 100, 200]):
+        ledger.append(closed(f"{n}", at_ms=at * minute, session="s", asked_again=n == 1))
+        await ledger.flush()
+    ledger.append(closed("other", at_ms=0, session="s", key_id="another"))
+    (line,) = await ledger.people(PeopleAsked((Period(0, DAY),)))
+    assert (line.sessions, line.session_calls, line.asked_again) == (4, 7, 1)
+    assert line.session_ms == (39 + 30) * minute
+
+
+async def test_a_call_that_was_long_under_way_joins_what_it_lies_between(ledger):
+    minute = 60_000
+    for n, at in enumerate([0, 50, 25]):
+        ledger.append(closed(f"{n}", at_ms=at * minute, session="s"))
+        await ledger.flush()
+    (line,) = await ledger.people(PeopleAsked((Period(0, DAY),)))
+    assert (line.sessions, line.session_calls, line.session_ms) == (1, 3, 50 * minute)

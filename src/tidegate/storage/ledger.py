@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
+from tidegate.core.analytics import PeopleAsked, PeopleLine, TimesAsked, TimesLine
 from tidegate.core.errors import ConfigError, StorageFull
 from tidegate.core.opinions import Opinion
 from tidegate.core.ports import CallsFound, CallsTaken, Closed, Opened, Record, Store, StoreDown, Totals, Vault
@@ -76,6 +77,10 @@ class Books(Protocol):
 
     async def after(self, seq: int, most: int) -> list[tuple[int, bytes]]:
         """The next rows in the order in which they were taken, each with its number."""
+
+    async def times(self, asked: TimesAsked) -> list[TimesLine]: ...
+
+    async def people(self, asked: PeopleAsked) -> list[PeopleLine]: ...
 
     async def opine(self, said: Said) -> None: ...
 
@@ -289,6 +294,14 @@ class SpoolLedger:
         found = [] if behind is None else await self._books.after(behind, most)
         seq = found[-1][0] if found else await self._books.last() if behind is None else behind
         return CallsTaken([self._closed(sealed) for _, sealed in found], seq)
+
+    async def times(self, asked: TimesAsked) -> list[TimesLine]:
+        await self.flush()
+        return await self._books.times(asked)
+
+    async def people(self, asked: PeopleAsked) -> list[PeopleLine]:
+        await self.flush()
+        return await self._books.people(asked)
 
     async def opine(self, opinion: Opinion, of: Closed) -> None:
         await self._books.opine(Said(opinion, of, self._vault.seal(self._encode(opinion))))

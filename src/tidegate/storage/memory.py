@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from tidegate.core.analytics import PeopleAsked, PeopleLine, TimesAsked, TimesLine
 from tidegate.core.limits import SLICES, Claim, Full, Meter, Taken
 from tidegate.core.opinions import OPINION_DIMENSIONS, OPINION_SUMS, Opinion
 from tidegate.core.ports import (
@@ -30,6 +31,7 @@ from tidegate.core.ports import (
 )
 from tidegate.core.search import CallsAsked
 from tidegate.core.usage import UsageAsked, UsageLine
+from tidegate.storage.facts import FactSums, facts
 from tidegate.storage.ledger import add, tally
 from tidegate.storage.listing import page
 from tidegate.storage.opinions import Said
@@ -113,6 +115,7 @@ class MemoryLedger:
         self._max_rows = max_rows
         self._rows: dict[str, Closed] = {}
         self._forgotten = 0
+        self._facts = FactSums()
         self._said: dict[str, Said] = {}
         self._totals = Totals()
         self._rollups = Rollups()
@@ -123,6 +126,7 @@ class MemoryLedger:
             return
         self._rows[record.id] = record
         self._totals = add(self._totals, tally(record))
+        self._facts.add(facts([record], self._rollups))
         for new in self._rollups.of([record]):
             old = self._sums.get((new.hour_ms, new.names))
             sums = tuple(map(int.__add__, old.sums, new.sums)) if old else new.sums
@@ -152,6 +156,12 @@ class MemoryLedger:
         begin = last if behind is None else max(behind, self._forgotten)
         rows = list(islice(self._rows.values(), begin - self._forgotten, begin - self._forgotten + most))
         return CallsTaken(rows, begin + len(rows))
+
+    async def times(self, asked: TimesAsked) -> list[TimesLine]:
+        return self._facts.times(asked)
+
+    async def people(self, asked: PeopleAsked) -> list[PeopleLine]:
+        return self._facts.people(asked)
 
     async def opine(self, opinion: Opinion, of: Closed) -> None:
         self._said[opinion.id] = Said(opinion, of, b"")

@@ -60,11 +60,12 @@ class Rollups:
         found: dict[tuple[int, tuple[str, ...]], list[int]] = {}
         for (hour, words), sums in said.items():
             names = zip(DIMENSIONS, words, strict=True)
-            named = tuple([self._bounded(hour, at, clean(name)[:MAX_WORD] if name else "") for at, name in names])
+            named = tuple([self.bounded(hour, at, clean(name)[:MAX_WORD] if name else "") for at, name in names])
             _add(found, (hour, named), sums)
         return [Rollup(hour, names, tuple(sums)) for (hour, names), sums in sorted(found.items())]
 
-    def _bounded(self, hour: int, dimension: str, name: str) -> str:
+    def bounded(self, hour: int, dimension: str, name: str) -> str:
+        """`name`, or what stands for those beyond MAX_NAMES in this hour."""
         if not name or dimension not in _FREE:
             return name
         seen = self._seen.get((hour, dimension))

@@ -15,12 +15,14 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from tidegate.core.analytics import PeopleAsked, PeopleLine, TimesAsked, TimesLine
 from tidegate.core.errors import ConfigError
 from tidegate.core.money import Usage
 from tidegate.core.opinions import OPINION_SUMS
 from tidegate.core.ports import Bearer, Kept, Key, Once, Organisation, StoreDown, Team, Totals, User
 from tidegate.core.search import CallsAsked, Place, rulings
 from tidegate.core.usage import SUMS, UsageAsked, UsageLine
+from tidegate.storage.facts import FactTables, facts
 from tidegate.storage.ledger import Position, Row, add, tally
 from tidegate.storage.listing import listing, reached
 from tidegate.storage.once import OnceTable
@@ -330,6 +332,7 @@ _ROLL_UP = (
     f"INSERT INTO usage_hours ({COLUMNS}) VALUES ({_marks(COUNT)}) ON CONFLICT (hour, digest) DO UPDATE SET "
     + ", ".join(f"{name} = min({name} + excluded.{name}, {LARGEST})" for name in SUMS)
 )
+_FACTS = FactTables("", "?")
 _OPINIONS = OpinionTable("opinions", "?")
 _FORGET = "DELETE FROM calls WHERE seq IN (SELECT seq FROM calls WHERE at_ms < ? ORDER BY at_ms LIMIT ?)"
 
@@ -360,6 +363,12 @@ class SqliteBooks:
     async def after(self, seq: int, most: int) -> list[tuple[int, bytes]]:
         sql = "SELECT seq, row FROM calls WHERE seq > ? ORDER BY seq LIMIT ?"
         return await self._database.read(lambda db: db.execute(sql, (seq, most)).fetchall())
+
+    async def times(self, asked: TimesAsked) -> list[TimesLine]:
+        return await self._database.read(lambda db: _FACTS.times(db, asked))
+
+    async def people(self, asked: PeopleAsked) -> list[PeopleLine]:
+        return await self._database.read(lambda db: _FACTS.people(db, asked))
 
     async def opine(self, said: Said) -> None:
         await self._database.write(lambda db: _OPINIONS.put(db, said))
@@ -411,6 +420,7 @@ def _take(db: sqlite3.Connection, spool: str, rows: Sequence[Row], position: Pos
         new = {row.closed.id: row for row in reversed(rows) if row.closed.id not in known}  # of two alike, the first
         db.executemany(_INSERT_CALL, [_values(row) for row in reversed(new.values())])
         db.executemany(_ROLL_UP, [one.values for one in rollups.of(row.closed for row in new.values())])
+        _FACTS.add(db, facts((row.closed for row in new.values()), rollups))
         taken = tally(*(row.closed for row in new.values()))
         _, before = _account(db, spool)
         sums = (_bounded(value) for value in msgspec.structs.astuple(add(before, taken)))

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from tidegate.core.analytics import PeopleAsked, PeopleLine, TimesAsked, TimesLine
 from tidegate.core.guard import Verdict
 from tidegate.core.opinions import Opinion
 from tidegate.core.search import CallsAsked, Place
@@ -89,6 +90,7 @@ class Closed(msgspec.Struct, frozen=True, tag="closed", tag_field="record", omit
     saved_nusd: int = 0  # what a hit, or what was shared, cost when it was bought
     deduplicated: bool = False  # somebody else asked the same at the same time, and paid
     guards: tuple[Verdict, ...] = ()  # of those that have looked
+    asked_again: bool = False  # in its session, nearly what the call before it had asked
 
 
 Record = Opened | Closed
@@ -122,6 +124,11 @@ class Ledger(Protocol):
 
         Of two processes that write at once the later place may be seen first.
         """
+
+    async def times(self, asked: TimesAsked) -> list[TimesLine]:
+        """How long answers took, by buckets. What was appended before is in it; so with `people`."""
+
+    async def people(self, asked: PeopleAsked) -> list[PeopleLine]: ...
 
     async def opine(self, opinion: Opinion, of: Closed) -> None:
         """Keep what is said of a call; of the same id, the last."""

@@ -8,11 +8,13 @@ from typing import Any
 
 import msgspec
 
+from tidegate.core.analytics import PeopleAsked, PeopleLine, TimesAsked, TimesLine
 from tidegate.core.money import Usage
 from tidegate.core.opinions import OPINION_SUMS
 from tidegate.core.ports import Closed, Totals
 from tidegate.core.search import CallsAsked, Place, rulings
 from tidegate.core.usage import SUMS, UsageAsked, UsageLine
+from tidegate.storage.facts import FactTables, facts
 from tidegate.storage.ledger import Position, Row, add, tally
 from tidegate.storage.listing import listing, reached
 from tidegate.storage.opinions import OpinionTable, Said
@@ -61,6 +63,7 @@ _PARTITIONS = (
     "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
     "WHERE i.inhparent = 'tidegate.calls'::regclass ORDER BY c.relname"
 )
+_FACTS = FactTables("tidegate.", "%s", as_bytes=True)
 _OPINIONS = OpinionTable("tidegate.opinions", "%s", as_bytes=True)
 _PERIODS = "SELECT * FROM unnest(%s::bigint[], %s::bigint[]) AS one (since, until)"
 
@@ -109,6 +112,12 @@ class PostgresBooks:
         sql = 'SELECT seq, "row" FROM tidegate.calls WHERE seq > %s ORDER BY seq LIMIT %s'
         found = await self._lanes.ask(lambda db: db.execute(sql, (seq, most)).fetchall(), again=True)
         return [(number, bytes(sealed)) for number, sealed in found]
+
+    async def times(self, asked: TimesAsked) -> list[TimesLine]:
+        return await self._lanes.ask(lambda db: _FACTS.times(db, asked), again=True, within_s=USAGE_S)
+
+    async def people(self, asked: PeopleAsked) -> list[PeopleLine]:
+        return await self._lanes.ask(lambda db: _FACTS.people(db, asked), again=True, within_s=USAGE_S)
 
     async def opine(self, said: Said) -> None:
         await self._lanes.ask(lambda db: _OPINIONS.put(db, said), again=True)
@@ -173,6 +182,7 @@ def _take(db: Connection, spool: str, rows: Sequence[Row], position: Position, r
         sums = [one.values for one in rollups.of(new)]
         if sums:
             db.execute(_ROLL_UP.encode(), _turned(sums, len(_ROLLUP_TYPES)))
+        _FACTS.add(db, facts(new, rollups))
         _, totals = _account(db, spool)
         for closed in new:
             totals = add(totals, tally(closed))
