@@ -16,6 +16,7 @@ from tidegate.cli.doctor import doctor
 from tidegate.cli.feedback import feedback
 from tidegate.cli.guard import guard
 from tidegate.cli.keys import keys
+from tidegate.cli.report import report
 from tidegate.cli.requests import requests
 from tidegate.cli.serve import serve
 from tidegate.cli.shared import FILE, Teaching, found_here, settings
@@ -38,6 +39,7 @@ def main() -> None:
     tidegate keys create --name ci     a key for a client
     tidegate teams create search       a team that keys and routes belong to
     tidegate usage --by team           who used how much, and what it cost
+    tidegate report --html month.html  how fast, how good, how dear: a page with charts
     tidegate requests tail             calls as they end
     tidegate feedback REQUEST --up     what its answer was worth
     tidegate cache purge --route fast  drop the answers that are kept of a route
@@ -47,7 +49,21 @@ def main() -> None:
     """
 
 
-for command in (serve, keys, teams, users, organisations, usage, requests, feedback, cache, guard, chat, doctor):
+for command in (
+    serve,
+    keys,
+    teams,
+    users,
+    organisations,
+    usage,
+    report,
+    requests,
+    feedback,
+    cache,
+    guard,
+    chat,
+    doctor,
+):
     main.add_command(command)
 
 

@@ -98,7 +98,7 @@ def _adds(row: Closed) -> list[int]:
     usage = row.usage
     adds = [1, int(row.outcome not in ("ok", "client_left")), int(row.cost_nusd is None), row.cost_nusd or 0]
     adds += [usage.get(kind, 0) for kind in KINDS]
-    adds += [row.duration_us, row.overhead_us, row.first_us or 0, int(row.first_us is not None)]
+    adds += [row.duration_us, row.overhead_us, row.first_us or 0, int(row.first_us is not None), row.saved_nusd]
     if min(adds) >= 0 and max(adds) <= MOST:
         return adds
     return [min(max(number, 0), MOST) for number in adds]
