@@ -335,6 +335,7 @@ class Call:
         "status",
         "tags",
         "trace",
+        "traced",
         "user",
         "warnings",
         "wishes",
@@ -399,7 +400,7 @@ class Call:
         self.warnings: tuple[str, ...] = ()  # what the last attempt had to leave out for another dialect
         self.status: int | None = None  # record, and what follows
         self.error: TidegateError | None = None
-        self.closed = False  # the row is spooled
+        self.closed, self.traced = False, False  # the row is spooled; providers are told of its steps
 
     @property
     def usage(self) -> Usage:
