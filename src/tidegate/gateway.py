@@ -83,7 +83,7 @@ class Gateway:
     async def understand(self, call: Call) -> None:
         """Wait for the body and read it, now that we know whose it is."""
         codec = self.codec(call.dialect, call.operation)
-        call.outgoing = await call.intake()
+        call.outgoing = await call.take_in()
         call.asked = codec.parse_request(call.outgoing)
         call.user = call.user or call.asked.user
 

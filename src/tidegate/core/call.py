@@ -289,6 +289,11 @@ class Source(Protocol):
     def resume(self) -> None: ...
 
 
+async def nothing() -> bytes:
+    """What is left of a body that was taken in."""
+    return b""
+
+
 Priority = Literal["interactive", "batch"]  # who goes first where calls wait for a target
 
 
@@ -368,7 +373,7 @@ class Call:
         self.headers = headers
         self.named = dict(reversed(headers)) if named is None else named  # of two alike, the first
         self.method, self.path, self.query = method, path, query  # of the request; only `raw` passes the path on
-        self.intake = intake  # waits for the body, bounded in size and time
+        self.intake = intake  # waits for the body, bounded in size and time; once
         self.user: str | None = None
         self.session: str | None = None
         self.tags: tuple[str, ...] = ()
@@ -390,7 +395,7 @@ class Call:
         self.prompt: str | None = None  # prompts: name and version
         self.cached: Cached | None = None  # cache: what it did; None: it was not asked
         # the flight: what the inner ring writes
-        self.flight: Flight | None = None
+        self.flight: Flight | None = None  # while it is in the air; it closes the row when it lands
         self.attempts: list[Attempt] = []
         self.passed_over: list[str] = []  # targets that were not asked, and why: main/m: set aside, 5 failures in a row
         self.answered_by: str | None = None  # the target that won, or static_answer
@@ -398,6 +403,10 @@ class Call:
         self.status: int | None = None  # record, and what follows
         self.error: TidegateError | None = None
         self.closed = False  # the row is spooled
+
+    async def take_in(self) -> bytes:
+        intake, self.intake = self.intake, nothing
+        return await intake()
 
     @property
     def usage(self) -> Usage:

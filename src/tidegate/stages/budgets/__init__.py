@@ -253,6 +253,7 @@ class Reservation:
 
     async def __aexit__(self, *_: object) -> None:
         claims, call = self._claims, self._call
+        call.bill = None  # nothing is bought any more
         if not claims:
             return
         plan, spent = self._plan, self._budgets.truth_nusd(call, self.reserved_nusd)
