@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Protocol
 
 from tidegate.api.edge import Application
@@ -19,6 +20,7 @@ from tidegate.providers.openai.wire import write_error
 
 MUCH = 64 * 1024  # bytes of a body that wait to be received, and then we read no more; or are sent without being copied
 NO_BODY = (204, 304)
+NO_SCOPE: Scope = MappingProxyType({})  # type: ignore[assignment]  # of a turn that has begun
 
 STATUS_LINES = {status.value: b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
 
@@ -45,13 +47,13 @@ class Turn:
     """`gone`: the client has left. `complete`: it has been told everything."""
 
     __slots__ = (
-        "_bodiless", "_chunked", "_head", "_leaving", "_left", "_news", "_pieces", "_scope", "_size", "_unseen", "_wire",
-        "complete", "continuing", "gone", "keep_alive", "more", "started",
+        "_bodiless", "_chunked", "_head", "_leaving", "_left", "_news", "_pieces", "_size", "_unseen", "_wire",
+        "complete", "continuing", "gone", "keep_alive", "more", "scope", "started",
     )  # fmt: skip
 
-    def __init__(self, wire: Wire, scope: Scope, *, keep_alive: bool, expects_continue: bool) -> None:
+    def __init__(self, wire: Wire, scope: Scope, *, keep_alive: bool = True, expects_continue: bool = False) -> None:
         self._wire = wire
-        self._scope: Scope | None = scope
+        self.scope = scope
         self._bodiless = scope["method"] == "HEAD"
         scope["extensions"] = {TURN: self}
         self.keep_alive = keep_alive
@@ -70,8 +72,7 @@ class Turn:
         self._left = 0  # bytes that were announced and not sent
 
     async def run(self, application: Application) -> None:
-        scope, self._scope = self._scope, None  # it has us in it
-        assert scope is not None
+        scope, self.scope = self.scope, NO_SCOPE  # it has us in it
         try:
             await application(scope, self.receive, self.send)
         except BaseException:  # noqa: BLE001 nobody above can tell the client; the application has told the operator
