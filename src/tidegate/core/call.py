@@ -52,10 +52,10 @@ class Target(msgspec.Struct, frozen=True):
     max_concurrent: int | None = None
     max_queue: int = 0
     queue_timeout_s: float = 0.0
+    name: str = ""  # provider/model
 
-    @property
-    def name(self) -> str:
-        return f"{self.provider.name}/{self.model}"
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "name", f"{self.provider.name}/{self.model}")
 
 
 Strategy = Literal["ordered", "weighted", "least_busy", "fastest"]
@@ -404,9 +404,9 @@ class Call:
         self.error: TidegateError | None = None
         self.closed = False  # the row is spooled
 
-    async def take_in(self) -> bytes:
+    def take_in(self) -> Awaitable[bytes]:
         intake, self.intake = self.intake, nothing
-        return await intake()
+        return intake()
 
     @property
     def usage(self) -> Usage:

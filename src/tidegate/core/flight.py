@@ -192,7 +192,7 @@ class Flight:
 
     def _wake(self) -> None:
         for reader in self._readers:
-            waiter = reader.waiter
+            waiter, reader.waiter = reader.waiter, None
             if waiter is not None and not waiter.done():
                 waiter.set_result(None)
 
@@ -214,8 +214,11 @@ class Reader:
 
     async def __aenter__(self) -> Reader:
         """Wait for the first events. Raises what went wrong before there were any."""
+        flight = self.flight
         try:
-            self.head = await self.opened()
+            while not flight.events and flight.ending is None:
+                await self._news()
+            self.head = self._begun()
         except BaseException:
             self.leave()  # what was never entered is never exited
             raise
@@ -232,7 +235,11 @@ class Reader:
         """Wait for the first events. Raises what went wrong before there were any."""
         flight = self.flight
         while not flight.events and flight.ending is None:
-            await self._wait()
+            await self._news()
+        return self._begun()
+
+    def _begun(self) -> ReplyHead:
+        flight = self.flight
         if flight.failure is not None:
             raise flight.failure
         if flight.head is None:
@@ -248,16 +255,14 @@ class Reader:
         while not (events := flight._take(self)):
             if self._done or flight.ending is not None:
                 raise StopAsyncIteration
-            await self._wait()
+            await self._news()
         self._done = events[-1].last
         return events
 
     def leave(self) -> None:
         self.flight._left(self)
 
-    async def _wait(self) -> None:
-        self.waiter = self.flight._world.loop.create_future()
-        try:
-            await self.waiter
-        finally:
-            self.waiter = None
+    def _news(self) -> asyncio.Future[None]:
+        """Done when there is something new."""
+        self.waiter = waiter = self.flight._world.loop.create_future()
+        return waiter

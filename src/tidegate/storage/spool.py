@@ -269,11 +269,16 @@ class Spool:
                 segment = self._current
             start, end = segment.put(payload)
             if not closes:
-                self._note_open(call_id, segment, start, end)
+                self._open[call_id] = segment
+                segment.opened[call_id] = (start, end)
+                segment.live += end - start
+                self._live += end - start
                 return True
             if opened_in is not None:
                 del self._open[call_id]
-                self._forget_open(call_id, opened_in)
+                began, ended = opened_in.opened.pop(call_id)
+                opened_in.live -= ended - began
+                self._live -= ended - began
             entry = Entry(call_id, segment, start, end, row if len(self._queue) < AT_HAND else None)
             self._waiting[call_id] = entry
             self._queue.append(entry)
@@ -309,17 +314,6 @@ class Spool:
         """Let the current segment be one with so much room. There is one, or `_free` would have been too small."""
         if self._current.free < need:
             self._current = self._ahead.popleft()
-
-    def _note_open(self, call_id: str, segment: Segment, start: int, end: int) -> None:
-        self._open[call_id] = segment
-        segment.opened[call_id] = (start, end)
-        segment.live += end - start
-        self._live += end - start
-
-    def _forget_open(self, call_id: str, segment: Segment) -> None:
-        start, end = segment.opened.pop(call_id)
-        segment.live -= end - start
-        self._live -= end - start
 
     @property
     def _free(self) -> int:
@@ -406,8 +400,11 @@ class Spool:
                 if self._free - (end - start) < self._reserved:
                     return False
                 self._turn_to(end - start)
-                self._forget_open(call_id, segment)
-                self._note_open(call_id, self._current, *self._current.put(segment.payload(start, end)))
+                self._open[call_id] = current = self._current
+                current.opened[call_id] = current.put(segment.payload(start, end))
+                current.live += end - start
+                del segment.opened[call_id]
+                segment.live -= end - start
         return True
 
     def close(self) -> None:
