@@ -95,7 +95,7 @@ class KeyAuth:
 
     def remembered(self, credential: str | Principal | None) -> Principal | None:
         """Who it is, if that was found a moment ago; None where somebody must look."""
-        found = self._good.get(credential)  # type: ignore[call-overload]
+        found = self._good.get(credential)  # type: ignore[arg-type]
         if found is None or found[1].networks or self._clock.now_ns() >= found[0]:
             return None
         principal: Principal = found[1]
