@@ -65,6 +65,8 @@ BUILT_IN: dict[str, dict[str, str]] = {
     },
     "vectors": {
         "memory": "tidegate.storage.vectors:MemoryVectors",
+        "file": "tidegate.storage.vectorfile:FileVectors",
+        "postgres": "tidegate.storage.postgres.vectors:PostgresVectors",
     },
     "loops": {
         "uvloop": "uvloop:new_event_loop",  # not on Windows

@@ -14,7 +14,7 @@ from tidegate import plugins
 from tidegate.api.edge import Edge
 from tidegate.api.incoming import Receive, Scope, Send
 from tidegate.app.homes import data_folder as data_folder
-from tidegate.app.homes import open_blobs, open_counters
+from tidegate.app.homes import open_blobs, open_counters, open_vectors
 from tidegate.app.homes import open_home as open_home
 from tidegate.app.rooms import Ground, start_providers
 from tidegate.app.rooms import check as check
@@ -229,7 +229,8 @@ async def _meanings(
 ) -> Any:
     """For routes that compare by meaning. Loading the model takes a moment. Raises ConfigError."""
     embedder = await asyncio.to_thread(plugins.find("embedders", config.cache.embedder))
-    vectors = plugins.find("vectors", "memory")(config.cache.entries)
+    folder = data_folder(config.storage.data_dir)
+    vectors = await open_vectors(config.storage, config.cache, folder, world.events.notice)
     return plugins.find("stages", "semantic")(world, embedder, vectors, ask, Random(), blobs, vault)
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from tidegate import plugins, storage
 from tidegate.core.errors import ConfigError
-from tidegate.core.ports import Blobs, Clock, Counters
+from tidegate.core.ports import Blobs, Clock, Counters, Vectors
+from tidegate.stages import cache
 from tidegate.storage.blobs import MemoryBlobs
 from tidegate.storage.ledger import Home, Notice
 from tidegate.storage.memory import MemoryCounters
@@ -58,3 +59,19 @@ async def open_blobs(config: storage.Config, clock: Clock, notice: Notice) -> Bl
         config.valkey.value, notice, timeout_s=config.valkey_timeout
     )
     return shared
+
+
+async def open_vectors(config: storage.Config, house: cache.House, data_dir: Path, notice: Notice) -> Vectors:
+    """PostgreSQL with pgvector, where one is configured, else a file of the data folder; or this process alone.
+
+    Raises ConfigError.
+    """
+    if house.kept == "process":
+        found: Vectors = plugins.find("vectors", "memory")(house.entries)
+    elif config.database is None:
+        found = await plugins.find("vectors", "file").open(data_dir / "semantic.sqlite", house.entries)
+    else:
+        found = await plugins.find("vectors", "postgres").open(
+            config.database.value, house.entries, notice, prepares=config.database_prepares, look_s=house.timeout
+        )
+    return found

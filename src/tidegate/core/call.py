@@ -292,6 +292,14 @@ class Source(Protocol):
 Priority = Literal["interactive", "batch"]  # who goes first where calls wait for a target
 
 
+class Own(msgspec.Struct, frozen=True):
+    """Why the house makes a call itself."""
+
+    purpose: str  # such as cache_check
+    parent: str | None = None  # the call that it is made for
+    depth: int = 1  # how far it is from a client's
+
+
 class Call:
     """One call, from its first line to its row. Owned by the task of its request; each field names who sets it."""
 
@@ -321,6 +329,7 @@ class Call:
         "notes",
         "operation",
         "outgoing",
+        "own",
         "passed_over",
         "path",
         "principal",
@@ -369,6 +378,7 @@ class Call:
         self.named = dict(reversed(headers)) if named is None else named  # of two alike, the first
         self.method, self.path, self.query = method, path, query  # of the request; only `raw` passes the path on
         self.intake = intake  # waits for the body, bounded in size and time
+        self.own: Own | None = None  # of a call of our own
         self.user: str | None = None
         self.session: str | None = None
         self.tags: tuple[str, ...] = ()

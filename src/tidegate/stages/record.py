@@ -141,6 +141,8 @@ class Recorder:
             saved_nusd=cached.saved_nusd,
             deduplicated=cached.result == "shared",
             guards=call.guarded.verdicts,
+            purpose=call.own.purpose if call.own else None,
+            parent=call.own.parent if call.own else None,
         )
 
     def _attempt_row(self, call: Call, attempt: Attempt, now_ns: int) -> AttemptRow:

@@ -20,6 +20,7 @@ from tidegate.core.ports.guards import Watch as Watch
 from tidegate.core.ports.meaning import Answer as Answer
 from tidegate.core.ports.meaning import Embedder as Embedder
 from tidegate.core.ports.meaning import Entry as Entry
+from tidegate.core.ports.meaning import Learned as Learned
 from tidegate.core.ports.meaning import Near as Near
 from tidegate.core.ports.meaning import Vector as Vector
 from tidegate.core.ports.meaning import Vectors as Vectors

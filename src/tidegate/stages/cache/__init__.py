@@ -96,6 +96,8 @@ class Cache:
             raise NotFound("no route has a semantic cache")
         self.shelf.blobs.put(await self.meanings.wrong(hit), b"", 0.001)
 
-    async def purge(self, tag: str | None) -> int:
-        """Drop the answers that have `tag` (route:…, tag:…, prompt:…, team:…), or all. Raises StoreDown."""
-        return await self.shelf.blobs.purge(tag)
+    async def purge(self, tag: str | None) -> tuple[int, int]:
+        """Drop what has `tag` (route:…, tag:…, prompt:…, team:…), or all: answers, and questions that are compared by
+        meaning, each with its own. Raises StoreDown."""
+        meanings = self.shelf.meanings
+        return await self.shelf.blobs.purge(tag), await meanings.purge(tag) if meanings is not None else 0

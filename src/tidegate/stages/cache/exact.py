@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -50,6 +51,15 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
         return [Event(usage=self.usage), *found] if self.stream else found
 
 
+class Kept(NamedTuple):
+    """One as it is put away."""
+
+    reply: bytes  # sealed
+    until_ms: int  # it is good, since 1970
+    tags: tuple[str, ...] = ()  # what it can be purged by
+
+
+UNKEPT = Kept(b"", 0)
 _PACK = msgspec.msgpack.Encoder()
 _ENTRY = msgspec.msgpack.Decoder(Entry)
 

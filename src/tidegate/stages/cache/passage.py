@@ -13,7 +13,7 @@ from tidegate.core.flight import Buy, Flight, Hear, Reader
 from tidegate.core.shared import SharedFlight, may_lead
 from tidegate.stages.cache import idempotent, keys
 from tidegate.stages.cache.elsewhere import Lease, Stored
-from tidegate.stages.cache.exact import Entry, entry_of, is_form, may_be_kept, pack, told_again, unpack
+from tidegate.stages.cache.exact import Entry, Kept, entry_of, is_form, may_be_kept, pack, told_again, unpack
 from tidegate.stages.cache.idempotent import Claim
 from tidegate.stages.cache.policy import ANYTHING, Policy, SemanticConfig, Wish, tags_of, wish_of
 from tidegate.stages.cache.told import AtOnce, Gathered, Told
@@ -104,9 +104,9 @@ class Passage:
             call.cached = Cached("bypass")
             return
         meanings = self._cache.meanings
-        checked = meanings.checks.get(call.id) if meanings is not None else None
-        if checked is not None:
-            self._key = checked  # a check of ours: whoever asked first is to find its answer
+        check = meanings.checks.get(call.id) if meanings is not None else None
+        if check is not None:
+            self._key = check.key  # whoever asked first is to find its answer
             call.cached = Cached("bypass")
             return
         question = self._cache.shelf.questions.question(call.asked)
@@ -169,18 +169,19 @@ class Passage:
             return None
         key = bytes.fromhex(look.serve.id)
         try:
-            stored = await cache.shelf.blobs.get(key)
+            stored = await meanings.reply(look)
             entry = unpack(stored, key, cache.shelf.vault) if stored is not None else None
             age_s = self._now_ms() // 1000 - entry.bought_ms // 1000 if entry is not None else 0
             if entry is None:
-                await meanings.gone(look)
+                meanings.gone(look)
             elif self._wish.max_age_s is None or age_s <= self._wish.max_age_s:
                 reply = self._hit(entry, "semantic", age_s, look.serve.similarity)
                 assert self._key is not None
-                meanings.served(call, route.name, look, entry.cost_nusd or 0, self._key)
+                meanings.served(call, look, entry.cost_nusd or 0, self._key)
                 return reply
         except ValueError as wrong:
             self._corrupt(str(wrong))
+            meanings.gone(look)
         except StoreDown:
             pass  # whoever keeps them has told the operator
         self._look = None  # it would have been served, so the answer that is bought now is no miss of the engine's
@@ -339,20 +340,28 @@ class Passage:
         elsewhere = self._call.cached is not None and self._call.cached.found
         keeps = policy is not None and policy.keeps and self._wish.store and not elsewhere
         if keeps and policy is not None and key is not None and may_be_kept(flight):
-            entry = entry_of(flight, key, self._now_ms())
-            shelf.blobs.put(key, pack(entry, shelf.vault), policy.ttl_s, tags_of(self._call))
-            self._teach(flight, key)
+            packed, tags = pack(entry_of(flight, key, self._now_ms()), shelf.vault), tags_of(self._call)
+            if policy.exact:
+                shelf.blobs.put(key, packed, policy.ttl_s, tags)
+            if policy.semantic is not None:
+                self._teach(flight, key, Kept(packed, self._now_ms() + round(policy.ttl_s * 1000), tuple(tags)))
         if self._lease is not None:
             self._lease.give_back()
         for settle in flight.landings:
             settle(flight)
         self._cache.rows.landed(flight)
 
-    def _teach(self, flight: SharedFlight, key: bytes) -> None:
-        meanings, route = self._cache.meanings, self._call.route
-        if meanings is not None and route is not None and self._look is not None:
+    def _teach(self, flight: SharedFlight, key: bytes, kept: Kept) -> None:
+        meanings = self._cache.meanings
+        if meanings is None:
+            return
+        check = meanings.checks.get(self._call.id)
+        if check is not None:
+            check.kept = kept
+        elif self._look is not None:
             texts = (said for event in flight.events for said in event.texts())
-            meanings.bought(route.name, self._look, key, "".join(text for at, text in texts if at.kind == "text"))
+            text = "".join(text for at, text in texts if at.kind == "text")
+            meanings.bought(self._call, self._look, key, text, kept)
 
     def _now_ms(self) -> int:
         return self._cache.world.clock.wall_ns() // 1_000_000

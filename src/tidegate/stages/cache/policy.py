@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from hashlib import blake2b
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -24,11 +24,13 @@ class SemanticConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_error: the share of wrong answers among them that is promised, above 0 and below 1; null gives none.
     messages: conversations of at most so many messages.
     checks: of the hits, so many are answered upstream too, to see whether they were right.
+    twice: of the misses, so many are asked a second time, to see how much answers waver by themselves.
     """
 
     max_error: Share | None = None
     messages: Annotated[int, Meta(ge=1, le=20)] = 3
     checks: Share = Share(0.04)
+    twice: Share = Share(0.02)
 
 
 class House(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,10 +38,15 @@ class House(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     embedder: who makes vectors of texts.
     entries: how many questions are remembered; the least useful leave.
+    kept: where they are, and what was learned of them: in the `database` (storage.database with pgvector, so that all
+        processes share them, or else a file of data_dir), or in the `process`, which forgets them at its end.
+    timeout: how long a call waits for that database; longer, and it goes on without, and nobody asks until it is back.
     """
 
     embedder: str = "minilm"
     entries: Annotated[int, Meta(ge=1, le=10_000_000)] = 100_000
+    kept: Literal["database", "process"] = "database"
+    timeout: Duration = Duration(0.05)
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
