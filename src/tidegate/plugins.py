@@ -62,6 +62,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     },
     "embedders": {
         "minilm": "tidegate.providers.embedder.minilm:MiniLM",
+        "route": "tidegate.providers.embedder.route:RouteEmbedder",
     },
     "vectors": {
         "memory": "tidegate.storage.vectors:MemoryVectors",

@@ -12,6 +12,9 @@ from tests.house import Build, House, lived_in, until
 from tests.stages.cache.test_cache import bought, cache_of
 from tidegate import config
 from tidegate.core.errors import ConfigError
+from tidegate.core.limits import Budget
+from tidegate.core.ports import Team
+from tidegate.stages.cache.verifier import Noise
 
 ALIKE = """
 logs: {calls: false}
@@ -119,8 +122,37 @@ async def test_some_hits_are_checked_in_the_background_at_the_houses_cost(build_
     assert bought(house) == 2
     (check,) = [row for row in await house.rows() if row.kind == "shadow"]
     assert (check.key_id, check.outcome, check.cache) == ("house", "ok", "bypass") and check.cost_nusd > 0
+    assert (check.purpose, check.parent) == ("cache_check", hit.id)
     engine = house.app.gateway.cache.meanings._routes["fast"].engine
     assert engine.verifier.state().labels_seen == 1
+
+
+async def test_checks_are_charged_to_whoever_owns_the_route_and_end_with_its_budget(build_house: Build):
+    text = ALIKE.replace("checks: 0%", "checks: 100%").replace("    cache:", "    owner: search\n    cache:", 1)
+    house = await build_house(text)
+    await house.app.world.store.add(Team("search", "Search", 1, budgets=(Budget(1, "day"),)))  # a nano-dollar a day
+    await house.ask(LONG)
+    await settled(house)
+    hit = await house.ask(LONG.lower())
+    assert cache_of(hit) == ("hit", "semantic")
+    await settled(house)
+    (check,) = [row for row in await house.rows() if row.kind == "shadow"]
+    assert (check.team_id, check.error, check.cost_nusd) == ("search", "budget_spent", 0)
+
+
+async def test_some_misses_are_asked_twice_to_learn_how_much_answers_waver(build_house: Build):
+    house = await build_house(ALIKE.replace("twice: 0%", "twice: 100%"))
+    main = house.provider("main")
+    for text in ("in the post", "in the post", "tomorrow", "lost for good"):
+        main.says(text)
+    for question in (LONG, "something else altogether"):
+        await house.ask(question)
+        await settled(house)
+    assert bought(house) == 4
+    assert engine_of(house).memory().comparison == Noise(pairs=2, differ=1)
+    twice = [row for row in await house.rows() if row.kind == "shadow"]
+    assert {(row.purpose, row.key_id, row.outcome) for row in twice} == {("asked_twice", "house", "ok")}
+    assert len(house.app.gateway.cache.meanings._vectors) == 2, "a second answer is no new entry"
 
 
 async def test_a_question_that_was_purged_is_bought_once_more(house: House):
@@ -158,7 +190,7 @@ async def test_an_embedder_of_another_dimension_is_a_miss_and_somebody_is_told(h
     await house.ask(LONG)
     await settled(house)
 
-    async def shorter(text: str) -> bytes:
+    async def shorter(text: str, parent: object) -> bytes:
         return b"\x00\x00\x80\x3f"
 
     house.app.gateway.cache.meanings._embedder.embed = shorter

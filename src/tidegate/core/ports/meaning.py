@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
+
+if TYPE_CHECKING:
+    from tidegate.core.call import Call
 
 Vector = bytes  # float32, little-endian, of length 1
 
@@ -13,11 +16,15 @@ Vector = bytes  # float32, little-endian, of length 1
 class Embedder(Protocol):
     """A text as a vector: texts that mean the same are near each other."""
 
-    name: str  # of the model and its exact weights: vectors of different names are never compared
-    dimensions: int
+    @property
+    def name(self) -> str:
+        """Of the model and its exact weights: vectors of different names are never compared."""
 
-    async def embed(self, text: str) -> Vector:
-        """The same bytes for the same text; what is longer than the model reads is cut off. Never on the loop."""
+    async def embed(self, text: str, parent: Call | None = None) -> Vector:
+        """For the sake of `parent`. What is longer than the model reads is cut off; never on the loop.
+
+        Raises TidegateError when it cannot be asked, and ValueError for an answer that is no vector.
+        """
 
     async def aclose(self) -> None: ...
 

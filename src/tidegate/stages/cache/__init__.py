@@ -22,6 +22,7 @@ from tidegate.stages.cache.passage import Passage
 from tidegate.stages.cache.policy import Config as Config
 from tidegate.stages.cache.policy import House as House
 from tidegate.stages.cache.policy import Policy, plain
+from tidegate.stages.cache.policy import house_trouble as house_trouble
 from tidegate.stages.cache.policy import policies as policies
 from tidegate.stages.cache.policy import trouble as trouble
 

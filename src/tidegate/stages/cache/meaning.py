@@ -109,11 +109,11 @@ class Meanings:
             self._spawn(found.recall(), f"recall {route}")
         return found
 
-    async def look(self, route: str, config: SemanticConfig, prompt: Prompt) -> Look | None:
+    async def look(self, call: Call, route: str, config: SemanticConfig, prompt: Prompt) -> Look | None:
         """None: nobody can be asked just now."""
         one = self._of(route, config)
         try:
-            vector = await self._embedder.embed(prompt.text)
+            vector = await self._embedder.embed(prompt.text, call)
             return await one.engine.look(f"{self._embedder.name}:{prompt.partition.hex()}", vector, marks(prompt.text))
         except (TidegateError, ValueError) as wrong:
             self._world.events.notice("semantic_lookup_failed", {"route": route, "error": str(wrong)})
@@ -167,11 +167,11 @@ class Meanings:
 
     async def _learn(self, call: Call, route: Route, look: Look, bought: Bought) -> None:
         one, id = self._routes[route.name], bought.key.hex()
-        said = answer(id, bought.text, await self._embedder.embed(bought.text))
+        said = answer(id, bought.text, await self._embedder.embed(bought.text, call))
         await one.engine.learn(look, id, said, bought.kept)
         if look.ask_twice:
             text = await self._ask(await self._again(call, route, "asked_twice"))
-            one.engine.asked_twice(said, answer(id, text, await self._embedder.embed(text)))
+            one.engine.asked_twice(said, answer(id, text, await self._embedder.embed(text, call)))
         if one.has_news:
             await one.share()
 

@@ -161,7 +161,7 @@ class Passage:
         prompt = keys.prompt(call, semantic.messages, policy.scope, policy.fingerprint)
         if meanings is None or prompt is None or route is None:
             return None
-        self._look = look = await meanings.look(route.name, semantic, prompt)
+        self._look = look = await meanings.look(call, route.name, semantic, prompt)
         if look is None:
             return None
         call.cached = Cached("miss", "semantic")
