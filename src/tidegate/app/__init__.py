@@ -24,10 +24,12 @@ from tidegate.config import Config
 from tidegate.core.call import Call, Event, Route
 from tidegate.core.errors import ConfigError, ShuttingDown
 from tidegate.core.ports import Blobs, Clock, Key, Provider, Vault
+from tidegate.core.shared import Table
 from tidegate.core.world import Nursery, World
 from tidegate.gateway import Gateway
 from tidegate.stages.auth.used import LastUsed
 from tidegate.stages.cache import Shelf
+from tidegate.stages.cache.elsewhere import Elsewhere
 from tidegate.stages.record import Recorder
 from tidegate.storage.ledger import SpoolLedger
 from tidegate.storage.retention import keep
@@ -212,18 +214,20 @@ async def _ground(
 ) -> Ground:
     used = LastUsed(world.store, world.nursery)
     undo.push_async_callback(used.aclose)
-    blobs, vault = await open_blobs(config.storage, world.clock, world.events.notice), PlainVault()
+    (blobs, relay), vault = await open_blobs(config.storage, world.clock, world.events.notice), PlainVault()
     undo.push_async_callback(blobs.aclose)
     meanings = await _meanings(config, world, inside, blobs, vault) if _compares(config) else None
     if meanings is not None:
         undo.push_async_callback(meanings.aclose)
+    table: Table = {}
+    elsewhere = Elsewhere(world, relay, blobs, vault, table) if relay is not None else None
     if config.storage.database is None:
         await world.store.forget_begun()  # the data folder is ours alone, and we have only begun
     return Ground(
         world=world,
         codecs=codecs(),
         recorder=Recorder(world),
-        shelf=Shelf(blobs, vault, many=config.storage.valkey is not None, meanings=meanings),
+        shelf=Shelf(blobs, vault, elsewhere, meanings, table),
         used=used,
         data_dir=data_folder(config.storage.data_dir),
         environment_key=environment_key,

@@ -35,6 +35,7 @@ from tidegate.core.ports.people import Scope as Scope
 from tidegate.core.ports.people import Store as Store
 from tidegate.core.ports.people import Team as Team
 from tidegate.core.ports.people import User as User
+from tidegate.core.ports.relay import Relay as Relay
 from tidegate.core.ports.told import Events as Events
 from tidegate.core.ports.told import TargetSeen as TargetSeen
 from tidegate.core.ports.vendor import Codec as Codec

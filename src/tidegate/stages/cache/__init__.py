@@ -17,6 +17,7 @@ from tidegate.core.ports import Blobs, Codecs, Vault
 from tidegate.core.shared import Table
 from tidegate.core.world import World
 from tidegate.stages.cache import idempotent
+from tidegate.stages.cache.elsewhere import Elsewhere
 from tidegate.stages.cache.keys import Questions
 from tidegate.stages.cache.passage import Passage
 from tidegate.stages.cache.policy import Config as Config
@@ -44,7 +45,7 @@ class Shelf:
 
     blobs: Blobs
     vault: Vault
-    many: bool = False  # other processes have the same
+    elsewhere: Elsewhere | None = None  # None: there are no other processes
     meanings: Meanings | None = None  # None: no route compares by meaning
     table: Table = field(default_factory=dict)  # flights that can be joined
     questions: Questions = field(default_factory=Questions)
@@ -57,10 +58,6 @@ class Cache:
         self.codecs = codecs
         self.rows = rows
         self._policies = policies
-
-    @property
-    def many(self) -> bool:
-        return self.shelf.many
 
     @property
     def meanings(self) -> Meanings | None:

@@ -90,7 +90,7 @@ def entry_of(flight: SharedFlight, key: bytes, now_ms: int) -> Entry:
         call.operation,
         *flight.form,
         head.status,
-        _kept(head.headers),
+        kept_headers(head.headers),
         b"".join([event.raw for event in flight.events]),
         call.usage,
         call.cost_nusd,
@@ -98,7 +98,7 @@ def entry_of(flight: SharedFlight, key: bytes, now_ms: int) -> Entry:
     )
 
 
-def _kept(headers: Headers) -> tuple[tuple[bytes, bytes], ...]:
+def kept_headers(headers: Headers) -> tuple[tuple[bytes, bytes], ...]:
     return tuple((name, value) for name, value in headers if name in KEPT_HEADERS)
 
 

@@ -15,6 +15,7 @@ from tidegate.stages.cache import idempotent, keys
 from tidegate.stages.cache.elsewhere import Lease, Stored
 from tidegate.stages.cache.exact import Entry, Kept, entry_of, is_form, may_be_kept, pack, told_again, unpack
 from tidegate.stages.cache.idempotent import Claim
+from tidegate.stages.cache.live import End, Live
 from tidegate.stages.cache.policy import ANYTHING, Policy, SemanticConfig, Wish, tags_of, wish_of
 from tidegate.stages.cache.told import AtOnce, Gathered, Told
 
@@ -265,7 +266,9 @@ class Passage:
         """Before the last event is released: the row, which cost nothing."""
         call, reader = self._call, self._reader
         assert reader is not None and call.cached is not None
-        call.cached = msgspec.structs.replace(call.cached, saved_nusd=reader.flight.call.cost_nusd or 0)
+        payer = reader.flight.call
+        cost_nusd = payer.cached.saved_nusd if payer.cached and payer.cached.found else payer.cost_nusd or 0
+        call.cached = msgspec.structs.replace(call.cached, saved_nusd=cost_nusd)
         call.error = last.error
         self._cache.rows.close(call, "cut_off" if last.error else "ok", 200)
 
@@ -280,7 +283,7 @@ class Passage:
         if self._claim is not None:
             assert self._once_key is not None
             listed.append(self._once_key)
-        joins_others = cache.many and policy is not None and policy.exact and self._key in listed
+        joins_others = cache.shelf.elsewhere is not None and self._key in listed
         call.flight = flight = SharedFlight(
             cache.world,
             self._buy_here if joins_others else self._buy,
@@ -297,16 +300,33 @@ class Passage:
         return self._told(flight, reader, await reader.opened())
 
     async def _buy_here(self, call: Call, hear: Hear) -> None:
-        """What a flight hears: the answer that another process is buying, or else our own purchase."""
-        cache, key, flight = self._cache, self._key, call.flight
-        assert key is not None and isinstance(flight, SharedFlight)
-        self._lease = lease = Lease(cache.world, cache.shelf.blobs, key, call.id)
-        stored = await lease.take(call.deadline_ns)
-        source = self._from_elsewhere(stored, key, flight) if stored is not None else None
+        """What a flight hears: the answer that another process has bought or is buying, or else our own purchase."""
+        elsewhere, key, flight, policy = self._cache.shelf.elsewhere, self._key, call.flight, self._policy
+        assert elsewhere is not None and key is not None and policy is not None and isinstance(flight, SharedFlight)
+        self._lease = lease = elsewhere.lease(key, flight, kept=policy.exact)
+        found = await lease.take(self._cache.codecs)
+        if isinstance(found, Live):
+            await self._hear_along(found, flight, hear)
+            return
+        source = self._from_elsewhere(found, key, flight) if found is not None else None
         if source is not None:
             await hear(source)
         else:
             await self._buy(call, hear)
+
+    async def _hear_along(self, live: Live, flight: SharedFlight, hear: Hear) -> None:
+        call = self._call
+        flight.form = live.form
+        call.cached = Cached("shared", "in_flight")
+
+        def ended(end: End) -> None:
+            call.cached = Cached("shared", "in_flight", 0, end.cost_nusd or 0)
+
+        live.ended = ended
+        try:
+            await hear(live)
+        finally:
+            live.stop()
 
     def _from_elsewhere(self, stored: bytes, key: bytes, flight: SharedFlight) -> Source | None:
         cache, call = self._cache, self._call
