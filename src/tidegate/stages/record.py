@@ -99,11 +99,9 @@ class Recorder:
         now = self._world.clock.now_ns()
         took = now - call.arrived_ns
         first = None
-        rows = []
         for attempt in call.attempts:
-            rows.append(self._attempt_row(call, attempt, now))
             first = first or attempt.first_ns
-        attempts = tuple(rows)
+        attempts = tuple([self._attempt_row(call, attempt, now) for attempt in call.attempts])
         answered = call.answered_by if outcome in ("ok", "cut_off") else None
         only = attempts[0] if len(attempts) == 1 else None  # almost always: nothing is to be summed
         cached = call.cached or UNASKED
@@ -143,6 +141,7 @@ class Recorder:
             guards=call.guarded.verdicts,
             purpose=call.own.purpose if call.own else None,
             parent=call.own.parent if call.own else None,
+            asked_again=call.asked_again,
         )
 
     def _attempt_row(self, call: Call, attempt: Attempt, now_ns: int) -> AttemptRow:
