@@ -50,7 +50,7 @@ class Gateway:
             permit(call)  # 403
             await self.understand(call)  # 400 408 413 415
             call.route = self.routes.match(call)  # 403 404
-            async with self.limits.admit(call):  # 429 calls: per time, at once, in a loop
+            async with self.limits.admit(call):  # 429 calls: per time, at once, in a circle
                 await self.guardrails.check(call)  # 400 refuse, or mask; from here what goes out is fixed
                 async with self.cache.through(call, self.buy) as reply:  # asked before, or in the air? else bought
                     await send(self.guardrails.restore(call, reply))  # the caller's own masked values
@@ -75,6 +75,7 @@ class Gateway:
 
     async def buy(self, call: Call, hear: Hear) -> None:
         """What is paid for. Called by a flight only, which hears what is bought to its end."""
+        await self.limits.loops.hold_up(call)  # 429 in a loop; what the cache answers is none
         async with self.budgets.reserve(call):  # 402 money, 429 tokens: the most it can be now, the truth at the end
             self.recorder.opened(call)  # 503 when it could not be accounted for
             async with self.upstream.open(call) as source:  # 502 503 504, or what the provider refuses

@@ -401,8 +401,7 @@ class Call:
         self.guarded = UNGUARDED  # guardrails
         self.prompt: str | None = None  # prompts: name and version
         self.cached: Cached | None = None  # cache: what it did; None: it was not asked
-        # the flight: what the inner ring writes
-        self.flight: Flight | None = None
+        self.flight: Flight | None = None  # the flight: what the inner ring writes
         self.attempts: list[Attempt] = []
         self.passed_over: list[str] = []  # targets that were not asked, and why: main/m: set aside, 5 failures in a row
         self.answered_by: str | None = None  # the target that won, or static_answer

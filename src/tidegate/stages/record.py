@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from tidegate.core.call import Attempt, Cached, Call
-from tidegate.core.errors import StorageFull, TidegateError, UpstreamRefused
+from tidegate.core.errors import LoopSuspected, StorageFull, TidegateError, UpstreamRefused
 from tidegate.core.flight import Flight
 from tidegate.core.money import Price
 from tidegate.core.ports import AttemptRow, Closed, Opened
@@ -72,8 +72,8 @@ class Recorder:
             self.close(call, "cut_off", 200)
         elif flight.failure is not None:
             call.error = flight.failure
-            status = status_of(flight.failure)
-            self.close(call, "refused" if status < 500 and status != 429 else "failed", status)
+            status, ours = status_of(flight.failure), isinstance(flight.failure, LoopSuspected)
+            self.close(call, "refused" if ours or (status < 500 and status != 429) else "failed", status)
         else:
             self.close(call, "client_left", 200 if flight.head else CLIENT_LEFT)
 
