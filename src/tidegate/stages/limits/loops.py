@@ -30,6 +30,7 @@ from tidegate.core.values import Duration
 from tidegate.core.world import World
 
 CONVERSATIONS = 2_000
+TURNS = 500
 LAST = 20
 WORDS = 128  # from the beginning of a turn, and as many from its end
 TEXT = 2_048  # characters, the same
@@ -151,6 +152,7 @@ class Loops:
         self._world = world
         self._within_ms = round(config.within * 1000)
         self._seen: OrderedDict[tuple[str, str], Sequence[Turn]] = OrderedDict()  # oldest first
+        self._turns: OrderedDict[tuple[str, bool, bool], Turn] = OrderedDict()  # of the last texts, read already
         self._suspects: dict[str, Suspect] = {}  # calls under way, by id
 
     def ask(self, call: Call) -> Awaitable[Sequence[bytes]] | None:
@@ -182,12 +184,27 @@ class Loops:
         before = await self._before(call, asked)
         # Who asks seldom pays for no sketch; where others look, what they see must have one.
         together = asked is not None
-        turn = turn_of(text, call, sketched=together or len(before) >= EARLY)
+        turn = self._turn(text, call, sketched=together or len(before) >= EARLY)
         call.asked_again = bool(before and call.session is not None and says_again(before[-1], turn))
         self._remember(call, [*before, turn][-LAST:], together=together)
         alike, paraphrased = compared(turn, [*before[1 - LAST :], turn])
         if 2 * len(alike) >= config.calls or paraphrased >= config.calls:
             self._suspects[call.id] = Suspect(alike, paraphrased)
+
+    def _turn(self, text: str, call: Call, *, sketched: bool) -> Turn:
+        """What is asked again and again, as what a cache answers is, is read once."""
+        known = (text, sketched, call.session is not None)
+        turn = self._turns.get(known)
+        if turn is None:
+            turn = turn_of(text, call, sketched=sketched)
+            if len(text) <= 2 * TEXT:
+                self._turns[known] = turn
+                if len(self._turns) > TURNS:
+                    self._turns.popitem(last=False)
+            return turn
+        return Turn(
+            call.at_ms, call.id, turn.whole, turn.head, turn.length, turn.long, turn.repeats, turn.sketch, turn.words
+        )
 
     async def hold_up(self, call: Call) -> None:
         """Before something is bought for it. Raises LoopSuspected."""
@@ -210,15 +227,17 @@ class Loops:
         if call.cached is None or not call.cached.found or not self._compares(call):
             return
         conversation = _conversation(call)
-        turns = self._seen.get(conversation, ())
-        for at, turn in enumerate(turns):
+        turns = [*self._seen.get(conversation, ())]
+        for at in range(len(turns) - 1, -1, -1):
+            turn = turns[at]
             if turn.call_id == call.id:
-                free = msgspec.structs.replace(turn, free=True)
-                self._seen[conversation] = [*turns[:at], free, *turns[at + 1 :]]
+                turns[at] = free = msgspec.structs.replace(turn, free=True)
+                self._seen[conversation] = turns
                 if self._world.counters.together:
                     assert call.principal is not None
                     place = call.principal.organisation_id, _place(conversation)
                     self._world.counters.rewrite(*place, _ENCODE(turn), _ENCODE(free))
+                return
 
     async def resume(self, key_id: str) -> None:
         """What the calls of this key looked like until now counts no more, in any process. Raises StoreDown."""
