@@ -1,13 +1,15 @@
 """What does the semantic cache remember over a restart, on one machine? A file beside the database, searched in memory.
 
 It is read once, when it is opened; after that each change is made in memory, then in the file. Replies stay in the file
-until one is given.
+until one is given. A long file is read while calls are answered: until it is here, nothing is near to anything.
 """
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,7 @@ _TEACH = """
 INSERT INTO learned (name, version, state) VALUES (?1, ?2, ?3)
 ON CONFLICT (name) DO UPDATE SET version = ?2, state = ?3 WHERE version = ?2 - 1
 """
+QUICK_S = 0.25  # a start waits so long for what is read; more of it comes while calls are answered
 _STRINGS = msgspec.json.Decoder(tuple[str, ...])
 
 
@@ -43,33 +46,27 @@ class FileVectors(MemoryVectors):
     def __init__(self, database: Database, bound: int) -> None:
         super().__init__(bound)
         self._database = database
+        self._reading = asyncio.get_running_loop().create_task(self._load(), name="read the vectors")
 
     @classmethod
     async def open(cls, path: Path, bound: int, busy_s: float = BUSY_S) -> FileVectors:
         """Raises ConfigError when the file cannot be used."""
-        database = await Database.open(path, busy_s, steps="vectorfile")
-        found = cls(database, bound)
-        try:
-            stale = await database.read(found._read)
-            await found._drop(stale)
-        except BaseException:
-            await database.aclose()
-            raise
+        found = cls(await Database.open(path, busy_s, steps="vectorfile"), bound)
+        await asyncio.wait([found._reading], timeout=QUICK_S)
         return found
 
-    def _read(self, db: sqlite3.Connection) -> list[tuple[str, str]]:
-        """What does not belong here any more: partition and id."""
-        stale: list[tuple[str, str]] = []
-        for row in db.execute(_ENTRIES):
-            partition, id, right, wrong = row[:4]
-            try:
-                stale += self._put(partition, _entry(*row[1:2], *row[4:]))
-            except ValueError:  # another dimension than its partition has, or what was damaged
-                stale.append((partition, id))
-                continue
-            rows = self._partitions[partition]
-            rows.records[rows.at[id]] = right, wrong
-        return stale
+    async def _load(self) -> None:
+        """All of it, in a thread: nobody sees half of it. Meanwhile nothing is near, and changes wait."""
+        there = MemoryVectors(self._bound)
+        stale = await self._database.read(partial(_read, there))
+        self._partitions, self._count, self._ticks = there._partitions, there._count, there._ticks
+        await self._drop(stale)
+
+    async def _loaded(self) -> None:
+        """Raises StoreDown for a file that cannot be read."""
+        if not self._reading.done():
+            await asyncio.wait([self._reading])
+        self._reading.result()
 
     async def reply(self, partition: str, entry: str, now_ms: int) -> bytes | None:
         if await super().reply(partition, entry, now_ms) is None:
@@ -79,6 +76,7 @@ class FileVectors(MemoryVectors):
         return row[0] if row else None
 
     async def add(self, partition: str, entry: Entry) -> Sequence[str]:
+        await self._loaded()
         left = self._put(partition, msgspec.structs.replace(entry, reply=b""))
         answer = entry.answer
 
@@ -94,11 +92,13 @@ class FileVectors(MemoryVectors):
         return [id for _, id in left]
 
     async def judge(self, partition: str, entry: str, right: bool) -> None:
+        await self._loaded()
         await super().judge(partition, entry, right)
         sql = 'UPDATE entries SET "right" = "right" + ?, wrong = wrong + ? WHERE partition = ? AND id = ?'
         await self._database.write(lambda db: db.execute(sql, (int(right), int(not right), partition, entry)))
 
     async def forget(self, partition: str, entries: Sequence[str] | None = None) -> int:
+        await self._loaded()
         rows: Partition | None = self._partitions.get(partition)
         ids = list(rows.at) if entries is None and rows is not None else entries or ()
         gone = await super().forget(partition, entries)
@@ -128,9 +128,30 @@ class FileVectors(MemoryVectors):
 
         return await self._database.write(write)
 
+    async def purge(self, tag: str | None = None) -> int:
+        await self._loaded()
+        return await super().purge(tag)
+
     async def aclose(self) -> None:
+        await asyncio.wait([self._reading])
+        if not self._reading.cancelled():
+            self._reading.exception()  # whoever needed it was told
         await super().aclose()
         await self._database.aclose()
+
+
+def _read(there: MemoryVectors, db: sqlite3.Connection) -> list[tuple[str, str]]:
+    """What does not belong here any more: partition and id."""
+    stale: list[tuple[str, str]] = []
+    for partition, id, right, wrong, *said in db.execute(_ENTRIES):
+        try:
+            stale += there._put(partition, _entry(id, *said))
+        except ValueError:  # another dimension than its partition has, or what was damaged
+            stale.append((partition, id))
+            continue
+        rows = there._partitions[partition]
+        rows.records[rows.at[id]] = right, wrong
+    return stale
 
 
 def _entry(id: str, vector: bytes, marks: str, until_ms: int, tags: str, *said: Any) -> Entry:

@@ -266,6 +266,16 @@ async def test_what_was_learned_outlives_the_process(text: str, tmp_path: Path):
         assert (after.lookups, after.hits) == (before.lookups + 1, before.hits)
 
 
+async def test_what_is_like_nothing_that_was_seen_is_bought_however_sure_the_model_is(house: House):
+    house.provider("main").always("in the post")  # whatever is asked
+    await teach(house)
+    fit = engine_of(house).verifier.fit
+    assert fit is not None and fit.threshold < 1 and fit.least > 0.5
+    assert cache_of(await house.ask(f"{LONG} xka yk"))[0] == "hit"
+    for text in ("something else altogether", "Who are you?"):
+        assert cache_of(await house.ask(text))[0] == "miss"
+
+
 async def test_what_is_kept_in_the_process_ends_with_it(tmp_path: Path):
     text = ALIKE.replace("entries: 1000", "entries: 1000, kept: process")
     for _ in range(2):

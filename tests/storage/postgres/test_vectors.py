@@ -82,6 +82,14 @@ async def test_whoever_may_not_have_pgvector_is_told_what_to_do(postgres_cluster
     postgres_cluster.drop(url)
 
 
+async def test_a_pgvector_that_is_too_old_is_told_what_to_do(postgres: str):
+    with psycopg.connect(postgres, autocommit=True) as db:
+        db.execute("CREATE EXTENSION vector")
+        db.execute("UPDATE pg_extension SET extversion = '0.7.4' WHERE extname = 'vector'")
+    with pytest.raises(ConfigError, match=r"pgvector 0.7.4 is too old.*0.8 or newer"):
+        await opened(postgres, [])
+
+
 async def test_the_index_finds_what_a_search_of_all_finds_among_many_partitions(postgres: str):
     chance = np.random.default_rng(2)
     vectors = await opened(postgres, [])

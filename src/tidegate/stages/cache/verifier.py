@@ -29,6 +29,7 @@ TRUST = 3.0  # wrong answers that the model's word counts for, beside those that
 LEAST_RATIO = 0.5  # however few were wrong: the model is not far too gloomy
 GRID = 48  # thresholds that are tried
 RIDGE, STEPS, LONGEST_STEP = 1.0, 12, 2.0
+OUTSIDE = 0.01  # of the labels, so many lie below the least similarity that is served
 TOO_NOISY = 0.5  # above this sum of error rates a label says nothing
 
 
@@ -80,6 +81,7 @@ class Fit(msgspec.Struct, frozen=True):
     wrong_so_far: float  # estimated wrong ones among the hits that are remembered
     allowed: float  # what the hits ahead may come to
     why: str  # nothing is served; "" while something is
+    least: float = 0.0  # similarity below which nearly nothing was labelled: the model would guess there
 
 
 class State(msgspec.Struct, frozen=True):
@@ -160,7 +162,7 @@ class Verifier:
             verdict = Verdict(features[0] >= self._strict, None)
         else:
             probability = probability_of(self.fit, features)
-            verdict = Verdict(probability >= self.fit.threshold, probability)
+            verdict = Verdict(probability >= self.fit.threshold and features[0] >= self.fit.least, probability)
         if verdict.serve:
             self._hits.append(features)
         return verdict
@@ -218,9 +220,10 @@ def fit(state: State, max_error: float) -> Fit:
     if threshold <= 1 and before is not None:  # smoothed: no single label makes it jump
         threshold = float(_logistic((_logit(threshold) + _logit(before)) / 2))
     why = "" if threshold <= 1 else _reason(noisy, allowed, upper, max_error)
+    least = float(np.quantile(rows[:, 0], OUTSIDE))
     return Fit(
         tuple(map(float, weights)), tuple(map(float, centre)), tuple(map(float, scale)),
-        threshold, error, upper, wrong_so_far, allowed, why,
+        threshold, error, upper, wrong_so_far, allowed, why, least,
     )  # fmt: skip
 
 

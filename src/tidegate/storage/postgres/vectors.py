@@ -7,6 +7,7 @@ more, and a task of ours tries the same question until it is answered in time.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -33,6 +34,9 @@ LEAVE_SHARE = 0.02  # of the bound: so many leave at once, for counting looks at
 EF_SEARCH = 100
 WIDEST, WIDEST_HALVED = 2_000, 4_000  # dimensions that pgvector's index takes, in single and in half precision
 
+OLDEST = (0, 8)  # of pgvector
+
+_VERSION = "SELECT extversion FROM pg_extension WHERE extname = 'vector'"
 _TABLE = "tidegate.semantic_entries"
 _NOW_US = "(extract(epoch FROM clock_timestamp()) * 1e6)::bigint"
 _ANSWERS = "SELECT id, digest, sketch, marks FROM tidegate.semantic_answers WHERE partition = %s AND id = ANY(%s)"
@@ -217,13 +221,21 @@ def _unheard(name: str, fields: object) -> None:
 
 def _prepared(db: Connection) -> None:
     try:
-        if db.execute("SELECT 1 FROM pg_extension WHERE extname = 'vector'").fetchone() is None:
+        if db.execute(_VERSION).fetchone() is None:
             db.execute("CREATE EXTENSION IF NOT EXISTS vector")
+        (version,) = db.execute(_VERSION).fetchone() or ("0",)
     except psycopg.Error as wrong:
         raise ConfigError(
             f"storage.database: a semantic cache needs pgvector there: {str(wrong).partition(chr(10))[0]}; install it "
             "and run CREATE EXTENSION vector as a superuser, or set cache.kept: process"
         ) from wrong
+    if (
+        tuple(map(int, re.findall(r"\d+", version)[:2])) < OLDEST
+    ):  # before, an index does not look on until it has enough
+        raise ConfigError(
+            f"storage.database: pgvector {version} is too old for a semantic cache; install 0.8 or newer and run "
+            "ALTER EXTENSION vector UPDATE, or set cache.kept: process"
+        )
     bring_up_to_date(db, "pgvector", "pgvector_version")
 
 
