@@ -160,6 +160,9 @@ def _check(config: Config, reading: _Reading) -> None:
         wrong = cache.trouble(route.cache)
         if wrong is not None:
             raise reading.wrong(f"routes.{name}.cache.{wrong[0]}", wrong[1])
+    wrong = cache.house_trouble(config.cache, config.routes)
+    if wrong is not None:
+        raise reading.wrong(f"cache.{wrong[0]}", wrong[1])
     wrong = alerts.trouble(config.alerts)
     if wrong is not None:
         raise reading.wrong(f"alerts.{wrong[0]}", wrong[1])

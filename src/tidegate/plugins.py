@@ -62,9 +62,12 @@ BUILT_IN: dict[str, dict[str, str]] = {
     },
     "embedders": {
         "minilm": "tidegate.providers.embedder.minilm:MiniLM",
+        "route": "tidegate.providers.embedder.route:RouteEmbedder",
     },
     "vectors": {
         "memory": "tidegate.storage.vectors:MemoryVectors",
+        "file": "tidegate.storage.vectorfile:FileVectors",
+        "postgres": "tidegate.storage.postgres.vectors:PostgresVectors",
     },
     "loops": {
         "uvloop": "uvloop:new_event_loop",  # not on Windows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -50,6 +51,15 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
         return [Event(usage=self.usage), *found] if self.stream else found
 
 
+class Kept(NamedTuple):
+    """One as it is put away."""
+
+    reply: bytes  # sealed
+    until_ms: int  # it is good, since 1970
+    tags: tuple[str, ...] = ()  # what it can be purged by
+
+
+UNKEPT = Kept(b"", 0)
 _PACK = msgspec.msgpack.Encoder()
 _ENTRY = msgspec.msgpack.Decoder(Entry)
 
@@ -80,7 +90,7 @@ def entry_of(flight: SharedFlight, key: bytes, now_ms: int) -> Entry:
         call.operation,
         *flight.form,
         head.status,
-        _kept(head.headers),
+        kept_headers(head.headers),
         b"".join([event.raw for event in flight.events]),
         call.usage,
         call.cost_nusd,
@@ -88,7 +98,7 @@ def entry_of(flight: SharedFlight, key: bytes, now_ms: int) -> Entry:
     )
 
 
-def _kept(headers: Headers) -> tuple[tuple[bytes, bytes], ...]:
+def kept_headers(headers: Headers) -> tuple[tuple[bytes, bytes], ...]:
     return tuple((name, value) for name, value in headers if name in KEPT_HEADERS)
 
 
