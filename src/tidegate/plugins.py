@@ -66,6 +66,9 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "vectors": {
         "memory": "tidegate.storage.vectors:MemoryVectors",
     },
+    "listeners": {
+        "tls": "tidegate.api.certificates:Certificates",
+    },
     "loops": {
         "uvloop": "uvloop:new_event_loop",  # not on Windows
     },

@@ -10,6 +10,7 @@ from typing import Any
 from tidegate import api
 from tidegate.api import anthropic, health, openai
 from tidegate.api.incoming import ClientGone, Incoming, Message, Receive, Scope, Send
+from tidegate.api.proxies import Proxies
 from tidegate.core.body import checked, spans
 from tidegate.core.errors import Internal, MethodNotAllowed, NotFound, TidegateError
 from tidegate.core.ports import Headers
@@ -35,6 +36,8 @@ class Edge:
 
     def __init__(self, config: api.Config, gateway: Callable[[], Gateway], metrics: Metrics, pages: Pages) -> None:
         self._config = config
+        self._always = _always(config)
+        self._proxies = Proxies(config.trusted_proxies)
         self._gateway = gateway
         self._load_pages = pages
         self._pages: Application | None = None
@@ -59,9 +62,12 @@ class Edge:
             await send({"type": "websocket.close", "code": 1003})  # no websockets here
             return
         gateway = self._gateway()
-        incoming = Incoming(scope, receive, send, self._config, self._cors(scope) if self._config.cors else ())
+        cors = self._cors(scope) if self._config.cors else ()
+        incoming = Incoming(scope, receive, send, self._config, [*self._always, *cors] if cors else self._always)
+        if self._proxies:
+            incoming.address = self._proxies.client(incoming.address, incoming.headers)
         try:
-            if incoming.method == "OPTIONS" and incoming.header(b"access-control-request-method") and incoming.extra:
+            if incoming.method == "OPTIONS" and incoming.header(b"access-control-request-method") and cors:
                 await incoming.start(204, _PREFLIGHT)
                 await incoming.piece(b"", last=True)
             elif incoming.path.startswith(PAGES):
@@ -153,6 +159,14 @@ _PREFLIGHT: Headers = [
     (b"access-control-allow-headers", b"authorization, *"),
     (b"access-control-max-age", b"600"),
 ]
+
+
+def _always(config: api.Config) -> Headers:
+    """What every answer says, whatever it is: what a browser shall not do with it."""
+    headers = [(b"x-content-type-options", b"nosniff")]
+    if config.tls.certificate is not None and config.tls.hsts:
+        headers.append((b"strict-transport-security", b"max-age=%d" % config.tls.hsts))
+    return headers
 
 
 async def _without_gateway(
