@@ -156,6 +156,7 @@ def _check(config: Config, reading: _Reading) -> None:
         ("auth", auth.trouble(config.auth)),
         *((f"routes.{name}.cache", cache.trouble(route.cache)) for name, route in config.routes.items()),
         ("alerts", alerts.trouble(config.alerts)),
+        ("transport", transport.trouble(config.transport)),
     ]
     for room, wrong in rooms:
         if wrong is not None:

@@ -99,7 +99,7 @@ class Edge:
         methods = self._endpoints.get(path)
         if methods is None and path.startswith(openai.MODELS + "/"):
             methods = {"GET": openai.model}
-        if methods is None and openai.may_pass(path) and path.rstrip("/") not in self._endpoints:
+        if methods is None and openai.may_pass(path, incoming.raw_path) and path.rstrip("/") not in self._endpoints:
             return openai.raw
         if methods is None:
             raise NotFound(
