@@ -21,6 +21,7 @@ Endpoint = Callable[[Gateway, Incoming], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 Pages = Callable[[], Callable[[Callable[[], Gateway]], Application]]  # imports them; what it returns makes them
 
+PRIVATE = (b"cache-control", b"no-store")  # a new key is shown there, and what others spend
 PAGES = ("/api/", "/admin/", "/v1/requests/", "/v1/usage", "/docs", "/openapi.json")
 # What a web page may read of our answers, besides their bodies.
 EXPOSED = (
@@ -132,7 +133,7 @@ class Edge:
             if incoming.failure is not None:
                 return  # an error is told here, like all others
             if message["type"] == "http.response.start":
-                await incoming.start(message["status"], list(message["headers"]))
+                await incoming.start(message["status"], [*message["headers"], PRIVATE])
             else:
                 await send(message)
 

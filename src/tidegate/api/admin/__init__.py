@@ -21,7 +21,11 @@ from tidegate.core.errors import BadRequest, MethodNotAllowed, NotFound, Tidegat
 from tidegate.gateway import Gateway
 
 ROUTERS = (cache.router, keys.router, teams.router, targets.router, guardrails.router, usage.router, chat.router)
-CONTENT_SECURITY = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
+CONTENT_SECURITY = {
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "referrer-policy": "no-referrer",
+}
 
 
 def create(gateway: Callable[[], Gateway]) -> FastAPI:
