@@ -300,6 +300,7 @@ class Call:
         "answered_by",
         "arrived_ns",
         "asked",
+        "asked_again",
         "at_ms",
         "attempts",
         "bill",
@@ -334,6 +335,7 @@ class Call:
         "status",
         "tags",
         "trace",
+        "traced",
         "user",
         "warnings",
         "wishes",
@@ -375,6 +377,7 @@ class Call:
         self.wishes = NO_WISHES
         self.principal: Principal | None = None  # auth
         self.asked: Asked | None = None  # the gateway, from the codec
+        self.asked_again = False  # limits: in its session, nearly what the call before it had asked
         self.outgoing = b""  # the very bytes that came, unless somebody changed them
         self.route: Route | None = None  # routes, and what follows
         self.deadline_ns = 0  # by the clock that never goes back
@@ -397,7 +400,7 @@ class Call:
         self.warnings: tuple[str, ...] = ()  # what the last attempt had to leave out for another dialect
         self.status: int | None = None  # record, and what follows
         self.error: TidegateError | None = None
-        self.closed = False  # the row is spooled
+        self.closed, self.traced = False, False  # the row is spooled; providers are told of its steps
 
     @property
     def usage(self) -> Usage:
