@@ -69,6 +69,9 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "file": "tidegate.storage.vectorfile:FileVectors",
         "postgres": "tidegate.storage.postgres.vectors:PostgresVectors",
     },
+    "listeners": {
+        "tls": "tidegate.api.certificates:Certificates",
+    },
     "loops": {
         "uvloop": "uvloop:new_event_loop",  # not on Windows
     },

@@ -85,7 +85,7 @@ class Incoming:
         self.by_name = by_name = dict(reversed(self.headers))  # of two alike, the first
         self.turn: Turn | None = scope.get("extensions", {}).get(TURN)  # None: the server is another
         self.address: str = scope["client"][0] if scope.get("client") else ""
-        self.extra = extra  # CORS: on every response to this client
+        self.extra = extra  # on every response to this client, CORS among it
         self.started = False
         self.any_kind = False  # the body may be something else than JSON
         self.codec: Codec | None = None  # in which errors are told, and what their heads tell of the call

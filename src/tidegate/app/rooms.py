@@ -90,6 +90,8 @@ def check(config: Config, providers: Providers | None = None) -> None:
     """Raise ConfigError for what only shows when the parts meet; starts nothing."""
     zone_of(config.budgets.zone)
     plugins.find("transports", config.transport.kind)
+    if config.api.tls.certificate is not None:
+        plugins.find("listeners", "tls")(config.api.tls)
     Routes(config.routes, make_providers(config, {}) if providers is None else providers)
 
 

@@ -1,7 +1,7 @@
 """Who is told when something happens? Webhooks: signed, in the background, again for a while when nobody takes it.
 
-No call waits for one. What does not fit in the queue, or finds nobody in time, is dropped and counted. The operator
-names each address, so private ones are as good as others; redirects are not followed.
+No call waits for one. What does not fit in the queue, or finds nobody in time, is dropped and counted. No redirect is
+followed.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ Alert = Literal[
 class Webhook(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Somebody who is told by a POST of JSON.
 
-    url: where, best as env:NAME: often whoever knows it may write there. Private addresses are allowed.
+    url: where, best as env:NAME: often whoever knows it may write there. A private address is allowed where it
+        is written as one, or by transport.private_hosts.
     secret: signs each alert in x-tidegate-signature, best as env:NAME.
     events: what is told.
     deadline_s: how long an alert that nobody takes is sent again before it is dropped.
