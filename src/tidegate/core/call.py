@@ -300,6 +300,7 @@ class Call:
         "answered_by",
         "arrived_ns",
         "asked",
+        "asked_again",
         "at_ms",
         "attempts",
         "bill",
@@ -375,6 +376,7 @@ class Call:
         self.wishes = NO_WISHES
         self.principal: Principal | None = None  # auth
         self.asked: Asked | None = None  # the gateway, from the codec
+        self.asked_again = False  # limits: in its session, nearly what the call before it had asked
         self.outgoing = b""  # the very bytes that came, unless somebody changed them
         self.route: Route | None = None  # routes, and what follows
         self.deadline_ns = 0  # by the clock that never goes back

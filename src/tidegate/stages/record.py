@@ -141,6 +141,7 @@ class Recorder:
             saved_nusd=cached.saved_nusd,
             deduplicated=cached.result == "shared",
             guards=call.guarded.verdicts,
+            asked_again=call.asked_again,
         )
 
     def _attempt_row(self, call: Call, attempt: Attempt, now_ns: int) -> AttemptRow:
