@@ -45,9 +45,11 @@ BUILT_IN: dict[str, dict[str, str]] = {
     },
     "guardrails": {
         "injection": "tidegate.stages.guardrails.injection:Injection",
+        "model": "tidegate.stages.guardrails.judge:Judge",
         "pii": "tidegate.stages.guardrails.pii:Pii",
         "secrets": "tidegate.stages.guardrails.secrets:Secrets",
         "shape": "tidegate.stages.guardrails.shape:Shape",
+        "webhook": "tidegate.stages.guardrails.webhook:Webhook",
     },
     "pages": {
         "admin": "tidegate.api.admin:create",

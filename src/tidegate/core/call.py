@@ -301,6 +301,7 @@ class Call:
         "arrived_ns",
         "asked",
         "asked_again",
+        "asked_by",
         "at_ms",
         "attempts",
         "bill",
@@ -362,10 +363,10 @@ class Call:
         self.id = id
         self.dialect = dialect
         self.operation = operation  # chat | complete | embed | count | raw | respond | rerank | image | speech
-        self.kind = kind  # live | batch | eval | shadow
+        self.kind = kind  # live | batch | eval | shadow | guard
+        self.asked_by: tuple[str, ...] = ()  # guards that it serves, outermost first: none of them looks at it
         self.at_ms, self.arrived_ns = at_ms, arrived_ns  # since 1970; by the clock that never goes back
-        self.address = address
-        self.credential = credential  # a presented key, or a known principal
+        self.address, self.credential = address, credential  # a presented key, or a known principal
         self.headers = headers
         self.named = dict(reversed(headers)) if named is None else named  # of two alike, the first
         self.method, self.path, self.query = method, path, query  # of the request; only `raw` passes the path on
