@@ -46,6 +46,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "guardrails": {
         "injection": "tidegate.stages.guardrails.injection:Injection",
         "model": "tidegate.stages.guardrails.judge:Judge",
+        "onnx": "tidegate.stages.guardrails.onnx:Onnx",
         "pii": "tidegate.stages.guardrails.pii:Pii",
         "secrets": "tidegate.stages.guardrails.secrets:Secrets",
         "shape": "tidegate.stages.guardrails.shape:Shape",
