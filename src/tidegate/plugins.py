@@ -44,6 +44,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "postgres": "tidegate.storage.postgres:PostgresStore",
     },
     "guardrails": {
+        "deep_pii": "tidegate.stages.guardrails.names:DeepPii",
         "injection": "tidegate.stages.guardrails.injection:Injection",
         "model": "tidegate.stages.guardrails.judge:Judge",
         "onnx": "tidegate.stages.guardrails.onnx:Onnx",
@@ -69,6 +70,13 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "vectors": {
         "memory": "tidegate.storage.vectors:MemoryVectors",
     },
+    "engines": {
+        "presidio": "presidio_analyzer:AnalyzerEngine",
+        "presidio_names": "presidio_analyzer.predefined_recognizers:SpacyRecognizer",
+        "presidio_registry": "presidio_analyzer:RecognizerRegistry",
+        "presidio_spacy": "presidio_analyzer.nlp_engine:SpacyNlpEngine",
+        "spacy_has": "spacy.util:is_package",
+    },
     "loops": {
         "uvloop": "uvloop:new_event_loop",  # not on Windows
     },
@@ -80,7 +88,9 @@ EXTRAS = {
     "hiredis": "scale",
     "numpy": "semantic",
     "onnxruntime": "semantic",
+    "presidio_analyzer": "deep-pii",
     "psycopg": "postgres",
+    "spacy": "deep-pii",
 }
 
 
