@@ -141,6 +141,7 @@ class Passage:
         changed = bool(call.guarded.withheld)  # the caller's own values come back outside
         events = told_again(entry, call.asked, call.dialect, cache.codecs, changed=changed)
         call.cached = Cached("hit", layer, max(age_s, 0), entry.cost_nusd or 0, similarity)
+        call.guarded = call.guarded.adding(*entry.verdicts)
         cache.rows.close(call, "ok", entry.status)
         if self._claim is not None:
             assert self._once_key is not None
@@ -264,7 +265,9 @@ class Passage:
         """Before the last event is released: the row, which cost nothing."""
         call, reader = self._call, self._reader
         assert reader is not None and call.cached is not None
-        call.cached = msgspec.structs.replace(call.cached, saved_nusd=reader.flight.call.cost_nusd or 0)
+        payer = reader.flight.call
+        call.cached = msgspec.structs.replace(call.cached, saved_nusd=payer.cost_nusd or 0)
+        call.guarded = call.guarded.adding(*payer.guarded.answered)
         call.error = last.error
         self._cache.rows.close(call, "cut_off" if last.error else "ok", 200)
 
@@ -318,6 +321,7 @@ class Passage:
             return None
         flight.form = (entry.stream, entry.wants_usage)
         call.cached = Cached("shared", "in_flight", 0, entry.cost_nusd or 0)
+        call.guarded = call.guarded.adding(*entry.verdicts)
         return Stored(entry.head, events)
 
     def _attach(self, flight: SharedFlight) -> None:

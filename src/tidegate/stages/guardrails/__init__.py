@@ -24,6 +24,7 @@ from tidegate.core.guard import RULING, Action, Direction, Finding, Guarding, Pa
 from tidegate.core.places import Moved, replaced
 from tidegate.core.ports import Guardrail, Reach, Reaching
 from tidegate.core.world import World
+from tidegate.stages.guardrails.bodies import WholeShielded
 from tidegate.stages.guardrails.masks import Masks, Placeholders, masked
 from tidegate.stages.guardrails.parts import parts_of, unreadable
 from tidegate.stages.guardrails.replies import Restored, Shielded
@@ -191,7 +192,10 @@ class Guardrails:
         guards = self.of(call.route.name)
         if guards is None or not guards.output or source.head.target is None:  # what we say ourselves is known
             return source
-        return Shielded(source, call, guards.output, self._masks, self.failed)
+        if call.operation == "raw" and call.asked is not None and call.asked.stream:
+            return source  # all of its guards may be done without, or it would have been refused
+        kind = WholeShielded if call.operation == "raw" else Shielded
+        return kind(source, call, guards.output, self._masks, self.failed)
 
     def restore(self, call: Call, reply: Reply) -> Reply:
         """The reply with the caller's own values. The same one where none were withheld."""
@@ -274,8 +278,10 @@ def _refuse_unseen(call: Call, guards: Guards) -> None:
     why = unreadable(call.asked)
     if why and any(guard.closed for guard in guards.input):
         raise Blocked(f"the guards of route {call.route.name!r} cannot read this request: {why}")
-    if call.operation == "raw" and any(guard.closed for guard in guards.output):
-        raise Blocked(f"the guards of route {call.route.name!r} cannot read answers of this path; ask another route")
+    if call.operation == "raw" and call.asked.stream and any(guard.closed for guard in guards.output):
+        raise Blocked(
+            f"the guards of route {call.route.name!r} cannot read streamed answers of this path; ask without stream"
+        )
 
 
 def _change(call: Call, asked: Asked, before: Sequence[Part], after: Sequence[Part]) -> None:
