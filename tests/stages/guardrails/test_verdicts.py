@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -156,3 +157,42 @@ async def test_a_tools_result_is_a_tools_word_in_the_other_dialect_too(build_hou
     reply = await house.begin(path="/v1/messages", body=body).reply()
     assert reply.row.guards[0].channels == ("tool",)
     assert SECRET not in heard(house)
+
+
+# --- a guard of a user's own
+
+OWN = """
+import msgspec
+from tidegate.core.guard import Finding
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    pass
+class Own:
+    fingerprint = "1"
+    def __init__(self, config, known): ...
+    async def check(self, call, parts):
+        return {returned}
+    def watch(self): ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("returned", "status"),
+    [
+        ('[[Finding("word", 0, 2)] for part in parts]', 400),
+        ("[[] for part in parts]", 200),
+        ("[]", 503),
+        ("1 / 0", 503),
+        ('[[Finding("word", 5, 99)] for part in parts]', 503),
+    ],
+    ids=["finds", "finds nothing", "speaks of no text", "raises", "is out of place"],
+)
+async def test_a_guard_of_ones_own_is_one_file(
+    build_house: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, returned: str, status: int
+):
+    monkeypatch.chdir(tmp_path)
+    name = f"own_guard_{abs(hash(returned))}"
+    (tmp_path / f"{name}.py").write_text(OWN.format(returned=returned))
+    house = await build_house(text("input", "block").replace("type: pii", f'type: "{name}:Own"'))
+    reply = await house.ask("hi")
+    looked = {400: [(f"{name}:Own", "input", "block")], 200: [(f"{name}:Own", "input", "pass")]}
+    assert (reply.status, verdicts(reply)) == (status, looked.get(status, []))

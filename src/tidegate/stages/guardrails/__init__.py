@@ -170,8 +170,7 @@ class Guardrails:
         """None: it has failed, and may be done without."""
         try:
             found = await guard.looks.check(call, parts)
-            if len(found) != len(parts):
-                raise ValueError(f"{len(parts)} texts, and it speaks of {len(found)}")
+            _in_place(parts, found)
             return found
         except Exception as wrong:  # noqa: BLE001 a guard is a plugin, and whatever it raises means the same
             self.failed(guard, call, wrong)
@@ -237,6 +236,18 @@ def _check_routes(where: str, guards: Guards | None, routes: Mapping[str, object
             near = difflib.get_close_matches(route, routes, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(routes) or 'none'}"
             raise ConfigError(f"{where}.input[{at}].route: no route {route!r}; {hint}")
+
+
+def _in_place(parts: Sequence[Part], found: Found) -> None:
+    """Raises ValueError for places that are not there: whoever names them has looked at something else."""
+    if len(found) != len(parts):
+        raise ValueError(f"there are {len(parts)} texts, and it speaks of {len(found)}")
+    for part, some in zip(parts, found, strict=True):
+        at = 0
+        for one in some:
+            if not at <= one.start <= one.end <= len(part.text):
+                raise ValueError(f"{part.path}: {one.start} to {one.end} is no place in it, or lies in another")
+            at = one.end
 
 
 def together(guards: Sequence[Guard]) -> list[list[Guard]]:
