@@ -240,6 +240,7 @@ async def _ground(
         used=used,
         data_dir=data_folder(config.storage.data_dir),
         environment_key=environment_key,
+        ask=inside.ask,
     )
 
 

@@ -312,7 +312,8 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     id: str
     dialect: str
     operation: str  # chat | complete | embed | count | raw | respond | rerank | image | speech
-    kind: str = "live"  # live | batch | eval | shadow
+    kind: str = "live"  # live | batch | eval | shadow | guard
+    asked_by: tuple[str, ...] = ()  # guards that it serves, outermost first: none of them looks at it
     at_ms: int  # since 1970
     arrived_ns: int  # by the clock that never goes back
     address: str = ""
