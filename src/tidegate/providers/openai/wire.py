@@ -201,12 +201,6 @@ class Reply(msgspec.Struct, gc=False):
     error: Raw | UnsetType = UNSET
     type: str | None = None  # what other dialects begin with, and this one has not
 
-    def opens(self) -> bool:
-        for choice in self.choices or ():
-            if choice.opens():
-                return True
-        return False
-
 
 _REPLY = msgspec.json.Decoder(Reply)
 
@@ -226,7 +220,8 @@ class OpenAIEvent(Event):
 
     def __init__(self, raw: bytes, reply: Reply, *, first: bool = False, last: bool = False) -> None:
         self.raw = raw
-        self.opens = reply.opens()
+        choices = reply.choices
+        self.opens = bool(choices) and (choices[0].opens() or any(choice.opens() for choice in choices[1:]))
         self.last = last
         self.usage = reply.usage.usage() if reply.usage else None
         self.error = None
