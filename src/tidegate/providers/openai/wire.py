@@ -220,7 +220,7 @@ class OpenAIEvent(Event):
 
     def __init__(self, raw: bytes, reply: Reply, *, first: bool = False, last: bool = False) -> None:
         self.raw = raw
-        choices = reply.choices
+        choices = reply.choices or ()
         self.opens = bool(choices) and (choices[0].opens() or any(choice.opens() for choice in choices[1:]))
         self.last = last
         self.usage = reply.usage.usage() if reply.usage else None
