@@ -98,6 +98,14 @@ def test_the_gate_is_failed_by_cpu_memory_and_size_and_never_by_a_clock():
         assert [row[0] for row in rows if row[-1] == "OVER"] == [name]
 
 
+def test_the_gate_sees_a_leak_and_no_step_of_the_allocator():
+    flat, leak = [4, 0, 8, 0, 4, 0, 8, 0, 4, 0, 8, 0], [100, 60, 90, 120, 80, 100, 95, 110, 85, 90, 100, 105]
+    stepped = [*flat[:5], 1028, *flat[6:9], 2052, *flat[10:]]
+    assert gate.slope(flat, 4_000) < 2 and gate.slope(stepped, 4_000) < 2
+    assert 22 < gate.slope(leak, 4_000) < 26
+    assert gate.slope([0, 200] * 6, 4_000) == 25, "one that leaks by every other soak leaks"
+
+
 def test_the_base_is_small_where_it_is_installed():
     packages, megabytes = environments.base()
     assert 15 < packages <= gate.LIMITS["packages"]

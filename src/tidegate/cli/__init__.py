@@ -1,4 +1,4 @@
-"""What can be done from a terminal? serve · check · init · doctor · chat · keys · teams · users · usage · …"""
+"""What can be done from a terminal? serve · check · init · doctor · chat · keys · teams · usage · requests · …"""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from tidegate.app import check as verify
 from tidegate.cli.cache import cache
 from tidegate.cli.chat import chat
 from tidegate.cli.doctor import doctor
+from tidegate.cli.feedback import feedback
 from tidegate.cli.guard import guard
 from tidegate.cli.keys import keys
+from tidegate.cli.report import report
+from tidegate.cli.requests import requests
 from tidegate.cli.serve import serve
 from tidegate.cli.shared import FILE, Teaching, found_here, settings
 from tidegate.cli.teams import organisations, teams, users
@@ -36,6 +39,9 @@ def main() -> None:
     tidegate keys create --name ci     a key for a client
     tidegate teams create search       a team that keys and routes belong to
     tidegate usage --by team           who used how much, and what it cost
+    tidegate report --html month.html  how fast, how good, how dear: a page with charts
+    tidegate requests tail             calls as they end
+    tidegate feedback REQUEST --up     what its answer was worth
     tidegate cache purge --route fast  drop the answers that are kept of a route
     tidegate guard try FILE            what the guards would make of a text
     tidegate local install             the small model that needs no key
@@ -43,7 +49,21 @@ def main() -> None:
     """
 
 
-for command in (serve, keys, teams, users, organisations, usage, cache, guard, chat, doctor):
+for command in (
+    serve,
+    keys,
+    teams,
+    users,
+    organisations,
+    usage,
+    report,
+    requests,
+    feedback,
+    cache,
+    guard,
+    chat,
+    doctor,
+):
     main.add_command(command)
 
 

@@ -303,6 +303,7 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     wishes: Wishes = NO_WISHES
     principal: Principal | None = None  # auth
     asked: Asked | None = None  # the gateway, from the codec
+    asked_again: bool = False  # limits: in its session, nearly what the call before it had asked
     outgoing: bytes = b""  # the very bytes that came, unless somebody changed them
     route: Route | None = None  # routes, and what follows
     deadline_ns: int = 0  # by the clock that never goes back
@@ -326,6 +327,7 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     status: int | None = None  # record, and what follows
     error: TidegateError | None = None
     closed: bool = False  # the row is spooled
+    traced: bool = False  # record: its steps are told to somebody, and providers are told of theirs
 
     def __post_init__(self) -> None:
         if self.headers and not self.named:

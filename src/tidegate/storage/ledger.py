@@ -12,9 +12,13 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
+from tidegate.core.analytics import PeopleAsked, PeopleLine, TimesAsked, TimesLine
 from tidegate.core.errors import ConfigError, StorageFull
-from tidegate.core.ports import Closed, Opened, Record, Store, StoreDown, Totals, Vault
+from tidegate.core.opinions import Opinion
+from tidegate.core.ports import Backlog, CallsFound, CallsTaken, Closed, Opened, Record, Store, StoreDown, Totals, Vault
+from tidegate.core.search import CallsAsked, Place
 from tidegate.core.usage import UsageAsked, UsageLine
+from tidegate.storage.opinions import Said
 from tidegate.storage.spool import (
     MAX_BYTES,
     RESERVE_BYTES,
@@ -74,8 +78,25 @@ class Books(Protocol):
     async def after(self, seq: int, most: int) -> list[tuple[int, bytes]]:
         """The next rows in the order in which they were taken, each with its number."""
 
+    async def times(self, asked: TimesAsked) -> list[TimesLine]: ...
+
+    async def people(self, asked: PeopleAsked) -> list[PeopleLine]: ...
+
+    async def opine(self, said: Said) -> None: ...
+
+    async def opinions(self, call_id: str) -> list[bytes]:
+        """As they were sealed, oldest first."""
+
+    async def opined(self, asked: UsageAsked) -> list[UsageLine]: ...
+
+    async def last(self) -> int:
+        """The number of the row that was taken last; 0 when there is none."""
+
     async def usage(self, asked: UsageAsked) -> list[UsageLine]:
         """Answered from sums that `take` brings up to date in its transaction."""
+
+    async def calls(self, asked: CallsAsked) -> tuple[list[bytes], Place | None]:
+        """The rows of a page as they were sealed, and behind which the next one begins."""
 
     async def forget(self, before_ms: int, most: int) -> int:
         """Delete rows of calls that began before then, and no sums: some of them, 0 when there is nothing left to do.
@@ -188,6 +209,7 @@ class SpoolLedger:
         self._lock = threading.Lock()  # of the two below
         self._flushes: list[tuple[int, Future[None]]] = []  # done when so many rows are stored
         self._over = False
+        self._unreadable = 0  # rows; written by our thread
         self._told_full = False
         self._told_behind = False
         # Each written by one thread only: `_mine` by the loop, `_twice` by ours.
@@ -263,6 +285,37 @@ class SpoolLedger:
     async def usage(self, asked: UsageAsked) -> list[UsageLine]:
         await self.flush()
         return await self._books.usage(asked)
+
+    async def calls(self, asked: CallsAsked) -> CallsFound:
+        await self.flush()
+        sealed, reached = await self._books.calls(asked)
+        return CallsFound([self._closed(one) for one in sealed], reached)
+
+    async def taken(self, behind: int | None, most: int = 1000) -> CallsTaken:
+        found = [] if behind is None else await self._books.after(behind, most)
+        seq = found[-1][0] if found else await self._books.last() if behind is None else behind
+        return CallsTaken([self._closed(sealed) for _, sealed in found], seq)
+
+    async def times(self, asked: TimesAsked) -> list[TimesLine]:
+        await self.flush()
+        return await self._books.times(asked)
+
+    async def people(self, asked: PeopleAsked) -> list[PeopleLine]:
+        await self.flush()
+        return await self._books.people(asked)
+
+    async def opine(self, opinion: Opinion, of: Closed) -> None:
+        await self._books.opine(Said(opinion, of, self._vault.seal(self._encode(opinion))))
+
+    async def opinions(self, call_id: str) -> list[Opinion]:
+        sealed = await self._books.opinions(call_id)
+        return [msgspec.json.decode(self._vault.unseal(one), type=Opinion) for one in sealed]
+
+    async def opined(self, asked: UsageAsked) -> list[UsageLine]:
+        return await self._books.opined(asked)
+
+    def backlog(self) -> Backlog:
+        return Backlog(self._spool.waiting, self._spool.bytes, self._unreadable)
 
     async def flush(self) -> None:
         """Return when everything appended so far is in the store. Raises StoreDown when it cannot be now."""
@@ -432,6 +485,7 @@ class SpoolLedger:
             return Row(entry.row or self._closed(sealed), sealed)
         except ValueError as error:
             entry.segment.keep = True
+            self._unreadable += 1
             self._tell("row_unreadable", request_id=entry.call_id, segment=str(entry.segment.path), error=str(error))
             return None
 

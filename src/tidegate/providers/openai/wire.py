@@ -220,8 +220,8 @@ class OpenAIEvent(Event):
 
     def __init__(self, raw: bytes, reply: Reply, *, first: bool = False, last: bool = False) -> None:
         self.raw = raw
-        choices = reply.choices or ()
-        self.opens = bool(choices) and (choices[0].opens() or any(choice.opens() for choice in choices[1:]))
+        choices = reply.choices
+        self.opens = (choices[0].opens() or any(choice.opens() for choice in choices[1:])) if choices else False
         self.last = last
         self.usage = reply.usage.usage() if reply.usage else None
         self.error = None
