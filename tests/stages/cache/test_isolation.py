@@ -18,7 +18,7 @@ from tests.house import Build, House, until
 from tests.stages.cache.test_cache import CACHED, GUARDS, SHARED, bought, cache_of, keys, said
 from tests.stages.cache.test_inflight import asking
 from tests.stages.cache.test_meaning import ALIKE, LONG, settled
-from tidegate.stages.guardrails import Guardrails
+from tidegate.gateway import Gateway
 
 NEAR = LONG.lower() + "?"  # means the same
 
@@ -93,13 +93,13 @@ async def test_another_version_of_a_prompt_has_other_answers(
     build_house: Build, monkeypatch: pytest.MonkeyPatch, text: str
 ):
     """The seam: whoever renders prompts writes their name and version on the call before it comes here."""
-    check = Guardrails.check
+    understand = Gateway.understand
 
-    async def rendered(self: Guardrails, call: Any) -> None:
+    async def rendered(self: Gateway, call: Any) -> None:
+        await understand(self, call)
         call.prompt = call.named.get(b"x-prompt", b"").decode() or None
-        await check(self, call)
 
-    monkeypatch.setattr(Guardrails, "check", rendered)
+    monkeypatch.setattr(Gateway, "understand", rendered)
     house = await build_house(text)
     for version in ("greet@1", "greet@2"):
         house.provider("main").says(version)
