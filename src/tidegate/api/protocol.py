@@ -20,13 +20,16 @@ from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 from uvicorn.server import ServerState
 
 from tidegate import api
+from tidegate.api.crew import Crew
 from tidegate.api.crowd import LINGERING, Crowd
+from tidegate.api.repeats import Repeated, learnt
 from tidegate.api.turn import Turn, problem
 from tidegate.core.errors import BadRequest, HeadTooLarge, RequestTimeout, TidegateError
 from tidegate.providers.openai.wire import write_error
 
 LINGER_S = 1.0  # so long is heard to its end who is told that it is wrong: to close at once would take the answer away
 SLACK_S = 0.001  # uvloop's timers count whole milliseconds
+PATIENCE = 5  # heads of a connection that are learnt, each in the hope that it will be said again
 
 _UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 
@@ -35,6 +38,7 @@ def protocol(config: api.Config, clients: Crowd | None = None) -> type[HttpProto
     """The class for `uvicorn.Config(http=…)`, with the bounds of `config`."""
 
     class Bounded(HttpProtocol):
+        crew = Crew()
         max_head = int(config.max_head)
         head_timeout = float(config.head_timeout)
         send_timeout = float(config.send_timeout)
@@ -49,6 +53,7 @@ class HttpProtocol(asyncio.Protocol):
     While its client does not read there is another one.
     """
 
+    crew: Crew
     max_head: int
     head_timeout: float
     send_timeout: float
@@ -75,6 +80,7 @@ class HttpProtocol(asyncio.Protocol):
         self._drained = asyncio.Event()
         self._reading = True
         # what comes
+        self._between = True  # not a byte of the next request has come
         self._in_head = True  # until the blank line; again when the next request begins
         self._head_size = 0  # of the lines that are complete; trailers are counted on
         self._unfinished = (
@@ -83,6 +89,9 @@ class HttpProtocol(asyncio.Protocol):
         self._wrong: TidegateError | None = None
         self._deaf = False  # our last word is said
         self._begin_head()
+        self._repeated: Repeated | None = None
+        self._patience = PATIENCE
+        self._heard = 0  # requests
         # who is answered
         self._turn: Turn | None = None
         self._newest: Turn | None = None
@@ -98,6 +107,7 @@ class HttpProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport = cast(asyncio.Transport, transport)
         self._house.connections.add(self)  # type: ignore[arg-type]  # it is there to be counted and shut down
+        self.crew.join()
         self._where: dict[str, Any] = {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -118,7 +128,12 @@ class HttpProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._deaf:
             return
+        between = self._between
+        if between and self._repeated is not None and self._is_repeated(self._repeated, data):
+            return
+        before = self._heard
         if self._in_head and b"pgrade" in data:
+            between = False
             # From who offers another protocol httptools takes no body; and Java's client offers one with every request.
             head, end, rest = data.partition(b"\r\n\r\n")
             data = _UPGRADE.sub(b"\r\nx-upgrade:", head) + end + rest
@@ -131,10 +146,35 @@ class HttpProtocol(asyncio.Protocol):
             wrong = self._wrong or BadRequest("this is not HTTP/1.1 as RFC 9112 has it; look at the raw request")
             self._refuse(wrong)
             return
+        if (
+            between and self._patience and self._heard == before + 1
+        ):  # of two, the head is one's and the meaning another's
+            self._learn(data)
         if self._unfinished > self.max_head:
             self._refuse(self._too_large())
         elif self._in_head and not self._hurried and self._head_has_begun:
             self._hurry()
+
+    def _is_repeated(self, known: Repeated, data: bytes) -> bool:
+        """Whether `data` is just one request that differs from the last in its body alone; if so it is taken."""
+        found = known.match(data)
+        if found is None:
+            return False
+        headers, body = found
+        self._due = inf
+        self._hurried = False
+        turn = Turn(self, {**known.scope, "headers": headers, "state": self._state.copy()})
+        turn.take(body)
+        turn.end()
+        self._answer(turn)
+        return True
+
+    def _learn(self, data: bytes) -> None:
+        """Most clients say the same with every request of a connection. Who does not is not tried for ever."""
+        turn = self._newest
+        if turn is not None and turn.keep_alive and not self._expects_continue:
+            self._patience -= 1
+            self._repeated = learnt(data, turn.scope, self.max_head)
 
     def _begin_head(self) -> None:
         self._url = b""
@@ -147,6 +187,7 @@ class HttpProtocol(asyncio.Protocol):
         return self._in_head and bool(self._head_size or self._unfinished)
 
     def on_message_begin(self) -> None:
+        self._between = False
         self._in_head = True
         self._head_size = 0
         self._begin_head()
@@ -196,12 +237,7 @@ class HttpProtocol(asyncio.Protocol):
             keep_alive=version != "1.0" and parser.should_keep_alive(),
             expects_continue=self._expects_continue,
         )
-        self._newest = turn
-        if self._turn is None:
-            self._begin(turn)
-        else:
-            self.pause()
-            self._queue.append(turn)
+        self._answer(turn)
 
     def on_body(self, body: bytes) -> None:
         self._unfinished = 0
@@ -211,6 +247,7 @@ class HttpProtocol(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self._newest is not None:
             self._newest.end()
+        self._between = True
         self._in_head = True  # the next request of this connection; its time begins with its first byte
         self._head_size = self._unfinished = 0
 
@@ -224,11 +261,19 @@ class HttpProtocol(asyncio.Protocol):
 
     # --- who is answered: one after the other
 
+    def _answer(self, turn: Turn) -> None:
+        self._newest = turn
+        self._heard += 1
+        if self._turn is None:
+            self._begin(turn)
+        else:
+            self.pause()
+            self._queue.append(turn)
+
     def _begin(self, turn: Turn) -> None:
         self._turn = turn
-        task = self.loop.create_task(turn.run(self._application))
-        self._house.tasks.add(task)
-        task.add_done_callback(self._forget)
+        hand = self.crew.take(turn, self._application, self.loop, self._forget)
+        self._house.tasks.add(hand.task)
 
     def turn_over(self) -> None:
         self._turn = None
@@ -291,6 +336,7 @@ class HttpProtocol(asyncio.Protocol):
         self.crowd.lingering -= self._lingers
         self._stop_timer()
         self._leave()
+        self.crew.leave()
         self._read_on()
 
     # --- back-pressure

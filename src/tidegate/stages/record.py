@@ -198,7 +198,7 @@ class Recording:
     ) -> None:
         call = self._call
         self._world.calls.discard(call)
-        if call.closed or (call.flight is not None and call.flight.ending is None):
+        if call.closed or call.flight is not None:
             return  # a flight still in the air closes the row when it lands
         if isinstance(error, TidegateError):
             call.error = error

@@ -15,7 +15,7 @@ import msgspec
 from tidegate.core.analytics import PeopleAsked, PeopleLine, TimesAsked, TimesLine
 from tidegate.core.errors import ConfigError, StorageFull
 from tidegate.core.opinions import Opinion
-from tidegate.core.ports import CallsFound, CallsTaken, Closed, Opened, Record, Store, StoreDown, Totals, Vault
+from tidegate.core.ports import Backlog, CallsFound, CallsTaken, Closed, Opened, Record, Store, StoreDown, Totals, Vault
 from tidegate.core.search import CallsAsked, Place
 from tidegate.core.usage import UsageAsked, UsageLine
 from tidegate.storage.opinions import Said
@@ -209,6 +209,7 @@ class SpoolLedger:
         self._lock = threading.Lock()  # of the two below
         self._flushes: list[tuple[int, Future[None]]] = []  # done when so many rows are stored
         self._over = False
+        self._unreadable = 0  # rows; written by our thread
         self._told_full = False
         self._told_behind = False
         # Each written by one thread only: `_mine` by the loop, `_twice` by ours.
@@ -257,12 +258,12 @@ class SpoolLedger:
     # --- from the event loop ---
 
     def append(self, record: Record) -> None:
-        sealed = self._vault.seal(self._encode(record))
+        spool, sealed = self._spool, self._vault.seal(self._encode(record))
         if not isinstance(record, Closed):
-            self._spool.append(record.id, sealed, closes=False)
-        elif self._spool.append(record.id, sealed, closes=True, row=record):
+            spool.append(record.id, sealed, closes=False)
+        elif spool.append(record.id, sealed, closes=True, row=record):
             self._mine.count(record)
-            if self._spool.waiting in (1, WORTH_WRITING):
+            if spool.waiting in (1, WORTH_WRITING):
                 self._wake.set()
 
     async def find(self, call_id: str) -> Closed | None:
@@ -312,6 +313,9 @@ class SpoolLedger:
 
     async def opined(self, asked: UsageAsked) -> list[UsageLine]:
         return await self._books.opined(asked)
+
+    def backlog(self) -> Backlog:
+        return Backlog(self._spool.waiting, self._spool.bytes, self._unreadable)
 
     async def flush(self) -> None:
         """Return when everything appended so far is in the store. Raises StoreDown when it cannot be now."""
@@ -481,6 +485,7 @@ class SpoolLedger:
             return Row(entry.row or self._closed(sealed), sealed)
         except ValueError as error:
             entry.segment.keep = True
+            self._unreadable += 1
             self._tell("row_unreadable", request_id=entry.call_id, segment=str(entry.segment.path), error=str(error))
             return None
 
