@@ -157,6 +157,7 @@ def _check(config: Config, reading: _Reading) -> None:
         ("api", api.trouble(config.api)),
         ("auth", auth.trouble(config.auth)),
         *((f"routes.{name}.cache", cache.trouble(route.cache)) for name, route in config.routes.items()),
+        ("cache", cache.house_trouble(config.cache, config.routes)),
         ("alerts", alerts.trouble(config.alerts)),
         ("traces", traces.trouble(config.traces)),
         ("transport", transport.trouble(config.transport)),

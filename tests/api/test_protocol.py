@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import time
 from collections.abc import AsyncIterator
@@ -153,7 +154,74 @@ async def test_who_leaves_is_missed_by_the_request_that_is_being_answered(told):
     assert (told.begun, told.left) == (1, 1)
 
 
+def request(body: bytes, *headers: str) -> bytes:
+    lines = ["POST /again HTTP/1.1", "host: tidegate", f"content-length: {len(body)}", *headers]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+REPEATS = [
+    b"one",
+    b"",
+    b"three" * 9,
+    b"x" * 100,
+    b"0\r\n\r\n",
+    b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("cut", [0, 1, 30, 60, 75])
+async def test_what_is_said_again_means_the_same_however_it_comes(raw, cut):
+    for body in REPEATS * 2:
+        data = request(body)
+        raw.say(data[:cut])
+        if cut:
+            await asyncio.sleep(0.002)
+        raw.say(data[cut:])
+        told = (await raw.answer()).json
+        assert told["body"] == body.decode() and told["headers"] == ["host", "content-length"]
+
+
+async def test_one_that_differs_between_those_that_do_not_is_seen_as_it_is(raw):
+    for _ in range(4):
+        for headers in ([], ["x-more: 1"], ["connection: keep-alive"]):
+            raw.say(request(b"hi", *headers))
+            told = (await raw.answer()).json
+            assert told["headers"] == ["host", "content-length", *(one.partition(":")[0] for one in headers)]
+
+
+async def test_repeats_that_come_at_once_are_answered_in_order(raw):
+    raw.say(request(b"first"))
+    await raw.answer()
+    raw.say(*(request(b"%d" % n) for n in range(10)))
+    for n in range(10):
+        raw.say(request(b"late"))
+        assert (await raw.answer()).json["body"] == str(n)
+    assert [(await raw.answer()).json["body"] for _ in range(10)] == ["late"] * 10
+
+
 # --- the same, seen from a house
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_call_leaves_nothing_that_only_the_garbage_collector_finds(house, stream):
+    house.provider("main").always("hello")
+    body = json.dumps({"model": "fast", "messages": [{"role": "user", "content": "hi"}], "stream": stream}).encode()
+    async with house.serve() as url, connected(url) as raw:
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(3):
+                raw.ask(body, f"authorization: Bearer {house.key}")
+                assert (await raw.answer()).status == 200
+            await until(lambda: not house.app.world.calls)
+            gc.set_debug(gc.DEBUG_SAVEALL)
+            gc.collect()
+            left = {type(one).__name__ for one in gc.garbage}
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+            gc.enable()
+    assert not left & {"Call", "Incoming", "Turn", "Listening", "Flight", "Reader", "Stream", "HttpExchange"}
 
 
 async def test_who_sends_ahead_and_leaves_frees_what_was_begun(house):

@@ -91,7 +91,6 @@ class HttpProtocol(asyncio.Protocol):
         self._begin_head()
         self._repeated: Repeated | None = None
         self._patience = PATIENCE
-        self._heard = 0  # requests
         # who is answered
         self._turn: Turn | None = None
         self._newest: Turn | None = None
@@ -131,7 +130,7 @@ class HttpProtocol(asyncio.Protocol):
         between = self._between
         if between and self._repeated is not None and self._is_repeated(self._repeated, data):
             return
-        before = self._heard
+        before = self._newest
         if self._in_head and b"pgrade" in data:
             between = False
             # From who offers another protocol httptools takes no body; and Java's client offers one with every request.
@@ -146,9 +145,7 @@ class HttpProtocol(asyncio.Protocol):
             wrong = self._wrong or BadRequest("this is not HTTP/1.1 as RFC 9112 has it; look at the raw request")
             self._refuse(wrong)
             return
-        if (
-            between and self._patience and self._heard == before + 1
-        ):  # of two, the head is one's and the meaning another's
+        if between and self._patience and self._newest is not before:
             self._learn(data)
         if self._unfinished > self.max_head:
             self._refuse(self._too_large())
@@ -263,7 +260,6 @@ class HttpProtocol(asyncio.Protocol):
 
     def _answer(self, turn: Turn) -> None:
         self._newest = turn
-        self._heard += 1
         if self._turn is None:
             self._begin(turn)
         else:

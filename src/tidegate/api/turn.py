@@ -51,7 +51,7 @@ class Turn:
 
     __slots__ = (
         "_bodiless", "_chunked", "_head", "_leaving", "_left", "_news", "_pieces", "_size", "_unseen", "_wire",
-        "complete", "continuing", "gone", "keep_alive", "more", "scope", "started",
+        "complete", "continuing", "gone", "keep_alive", "more", "scope", "started", "task",
     )  # fmt: skip
 
     def __init__(self, wire: Wire, scope: Scope, *, keep_alive: bool = True, expects_continue: bool = False) -> None:
@@ -65,6 +65,7 @@ class Turn:
         self.started = False
         self.complete = False
         self.gone = False
+        self.task: asyncio.Task[None] | None = None
         self._pieces: list[bytes] = []
         self._size = 0
         self._unseen = False  # something has come that was not received
@@ -174,9 +175,12 @@ class Turn:
         self._say(body, last=True)
         return True
 
+    def flows(self) -> bool:
+        return self.started and self._wire.writable and not (self.gone or self.complete)
+
     def say(self, body: bytes, *, last: bool) -> bool:
         """A piece of the body, where nothing must be waited for; else False, and `send` must be called."""
-        if self.gone or self.complete or not self.started or not self._wire.writable:
+        if not self.flows():
             return False
         self._say(body, last=last)
         return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from random import Random
@@ -15,20 +15,22 @@ from tidegate.api.crowd import Crowd
 from tidegate.api.edge import Edge
 from tidegate.api.incoming import Receive, Scope, Send
 from tidegate.app.homes import data_folder as data_folder
-from tidegate.app.homes import open_blobs, open_counters
+from tidegate.app.homes import open_blobs, open_counters, open_vectors
 from tidegate.app.homes import open_home as open_home
 from tidegate.app.rooms import Ground, start_providers
 from tidegate.app.rooms import check as check
 from tidegate.app.rooms import codecs as codecs
 from tidegate.app.rooms import make_providers as make_providers
 from tidegate.config import Config
-from tidegate.core.call import Call
+from tidegate.core.call import Call, Event, Route
 from tidegate.core.errors import ConfigError, ShuttingDown
 from tidegate.core.ports import Blobs, Clock, Key, Provider, Vault
+from tidegate.core.shared import Table
 from tidegate.core.world import Nursery, World
 from tidegate.gateway import Gateway
 from tidegate.stages.auth.used import LastUsed
 from tidegate.stages.cache import Shelf
+from tidegate.stages.cache.elsewhere import Elsewhere
 from tidegate.stages.record import Recorder
 from tidegate.storage.ledger import SpoolLedger
 from tidegate.storage.retention import keep
@@ -62,10 +64,20 @@ class Inside:
     def __init__(self) -> None:
         self.gateway: Gateway | None = None
 
+    async def hear(self, call: Call) -> list[Event]:
+        """The whole reply. Raises TidegateError."""
+        assert self.gateway is not None
+        return await self.gateway.heard(call)
+
     async def ask(self, call: Call) -> str:
         """What is said to it. Raises TidegateError."""
         assert self.gateway is not None
         return await self.gateway.said(call)
+
+    def route(self, name: str) -> Route:
+        """As it is just now. Raises ModelNotFound."""
+        assert self.gateway is not None
+        return self.gateway.routes.find(name)
 
 
 class App:
@@ -211,21 +223,24 @@ async def _ground(
 ) -> Ground:
     used = LastUsed(world.store, world.nursery)
     undo.push_async_callback(used.aclose)
-    blobs, vault = await open_blobs(config.storage, world.clock, world.events.notice), PlainVault()
+    (blobs, relay), vault = await open_blobs(config.storage, world.clock, world.events.notice), PlainVault()
     undo.push_async_callback(blobs.aclose)
-    meanings = await _meanings(config, world, inside.ask, blobs, vault) if _compares(config) else None
+    meanings = await _meanings(config, world, inside, blobs, vault) if _compares(config) else None
     if meanings is not None:
         undo.push_async_callback(meanings.aclose)
+    table: Table = {}
+    elsewhere = Elsewhere(world, relay, blobs, vault, table) if relay is not None else None
     if config.storage.database is None:
         await world.store.forget_begun()  # the data folder is ours alone, and we have only begun
     return Ground(
         world=world,
         codecs=codecs(),
         recorder=Recorder(world, traced=bool(config.traces.to)),
-        shelf=Shelf(blobs, vault, many=config.storage.valkey is not None, meanings=meanings),
+        shelf=Shelf(blobs, vault, elsewhere, meanings, table),
         used=used,
         data_dir=data_folder(config.storage.data_dir),
         environment_key=environment_key,
+        ask=inside.ask,
     )
 
 
@@ -233,13 +248,16 @@ def _compares(config: Config) -> bool:
     return any(route.cache.semantic.max_error is not None for route in config.routes.values())
 
 
-async def _meanings(
-    config: Config, world: World, ask: Callable[[Call], Awaitable[str]], blobs: Blobs, vault: Vault
-) -> Any:
+async def _meanings(config: Config, world: World, inside: Inside, blobs: Blobs, vault: Vault) -> Any:
     """For routes that compare by meaning. Loading the model takes a moment. Raises ConfigError."""
-    embedder = await asyncio.to_thread(plugins.find("embedders", config.cache.embedder))
-    vectors = plugins.find("vectors", "memory")(config.cache.entries)
-    return plugins.find("stages", "semantic")(world, embedder, vectors, ask, Random(), blobs, vault)
+    house, folder = config.cache, data_folder(config.storage.data_dir)
+    if house.embedding_route is not None:
+        asked = plugins.find("embedders", "route")
+        embedder = asked(world, house.embedding_route, house.embedder_timeout, inside.hear, inside.route)
+    else:
+        embedder = await asyncio.to_thread(plugins.find("embedders", house.embedder))
+    vectors = await open_vectors(config.storage, house, folder, world.events.notice)
+    return plugins.find("stages", "semantic")(world, embedder, vectors, inside.ask, Random(), blobs, vault)
 
 
 def _environment_key(environment: Mapping[str, str]) -> str | None:

@@ -7,12 +7,9 @@ followed.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -21,6 +18,8 @@ from prometheus_client.registry import Collector
 
 from tidegate.core.call import Call
 from tidegate.core.ports import Closed, Request, Timeouts, TransportError
+from tidegate.core.signed import is_address
+from tidegate.core.signed import signature as signature
 from tidegate.core.values import Secret
 from tidegate.core.world import World
 
@@ -78,17 +77,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def trouble(config: Config) -> tuple[str, str] | None:
     """What cannot be, and where; the address itself is never shown."""
     for at, webhook in enumerate(config.webhooks):
-        with suppress(ValueError):
-            parts = urlsplit(webhook.url.value)
-            if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and webhook.url.value.isascii():
-                continue
-        return f"webhooks[{at}].url", "must be like https://HOST/PATH"
+        if not is_address(webhook.url.value):
+            return f"webhooks[{at}].url", "must be like https://HOST/PATH"
     return None
-
-
-def signature(secret: str, at_s: int, body: bytes) -> str:
-    """`t=SECONDS,v1=HEX`: HMAC-SHA-256 of `SECONDS.BODY`, so that an old alert cannot be sent again as a new one."""
-    return f"t={at_s},v1={hmac.new(secret.encode(), b'%d.%b' % (at_s, body), hashlib.sha256).hexdigest()}"
 
 
 class Alerts(Collector):

@@ -213,7 +213,9 @@ class Stream:
     def _on_data(self, data: bytes) -> None:
         assert self._decoder is not None
         try:
-            self._release(self._decoder.feed(data))
+            events = self._decoder.feed(data)
+            if events:
+                self._release(events)
         except TidegateError as wrong:
             self._break_off(f"{self._attempt.target.name} sent what makes no sense: {wrong.message}")
 
@@ -269,10 +271,13 @@ class Stream:
         worked = sent and attempt.outcome in ("ok", "cut_off", "abandoned", "timeout")
         if not worked or asked is None or asked.codec.metering == "free":
             return
+        told = attempt.usage != NO_USAGE
+        if told and attempt.outcome == "ok":
+            return
         said = estimated_tokens(attempt.text_bytes)
-        if attempt.usage != NO_USAGE:
+        if told:
             # Anthropic tells its input at the beginning, with an output of 1: of a reply that was cut off that is all.
-            if attempt.outcome != "ok" and said > attempt.usage.output_total:
+            if said > attempt.usage.output_total:
                 more = said - attempt.usage.output_total
                 attempt.usage = msgspec.structs.replace(attempt.usage, output=attempt.usage.output + more)
                 attempt.usage_estimated = True
@@ -289,8 +294,7 @@ class Stream:
         assert attempt.ended_ns is not None
         first_s = (attempt.first_ns - attempt.sent_ns) / 1e9 if attempt.first_ns else None
         took_s = (attempt.ended_ns - attempt.sent_ns) / 1e9
-        why = attempt.said or ""
-        self.seat.give_back(attempt.ended_ns, self._ended, first_s=first_s, took_s=took_s, why=why)
+        self.seat.give_back(attempt.ended_ns, self._ended, first_s=first_s, took_s=took_s, why=attempt.said or "")
 
     def outrun(self) -> None:
         """Another one was faster. What it would have taken is not known, but that it is longer than this."""

@@ -20,6 +20,7 @@ from tidegate.providers.transport.wire import request_line
 
 JSON = (b"content-type", b"application/json")
 IDENTITY = (b"accept-encoding", b"identity")
+USUAL = 100  # sets of headers that are remembered
 QUERY = "%/?:@!$&'()*+,;=[]"  # stands in a query as it came; other bytes are escaped
 
 
@@ -76,6 +77,7 @@ class OpenAI:
         self._vendor = config.vendor or (self.default_vendor if config.base_url is None else None)
         self._price = configured_price(name, config.price)
         self._prices = prices
+        self._usual: dict[tuple[Secret | None, Headers], Headers] = {}  # by key and our own headers
 
     @property
     def ready(self) -> bool:
@@ -89,6 +91,15 @@ class OpenAI:
         self, call: Call, target: Target, codec: Codec, body: bytes, timeouts: Timeouts, key: Secret | None
     ) -> Request:
         """Same dialect: the client's query string and its headers that mean something there go along."""
+        url = self._usual_url(call, codec)
+        if url is not None and body:
+            own = self.own_headers(call)
+            usual = self._usual.get((key, own))
+            if usual is None:
+                usual = (IDENTITY, (HOP, b"1"), JSON, *own, *([self.key_header(key)] if key is not None else ()))
+                if len(self._usual) < USUAL:
+                    self._usual[key, own] = usual
+            return Request("POST", url, usual, body, timeouts)
         headers: list[tuple[bytes, bytes]] = [IDENTITY, (HOP, b"%d" % (call.hop + 1)), *call.trace]
         if call.traced:
             ours = onward(call.id, received(call.named.get(PARENT)), len(call.attempts))
@@ -108,6 +119,15 @@ class OpenAI:
         if key is not None:
             headers.append(self.key_header(key))
         return Request("POST" if codec.path else call.method, url, headers, body, timeouts, self.tls)
+
+    def _usual_url(self, call: Call, codec: Codec) -> str | None:
+        """Where almost all calls go, and with the same headers; None for those that have something of their own."""
+        if call.hop or call.trace or call.query or not codec.path:
+            return None
+        for name in self.forwarded:
+            if name in call.named:
+                return None
+        return self.base_url + codec.path
 
     def key_header(self, key: Secret) -> tuple[bytes, bytes]:
         return b"authorization", b"Bearer " + key.value.encode()

@@ -17,11 +17,13 @@ from tidegate.core.ports import Blobs, Codecs, Vault
 from tidegate.core.shared import Table
 from tidegate.core.world import World
 from tidegate.stages.cache import idempotent
+from tidegate.stages.cache.elsewhere import Elsewhere
 from tidegate.stages.cache.keys import Questions
 from tidegate.stages.cache.passage import Passage
 from tidegate.stages.cache.policy import Config as Config
 from tidegate.stages.cache.policy import House as House
 from tidegate.stages.cache.policy import Policy, plain
+from tidegate.stages.cache.policy import house_trouble as house_trouble
 from tidegate.stages.cache.policy import policies as policies
 from tidegate.stages.cache.policy import trouble as trouble
 
@@ -43,7 +45,7 @@ class Shelf:
 
     blobs: Blobs
     vault: Vault
-    many: bool = False  # other processes have the same
+    elsewhere: Elsewhere | None = None  # None: there are no other processes
     meanings: Meanings | None = None  # None: no route compares by meaning
     table: Table = field(default_factory=dict)  # flights that can be joined
     questions: Questions = field(default_factory=Questions)
@@ -56,10 +58,6 @@ class Cache:
         self.codecs = codecs
         self.rows = rows
         self._policies = policies
-
-    @property
-    def many(self) -> bool:
-        return self.shelf.many
 
     @property
     def meanings(self) -> Meanings | None:
@@ -96,6 +94,8 @@ class Cache:
             raise NotFound("no route has a semantic cache")
         self.shelf.blobs.put(await self.meanings.wrong(hit), b"", 0.001)
 
-    async def purge(self, tag: str | None) -> int:
-        """Drop the answers that have `tag` (route:…, tag:…, prompt:…, team:…), or all. Raises StoreDown."""
-        return await self.shelf.blobs.purge(tag)
+    async def purge(self, tag: str | None) -> tuple[int, int]:
+        """Drop what has `tag` (route:…, tag:…, prompt:…, team:…), or all: answers, and questions that are compared by
+        meaning, each with its own. Raises StoreDown."""
+        meanings = self.shelf.meanings
+        return await self.shelf.blobs.purge(tag), await meanings.purge(tag) if meanings is not None else 0
