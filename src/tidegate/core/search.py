@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 EQUAL = (
     *("organisation", "team", "key", "end_user", "session", "route", "target"),
-    *("operation", "outcome", "error", "kind", "cache"),
+    *("operation", "outcome", "error", "kind", "cache", "trace_id"),
 )
 FIELDS = {"organisation": "organisation_id", "team": "team_id", "key": "key_id", "end_user": "user"}  # of a row
 

@@ -257,12 +257,12 @@ class SpoolLedger:
     # --- from the event loop ---
 
     def append(self, record: Record) -> None:
-        sealed = self._vault.seal(self._encode(record))
+        spool, sealed = self._spool, self._vault.seal(self._encode(record))
         if not isinstance(record, Closed):
-            self._spool.append(record.id, sealed, closes=False)
-        elif self._spool.append(record.id, sealed, closes=True, row=record):
+            spool.append(record.id, sealed, closes=False)
+        elif spool.append(record.id, sealed, closes=True, row=record):
             self._mine.count(record)
-            if self._spool.waiting in (1, WORTH_WRITING):
+            if spool.waiting in (1, WORTH_WRITING):
                 self._wake.set()
 
     async def find(self, call_id: str) -> Closed | None:

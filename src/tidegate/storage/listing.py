@@ -15,7 +15,7 @@ from tidegate.core.search import FIELDS, CallsAsked, Place, fits, wanted
 LOOKED_AT = 20_000
 BEHIND_ALL = 2**63 - 1
 
-_INDEXED = ("key", "session", "end_user")  # rows of others are not even looked at
+_INDEXED = ("key", "session", "end_user", "trace_id")  # rows of others are not even looked at
 
 
 class Listing(NamedTuple):

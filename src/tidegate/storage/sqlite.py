@@ -320,7 +320,7 @@ def _marks(count: int) -> str:
 
 _CALL_FIELDS = (
     "id, at_ms, key_id, dialect, operation, route, target, outcome, status, error, cost_nusd, input_tokens, "
-    "output_tokens, duration_us, user, session, organisation_id, team_id, kind, cache, guards, row"
+    "output_tokens, duration_us, user, session, organisation_id, team_id, kind, cache, guards, trace_id, row"
 )
 _INSERT_CALL = f"INSERT OR IGNORE INTO calls ({_CALL_FIELDS}) VALUES ({_marks(_CALL_FIELDS.count(',') + 1)})"
 _KNOWN = "SELECT id FROM calls WHERE id IN (SELECT value FROM json_each(?))"
@@ -456,6 +456,7 @@ def _values(row: Row) -> tuple[object, ...]:
         closed.kind,
         closed.cache,
         rulings(closed),
+        closed.trace_id,
         row.sealed,
     )
 

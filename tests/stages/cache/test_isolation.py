@@ -18,7 +18,7 @@ from tests.house import Build, House, until
 from tests.stages.cache.test_cache import CACHED, GUARDS, SHARED, bought, cache_of, keys, said
 from tests.stages.cache.test_inflight import asking
 from tests.stages.cache.test_meaning import ALIKE, LONG, settled
-from tidegate.stages.guardrails import Guardrails
+from tidegate.stages.cache import Cache
 
 NEAR = LONG.lower() + "?"  # means the same
 
@@ -78,6 +78,8 @@ async def test_who_asks_at_the_same_time_reads_along_within_the_scope_and_nowher
     payer = house.begin(key=known["ann"])
     await until(lambda: house.provider("main").requests)
     others = {name: house.begin(key=key) for name, key in known.items()}
+    table = house.app.gateway.cache.shelf.table
+    await until(lambda: sum(len(flight._readers) for flight in table.values()) == 1 + len(others))
     advancing = asyncio.create_task(house.clock.advance(30))
     assert cache_of(await payer.reply())[0] == "miss"
     shared = {name for name, asked in others.items() if cache_of(await asked.reply())[0] == "shared"}
@@ -93,13 +95,13 @@ async def test_another_version_of_a_prompt_has_other_answers(
     build_house: Build, monkeypatch: pytest.MonkeyPatch, text: str
 ):
     """The seam: whoever renders prompts writes their name and version on the call before it comes here."""
-    check = Guardrails.check
+    through = Cache.through
 
-    async def rendered(self: Guardrails, call: Any) -> None:
+    def rendered(self: Cache, call: Any, buy: Any) -> Any:
         call.prompt = call.named.get(b"x-prompt", b"").decode() or None
-        await check(self, call)
+        return through(self, call, buy)
 
-    monkeypatch.setattr(Guardrails, "check", rendered)
+    monkeypatch.setattr(Cache, "through", rendered)
     house = await build_house(text)
     for version in ("greet@1", "greet@2"):
         house.provider("main").says(version)

@@ -18,11 +18,13 @@ from tidegate.core.errors import BadRequest, NotFound
 from tidegate.core.opinions import OPINION_DIMENSIONS, Opinion
 from tidegate.core.ports import Closed
 from tidegate.core.search import CallsAsked
+from tidegate.core.trace import call_of
 from tidegate.core.usage import UsageLine
 from tidegate.gateway import Gateway
 
 router = APIRouter(tags=["feedback"], responses=ERRORS)
 
+LATEST_MS = 253_402_300_799_999
 LONG_AGO_MS = 90 * 86_400_000  # a session's last call is looked for as far back
 THUMBS = {"up": 1.0, "down": 0.0}
 
@@ -31,7 +33,7 @@ Words = Annotated[str | None, Field(max_length=10_000)]
 
 
 class Said(Body):
-    request_id: Annotated[Id, Field(description="x-tidegate-request-id of the answer; or say `session`.")] = None
+    request_id: Annotated[Id, Field(description="Of the answer, or its trace; or say `session`.")] = None
     session: Annotated[str | None, Field(min_length=1, max_length=256, description="Its last call is meant.")] = None
     source: Literal["user", "agent", "judge"] = "user"
     thumbs: Annotated[Literal["up", "down"] | None, Field(description="The same as a score of 1 or 0.")] = None
@@ -105,8 +107,8 @@ async def _meant(said: Said, principal: Principal, house: Gateway) -> Closed:
     if (said.request_id is None) == (said.session is None):
         raise BadRequest("request_id, session: say which call, by one of the two", param="request_id")
     if said.request_id is not None:
-        row = await ledger.find(said.request_id)
-        if row is not None and may(principal, row):
+        row = await one_call(house, said.request_id, principal)
+        if row is not None:
             return row
         raise NotFound(
             f"there is no request {said.request_id!r} that is yours to judge; its row is written when it ends",
@@ -118,6 +120,15 @@ async def _meant(said: Said, principal: Principal, house: Gateway) -> Closed:
     if found.rows:
         return found.rows[0]
     raise NotFound(f"this key has asked nothing in a session {said.session!r} in the last 90 days", param="session")
+
+
+async def one_call(house: Gateway, id: str, principal: Principal) -> Closed | None:
+    """By its id, or its trace's; of several in one trace, the last. Only what this principal may see."""
+    ledger, call_id = house.world.ledger, call_of(id)
+    rows = [await ledger.find(call_id or id)]
+    if call_id is not None:
+        rows = [*(await ledger.calls(CallsAsked(0, LATEST_MS, {"trace_id": id}))).rows, *rows]
+    return next((row for row in rows if row is not None and may(principal, row)), None)
 
 
 def may(principal: Principal, row: Closed) -> bool:

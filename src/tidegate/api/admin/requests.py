@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from tidegate.api.admin.feedback import may, told
+from tidegate.api.admin.feedback import one_call, told
 from tidegate.api.admin.moments import iso, moment
 from tidegate.api.admin.policy import EVERY_KEY, House
 from tidegate.api.admin.shapes import ERRORS
@@ -54,6 +54,7 @@ class CallsQuery(BaseModel):
     target: Annotated[Name, Field(description="provider/model")] = None
     operation: Name = None
     outcome: Annotated[Name, Field(description="ok, refused, failed, cut_off, client_left or interrupted.")] = None
+    trace_id: Annotated[Name, Field(description="Of the trace that the client sent.")] = None
     error: Annotated[Name, Field(description="The code of an error.")] = None
     kind: Name = None
     cache: Annotated[Name, Field(description="hit, miss, shared or bypass.")] = None
@@ -124,13 +125,16 @@ async def tail(asked: Annotated[TailQuery, Query()], principal: Looking, house: 
 
 @router.get("/v1/requests/{id}")
 async def one_request(id: str, principal: Annotated[Principal, Depends(EVERY_KEY)], house: House) -> dict[str, Any]:
-    """What a call did and cost: for the key that made it, and for whoever sees the usage of its team."""
-    row = await house.world.ledger.find(id)
-    if row is None or not may(principal, row):
+    """What a call did and cost: for the key that made it, and for whoever sees the usage of its team.
+
+    `id` is the request's, or the 32 digits of its trace; of several in one trace, the last.
+    """
+    row = await one_call(house, id, principal)
+    if row is None:
         raise NotFound(f"there is no request {id[:80]!r} that is yours to see; its row is written when it ends")
     shown: dict[str, Any] = msgspec.to_builtins(row)
     shown.pop("record", None)
-    if opinions := await house.world.ledger.opinions(id):
+    if opinions := await house.world.ledger.opinions(row.id):
         shown["feedback"] = told(opinions)
     return shown
 

@@ -155,6 +155,10 @@ class Loops:
         self._turns: OrderedDict[tuple[str, bool, bool], Turn] = OrderedDict()  # of the last texts, read already
         self._suspects: dict[str, Suspect] = {}  # calls under way, by id
 
+    def looks_at(self, call: Call) -> bool:
+        """Whether there is anything about a call that `look` would look at."""
+        return self._config.policy != "off" or not MARKS.isdisjoint(call.named)
+
     def ask(self, call: Call) -> Awaitable[Sequence[bytes]] | None:
         """What other processes have seen of its conversation, for `look`: asked now, so that nobody waits."""
         if not self._world.counters.together or not self._compares(call):

@@ -32,7 +32,7 @@ _CALLS = {  # a column, and its type
     **{"dialect": "text", "operation": "text", "route": "text", "target": "text", "outcome": "text"},
     **{"status": "integer", "error": "text", "cost_nusd": "bigint", "input_tokens": "bigint"},
     **{"output_tokens": "bigint", "duration_us": "bigint", '"user"': "text", "session": "text", "kind": "text"},
-    **{"cache": "text", "guards": "text", '"row"': "bytea"},
+    **{"cache": "text", "guards": "text", "trace_id": "text", '"row"': "bytea"},
 }
 
 
@@ -205,7 +205,15 @@ def _values(row: Row) -> tuple[Any, ...]:
         *(closed.dialect, closed.operation, _text(closed.route), _text(closed.target), closed.outcome),
         *(closed.status, closed.error, None if closed.cost_nusd is None else _bounded(closed.cost_nusd)),
         *(_bounded(usage.input_total), _bounded(usage.output_total), closed.duration_us),
-        *(_text(closed.user), _text(closed.session), closed.kind, closed.cache, rulings(closed), row.sealed),
+        *(
+            _text(closed.user),
+            _text(closed.session),
+            closed.kind,
+            closed.cache,
+            rulings(closed),
+            closed.trace_id,
+            row.sealed,
+        ),
     )
 
 
