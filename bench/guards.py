@@ -240,7 +240,7 @@ def _speed(found: Report) -> None:
     found.figures["cpu_us_small"] = round(_cpu_us(lambda: [guard(small) for guard in guards], 2_000), 2)
     weights = Classifier.load(injection.OURS)
     text = plain(" ".join(row for row in trigger_words.prompts()))[:1_000]
-    found.figures["tier1_cpu_ms_per_1k"] = round(_cpu_us(lambda: weights.score(text), 200) / 1_000, 4)
+    found.figures["tier1_cpu_ms_per_1k"] = round(_cpu_us(lambda: weights.score([text]), 200) / 1_000, 4)
 
 
 _shape = shape.Shape(shape.Config())

@@ -64,6 +64,7 @@ class Hand:
     async def _work(self) -> None:
         while self._next is not None:
             (turn, application, over), self._next = self._next, None
+            turn.task = self.task
             try:
                 await turn.run(application)
             finally:

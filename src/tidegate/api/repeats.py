@@ -50,16 +50,11 @@ def learnt(data: bytes, scope: Mapping[str, Any], max_head: int) -> Repeated | N
     end = data.find(b"\r\n\r\n") + 4
     head = data[:end]
     found = _LENGTH.search(head)
-    if (
-        not 4 <= end < max_head - MOST_DIGITS
-        or found is None
-        or _FRAMING.search(head)
-        or scope["http_version"] != "1.1"
-    ):
+    if found is None or _FRAMING.search(head) or not 4 <= end < max_head - MOST_DIGITS:
         return None
     headers = tuple(scope["headers"])
     places = [at for at, (name, _) in enumerate(headers) if name == b"content-length"]
-    if len(places) != 1:
+    if len(places) != 1 or scope["http_version"] != "1.1":
         return None
     kept = {name: value for name, value in scope.items() if name not in ("headers", "state", "extensions")}
     return Repeated(head[: found.start(1)], head[found.end(1) :], kept, headers, places[0])

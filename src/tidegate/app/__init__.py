@@ -11,6 +11,7 @@ from random import Random
 from typing import Any
 
 from tidegate import plugins
+from tidegate.api.crowd import Crowd
 from tidegate.api.edge import Edge
 from tidegate.api.incoming import Receive, Scope, Send
 from tidegate.app.homes import data_folder as data_folder
@@ -97,6 +98,8 @@ class App:
         targets = gateway.upstream.targets
         metrics.watch(targets.seen, targets.keys_aside)
         metrics.registry.register(self.pulse)
+        self.crowd = Crowd(config.api)  # is counted by who serves
+        metrics.registry.register(self.crowd)
         self.edge = Edge(config.api, lambda: self.gateway, metrics, partial(plugins.find, "pages", "admin"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -237,6 +240,7 @@ async def _ground(
         used=used,
         data_dir=data_folder(config.storage.data_dir),
         environment_key=environment_key,
+        ask=inside.ask,
     )
 
 

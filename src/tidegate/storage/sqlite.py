@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import partial
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -323,6 +324,9 @@ _CALL_FIELDS = (
     "output_tokens, duration_us, user, session, organisation_id, team_id, kind, cache, guards, trace_id, row"
 )
 _INSERT_CALL = f"INSERT OR IGNORE INTO calls ({_CALL_FIELDS}) VALUES ({_marks(_CALL_FIELDS.count(',') + 1)})"
+# Each step of a statement gives the interpreter away and has to get it back, from a loop that is busy: so few of them.
+TOGETHER = 50  # rows; an old SQLite takes 999 values
+_INSERT_CALLS = _INSERT_CALL + f", ({_marks(_CALL_FIELDS.count(',') + 1)})" * (TOGETHER - 1)
 _KNOWN = "SELECT id FROM calls WHERE id IN (SELECT value FROM json_each(?))"
 _ACCOUNT = f"SELECT segment, byte, {', '.join(_TOTALS_FIELDS)} FROM spools WHERE id = ?"
 _NOTE = (
@@ -421,7 +425,11 @@ def _take(db: sqlite3.Connection, spool: str, rows: Sequence[Row], position: Pos
         ids = msgspec.json.encode([row.closed.id for row in rows]).decode()
         known = {id for (id,) in db.execute(_KNOWN, (ids,))}
         new = {row.closed.id: row for row in reversed(rows) if row.closed.id not in known}  # of two alike, the first
-        db.executemany(_INSERT_CALL, [_values(row) for row in reversed(new.values())])
+        calls = [_values(row) for row in reversed(new.values())]
+        whole = len(calls) // TOGETHER * TOGETHER
+        for at in range(0, whole, TOGETHER):
+            db.execute(_INSERT_CALLS, [*chain.from_iterable(calls[at : at + TOGETHER])])
+        db.executemany(_INSERT_CALL, calls[whole:])
         db.executemany(_ROLL_UP, [one.values for one in rollups.of(row.closed for row in new.values())])
         _FACTS.add(db, facts((row.closed for row in new.values()), rollups))
         taken = tally(*(row.closed for row in new.values()))

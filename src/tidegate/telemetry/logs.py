@@ -5,6 +5,7 @@ Never a prompt, a reply or a key; and nothing that a client sent can begin a lin
 
 from __future__ import annotations
 
+import struct
 import sys
 import threading
 from collections import OrderedDict, deque
@@ -97,6 +98,8 @@ class Log:
         now = datetime.now(UTC)
         if self._json:
             line = msgspec.json.encode({"at": now.isoformat(), "event": name, **fields}).decode()
+            if not line.isprintable():  # JSON leaves as they are: what turns text around, and controls beyond ASCII
+                line = "".join([one if one.isprintable() else _escaped(one) for one in line])
         else:
             told = "  ".join(f"{key}={_shown(value)}" for key, value in fields.items())
             line = f"{now:%H:%M:%S}  {name}  {told}"
@@ -122,6 +125,11 @@ class Log:
         self._closing = True
         self._wake.set()
         self._thread.join(timeout=1)
+
+
+def _escaped(one: str) -> str:
+    """As JSON writes it."""
+    return "".join([f"\\u{unit:04x}" for (unit,) in struct.iter_unpack(">H", one.encode("utf-16-be", "surrogatepass"))])
 
 
 def _shown(value: object) -> str:

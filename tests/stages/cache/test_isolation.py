@@ -18,7 +18,7 @@ from tests.house import Build, House, until
 from tests.stages.cache.test_cache import CACHED, GUARDS, SHARED, bought, cache_of, keys, said
 from tests.stages.cache.test_inflight import asking
 from tests.stages.cache.test_meaning import ALIKE, LONG, settled
-from tidegate.stages.cache import Cache
+from tidegate.gateway import Gateway
 
 NEAR = LONG.lower() + "?"  # means the same
 
@@ -95,13 +95,13 @@ async def test_another_version_of_a_prompt_has_other_answers(
     build_house: Build, monkeypatch: pytest.MonkeyPatch, text: str
 ):
     """The seam: whoever renders prompts writes their name and version on the call before it comes here."""
-    through = Cache.through
+    understand = Gateway.understand
 
-    def rendered(self: Cache, call: Any, buy: Any) -> Any:
+    async def rendered(self: Gateway, call: Any) -> None:
+        await understand(self, call)
         call.prompt = call.named.get(b"x-prompt", b"").decode() or None
-        return through(self, call, buy)
 
-    monkeypatch.setattr(Cache, "through", rendered)
+    monkeypatch.setattr(Gateway, "understand", rendered)
     house = await build_house(text)
     for version in ("greet@1", "greet@2"):
         house.provider("main").says(version)

@@ -24,7 +24,11 @@ ROUTERS = (
     *(cache.router, keys.router, teams.router, targets.router, guardrails.router),
     *(usage.router, requests.router, feedback.router, analytics.router, chat.router),
 )
-CONTENT_SECURITY = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
+CONTENT_SECURITY = {
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "referrer-policy": "no-referrer",
+}
 
 
 def create(gateway: Callable[[], Gateway]) -> FastAPI:

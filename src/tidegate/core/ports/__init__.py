@@ -19,6 +19,8 @@ from tidegate.core.ports.books import Totals as Totals
 from tidegate.core.ports.counters import Bill as Bill
 from tidegate.core.ports.counters import Counters as Counters
 from tidegate.core.ports.guards import Guardrail as Guardrail
+from tidegate.core.ports.guards import Reach as Reach
+from tidegate.core.ports.guards import Reaching as Reaching
 from tidegate.core.ports.guards import Watch as Watch
 from tidegate.core.ports.meaning import Answer as Answer
 from tidegate.core.ports.meaning import Embedder as Embedder

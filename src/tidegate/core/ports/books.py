@@ -90,10 +90,10 @@ class Closed(msgspec.Struct, frozen=True, tag="closed", tag_field="record", omit
     saved_nusd: int = 0  # what a hit, or what was shared, cost when it was bought
     deduplicated: bool = False  # somebody else asked the same at the same time, and paid
     guards: tuple[Verdict, ...] = ()  # of those that have looked
-    purpose: str | None = None  # of a call of our own: what it was for, and for which call
-    parent: str | None = None
     trace_id: str | None = None  # that the client sent; otherwise the call's own id is its name
     parent_id: str | None = None
+    purpose: str | None = None  # of a call of our own: what it was for, and for which call
+    parent: str | None = None
     asked_again: bool = False  # in its session, nearly what the call before it had asked
 
 

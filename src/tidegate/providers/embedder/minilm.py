@@ -13,8 +13,8 @@ import onnxruntime
 from tidegate.core.call import Call
 from tidegate.core.errors import ConfigError
 from tidegate.core.ports import Vector
+from tidegate.core.wordpiece import WordPiece
 from tidegate.providers.embedder import COMMAND, FOLDER, MODEL, VOCABULARY
-from tidegate.providers.embedder.wordpiece import WordPiece
 
 DIMENSIONS = 384
 LONGEST = 256  # tokens; the model was trained on no more

@@ -11,6 +11,7 @@ import msgspec
 from tidegate.core.call import Asked, Event, ReplyHead
 from tidegate.core.chat import Change, Channel, Finished
 from tidegate.core.errors import TidegateError
+from tidegate.core.guard import Verdict
 from tidegate.core.money import Usage
 from tidegate.core.ports import Codecs, Headers, Vault
 from tidegate.core.shared import SharedFlight
@@ -33,6 +34,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     usage: Usage
     cost_nusd: int | None
     bought_ms: int
+    verdicts: tuple[Verdict, ...] = ()  # what guards made of it, when it came
 
     @property
     def head(self) -> ReplyHead:
@@ -95,6 +97,7 @@ def entry_of(flight: SharedFlight, key: bytes, now_ms: int) -> Entry:
         call.usage,
         call.cost_nusd,
         now_ms,
+        call.guarded.answered,
     )
 
 

@@ -142,6 +142,7 @@ class Passage:
         changed = bool(call.guarded.withheld)  # the caller's own values come back outside
         events = told_again(entry, call.asked, call.dialect, cache.codecs, changed=changed)
         call.cached = Cached("hit", layer, max(age_s, 0), entry.cost_nusd or 0, similarity)
+        call.guarded = call.guarded.adding(*entry.verdicts)
         cache.rows.close(call, "ok", entry.status)
         if self._claim is not None:
             assert self._once_key is not None
@@ -269,6 +270,7 @@ class Passage:
         payer = reader.flight.call
         cost_nusd = payer.cached.saved_nusd if payer.cached and payer.cached.found else payer.cost_nusd or 0
         call.cached = msgspec.structs.replace(call.cached, saved_nusd=cost_nusd)
+        call.guarded = call.guarded.adding(*payer.guarded.answered)
         call.error = last.error
         self._cache.rows.close(call, "cut_off" if last.error else "ok", 200)
 
@@ -339,6 +341,7 @@ class Passage:
             return None
         flight.form = (entry.stream, entry.wants_usage)
         call.cached = Cached("shared", "in_flight", 0, entry.cost_nusd or 0)
+        call.guarded = call.guarded.adding(*entry.verdicts)
         return Stored(entry.head, events)
 
     def _attach(self, flight: SharedFlight) -> None:
