@@ -1,6 +1,6 @@
 """Two processes on one Valkey: what is asked at the same time is bought once, and each hears it as it comes.
 
-TIDEGATE_READ_ALONG=5000 asks so often, in place of 400.
+TIDEGATE_READ_ALONG=5000 asks so often, in place of 200.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pytest
 from tests.e2e.processes import Answer, Gateway, Provider, gateway, provider
 from tests.valkey import Valkey
 
-CALLS = int(os.environ.get("TIDEGATE_READ_ALONG", "400"))
+CALLS = int(os.environ.get("TIDEGATE_READ_ALONG", "200"))
 QUESTIONS = 20
 WORDS = [f"word {at} " for at in range(10)]
 CONFIG = """

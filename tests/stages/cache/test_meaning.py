@@ -112,6 +112,29 @@ async def test_whoever_says_that_it_was_wrong_is_heard(house: House):
     assert again.status == 404
 
 
+async def judge(house: House, hit: Any, **said: Any) -> None:
+    body = json.dumps({"request_id": hit.id, **said}).encode()
+    assert (await house.begin(path="/v1/feedback", body=body).reply()).status == 201
+
+
+async def test_what_users_and_judges_say_of_a_hit_is_a_label_and_what_they_reject_is_not_given_again(house: House):
+    first = await house.ask(LONG)
+    await settled(house)
+    hit = await house.ask(LONG.lower())
+    await judge(house, first, thumbs="down")  # bought, so the cache has nothing to do with it
+    await judge(house, hit, score=0.5)  # neither
+    assert engine_of(house).memory().verifier.labels == []
+    await judge(house, hit, thumbs="up")
+    await judge(house, hit, thumbs="down")  # judged already
+    (label,) = engine_of(house).memory().verifier.labels
+    assert (label.right, label.source, label.check) == (True, "user", False)
+    hit = await house.ask(LONG.lower())
+    assert cache_of(hit) == ("hit", "semantic")
+    await judge(house, hit, score=0, source="judge")
+    assert engine_of(house).memory().verifier.labels[-1].source == "judge"
+    assert cache_of(await house.ask(LONG.lower()))[0] == "miss"
+
+
 async def test_some_hits_are_checked_in_the_background_at_the_houses_cost(build_house: Build):
     house = await build_house(ALIKE.replace("checks: 0%", "checks: 100%"))
     await house.ask(LONG)

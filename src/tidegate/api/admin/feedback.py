@@ -83,6 +83,8 @@ async def say_of(said: Said, principal: Annotated[Principal, Depends(ASK)], hous
         correction=said.correction,
     )
     await house.world.ledger.opine(opinion, row)
+    if score is not None:
+        await house.cache.judged(row, score, said.source)
     house.world.events.notice("feedback", {"request_id": row.id, "source": said.source, "score": score})
     return ShownOpinion(id=opinion.id, request_id=row.id)
 

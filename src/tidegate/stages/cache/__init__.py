@@ -6,14 +6,14 @@ through: idempotent · exact · in flight ─► a flight of its own
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from tidegate.core.call import Call, Reply
-from tidegate.core.errors import NotFound, ShuttingDown
+from tidegate.core.errors import NotFound, ShuttingDown, StoreDown
 from tidegate.core.flight import Buy, Flight
-from tidegate.core.ports import Blobs, Codecs, Vault
+from tidegate.core.ports import Blobs, Closed, Codecs, Vault
 from tidegate.core.shared import Table
 from tidegate.core.world import World
 from tidegate.stages.cache import idempotent
@@ -29,6 +29,8 @@ from tidegate.stages.cache.policy import trouble as trouble
 
 if TYPE_CHECKING:
     from tidegate.stages.cache.meaning import Meanings
+
+DOUBTFUL = (0.25, 0.75)  # between these a score says neither
 
 
 class Rows(Protocol):
@@ -93,6 +95,15 @@ class Cache:
         if self.meanings is None:
             raise NotFound("no route has a semantic cache")
         self.shelf.blobs.put(await self.meanings.wrong(hit), b"", 0.001)
+
+    async def judged(self, row: Closed, score: float, source: str) -> None:
+        """Somebody says what an answer was worth: of a semantic hit, that is a label, where it is said clearly."""
+        if self.meanings is None or row.cache_layer != "semantic" or DOUBTFUL[0] < score < DOUBTFUL[1]:
+            return
+        with suppress(StoreDown):  # what was said is kept in any case
+            entry = await self.meanings.judged(row.id, right=score >= DOUBTFUL[1], source=source)
+            if entry is not None and score <= DOUBTFUL[0]:
+                self.shelf.blobs.put(entry, b"", 0.001)
 
     async def purge(self, tag: str | None) -> tuple[int, int]:
         """Drop what has `tag` (route:…, tag:…, prompt:…, team:…), or all: answers, and questions that are compared by

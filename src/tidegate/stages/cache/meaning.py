@@ -202,19 +202,27 @@ class Meanings:
 
         The key of its reply. Raises NotFound, StoreDown.
         """
+        entry = await self.judged(hit, right=False, source="feedback")
+        if entry is None:
+            raise NotFound(f"no semantic hit {hit[:80]!r} is remembered; its id is x-tidegate-request-id of the hit")
+        return entry
+
+    async def judged(self, hit: str, *, right: bool, source: str) -> bytes | None:
+        """The key of its reply; None: no such hit is remembered, or it was judged before. Raises StoreDown."""
         try:
             stored = await self._blobs.get(_hit_key(hit))
             found = _HIT.decode(self._vault.unseal(stored)) if stored else None
         except ValueError:
             found = None
         if found is None:
-            raise NotFound(f"no semantic hit {hit[:80]!r} is remembered; its id is x-tidegate-request-id of the hit")
+            return None
         self._blobs.put(_hit_key(hit), b"", 0.001)
         one = self._routes.get(found.route)
         if one is not None:
-            await one.engine.judged(found.partition, found.entry, found.features, right=False)
-            await one.share()
-        else:
+            await one.engine.judged(found.partition, found.entry, found.features, right=right, source=source)
+            if one.has_news:
+                await one.share()
+        elif not right:
             await self._vectors.forget(found.partition, [found.entry])
         return bytes.fromhex(found.entry)
 

@@ -19,6 +19,7 @@ from tidegate.stages.cache.neighbourhood import COUNT, Candidate, candidate
 from tidegate.stages.cache.verifier import Features, Fit, Label, Noise, State, Verifier
 
 GROUPS = 8  # different answers nearby that a new one is compared with
+SAYING = ("feedback", "user", "agent", "judge")  # who says of a hit whether it was right: an administrator, and others
 FEEDBACK = Noise(pairs=100, differ=10, strangers=100, alike=10)  # until somebody measures it: one in ten is a slip
 
 
@@ -94,7 +95,8 @@ class Semantic:
         self.verifier = Verifier(policy.max_error, policy.strict, self._known.verifier)
         self._comparison = Comparison(self._known.comparison)
         self._counts = dict.fromkeys(COUNTS, 0)  # since then
-        self.verifier.noticed("feedback", FEEDBACK)
+        for source in SAYING:
+            self.verifier.noticed(source, FEEDBACK)
 
     def memory(self) -> Memory:
         counts = {name: getattr(self._known, name) + count for name, count in self._counts.items()}
