@@ -59,7 +59,9 @@ class Secrets(UnitGuard):
         self.fingerprint = digest.hexdigest()[:16]
 
     def may_hold(self, text: bytes) -> bool:
-        if any(_DIGIT.search(run[0]) for run in _LONG.finditer(text)) or self._patterns.which(text):
+        if self._patterns.which(text):
+            return True
+        if _DIGIT.search(text) and any(_DIGIT.search(run[0]) for run in _LONG.finditer(text)):
             return True
         return self._exact is not None and bool(self._exact.find_matches_as_indexes(text))
 
