@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 from tidegate import plugins
 from tidegate.api.edge import Edge
 from tidegate.api.incoming import Receive, Scope, Send
 from tidegate.app.homes import data_folder as data_folder
-from tidegate.app.homes import open_blobs, open_counters
+from tidegate.app.homes import open_blobs, open_counters, open_vault
 from tidegate.app.homes import open_home as open_home
 from tidegate.app.rooms import Ground, start_providers
 from tidegate.app.rooms import check as check
@@ -22,25 +22,30 @@ from tidegate.app.rooms import codecs as codecs
 from tidegate.app.rooms import make_providers as make_providers
 from tidegate.config import Config
 from tidegate.core.call import Call
-from tidegate.core.errors import ConfigError, ShuttingDown
+from tidegate.core.errors import ConfigError, ShuttingDown, StoreDown
 from tidegate.core.ports import Blobs, Clock, Key, Provider, Vault
 from tidegate.core.world import Nursery, World
 from tidegate.gateway import Gateway
 from tidegate.stages.auth.used import LastUsed
 from tidegate.stages.cache import Shelf
 from tidegate.stages.record import Recorder
-from tidegate.storage.ledger import SpoolLedger
-from tidegate.storage.retention import keep
+from tidegate.storage.archive import Archive
+from tidegate.storage.audit.notary import Exports, Notary
+from tidegate.storage.audit.notes import load_signer
+from tidegate.storage.bodies import BodyStore
+from tidegate.storage.ledger import Home, SpoolLedger
+from tidegate.storage.retention import Kind, keep
 from tidegate.storage.vault import PlainVault
 from tidegate.telemetry import Listeners
 from tidegate.telemetry.alerts import Alerts
+from tidegate.telemetry.kept import Kept
 from tidegate.telemetry.logs import Log
 from tidegate.telemetry.metrics import Metrics
 from tidegate.telemetry.pulse import Pulse
 from tidegate.upstream.sharing import Sharing
 
 # What a running house is built on: it changes with a start only.
-FIXED = ("api", "storage", "cache", "logs", "alerts", "transport", "prices")
+FIXED = ("api", "storage", "vault", "audit", "cache", "logs", "alerts", "transport", "prices")
 SHORTEST_KEY = 20
 RETIRE_S = 0.1  # how often to look whether the calls of the last configuration have ended
 LAST_EVENTS_S = 2.0  # for replies that were ended to reach their clients
@@ -164,14 +169,16 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
         undo.callback(log.close)
         metrics = Metrics()
         events = Listeners([log, metrics])
-        world = await _world(config, clock, events, undo)
+        base = await _base(config, clock, events, undo)
+        world = base.world
+        metrics.registry.register(Kept(base.bodies, base.notary))
         if config.alerts.webhooks:
             alerts = Alerts(config.alerts, world)
             events.add(alerts)
             metrics.registry.register(alerts)
             undo.push_async_callback(alerts.aclose)
         inside = Inside()
-        ground = await _ground(config, environment_key, world, inside, undo)
+        ground = await _ground(config, environment_key, base, inside, undo)
         gateway = ground.gateway(config, providers)
         if world.counters.together:  # alone, there is nobody to agree with
             sharing = world.loop.create_task(Sharing(world, gateway.upstream.targets).run(), name="share breakers")
@@ -180,31 +187,68 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
         return App(config, gateway, ground, inside, metrics, undo.pop_all())
 
 
-async def _world(config: Config, clock: Clock, events: Listeners, undo: AsyncExitStack) -> World:
-    loop, kept = asyncio.get_running_loop(), config.storage
+class Base(NamedTuple):
+    """What is at the bottom of a house, beside its World."""
+
+    world: World
+    home: Home
+    vault: Vault
+    archive: Archive
+    bodies: BodyStore
+    blobs: Blobs
+    notary: Notary | None
+
+
+async def _base(config: Config, clock: Clock, events: Listeners, undo: AsyncExitStack) -> Base:
+    loop, kept, notice = asyncio.get_running_loop(), config.storage, events.notice
     data_dir = data_folder(kept.data_dir)
-    store = await open_home(kept, data_dir, events.notice)
-    undo.push_async_callback(store.aclose)
-    ledger = await SpoolLedger.open(data_dir, store.books, PlainVault(), events.notice, max_spool_bytes=kept.max_spool)
+    vault, keyring, keks = await asyncio.to_thread(open_vault, config.vault, kept, data_dir)
+    if keyring is not None:
+        undo.callback(keyring.close)
+    home = await open_home(kept, data_dir, notice)
+    undo.push_async_callback(home.aclose)
+    bodies = BodyStore(home.tables, vault, notice)
+    undo.push_async_callback(bodies.aclose)
+    ledger = await SpoolLedger.open(
+        data_dir, home.books, vault, notice, max_spool_bytes=kept.max_spool, audited=config.audit.on
+    )
     undo.push_async_callback(ledger.aclose)
-    if kept.keep_rows is not None:
-        keeping = keep(store.books, kept.keep_rows, clock.wall_ns, events.notice)
-        undo.callback(loop.create_task(keeping, name="delete old rows").cancel)
     transport = plugins.find("transports", config.transport.kind)(config.transport, loop=loop)
     undo.push_async_callback(transport.aclose)
-    counters = await open_counters(kept, clock, events.notice)
+    notary = None
+    if config.audit.on:
+        signer, exports = load_signer(config.audit.key, data_dir), Exports(config.audit.export, transport)
+        notary = Notary(home.log, signer, ledger.id, exports, notice, clock.wall_ns)
+        undo.push_async_callback(_sign_last, ledger, notary)
+        undo.callback(loop.create_task(notary.run(config.audit.checkpoint), name="sign the audit log").cancel)
+    counters = await open_counters(kept, clock, notice)
     undo.push_async_callback(counters.aclose)
-    return World(loop, clock, Nursery(loop), transport, store, ledger, counters, events)
+    blobs = await open_blobs(kept, clock, notice)
+    undo.push_async_callback(blobs.aclose)
+    archive = Archive(ledger, bodies, home.log, vault, blobs.purge, notary=notary, keyring=keyring, keks=keks)
+    kinds = {"bodies": Kind(0.0, bodies.forget)}
+    kinds |= {} if kept.keep_rows is None else {"rows": Kind(kept.keep_rows, home.books.forget)}
+    kinds |= {} if config.audit.keep is None else {"audit_entries": Kind(config.audit.keep, home.log.forget)}
+    undo.callback(loop.create_task(keep(kinds, clock.wall_ns, notice), name="delete what is old").cancel)
+    world = World(loop, clock, Nursery(loop), transport, home, ledger, counters, events)
+    return Base(world, home, vault, archive, bodies, blobs, notary)
+
+
+async def _sign_last(ledger: SpoolLedger, notary: Notary) -> None:
+    """What was done until the end is signed, where it can be."""
+    with suppress(StoreDown):
+        await ledger.flush()
+        await notary.sign()
 
 
 async def _ground(
-    config: Config, environment_key: str | None, world: World, inside: Inside, undo: AsyncExitStack
+    config: Config, environment_key: str | None, base: Base, inside: Inside, undo: AsyncExitStack
 ) -> Ground:
+    world, many = base.world, config.storage.valkey is not None
     used = LastUsed(world.store, world.nursery)
     undo.push_async_callback(used.aclose)
-    blobs, vault = await open_blobs(config.storage, world.clock, world.events.notice), PlainVault()
-    undo.push_async_callback(blobs.aclose)
-    meanings = await _meanings(config, world, inside.ask, blobs, vault) if _compares(config) else None
+    vault: Vault = base.vault if many else PlainVault()  # in memory there is nothing at rest
+    meanings = await _meanings(config, world, inside.ask, base.blobs, vault) if _compares(config) else None
     if meanings is not None:
         undo.push_async_callback(meanings.aclose)
     if config.storage.database is None:
@@ -213,10 +257,12 @@ async def _ground(
         world=world,
         codecs=codecs(),
         recorder=Recorder(world),
-        shelf=Shelf(blobs, vault, many=config.storage.valkey is not None, meanings=meanings),
+        shelf=Shelf(base.blobs, vault, base.vault, many=many, meanings=meanings),
         used=used,
         data_dir=data_folder(config.storage.data_dir),
         environment_key=environment_key,
+        archive=base.archive,
+        bodies=base.bodies,
     )
 
 

@@ -42,7 +42,8 @@ class Shelf:
     """What stays when the configuration changes."""
 
     blobs: Blobs
-    vault: Vault
+    vault: Vault  # of blobs: in this process alone there is nothing to seal
+    outcomes: Vault  # of calls that are made once
     many: bool = False  # other processes have the same
     meanings: Meanings | None = None  # None: no route compares by meaning
     table: Table = field(default_factory=dict)  # flights that can be joined

@@ -15,7 +15,7 @@ import msgspec
 
 from tidegate.core.call import Call, Principal, Wishes
 from tidegate.core.errors import NotFound, StoreDown, TidegateError
-from tidegate.core.ports import Blobs, Embedder, Vault, Vectors
+from tidegate.core.ports import Blobs, Embedder, Place, Vault, Vectors
 from tidegate.core.world import World
 from tidegate.stages.cache.answers import answer
 from tidegate.stages.cache.guard import marks
@@ -28,6 +28,7 @@ REMEMBERED = 10_000  # hits that somebody may still say were wrong
 WAITING = 64  # answers that wait to be compared; more are not learned from
 HOUSE = "house"  # who pays for checks
 
+MEMORY = Place("cache", column="memory")
 MEMORY_S = 30 * 86_400.0
 
 _MEMORY = msgspec.msgpack.Decoder(Memory)
@@ -101,13 +102,13 @@ class Meanings:
         """What was learned before, under the same promise."""
         try:
             stored = await self._blobs.get(_memory_key(route, promise))
-            return _MEMORY.decode(self._vault.unseal(stored)) if stored is not None else None
+            return _MEMORY.decode(self._vault.unseal(stored, MEMORY)) if stored is not None else None
         except (StoreDown, ValueError) as wrong:
             self._world.events.notice("semantic_memory_lost", {"route": route, "error": str(wrong)})
             return None
 
     def _remember(self, route: str, one: _Route) -> None:
-        packed = self._vault.seal(msgspec.msgpack.encode(one.engine.memory()))
+        packed = self._vault.seal(msgspec.msgpack.encode(one.engine.memory()), MEMORY)
         self._blobs.put(_memory_key(route, one.promise), packed, MEMORY_S)
 
     async def look(self, route: str, config: SemanticConfig, prompt: Prompt) -> Look | None:

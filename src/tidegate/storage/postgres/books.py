@@ -9,16 +9,20 @@ from typing import Any
 import msgspec
 
 from tidegate.core.money import Usage
-from tidegate.core.ports import Closed, Totals
+from tidegate.core.ports import Acted, Closed, Totals
 from tidegate.core.usage import SUMS, UsageAsked, UsageLine
+from tidegate.storage.audit.log import Chains
 from tidegate.storage.ledger import Position, Row, add, tally
 from tidegate.storage.postgres.lanes import Connection, Lanes
 from tidegate.storage.postgres.schema import LOCK
 from tidegate.storage.rollups import COLUMNS, LAST_MS, Rollups, clean, line, query, waiting
+from tidegate.storage.tables import Dialect
 
 DAY_MS = 86_400_000
 LARGEST = 2**63 - 1
 USAGE_S = 30.0  # a question about usage may take longer than one about a key
+DIALECT = Dialect("tidegate.", "%s", as_bytes=True)
+CHAINS = Chains(DIALECT)
 LOCK_S = 2  # whoever deletes a partition waits so long for those who read it, and tries again later
 
 _CALLS = {  # a column, and its type
@@ -73,13 +77,13 @@ class PostgresBooks:
         self._last[spool] = totals
         return position, totals
 
-    def take(self, spool: str, rows: Sequence[Row], position: Position) -> Totals:
+    def take(self, spool: str, rows: Sequence[Row], position: Position, said: Sequence[Closed | Acted] = ()) -> Totals:
         days = {_day(row.closed.at_ms) for row in rows}
         if not days <= self._days:
             self._lanes.do(lambda db: _make_partitions(db, days))
             self._days |= days
         try:
-            after = self._lanes.do(lambda db: _take(db, spool, rows, position, self._rollups))
+            after = self._lanes.do(lambda db: _take(db, spool, rows, position, said, self._rollups))
         except Exception:
             self._days.clear()  # somebody may have deleted one
             raise
@@ -99,10 +103,11 @@ class PostgresBooks:
         found = await self._lanes.ask(lambda db: db.execute(sql, (clean(call_id),)).fetchone(), again=True)
         return bytes(found[0]) if found else None
 
-    async def after(self, seq: int, most: int) -> list[tuple[int, bytes]]:
-        sql = 'SELECT seq, "row" FROM tidegate.calls WHERE seq > %s ORDER BY seq LIMIT %s'
-        found = await self._lanes.ask(lambda db: db.execute(sql, (seq, most)).fetchall(), again=True)
-        return [(number, bytes(sealed)) for number, sealed in found]
+    async def after(self, seq: int, most: int, user: str | None = None) -> list[tuple[int, str, bytes]]:
+        whose, values = ("", (seq, most)) if user is None else ('"user" = %s AND', (clean(user), seq, most))
+        sql = f'SELECT seq, id, "row" FROM tidegate.calls WHERE {whose} seq > %s ORDER BY seq LIMIT %s'.encode()
+        found = await self._lanes.ask(lambda db: db.execute(sql, values).fetchall(), again=True)
+        return [(number, id, bytes(sealed)) for number, id, sealed in found]
 
     async def usage(self, asked: UsageAsked) -> list[UsageLine]:
         sql, values = query(asked, table="tidegate.usage_hours", periods=_PERIODS, mark="%s")
@@ -123,7 +128,14 @@ def _account(db: Connection, spool: str) -> tuple[Position, Totals]:
     return Position(*found[:2]), Totals(*found[2:])
 
 
-def _take(db: Connection, spool: str, rows: Sequence[Row], position: Position, rollups: Rollups) -> Totals:
+def _take(
+    db: Connection,
+    spool: str,
+    rows: Sequence[Row],
+    position: Position,
+    said: Sequence[Closed | Acted],
+    rollups: Rollups,
+) -> Totals:
     """What the spool sums to then."""
     with db.transaction():
         first = {row.closed.id: row.closed for row in reversed(rows)}
@@ -137,6 +149,9 @@ def _take(db: Connection, spool: str, rows: Sequence[Row], position: Position, r
             totals = add(totals, tally(closed))
         totals = Totals(*(_bounded(value) for value in msgspec.structs.astuple(totals)))
         db.execute(_NOTE.encode(), (spool, *position, *msgspec.structs.astuple(totals)))
+        if said:
+            ids = {one.id for one in new}
+            CHAINS.append(db, spool, [one for one in said if isinstance(one, Acted) or one.id in ids])
     return totals
 
 
