@@ -14,8 +14,10 @@ from tidegate import plugins
 from tidegate.api.edge import Edge
 from tidegate.api.incoming import Receive, Scope, Send
 from tidegate.app.homes import data_folder as data_folder
-from tidegate.app.homes import open_blobs, open_counters, open_vault
+from tidegate.app.homes import open_blobs, open_counters
 from tidegate.app.homes import open_home as open_home
+from tidegate.app.homes import open_keyring as open_keyring
+from tidegate.app.homes import open_vault as open_vault
 from tidegate.app.rooms import Ground, start_providers
 from tidegate.app.rooms import check as check
 from tidegate.app.rooms import codecs as codecs

@@ -10,6 +10,7 @@ import yaml
 
 from tidegate import __version__, config, plugins
 from tidegate.app import check as verify
+from tidegate.cli.audit import audit
 from tidegate.cli.cache import cache
 from tidegate.cli.chat import chat
 from tidegate.cli.doctor import doctor
@@ -17,8 +18,10 @@ from tidegate.cli.guard import guard
 from tidegate.cli.keys import keys
 from tidegate.cli.serve import serve
 from tidegate.cli.shared import FILE, Teaching, found_here, settings
+from tidegate.cli.subjects import bodies, subjects
 from tidegate.cli.teams import organisations, teams, users
 from tidegate.cli.usage import usage
+from tidegate.cli.vault import vault
 from tidegate.core.errors import ConfigError
 
 
@@ -38,12 +41,20 @@ def main() -> None:
     tidegate usage --by team           who used how much, and what it cost
     tidegate cache purge --route fast  drop the answers that are kept of a route
     tidegate guard try FILE            what the guards would make of a text
+    tidegate subjects erase ID         make everything of an end user unreadable
+    tidegate bodies show ID            what was said in a call, where its route keeps that
+    tidegate audit verify FILE         whether the audit log is what was signed
+    tidegate vault rotate              seal all keys under a new key-encrypting key
     tidegate local install             the small model that needs no key
     tidegate semantic install          the embedding model of the semantic cache
     """
 
 
-for command in (serve, keys, teams, users, organisations, usage, cache, guard, chat, doctor):
+COMMANDS = (
+    *(serve, keys, teams, users, organisations, usage, cache, guard, chat, doctor),
+    *(subjects, bodies, audit, vault),
+)
+for command in COMMANDS:
     main.add_command(command)
 
 

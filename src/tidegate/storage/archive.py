@@ -70,6 +70,10 @@ class Archive:
         self._keyring = keyring
         self._keks = keks
 
+    @property
+    def seals(self) -> bool:
+        return self._vault.seals
+
     # --- people
 
     async def subjects(self, name: str, organisation: str | None = None) -> list[Subject]:
@@ -86,11 +90,11 @@ class Archive:
         """Everything of an end user, one after the other: what it is, and its fields. Raises NotFound."""
         for subject in await self.subjects(name, organisation):
             async for row in self._ledger.rows(subject.alias):
-                yield {"kind": "call", **_plain(row)}
+                yield {"kind": "call", "row": _plain(row)}
             for body in await self._bodies.of(subject.alias):
-                yield {"kind": "body", **shown(body)}
+                yield {"kind": "body", "body": shown(body)}
             for link in await self._log.of(subject.alias):
-                yield {"kind": "audit", **await self.entry(link)}
+                yield {"kind": "audit", "entry": await self.entry(link)}
 
     async def erase(self, name: str, organisation: str | None = None) -> Erasure:
         """Destroy the keys of an end user. What is stored of them is unreadable from then on. Raises NotFound."""
@@ -212,4 +216,12 @@ def shown(body: Body) -> dict[str, Any]:
     for name in ("request", "reply"):
         if fields[name] is not None:
             fields[name] = fields[name].decode("utf-8", "replace")
+    return fields
+
+
+def told(one: Any) -> Any:
+    """What was administered, as the audit log has it: never what a key is known by."""
+    fields = msgspec.to_builtins(one)
+    if isinstance(fields, dict):
+        fields = {name: value for name, value in fields.items() if name not in ("digest", "former_digest")}
     return fields

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from tidegate.core.audit import FIRST, Broken, Head, Link, follow
-from tidegate.core.merkle import Tree
+from tidegate.core.merkle import Tree, is_consistent, is_included, leaf_hash
 from tidegate.storage.audit.log import PAGE, Log
 from tidegate.storage.audit.notary import BETWEEN
 from tidegate.storage.audit.notes import Checkpoint, Verifiers
@@ -150,6 +150,31 @@ def _notes(lines: Iterator[bytes], verifiers: Verifiers) -> tuple[list[Checkpoin
             f"cut short behind line {number}, byte {byte}: the last line, which says how many there are, is missing"
         )
     return notes, end
+
+
+def check(fields: dict[str, Any], verifiers: Verifiers) -> str:
+    """What a proof proves, in words: that an entry is in the log, or that one state goes on where another was.
+
+    Raises Broken.
+    """
+    try:
+        path = [bytes.fromhex(step) for step in fields["proof"]]
+        if "checkpoint" in fields:
+            signed = verifiers.read(fields["checkpoint"], "checkpoint")
+            leaf, seq, entry = bytes.fromhex(fields["hash"]), int(fields["seq"]), fields["entry"]
+            if entry is not None and leaf_hash(entry.encode()) != leaf:
+                raise Broken("the hash is not that of the entry")
+            if not is_included(leaf, seq, signed.size, path, signed.root):
+                raise Broken(f"entry {seq} is not in the log that was signed at {signed.size} entries")
+            return f"entry {seq} of writer {signed.writer} is among the {signed.size} that were signed"
+        first, second = (verifiers.read(fields[name], name) for name in ("first", "second"))
+    except (KeyError, TypeError, ValueError, AttributeError) as wrong:
+        if isinstance(wrong, Broken):
+            raise
+        raise Broken("is no proof: what `tidegate audit prove` prints is expected") from None
+    if first.writer != second.writer or not is_consistent(first.size, second.size, path, first.root, second.root):
+        raise Broken(f"what was signed at {second.size} entries does not go on where {first.size} were signed")
+    return f"the {second.size} entries of writer {second.writer} begin with the {first.size} that were signed before"
 
 
 def heads_of(text: str, verifiers: Verifiers, where: str) -> list[Checkpoint]:
