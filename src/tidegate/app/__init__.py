@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from tidegate import plugins
 from tidegate.api.edge import Edge
 from tidegate.api.incoming import Receive, Scope, Send
+from tidegate.app.homes import check_sealed, open_blobs, open_counters
 from tidegate.app.homes import data_folder as data_folder
-from tidegate.app.homes import open_blobs, open_counters
 from tidegate.app.homes import open_home as open_home
 from tidegate.app.homes import open_keyring as open_keyring
 from tidegate.app.homes import open_vault as open_vault
@@ -209,6 +209,7 @@ async def _base(config: Config, clock: Clock, events: Listeners, undo: AsyncExit
         undo.callback(keyring.close)
     home = await open_home(kept, data_dir, notice)
     undo.push_async_callback(home.aclose)
+    await check_sealed(home, vault, config.vault)
     bodies = BodyStore(home.tables, vault, notice)
     undo.push_async_callback(bodies.aclose)
     ledger = await SpoolLedger.open(

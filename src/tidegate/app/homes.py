@@ -12,8 +12,8 @@ from tidegate.storage.ledger import Home, Notice
 from tidegate.storage.memory import MemoryCounters
 from tidegate.storage.sqlite import SqliteStore
 from tidegate.storage.standin import StandIn
+from tidegate.storage.vault import PLAIN, PlainVault
 from tidegate.storage.vault import Config as VaultConfig
-from tidegate.storage.vault import PlainVault
 from tidegate.storage.vault.envelope import EnvelopeVault
 from tidegate.storage.vault.kek import Keks, load_keks
 from tidegate.storage.vault.keyring import FILE, SqliteKeyring
@@ -85,6 +85,15 @@ def open_keyring(config: VaultConfig, kept: storage.Config, data_dir: Path) -> K
         return SqliteKeyring(place)
     keyring: Keyring = plugins.find("keyrings", "postgres")(place, kept.database_prepares)
     return keyring
+
+
+async def check_sealed(home: Home, vault: Vault, config: VaultConfig) -> None:
+    """Rows of before there was a key are read only where that was said. Raises ConfigError."""
+    if vault.seals and not config.plain and any(row[:1] == PLAIN for _, _, row in await home.books.after(0, 1)):
+        raise ConfigError(
+            "vault.plain: there are rows from before there was a key, and they would not be read; set it to true, or "
+            "begin with an empty database"
+        )
 
 
 def open_vault(config: VaultConfig, kept: storage.Config, data_dir: Path) -> tuple[Vault, Keyring | None, Keks | None]:

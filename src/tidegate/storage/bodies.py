@@ -80,6 +80,7 @@ class BodyStore:
             self._told = False
 
     def _rows(self, some: Sequence[Body]) -> list[tuple[Any, ...]]:
+        self._vault.expect((one.tenant or TENANT, one.user or "") for one in some)
         return [
             (
                 one.id,

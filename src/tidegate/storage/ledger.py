@@ -421,6 +421,8 @@ class SpoolLedger:
         """Store what has ended, each with the bytes that were spooled."""
         said: list[Closed | Acted] = []
         rows: list[Row] = []
+        if self._vault.seals:
+            self._rows.expect(one for one, _ in ended if isinstance(one, Closed))
         for one, spooled in ended:
             if isinstance(one, Closed):
                 row = self._stored(one, spooled)

@@ -6,6 +6,7 @@ in its field `personal`, which nobody reads once the person's key is destroyed; 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -36,6 +37,11 @@ class Rows:
 
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
+
+    def expect(self, rows: Iterable[Closed]) -> None:
+        """These are about to be masked: their keys in one step, and not one by one."""
+        tenants = [(row.organisation_id or TENANT, row.user or "") for row in rows]
+        self._vault.expect({*tenants, *((tenant, "") for tenant, _ in tenants)})
 
     def masked(self, row: Closed) -> Closed:
         """The row with aliases for names; what they stand for is sealed in it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -39,6 +39,9 @@ class Vault(Protocol):
 
     def subject(self, tenant: str, name: str) -> str:
         """What `name` is called in what is stored: drawn by lot, and nobody's once the key is destroyed."""
+
+    def expect(self, people: Iterable[tuple[str, str]]) -> None:
+        """Have the keys of all these at hand, in one step: tenants and names."""
 
     def subjects(self, name: str) -> list[Subject]:
         """Who has this name, in every tenant."""
@@ -80,10 +83,11 @@ class Keyring(Protocol):
 
     def find(self, id: str) -> Wrapped | None: ...
 
-    def of(self, lookup: bytes) -> Wrapped | None: ...
+    def of(self, *lookups: bytes) -> list[Wrapped]:
+        """Those that are there."""
 
-    def add(self, key: Wrapped) -> Wrapped:
-        """Returns what is there then: of two that come at once, the first."""
+    def add(self, *keys: Wrapped) -> list[Wrapped]:
+        """In one step. Returns what is there then: of two that come at once for the same, the first."""
 
     def rewrap(self, key: Wrapped, kek: str, sealed: bytes) -> bool:
         """Set `kek` and `sealed`, provided that `key` is there as it is. False: it is not."""

@@ -66,6 +66,11 @@ class Log:
         """How many entries each writer has."""
         return dict(await self._rows("SELECT writer, max(seq) + 1 FROM LOG GROUP BY writer ORDER BY writer"))
 
+    async def size(self, writer: str) -> int:
+        """How many entries one writer has, whatever the others have."""
+        rows = await self._rows("SELECT seq FROM LOG WHERE writer = ? ORDER BY seq DESC LIMIT 1", writer)
+        return rows[0][0] + 1 if rows else 0
+
     async def page(self, writer: str, after: int, most: int = PAGE) -> list[Link]:
         """The next entries behind `after`."""
         sql = f"SELECT {COLUMNS} FROM LOG WHERE writer = ? AND seq > ? ORDER BY seq LIMIT ?"

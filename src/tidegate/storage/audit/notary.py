@@ -139,7 +139,7 @@ class Notary:
             size = signed.checkpoint.size if signed is not None else 0
             self._tree = Tree(size, [peaks[at : at + HASH] for at in range(0, len(peaks), HASH)])
         tree, before = self._tree, self._tree.size
-        size = (await self._log.heads()).get(self._writer, 0)
+        size = await self._log.size(self._writer)
         if size < before:
             self._told("audit_log_cut", f"{before} entries of {self._writer} were signed, and {size} are there")
             return None

@@ -6,6 +6,8 @@ see `envelope`, and `keyring` for where the keys are.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from tidegate.core.ports import Place, Subject
@@ -49,6 +51,9 @@ class PlainVault:
 
     def subject(self, tenant: str, name: str) -> str:
         return name
+
+    def expect(self, people: Iterable[tuple[str, str]]) -> None:
+        """It knows nobody."""
 
     def subjects(self, name: str) -> list[Subject]:
         return []

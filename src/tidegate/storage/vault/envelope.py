@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -104,7 +104,7 @@ class EnvelopeVault:
 
     def _own(self, lookup: bytes) -> DataKey:
         try:
-            return self._made(lookup, "", "")
+            return self._make({lookup: ("", "")})[0]
         except ValueError as wrong:
             raise ConfigError(f"vault: {wrong}") from None
 
@@ -134,8 +134,8 @@ class EnvelopeVault:
         return self._key(tenant, name).id
 
     def subjects(self, name: str) -> list[Subject]:
-        found = [self._keyring.of(self._lookup(tenant, name)) for tenant in self._keyring.tenants() if tenant]
-        return [Subject(one.tenant, one.id) for one in found if one is not None]
+        found = self._keyring.of(*(self._lookup(tenant, name) for tenant in self._keyring.tenants() if tenant))
+        return [Subject(one.tenant, one.id) for one in found]
 
     def name(self, subject: str) -> str:
         try:
@@ -167,13 +167,25 @@ class EnvelopeVault:
             known = self._by_lookup.get(lookup)
         if known is not None and self._now_s() < known[0]:
             return known[1]
-        return self._made(lookup, tenant, name)
+        return self._make({lookup: (tenant, name)})[0]
 
-    def _made(self, lookup: bytes, tenant: str, name: str) -> DataKey:
-        wrapped = self._keyring.of(lookup)
-        if wrapped is None:
-            wrapped = self._keyring.add(self._new(lookup, tenant, name))
-        return self._know(wrapped)
+    def expect(self, people: Iterable[tuple[str, str]]) -> None:
+        wanted = {self._lookup(tenant, name): (tenant, name) for tenant, name in people}
+        with self._lock:
+            now_s = self._now_s()
+            for lookup in [one for one in wanted if one in self._by_lookup and now_s < self._by_lookup[one][0]]:
+                del wanted[lookup]
+        self._make(wanted)
+
+    def _make(self, wanted: Mapping[bytes, tuple[str, str]]) -> list[DataKey]:
+        """Their keys, by lookup; made where there are none."""
+        if not wanted:
+            return []
+        found = self._keyring.of(*wanted)
+        missing = wanted.keys() - {one.lookup for one in found}
+        if missing:
+            found += self._keyring.add(*[self._new(lookup, *wanted[lookup]) for lookup in missing])
+        return [self._know(one) for one in found]
 
     def _new(self, lookup: bytes, tenant: str, name: str) -> Wrapped:
         id, secret, kek = os.urandom(ID).hex(), os.urandom(LENGTH), self._keks.last

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,6 +34,8 @@ class KeyringSql:
     def __init__(self, run: Callable[[Callable[[Any], Any]], Any], sql: Callable[[str], Any]) -> None:
         self._run = run
         self._sql = sql
+        self._by_lookup = sql(f"SELECT {COLUMNS} FROM wrapped WHERE lookup = ?")
+        self._insert = sql(f"INSERT INTO wrapped ({COLUMNS}) VALUES ({MARKS}) ON CONFLICT (lookup) DO NOTHING")
 
     def _rows(self, text: str, *values: Any) -> list[Any]:
         sql = self._sql(text)
@@ -48,16 +50,19 @@ class KeyringSql:
     def find(self, id: str) -> Wrapped | None:
         return _one(self._rows(f"SELECT {COLUMNS} FROM wrapped WHERE id = ?", id))
 
-    def of(self, lookup: bytes) -> Wrapped | None:
-        return _one(self._rows(f"SELECT {COLUMNS} FROM wrapped WHERE lookup = ?", lookup))
+    def of(self, *lookups: bytes) -> list[Wrapped]:
+        return self._run(lambda db: self._of(db, lookups))  # type: ignore[no-any-return]
 
-    def add(self, key: Wrapped) -> Wrapped:
-        fields = msgspec.structs.astuple(key)
-        self._changed(f"INSERT INTO wrapped ({COLUMNS}) VALUES ({MARKS}) ON CONFLICT (lookup) DO NOTHING", *fields)
-        there = self.of(key.lookup)
-        if there is None:
-            raise StoreDown("a key that was just put into the keyring is not there")
-        return there
+    def _of(self, db: Any, lookups: Iterable[bytes]) -> list[Wrapped]:
+        found = (db.execute(self._by_lookup, (lookup,)).fetchone() for lookup in lookups)
+        return [_wrapped(row) for row in found if row is not None]
+
+    def add(self, *keys: Wrapped) -> list[Wrapped]:
+        def add(db: Any) -> list[Wrapped]:
+            db.cursor().executemany(self._insert, [msgspec.structs.astuple(key) for key in keys])
+            return self._of(db, [key.lookup for key in keys])
+
+        return self._run(add)  # type: ignore[no-any-return]
 
     def rewrap(self, key: Wrapped, kek: str, sealed: bytes) -> bool:
         sql = "UPDATE wrapped SET kek = ?, sealed = ? WHERE id = ? AND kek = ?"
