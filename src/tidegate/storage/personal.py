@@ -14,6 +14,7 @@ import msgspec
 from tidegate.core.errors import BadRequest
 from tidegate.core.ports import Acted, Closed, Erased, Opened, Place, Vault
 from tidegate.core.usage import UsageAsked, UsageLine
+from tidegate.storage.rollups import clean
 
 SPOOL = Place("spool")
 TENANT = "default"  # of calls of old, that name none
@@ -137,9 +138,9 @@ def by_name(asked: UsageAsked, lines: list[UsageLine], vault: Vault) -> list[Usa
     if "end_user" not in asked.by:
         return lines
     at = asked.by.index("end_user")
-    return [
-        msgspec.structs.replace(
-            line, names=(*line.names[:at], vault.name(line.names[at]) if line.names[at] else "", *line.names[at + 1 :])
-        )
-        for line in lines
-    ]
+
+    def named(names: tuple[str, ...]) -> tuple[str, ...]:
+        name = clean(vault.name(names[at])) if names[at] else ""
+        return (*names[:at], name, *names[at + 1 :])
+
+    return [msgspec.structs.replace(line, names=named(line.names)) for line in lines]
