@@ -21,7 +21,7 @@ logs: {calls: false}
 providers: {main: {type: scripted}}
 routes: {fast: {targets: [{provider: main, model: m}], store: {prompts: true, replies: true}}}
 vault: {keys: ['KEYS']}
-audit: {on: true, export: ['HEADS']}
+audit: {enabled: true, export: ['HEADS']}
 storage: {data_dir: DATA}
 """
 
@@ -163,3 +163,16 @@ def test_where_nothing_is_encrypted_that_is_said(tmp_path: Path):
 def test_without_a_key_no_gateway_is_asked():
     for words in (("subjects", "export", "a"), ("bodies", "show", "a"), ("audit", "prove", "a")):
         assert "a key is needed" in run(*words, code=1)
+
+
+def test_the_doctor_looks_at_keys_and_at_where_the_log_is_proved(file: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("tidegate.cli.doctor.found_here", list)
+    told = CliRunner().invoke(main, ["doctor", "--config", str(file)]).output
+    assert "ok   vault: 2 keys, sealed under " in told and "audit" not in told
+    text = file.read_text()
+    file.write_text(text.replace(f", export: ['{file.parent / 'heads'}']", ""))
+    told = CliRunner().invoke(main, ["doctor", "--config", str(file)]).output
+    assert "ILL  audit: its state is exported nowhere" in told
+    file.write_text(text.replace(KEK, OTHER))
+    told = CliRunner().invoke(main, ["doctor", "--config", str(file)]).output
+    assert "ILL  vault: what is stored cannot be read" in told and "put the one that it was sealed under back" in told

@@ -34,7 +34,7 @@ routes:
       input: [{{type: pii, action: placeholder}}]
       output: [{{type: pii, action: mask}}]
 {vault}
-audit: {{on: true, checkpoint: 1s, export: ["{heads}"]}}
+audit: {{enabled: true, checkpoint: 1s, export: ["{heads}"]}}
 {more}
 """
 

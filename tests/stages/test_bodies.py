@@ -104,7 +104,7 @@ async def test_what_is_too_much_to_wait_is_dropped_and_told_once(build_house: Bu
 
 
 async def test_a_body_is_read_by_an_administrator_and_that_is_told(build_house: Build):
-    house = await build_house(kept() + "audit: {on: true}\n")
+    house = await build_house(kept() + "audit: {enabled: true}\n")
     house.provider("main").says("hello")
     id = (await house.ask("hi")).id
     shown = (await house.get(f"/admin/bodies/{id}")).events[0]

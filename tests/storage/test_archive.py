@@ -28,7 +28,7 @@ routes:
     targets: [{provider: main, model: m}]
     store: {prompts: true, replies: true}
 vault: {keys: [KEYS], keyring: KEYRING}
-audit: {on: true}
+audit: {enabled: true}
 """
 
 

@@ -213,13 +213,13 @@ async def _base(config: Config, clock: Clock, events: Listeners, undo: AsyncExit
     bodies = BodyStore(home.tables, vault, notice)
     undo.push_async_callback(bodies.aclose)
     ledger = await SpoolLedger.open(
-        data_dir, home.books, vault, notice, max_spool_bytes=kept.max_spool, audited=config.audit.on
+        data_dir, home.books, vault, notice, max_spool_bytes=kept.max_spool, audited=config.audit.enabled
     )
     undo.push_async_callback(ledger.aclose)
     transport = plugins.find("transports", config.transport.kind)(config.transport, loop=loop)
     undo.push_async_callback(transport.aclose)
     notary = None
-    if config.audit.on:
+    if config.audit.enabled:
         signer, exports = load_signer(config.audit.key, data_dir), Exports(config.audit.export, transport)
         notary = Notary(home.log, signer, ledger.id, exports, notice, clock.wall_ns)
         undo.push_async_callback(_sign_last, ledger, notary)

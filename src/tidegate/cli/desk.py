@@ -66,7 +66,7 @@ class Acts:
     async def keep(self, home: Home) -> None:
         """Chained, signed and exported, as far as a terminal reaches."""
         audit = self._settings.audit
-        if not audit.on or not self._acts:
+        if not audit.enabled or not self._acts:
             return
         vault, keyring, _ = open_vault(self._settings.vault, self._settings.storage, self._folder)
         try:

@@ -140,7 +140,7 @@ class Archive:
     def log(self) -> Log:
         """Raises NotFound where there is none."""
         if self._notary is None:
-            raise NotFound("no audit log is kept: set audit.on")
+            raise NotFound("no audit log is kept: set audit.enabled")
         return self._log
 
     @property

@@ -110,7 +110,7 @@ class Town(House):
 @pytest.fixture
 async def town(build_house: Build) -> Town:
     return await Town.found(
-        await build_house(f"{TWO_PROVIDERS}vault: {{keys: ['{'00' * 32}']}}\naudit: {{on: true}}\n")
+        await build_house(f"{TWO_PROVIDERS}vault: {{keys: ['{'00' * 32}']}}\naudit: {{enabled: true}}\n")
     )
 
 

@@ -14,7 +14,7 @@ from tidegate.core.values import Duration, Secret
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether there is an audit log, and where the proof of its state goes.
 
-    on: every call and everything that administrators do stands in it.
+    enabled: every call and everything that administrators do stands in it.
     key: the seed of the Ed25519 key that signs it, 32 bytes as hex: env:NAME or file:PATH; null, the file audit.key of
         storage.data_dir, made when it is not there.
     checkpoint: how often its state is signed, while there is something new.
@@ -23,7 +23,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keep: how long entries are kept, such as 365d; after that only their hashes are. null keeps them for ever.
     """
 
-    on: bool = False
+    enabled: bool = False
     key: Secret | None = None
     checkpoint: Duration = Duration(60)
     export: tuple[Secret, ...] = ()
