@@ -165,8 +165,7 @@ def test_without_a_key_no_gateway_is_asked():
         assert "a key is needed" in run(*words, code=1)
 
 
-def test_the_doctor_looks_at_keys_and_at_where_the_log_is_proved(file: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("tidegate.cli.doctor.found_here", list)
+def test_the_doctor_looks_at_keys_and_at_where_the_log_is_proved(file: Path):
     told = CliRunner().invoke(main, ["doctor", "--config", str(file)]).output
     assert "ok   vault: 2 keys, sealed under " in told and "audit" not in told
     text = file.read_text()
