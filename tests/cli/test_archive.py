@@ -71,10 +71,28 @@ async def test_an_end_user_is_exported_and_erased(house: House, tmp_path: Path):
     await house.ask("hi", headers={"x-tidegate-user": "ann o'hara & co"})
     await said(house, "subjects", "export", "ann o'hara & co", "--out", str(tmp_path / "ann.jsonl"))
     kinds = [json.loads(line)["kind"] for line in (tmp_path / "ann.jsonl").read_text().splitlines()]
-    assert kinds == ["call", "body", "audit"]
+    assert kinds == ["call", "body", "audit", "usage"]
     told = await said(house, "subjects", "erase", "ann o'hara & co")
     assert "1 keys destroyed, 1 bodies deleted" in told
     assert "nothing is kept of an end user" in await said(house, "subjects", "export", "ann o'hara & co", code=1)
+
+
+async def test_whoever_was_erased_is_erased_again_from_a_keyring_that_was_restored(
+    house: House, file: Path, tmp_path: Path
+):
+    await house.ask("hi", headers={"x-tidegate-user": "ann"})
+    await house.app.world.ledger.flush()
+    keyring = tmp_path / "data" / "keyring" / "keyring.sqlite"
+    backup = keyring.read_bytes()
+    await said(house, "subjects", "erase", "ann")
+    await house.app.world.ledger.flush()
+    log = tmp_path / "audit.jsonl"
+    await beside("audit", "export", "--out", str(log), "--config", str(file))
+    keyring.write_bytes(backup)
+    told = await beside("subjects", "erase-again", str(log), "--config", str(file))
+    assert told.startswith("1 were erased before, and 1 of them were there again")
+    told = await beside("subjects", "erase-again", str(log), "--config", str(file))
+    assert told.startswith("1 were erased before, and 0 of them were there again")
 
 
 async def test_what_was_said_is_shown(house: House):

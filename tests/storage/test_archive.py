@@ -83,7 +83,8 @@ async def test_everything_of_an_end_user_is_exported_and_of_nobody_else(places: 
     house = await places.enter()
     ann, _ = await said(house, "ann"), await said(house, "bob")
     found = await exported(house, "ann")
-    assert [one["kind"] for one in found] == ["call", "body", "audit"]
+    assert [one["kind"] for one in found] == ["call", "body", "audit", "usage"]
+    assert (found[3]["route"], found[3]["sums"]["calls"]) == ("fast", 1)
     call, body, entry = found[0]["row"], found[1]["body"], found[2]["entry"]
     assert (call["id"], call["user"], call["session"]) == (ann, "ann", "session of ann")
     assert (body["user"], "ann" in body["reply"]) == ("ann", True)

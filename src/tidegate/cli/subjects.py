@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
 import click
 
+from tidegate.app import data_folder, open_keyring
 from tidegate.cli.chat import Line
-from tidegate.cli.shared import KEY, URL
+from tidegate.cli.shared import DATA, FILE, KEY, URL, settings
 from tidegate.core.errors import ConfigError
 
 ORGANISATION = click.option("--organisation", help="Only there; in all of them when left out.")
@@ -23,6 +26,7 @@ def subjects() -> None:
     \b
     tidegate subjects export ann --out ann.jsonl
     tidegate subjects erase ann
+    tidegate subjects erase-again audit.jsonl
     """
 
 
@@ -63,6 +67,37 @@ def erase(id: str, organisation: str | None, yes: bool, url: str, key: str | Non
     done = _line(url, key).delete(f"/admin/subjects?{_asked(id, organisation)}")
     click.echo(f"erased: {len(done['aliases'])} keys destroyed, {done['bodies']} bodies deleted")
     click.echo(f"the audit log has it under {', '.join(done['aliases'])}")
+
+
+@subjects.command("erase-again")
+@click.argument("log", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@FILE
+@DATA
+def erase_again(log: Path, file: Path | None, data_dir: str | None) -> None:
+    """Destroy the keys of everybody whose erasure an exported audit log has: after an older keyring was restored.
+
+    \b
+    tidegate subjects erase-again audit.jsonl
+    """
+    found = settings(file, data_dir=data_dir)
+    if not found.vault.keys:
+        raise ConfigError("nothing is encrypted, so that there is no key to destroy: set vault.keys")
+    with log.open("rb") as lines:
+        aliases = list(erased(lines))
+    keyring = open_keyring(found.vault, found.storage, data_folder(found.storage.data_dir))
+    try:
+        again = sum(keyring.destroy(alias, time.time_ns() // 1_000_000) for alias in aliases)
+    finally:
+        keyring.close()
+    click.echo(f"{len(aliases)} were erased before, and {again} of them were there again: their keys are destroyed")
+
+
+def erased(lines: Iterable[bytes]) -> Iterator[str]:
+    """The aliases in the receipts of an exported audit log."""
+    for line in lines:
+        entry = json.loads(line).get("entry")
+        if entry is not None and '"did":"subject_erased"' in entry:
+            yield from json.loads(entry)["of"].split(",")
 
 
 @click.group()

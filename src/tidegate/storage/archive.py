@@ -12,10 +12,12 @@ from tidegate.core.audit import Link
 from tidegate.core.errors import BadRequest, NotFound
 from tidegate.core.merkle import consistency, inclusion, root_of
 from tidegate.core.ports import Bodies, Body, Keyring, Ledger, Subject, Vault
+from tidegate.core.usage import Period, UsageAsked
 from tidegate.storage.audit.log import Log
 from tidegate.storage.audit.notary import Notary
 from tidegate.storage.audit.notes import Checkpoint
 from tidegate.storage.personal import Rows
+from tidegate.storage.rollups import LAST_MS
 from tidegate.storage.vault.kek import Keks
 from tidegate.storage.vault.rotation import rotate
 
@@ -95,6 +97,8 @@ class Archive:
                 yield {"kind": "body", "body": shown(body)}
             for link in await self._log.of(subject.alias):
                 yield {"kind": "audit", "entry": await self.entry(link)}
+            for line in await self._ledger.usage(_sums_of(name, subject)):
+                yield {"kind": "usage", "route": line.names[0], "sums": line.sums}
 
     async def erase(self, name: str, organisation: str | None = None) -> Erasure:
         """Destroy the keys of an end user. What is stored of them is unreadable from then on. Raises NotFound."""
@@ -194,6 +198,11 @@ class Archive:
         proof = await asyncio.to_thread(consistency, first, second, _roots(leaves))
         notes = [one.note for one in ends if one is not None]
         return {"first": notes[0], "second": notes[1], "proof": [one.hex() for one in proof]}
+
+
+def _sums_of(name: str, subject: Subject) -> UsageAsked:
+    only = {"end_user": name} | ({"organisation": subject.tenant} if subject.tenant else {})
+    return UsageAsked((Period(0, LAST_MS),), ("route",), only)
 
 
 def _some(sizes: Sequence[int]) -> str:

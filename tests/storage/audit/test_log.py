@@ -20,7 +20,9 @@ from tidegate.storage.audit import proof
 from tidegate.storage.audit.notary import Exports, Notary
 from tidegate.storage.audit.notes import Signer, Verifiers, load_signer
 from tidegate.storage.ledger import Home, Position, Row, SpoolLedger
+from tidegate.storage.personal import SPOOL
 from tidegate.storage.postgres import PostgresStore
+from tidegate.storage.spool import Spool
 from tidegate.storage.sqlite import SqliteStore
 from tidegate.storage.vault import PlainVault
 
@@ -129,9 +131,15 @@ async def test_a_chain_goes_on_after_a_restart(place):
     assert place.verify(await place.export()).signed == {place.ledger.id: 5}
 
 
-async def test_who_was_killed_loses_no_act(place, tmp_path):
-    place.ledger.append(Acted("act_1", 1, "key_created", "k", "admin"))
-    await place.ledger.flush()
+async def test_who_was_killed_loses_no_act(place):
+    """What a process that died has left in its spool."""
+    await place.ledger.aclose()
+    spool = Spool(place.folder / "spool")
+    spool.begin(after=9)
+    act = Acted("act_1", 1, "key_created", "k", "admin")
+    spool.append(act.id, PlainVault().seal(msgspec.json.encode(act), SPOOL), closes=True)
+    spool.close()
+    await place.enter()
     assert (await place.home.log.find("act_1")).seq == 0
 
 

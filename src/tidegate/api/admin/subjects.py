@@ -54,7 +54,7 @@ async def rows(found: AsyncIterator[dict[str, Any]], first: dict[str, Any] | Non
 
 @router.get("/subjects", tags=["subjects"], response_class=StreamingResponse, responses=AS_LINES)
 async def export_subject(id: Name, principal: Administering, house: House, organisation: Organisation = None) -> Any:
-    """Everything that is kept of an end user: a line of JSON for each row, body and entry of the audit log."""
+    """Everything that is kept of an end user: a line of JSON for each row, body, entry of the audit log, and sums."""
     found = house.archive.rows(id, organisation)
     first = await anext(found, None)  # what is wrong is an error, and not the end of an answer
     tell(house, principal, "subject_exported", await _aliases(house, id, organisation))
