@@ -24,7 +24,7 @@ from tidegate.providers import prices, transport
 from tidegate.providers.discovery import Found
 from tidegate.stages import auth, bodies, budgets, cache, guardrails, limits, routes
 from tidegate.storage import audit, vault
-from tidegate.telemetry import alerts, logs
+from tidegate.telemetry import alerts, logs, traces
 
 DEFAULT_FILE = "tidegate.yaml"
 LOCAL = Found("local", {"type": "local"}, "")
@@ -75,6 +75,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     upstream: how providers are asked.
     logs: what is written to standard error.
     alerts: who is told when something happens.
+    traces: who is sent spans of calls.
     transport: the connections to providers.
     prices: what tokens cost.
     providers: who can answer; without any, the small local model.
@@ -93,6 +94,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     upstream: upstream.Config = upstream.Config()
     logs: logs.Config = logs.Config()
     alerts: alerts.Config = alerts.Config()
+    traces: traces.Config = traces.Config()
     transport: transport.Config = transport.Config()
     prices: prices.Config = prices.Config()
     providers: dict[str, Configured] = {}
@@ -171,6 +173,9 @@ def _check(config: Config, reading: _Reading) -> None:
     wrong = alerts.trouble(config.alerts)
     if wrong is not None:
         raise reading.wrong(f"alerts.{wrong[0]}", wrong[1])
+    wrong = traces.trouble(config.traces)
+    if wrong is not None:
+        raise reading.wrong(f"traces.{wrong[0]}", wrong[1])
     for name in config.providers:
         if "/" in name or not name:
             raise reading.wrong(f"providers.{name}", "a provider's name must not be empty or contain '/'")

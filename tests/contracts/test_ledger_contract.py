@@ -2,14 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from tidegate.core.analytics import PeopleAsked, TimesAsked, percentile_us
+from tidegate.core.guard import Verdict
+from tidegate.core.opinions import Opinion
 from tidegate.core.ports import Acted, AttemptRow, Closed, Ledger, Opened, Totals, Vault
+from tidegate.core.search import CallsAsked, Place
 from tidegate.core.usage import Period, UsageAsked
+from tidegate.storage import listing
 from tidegate.storage.ledger import Home, SpoolLedger
 from tidegate.storage.memory import MemoryLedger
 from tidegate.storage.postgres import PostgresStore
@@ -331,3 +337,192 @@ async def test_what_administrators_do_is_no_row_and_costs_nothing(ledger):
     await ledger.flush()
     assert await ids(ledger) == ["a"] and await ledger.find("act_1") is None
     assert await ledger.totals() == Totals(calls=1, cost_nusd=7)
+
+
+# --- searching
+
+
+def wanting(**fields: Any) -> CallsAsked:
+    return CallsAsked(**{"since_ms": 0, "until_ms": 2**52, **fields})
+
+
+async def listed(ledger: Ledger, **fields: Any) -> list[str]:
+    """All pages."""
+    found: list[str] = []
+    place: Place | None = None
+    while True:
+        page = await ledger.calls(wanting(after=place, **fields))
+        found += [row.id for row in page.rows]
+        if page.reached is None:
+            return found
+        place = page.reached
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 50])
+async def test_calls_are_listed_newest_first_each_once_on_pages_of_any_size(ledger, most):
+    for n, at in enumerate([30, 10, 20, 20, 40, 20]):
+        ledger.append(closed(f"c{n}", at_ms=at))
+    assert await listed(ledger, most=most) == ["c4", "c0", "c5", "c3", "c2", "c1"]
+    assert await listed(ledger, most=most, since_ms=20, until_ms=40) == ["c0", "c5", "c3", "c2"]
+
+
+async def test_what_comes_while_somebody_turns_pages_moves_nothing(ledger):
+    for n in range(4):
+        ledger.append(closed(f"c{n}", at_ms=10 + n))
+    first = await ledger.calls(wanting(most=2))
+    ledger.append(closed("new", at_ms=50))
+    rest = await ledger.calls(wanting(after=first.reached))
+    assert [row.id for row in (*first.rows, *rest.rows)] == ["c3", "c2", "c1", "c0"]
+
+
+GUARDED = (
+    Verdict("pii", "input", "mask", ("email",)),
+    Verdict("secrets", "output", "pass"),
+    Verdict("injection", "input", "flag"),
+)
+
+FOUND_BY: list[dict[str, Any]] = [
+    {"only": {"key": "other"}},
+    {"only": {"team": "t", "organisation": "o"}},
+    {"only": {"end_user": "naïve \u0000 user"}},
+    {"only": {"session": "s'; DROP TABLE calls; --"}},
+    {"only": {"route": "fast", "target": "main/gpt"}},
+    {"only": {"operation": "embed"}},
+    {"only": {"outcome": "failed", "error": "upstream_failed"}},
+    {"only": {"kind": "batch"}},
+    {"only": {"cache": "hit"}},
+    {"status": 502},
+    {"guard": "pii"},
+    {"guard": "injection:flag"},
+    {"least_cost_nusd": 900},
+    {"least_duration_us": 5000},
+]
+
+
+@pytest.mark.parametrize("by", FOUND_BY, ids=str)
+async def test_a_call_is_found_by_whatever_is_known_of_it(ledger, by):
+    ledger.append(closed("before", cost_nusd=None))
+    wanted = closed(
+        "wanted",
+        key_id="other",
+        team_id="t",
+        organisation_id="o",
+        user="naïve \u0000 user",
+        session="s'; DROP TABLE calls; --",
+        route="fast",
+        target="main/gpt",
+        operation="embed",
+        outcome="failed",
+        error="upstream_failed",
+        status=502,
+        kind="batch",
+        cache="hit",
+        cost_nusd=900,
+        duration_us=5000,
+        guards=GUARDED,
+    )
+    ledger.append(wanted)
+    ledger.append(closed("after", cost_nusd=899, duration_us=4999))
+    assert (await ledger.calls(wanting(**by))).rows == [wanted]
+
+
+@pytest.mark.parametrize("guard", ["secrets", "pii:block", "pi", "mask", "pii:mask:input: x", "%"])
+async def test_a_guard_that_had_nothing_to_say_is_not_found(ledger, guard):
+    ledger.append(closed("a", guards=GUARDED))
+    assert await listed(ledger, guard=guard) == []
+
+
+async def test_a_page_says_how_far_it_looked_when_it_found_nothing_there(ledger, monkeypatch):
+    monkeypatch.setattr(listing, "LOOKED_AT", 10)
+    ledger.append(closed("rare", at_ms=1, status=418))
+    for n in range(25):
+        ledger.append(closed(f"c{n}", at_ms=10 + n))
+    assert await listed(ledger, status=418) == ["rare"]
+    assert await listed(ledger, only={"key": "nobody"}) == []
+
+
+# --- opinions
+
+
+def opinion(id: str, call: str, **fields: Any) -> Opinion:
+    return Opinion(**{"id": id, "request_id": call, "at_ms": 5, "source": "user", **fields})
+
+
+async def test_what_is_said_of_a_call_comes_back_and_the_last_of_an_id_stands(ledger):
+    row = closed("a")
+    ledger.append(row)
+    first = opinion("x", "a", score=0.25, label="slow", comment="naïve \u0000 ☃", correction="c", task_completed=False)
+    later = opinion("y", "a", at_ms=6, source="judge", score=1.0)
+    for one in (later, opinion("x", "a", score=1.0), first):
+        await ledger.opine(one, row)
+    assert await ledger.opinions("a") == [first, later]
+    assert await ledger.opinions("b") == []
+
+
+async def test_opinions_are_summed_exactly_in_the_hour_of_their_call(ledger):
+    then, now = closed("then", at_ms=10, route="fast"), closed("now", at_ms=2 * 3_600_000, route="slow", user="ann")
+    for n, score in enumerate([0.0, 0.5, 0.75, 1.0]):
+        await ledger.opine(opinion(f"s{n}", "then", score=score), then)
+    await ledger.opine(opinion("t", "then", task_completed=True), then)
+    await ledger.opine(opinion("u", "now", source="agent", task_completed=False), now)
+    hours = (Period(0, 3_600_000), Period(2 * 3_600_000, 3 * 3_600_000))
+    first, second = await ledger.opined(UsageAsked(hours, ("route", "source")))
+    assert (first.begin_ms, first.names) == (0, ("fast", "user"))
+    assert first.sums == {"opinions": 5, "scored": 4, "score_milli": 2250, "good": 2, "bad": 1} | {
+        "tasks": 1,
+        "completed": 1,
+    }
+    assert (second.begin_ms, second.names, second.sums["tasks"]) == (2 * 3_600_000, ("slow", "agent"), 1)
+    (only,) = await ledger.opined(UsageAsked((Period(0, 2**45),), (), {"end_user": "ann"}))
+    assert only.sums["opinions"] == 1
+
+
+# --- who was there, and how long they waited
+
+DAY = 86_400_000
+
+
+async def test_percentiles_of_buckets_are_those_of_the_calls_to_a_bucket(ledger):
+    took = [round(1000 * 1.3**n) for n in range(40)]
+    for n, us in enumerate(took):
+        ledger.append(closed(f"{n}", at_ms=n, duration_us=us, first_us=us // 2, route="fast" if n % 2 else "slow"))
+    ledger.append(closed("failed", at_ms=1, outcome="failed", duration_us=10**9))
+    lines = await ledger.times(TimesAsked((Period(0, DAY),)))
+    for what, factor in (("duration", 1), ("first", 0.5)):
+        (counts,) = [line.counts for line in lines if line.what == what]
+        assert sum(counts.values()) == 40
+        for share in (0.5, 0.95, 0.99):
+            exact = sorted(took)[ceil(share * 40) - 1] * factor
+            assert percentile_us(counts, share) == pytest.approx(exact, rel=0.026)
+    by_route = await ledger.times(TimesAsked((Period(0, DAY),), ("route",), {"route": "fast"}))
+    assert {(line.names, sum(line.counts.values())) for line in by_route} == {(("fast",), 20)}
+
+
+async def test_end_users_count_once_in_any_period(ledger):
+    for n, (day, user) in enumerate([(0, "ann"), (0, "ann"), (0, "bob"), (1, "ann"), (2, None)]):
+        ledger.append(closed(f"{n}", at_ms=day * DAY + n, user=user, team_id="t" if user == "bob" else None))
+    days = tuple(Period(day * DAY, (day + 1) * DAY) for day in range(3))
+    assert [line.end_users for line in await ledger.people(PeopleAsked(days))] == [2, 1, 0]
+    whole = (Period(0, 3 * DAY),)
+    assert [line.end_users for line in await ledger.people(PeopleAsked(whole))] == [2]
+    assert [line.end_users for line in await ledger.people(PeopleAsked(whole, {"team": "t"}))] == [1]
+
+
+async def test_a_session_ends_with_half_an_hour_of_silence(ledger):
+    minute = 60_000
+    for n, at in enumerate([0, 10, 39, 70, 100, 200]):
+        ledger.append(closed(f"{n}", at_ms=at * minute, session="s", asked_again=n == 1))
+        await ledger.flush()
+    ledger.append(closed("other", at_ms=0, session="s", key_id="another"))
+    (line,) = await ledger.people(PeopleAsked((Period(0, DAY),)))
+    assert (line.sessions, line.session_calls, line.asked_again) == (4, 7, 1)
+    assert line.session_ms == (39 + 30) * minute
+
+
+async def test_a_call_that_was_long_under_way_joins_what_it_lies_between(ledger):
+    minute = 60_000
+    for n, at in enumerate([0, 50, 25]):
+        ledger.append(closed(f"{n}", at_ms=at * minute, session="s"))
+        await ledger.flush()
+    (line,) = await ledger.people(PeopleAsked((Period(0, DAY),)))
+    assert (line.sessions, line.session_calls, line.session_ms) == (1, 3, 50 * minute)

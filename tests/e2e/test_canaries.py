@@ -95,6 +95,9 @@ async def all_that_people_do(tidegate: Gateway, plant: Planted, provider_key: st
     for _ in range(2):
         answer = await tidegate.ask(question, headers=once, metadata=outcome)
         assert answer.status == 200 and plant.words["outcome"] in answer.text
+    opinion = {"request_id": answer.headers["x-tidegate-request-id"], "thumbs": "up", "comment": plant("comment")}
+    said = await tidegate.begin("/v1/feedback", body=json.dumps(opinion).encode()).answer()
+    assert said.status < 300, said.body
     echo = {"status": 400, "body": json.dumps({"error": {"message": f"{plant('said back')} {provider_key}"}})}
     answer = await tidegate.ask(plant("refused"), headers=headers, metadata={"script": echo})
     assert answer.status == 400 and provider_key.encode() not in answer.body

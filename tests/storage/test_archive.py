@@ -92,6 +92,30 @@ async def test_everything_of_an_end_user_is_exported_and_of_nobody_else(places: 
     assert "bob" not in json.dumps(found)
 
 
+async def test_what_was_said_of_a_call_goes_with_whom_it_was_for(places: Places):
+    house = await places.enter()
+    id = await said(house, "ann")
+    body = json.dumps({"request_id": id, "thumbs": "down", "comment": "ann's own words"}).encode()
+    assert (await house.begin(path="/v1/feedback", body=body).reply()).status < 300
+    assert [one["opinion"]["comment"] for one in await exported(house, "ann") if one["kind"] == "opinion"] == [
+        "ann's own words"
+    ]
+    (line,) = (await house.get("/admin/feedback?by=end_user&per=total")).events[0]["lines"]
+    assert line["end_user"] == "ann"
+    await erase(house, "ann")
+    assert await house.app.world.ledger.opinions(id) == []
+    (line,) = (await house.get("/admin/feedback?by=end_user&per=total")).events[0]["lines"]
+    assert line["end_user"] != "ann"
+
+
+async def test_calls_are_searched_by_name_and_session(places: Places):
+    house = await places.enter()
+    ann, _ = await said(house, "ann"), await said(house, "bob")
+    for asked in ("end_user=ann", "session=session%20of%20ann"):
+        found = (await house.get(f"/admin/requests?{asked}")).events[0]["requests"]
+        assert [one["id"] for one in found] == [ann]
+
+
 async def test_rows_and_sums_have_names_for_who_may_ask_and_aliases_in_the_database(places: Places):
     house = await places.enter()
     id = await said(house, "ann")

@@ -4,11 +4,11 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
 
 from tests.house import TWO_PROVIDERS, House, until
+from tests.telemetry.receiver import Receiver, receiving
 from tidegate import config
 from tidegate.core.errors import ConfigError
 from tidegate.core.limits import Budget
@@ -18,52 +18,9 @@ CENT = 10_000_000
 ENVIRONMENT = {"HOOK_SECRET": "a-secret-that-both-know"}
 
 
-class Receiver:
-    """Somebody with a real socket who takes alerts, or does not."""
-
-    def __init__(self) -> None:
-        self.answers: list[int] = []  # statuses, then 200
-        self.heard: list[tuple[dict[str, str], bytes]] = []
-        self.silent = False
-
-    def connected(self) -> Connection:
-        return Connection(self)
-
-
-class Connection(asyncio.Protocol):
-    def __init__(self, receiver: Receiver) -> None:
-        self._receiver = receiver
-        self._data = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        self._data += data
-        head, end, body = self._data.partition(b"\r\n\r\n")
-        headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:])
-        if not end or len(body) < int(headers["content-length"]):
-            return
-        self._data = b""
-        self._receiver.heard.append((headers, body))
-        if not self._receiver.silent:
-            status = self._receiver.answers.pop(0) if self._receiver.answers else 200
-            self._transport.write(b"HTTP/1.1 %d Said\r\ncontent-length: 0\r\n\r\n" % status)
-
-
-@asynccontextmanager
-async def receiving() -> AsyncIterator[tuple[Receiver, str]]:
-    receiver = Receiver()
-    server = await asyncio.get_running_loop().create_server(receiver.connected, "127.0.0.1", 0)
-    try:
-        yield receiver, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook?token=hidden"
-    finally:
-        server.close()
-
-
 @pytest.fixture
 async def receiver() -> AsyncIterator[tuple[Receiver, str]]:
-    async with receiving() as found:
+    async with receiving("/hook?token=hidden") as found:
         yield found
 
 

@@ -99,7 +99,9 @@ class Listening:
 
     async def _intake(self) -> bytes:
         incoming = self._incoming
-        body = await incoming.body() if self._body is None else self._body
+        body = self._body if self._body is not None else incoming.whole()
+        if body is None:
+            body = await incoming.body()
         if incoming.turn is not None:
             incoming.turn.on_leave(self._leave)
         else:
@@ -144,7 +146,7 @@ async def _send(world: World, incoming: Incoming, call: Call, codec: Codec, repl
         error = events[-1].error
         return text + codec.render_error_event(error, status_of(error)) if error else text
 
-    events = await anext(reply.events)
+    events = await reply.events.__anext__()
     kind = b"text/event-stream; charset=utf-8" if call.asked.stream else JSON
     headers: list[tuple[bytes, bytes]] = []
     for one in reply.head.headers if same else ():
@@ -156,7 +158,9 @@ async def _send(world: World, incoming: Incoming, call: Call, codec: Codec, repl
     if events[-1].last:
         if events[-1].error and not call.asked.stream:
             raise events[-1].error
-        await incoming.answer(reply.head.status, written(events), headers, kind)
+        status, body = reply.head.status, written(events)
+        if not incoming.answered(status, body, headers, kind):
+            await incoming.answer(status, body, headers, kind)
         return
     headers.append((b"content-type", kind))
     await incoming.start(reply.head.status, [*headers, (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")])

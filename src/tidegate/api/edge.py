@@ -20,7 +20,7 @@ Endpoint = Callable[[Gateway, Incoming], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 Pages = Callable[[], Callable[[Callable[[], Gateway]], Application]]  # imports them; what it returns makes them
 
-PAGES = ("/api/", "/admin/", "/v1/requests/", "/v1/usage", "/docs", "/openapi.json")
+PAGES = ("/api/", "/admin/", "/v1/requests", "/v1/feedback", "/v1/usage", "/docs", "/openapi.json")
 # What a web page may read of our answers, besides their bodies.
 EXPOSED = (
     b"retry-after, x-tidegate-request-id, x-tidegate-route, x-tidegate-target, x-tidegate-attempts, "

@@ -113,19 +113,25 @@ class Incoming:
 
     # --- what comes in
 
-    async def body(self) -> bytes:
-        """The whole body. Raises 408 413 415, or ClientGone."""
+    def whole(self) -> bytes | None:
+        """The body, where there is nothing to wait for; else None, and `body` must be called. Raises 413 415."""
         by_name = self.by_name
         if by_name.get(b"content-type") != JSON or b"content-encoding" in by_name:
             self._check_kind()
-        most = self._config.max_body
         body = self.turn.whole() if self.turn is not None else None
-        if body is not None:  # almost always: then there is nothing to wait for
+        if body is not None:
             self._owed = False
-            if len(body) > most:
+            if len(body) > self._config.max_body:
                 raise self._too_large()
+        return body
+
+    async def body(self) -> bytes:
+        """The whole body. Raises 408 413 415, or ClientGone."""
+        body = self.whole()
+        if body is not None:
             return body
-        length = by_name.get(b"content-length")
+        most = self._config.max_body
+        length = self.by_name.get(b"content-length")
         if length is not None and length.isdigit() and int(length) > most:
             raise self._too_large()
         try:
@@ -174,12 +180,18 @@ class Incoming:
 
     # --- what goes out
 
+    def answered(self, status: int, body: bytes, headers: Headers = (), kind: bytes = JSON) -> bool:
+        """The whole response, where nothing must be waited for; else False, and `answer` must be called."""
+        if self.turn is None or self._owed:
+            return False
+        self.started = self.turn.answer(status, [(b"content-type", kind), *headers, *self.extra], body)
+        return self.started
+
     async def answer(self, status: int, body: bytes, headers: Headers = (), kind: bytes = JSON) -> None:
         """The whole response at once."""
-        said = (b"content-type", kind)
-        if self.turn is not None and not self._owed and self.turn.answer(status, [said, *headers, *self.extra], body):
-            self.started = True
+        if self.answered(status, body, headers, kind):
             return
+        said = (b"content-type", kind)
         await self.start(status, [said, (b"content-length", str(len(body)).encode()), *headers])
         if self._owed:
             await self.piece(body, last=False)

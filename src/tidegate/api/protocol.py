@@ -20,12 +20,15 @@ from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 from uvicorn.server import ServerState
 
 from tidegate import api
+from tidegate.api.crew import Crew
+from tidegate.api.repeats import Repeated, learnt
 from tidegate.api.turn import Turn, problem
 from tidegate.core.errors import BadRequest, HeadTooLarge, RequestTimeout, TidegateError
 from tidegate.providers.openai.wire import write_error
 
 LINGER_S = 1.0  # so long is heard to its end who is told that it is wrong: to close at once would take the answer away
 SLACK_S = 0.001  # uvloop's timers count whole milliseconds
+PATIENCE = 5  # heads of a connection that are learnt, each in the hope that it will be said again
 
 _UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 
@@ -34,6 +37,7 @@ def protocol(config: api.Config) -> type[HttpProtocol]:
     """The class for `uvicorn.Config(http=…)`, with the bounds of `config`."""
 
     class Bounded(HttpProtocol):
+        crew = Crew()
         max_head = int(config.max_head)
         head_timeout = float(config.head_timeout)
 
@@ -43,6 +47,7 @@ def protocol(config: api.Config) -> type[HttpProtocol]:
 class HttpProtocol(asyncio.Protocol):
     """One connection. It has one timer, which asks what the deadline is when it fires: see `_expect_within`."""
 
+    crew: Crew
     max_head: int
     head_timeout: float
     transport: asyncio.Transport
@@ -75,6 +80,8 @@ class HttpProtocol(asyncio.Protocol):
         self._wrong: TidegateError | None = None
         self._deaf = False  # our last word is said
         self._begin_head()
+        self._repeated: Repeated | None = None
+        self._patience = PATIENCE
         # who is answered
         self._turn: Turn | None = None
         self._newest: Turn | None = None
@@ -88,6 +95,7 @@ class HttpProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport = cast(asyncio.Transport, transport)
         self._house.connections.add(self)  # type: ignore[arg-type]  # it is there to be counted and shut down
+        self.crew.join()
         self._where = {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -103,7 +111,12 @@ class HttpProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._deaf:
             return
+        between = self._in_head and not self._head_size and not self._unfinished
+        if between and self._repeated is not None and self._is_repeated(self._repeated, data):
+            return
+        before = self._newest
         if self._in_head and b"pgrade" in data:
+            between = False
             # From who offers another protocol httptools takes no body; and Java's client offers one with every request.
             head, end, rest = data.partition(b"\r\n\r\n")
             data = _UPGRADE.sub(b"\r\nx-upgrade:", head) + end + rest
@@ -116,10 +129,33 @@ class HttpProtocol(asyncio.Protocol):
             wrong = self._wrong or BadRequest("this is not HTTP/1.1 as RFC 9112 has it; look at the raw request")
             self._refuse(wrong)
             return
+        if between and self._patience and self._newest is not before:
+            self._learn(data)
         if self._unfinished > self.max_head:
             self._refuse(self._too_large())
         elif self._in_head and not self._hurried and self._head_has_begun:
             self._hurry()
+
+    def _is_repeated(self, known: Repeated, data: bytes) -> bool:
+        """Whether `data` is just one request that differs from the last in its body alone; if so it is taken."""
+        found = known.match(data)
+        if found is None:
+            return False
+        headers, body = found
+        self._due = inf
+        self._hurried = False
+        turn = Turn(self, {**known.scope, "headers": headers, "state": self._state.copy()})
+        turn.take(body)
+        turn.end()
+        self._answer(turn)
+        return True
+
+    def _learn(self, data: bytes) -> None:
+        """Most clients say the same with every request of a connection. Who does not is not tried for ever."""
+        turn = self._newest
+        if turn is not None and turn.keep_alive and not self._expects_continue:
+            self._patience -= 1
+            self._repeated = learnt(data, turn.scope, self.max_head)
 
     def _begin_head(self) -> None:
         self._url = b""
@@ -181,12 +217,7 @@ class HttpProtocol(asyncio.Protocol):
             keep_alive=version != "1.0" and parser.should_keep_alive(),
             expects_continue=self._expects_continue,
         )
-        self._newest = turn
-        if self._turn is None:
-            self._begin(turn)
-        else:
-            self.pause()
-            self._queue.append(turn)
+        self._answer(turn)
 
     def on_body(self, body: bytes) -> None:
         self._unfinished = 0
@@ -209,11 +240,18 @@ class HttpProtocol(asyncio.Protocol):
 
     # --- who is answered: one after the other
 
+    def _answer(self, turn: Turn) -> None:
+        self._newest = turn
+        if self._turn is None:
+            self._begin(turn)
+        else:
+            self.pause()
+            self._queue.append(turn)
+
     def _begin(self, turn: Turn) -> None:
         self._turn = turn
-        task = self.loop.create_task(turn.run(self._application))
-        self._house.tasks.add(task)
-        task.add_done_callback(self._forget)
+        hand = self.crew.take(turn, self._application, self.loop, self._forget)
+        self._house.tasks.add(hand.task)
 
     def turn_over(self) -> None:
         self._turn = None
@@ -258,6 +296,7 @@ class HttpProtocol(asyncio.Protocol):
         self._house.connections.discard(self)
         self._stop_timer()
         self._leave()
+        self.crew.leave()
         self.resume_writing()
 
     # --- back-pressure

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Protocol
 
 from tidegate.api.edge import Application
@@ -19,6 +20,7 @@ from tidegate.providers.openai.wire import write_error
 
 MUCH = 64 * 1024  # bytes of a body that wait to be received, and then we read no more; or are sent without being copied
 NO_BODY = (204, 304)
+NO_SCOPE: Scope = MappingProxyType({})  # type: ignore[assignment]  # of a turn that has begun
 
 STATUS_LINES = {status.value: b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
 
@@ -45,13 +47,14 @@ class Turn:
     """`gone`: the client has left. `complete`: it has been told everything."""
 
     __slots__ = (
-        "_chunked", "_head", "_leaving", "_left", "_news", "_pieces", "_scope", "_size", "_unseen", "_wire",
-        "complete", "continuing", "gone", "keep_alive", "more", "started",
+        "_bodiless", "_chunked", "_head", "_leaving", "_left", "_news", "_pieces", "_size", "_unseen", "_wire",
+        "complete", "continuing", "gone", "keep_alive", "more", "scope", "started",
     )  # fmt: skip
 
-    def __init__(self, wire: Wire, scope: Scope, *, keep_alive: bool, expects_continue: bool) -> None:
+    def __init__(self, wire: Wire, scope: Scope, *, keep_alive: bool = True, expects_continue: bool = False) -> None:
         self._wire = wire
-        self._scope = scope
+        self.scope = scope
+        self._bodiless = scope["method"] == "HEAD"
         scope["extensions"] = {TURN: self}
         self.keep_alive = keep_alive
         self.continuing = expects_continue  # it waits for a word from us before it sends its body
@@ -69,8 +72,9 @@ class Turn:
         self._left = 0  # bytes that were announced and not sent
 
     async def run(self, application: Application) -> None:
+        scope, self.scope = self.scope, NO_SCOPE  # it has us in it
         try:
-            await application(self._scope, self.receive, self.send)
+            await application(scope, self.receive, self.send)
         except BaseException:  # noqa: BLE001 nobody above can tell the client; the application has told the operator
             self._give_up()
         else:
@@ -156,7 +160,7 @@ class Turn:
 
         `headers` have lower-case names and say nothing of framing or the connection.
         """
-        if self.started or self.gone or not self._wire.writable or status in NO_BODY or self._scope["method"] == "HEAD":
+        if self.started or self.gone or not self._wire.writable or status in NO_BODY or self._bodiless:
             return False
         fields = checked(b"".join([b"%b: %b\r\n" % one for one in headers]), len(headers))
         self.started = True
@@ -189,7 +193,7 @@ class Turn:
             raise RuntimeError(f"an application sent {message['type']!r} out of turn")
 
     def _say(self, body: bytes, *, last: bool) -> None:
-        if self._scope["method"] == "HEAD":
+        if self._bodiless:
             body, self._left = b"", 0
         elif self._chunked:
             if body:
@@ -209,6 +213,7 @@ class Turn:
             transport.write(head + body)
         if last:
             self.complete = True
+            self._leaving = None
             if self._news is not None:
                 self._news.set()
             if not self.keep_alive:
@@ -234,7 +239,7 @@ class Turn:
             self.keep_alive = False
         elif not self.keep_alive:
             text += b"connection: close\r\n"
-        if not framed and self._scope["method"] != "HEAD" and status not in NO_BODY:
+        if not framed and not self._bodiless and status not in NO_BODY:
             self._chunked = True
             text += b"transfer-encoding: chunked\r\n"
         return b"%b%b\r\n" % (_status_line(status), text)

@@ -44,10 +44,11 @@ from tidegate.telemetry.kept import Kept
 from tidegate.telemetry.logs import Log
 from tidegate.telemetry.metrics import Metrics
 from tidegate.telemetry.pulse import Pulse
+from tidegate.telemetry.traces import Traces
 from tidegate.upstream.sharing import Sharing
 
 # What a running house is built on: it changes with a start only.
-FIXED = ("api", "storage", "vault", "audit", "cache", "logs", "alerts", "transport", "prices")
+FIXED = ("api", "storage", "vault", "audit", "cache", "logs", "alerts", "traces", "transport", "prices")
 SHORTEST_KEY = 20
 RETIRE_S = 0.1  # how often to look whether the calls of the last configuration have ended
 LAST_EVENTS_S = 2.0  # for replies that were ended to reach their clients
@@ -179,6 +180,11 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
             events.add(alerts)
             metrics.registry.register(alerts)
             undo.push_async_callback(alerts.aclose)
+        if config.traces.to:
+            traces = Traces(config.traces, world)
+            events.add(traces)
+            metrics.registry.register(traces)
+            undo.push_async_callback(traces.aclose)
         inside = Inside()
         ground = await _ground(config, environment_key, base, inside, undo)
         gateway = ground.gateway(config, providers)
@@ -259,7 +265,7 @@ async def _ground(
     return Ground(
         world=world,
         codecs=codecs(),
-        recorder=Recorder(world),
+        recorder=Recorder(world, traced=bool(config.traces.to)),
         shelf=Shelf(base.blobs, vault, base.vault, many=many, meanings=meanings),
         used=used,
         data_dir=data_folder(config.storage.data_dir),

@@ -1,4 +1,4 @@
-"""What can be done from a terminal? serve · check · init · doctor · chat · keys · teams · users · usage · …"""
+"""What can be done from a terminal? serve · check · init · doctor · chat · keys · teams · usage · requests · …"""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from tidegate.cli.audit import audit
 from tidegate.cli.cache import cache
 from tidegate.cli.chat import chat
 from tidegate.cli.doctor import doctor
+from tidegate.cli.feedback import feedback
 from tidegate.cli.guard import guard
 from tidegate.cli.keys import keys
+from tidegate.cli.report import report
+from tidegate.cli.requests import requests
 from tidegate.cli.serve import serve
 from tidegate.cli.shared import FILE, Teaching, found_here, settings
 from tidegate.cli.subjects import bodies, subjects
@@ -39,6 +42,9 @@ def main() -> None:
     tidegate keys create --name ci     a key for a client
     tidegate teams create search       a team that keys and routes belong to
     tidegate usage --by team           who used how much, and what it cost
+    tidegate report --html month.html  how fast, how good, how dear: a page with charts
+    tidegate requests tail             calls as they end
+    tidegate feedback REQUEST --up     what its answer was worth
     tidegate cache purge --route fast  drop the answers that are kept of a route
     tidegate guard try FILE            what the guards would make of a text
     tidegate subjects erase ID         make everything of an end user unreadable
@@ -51,8 +57,8 @@ def main() -> None:
 
 
 COMMANDS = (
-    *(serve, keys, teams, users, organisations, usage, cache, guard, chat, doctor),
-    *(subjects, bodies, audit, vault),
+    *(serve, keys, teams, users, organisations, usage, report, requests, feedback),
+    *(cache, guard, subjects, bodies, audit, vault, chat, doctor),
 )
 for command in COMMANDS:
     main.add_command(command)

@@ -81,13 +81,22 @@ class Line:
         with self._asked("GET", path) as answer:
             return answer.read().decode(), answer.headers
 
+    def events(self, path: str) -> Iterator[dict[str, Any]]:
+        """Of a stream that goes on until somebody has enough of it."""
+        frames = Frames()
+        with self._asked("GET", path) as answer:
+            while data := answer.read1(65536):
+                for frame in frames.feed(data):
+                    if text := payload(frame):
+                        yield json.loads(text)
+
     def delete(self, path: str) -> dict[str, Any]:
         with self._asked("DELETE", path) as answer:
             found: dict[str, Any] = json.loads(answer.read())
             return found
 
-    def post(self, path: str) -> None:
-        with self._asked("POST", path) as answer:
+    def post(self, path: str, said: object = None) -> None:
+        with self._asked("POST", path, None if said is None else json.dumps(said)) as answer:
             answer.read()
 
     def say(self, model: str, turns: Sequence[Turn]) -> Iterator[str]:
@@ -107,7 +116,7 @@ class Line:
         try:
             line.request(method, self._at.path.rstrip("/") + path, body, self._headers)
             with line.getresponse() as answer:
-                if answer.status != 200:
+                if answer.status not in (200, 201):
                     raise ConfigError(f"HTTP {answer.status}: {_problem(answer.read())}")
                 yield answer
         except (OSError, http.client.HTTPException) as wrong:

@@ -10,7 +10,7 @@ import msgspec
 
 from tidegate.core.chat import Change, Channel
 from tidegate.core.errors import TidegateError
-from tidegate.core.guard import UNGUARDED
+from tidegate.core.guard import UNGUARDED, Guarding
 from tidegate.core.limits import Level, Limit, Role, Room
 from tidegate.core.money import NO_USAGE, Price, Usage
 from tidegate.core.values import Moment
@@ -52,10 +52,10 @@ class Target(msgspec.Struct, frozen=True):
     max_concurrent: int | None = None
     max_queue: int = 0
     queue_timeout_s: float = 0.0
+    name: str = ""  # provider/model
 
-    @property
-    def name(self) -> str:
-        return f"{self.provider.name}/{self.model}"
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "name", f"{self.provider.name}/{self.model}")
 
 
 Strategy = Literal["ordered", "weighted", "least_busy", "fastest"]
@@ -289,115 +289,71 @@ class Source(Protocol):
     def resume(self) -> None: ...
 
 
+async def nothing() -> bytes:
+    """What is left of a body that was taken in."""
+    return b""
+
+
 Priority = Literal["interactive", "batch"]  # who goes first where calls wait for a target
 
 
-class Call:
+class Call(msgspec.Struct, kw_only=True, eq=False):
     """One call, from its first line to its row. Owned by the task of its request; each field names who sets it."""
 
-    __slots__ = (
-        "address",
-        "answered_by",
-        "arrived_ns",
-        "asked",
-        "at_ms",
-        "attempts",
-        "bill",
-        "cached",
-        "closed",
-        "credential",
-        "deadline_ns",
-        "dialect",
-        "error",
-        "flight",
-        "guarded",
-        "headers",
-        "hop",
-        "id",
-        "intake",
-        "kind",
-        "method",
-        "named",
-        "notes",
-        "operation",
-        "outgoing",
-        "passed_over",
-        "path",
-        "principal",
-        "priority",
-        "prompt",
-        "query",
-        "reserved_nusd",
-        "rooms",
-        "route",
-        "session",
-        "status",
-        "tags",
-        "trace",
-        "user",
-        "warnings",
-        "wishes",
-    )
+    # the API edge
+    id: str
+    dialect: str
+    operation: str  # chat | complete | embed | count | raw | respond | rerank | image | speech
+    kind: str = "live"  # live | batch | eval | shadow
+    at_ms: int  # since 1970
+    arrived_ns: int  # by the clock that never goes back
+    address: str = ""
+    credential: str | Principal | None = None  # a presented key, or a known principal
+    headers: Headers = ()
+    named: Mapping[bytes, bytes] = {}  # of two alike, the first
+    method: str = "POST"  # of the request, like the next two; only `raw` passes the path on
+    path: str = ""
+    query: bytes = b""
+    intake: Callable[[], Awaitable[bytes]]  # waits for the body, bounded in size and time; once
+    user: str | None = None
+    session: str | None = None
+    tags: tuple[str, ...] = ()
+    wishes: Wishes = NO_WISHES
+    principal: Principal | None = None  # auth
+    asked: Asked | None = None  # the gateway, from the codec
+    asked_again: bool = False  # limits: in its session, nearly what the call before it had asked
+    outgoing: bytes = b""  # the very bytes that came, unless somebody changed them
+    route: Route | None = None  # routes, and what follows
+    deadline_ns: int = 0  # by the clock that never goes back
+    priority: Priority = "interactive"
+    # limits and budgets
+    hop: int = 0  # how often it came through a Tidegate before
+    trace: Headers = ()  # the client's trace, as it goes on to a provider
+    rooms: tuple[Room, ...] = ()  # of limits, as they were when it was counted
+    notes: tuple[str, ...] = ()  # words for the client: what is nearly spent, what looks like a loop
+    bill: Bill | None = None
+    reserved_nusd: int = 0
+    guarded: Guarding = UNGUARDED  # guardrails
+    prompt: str | None = None  # prompts: name and version
+    cached: Cached | None = None  # cache: what it did; None: it was not asked
+    # the flight: what the inner ring writes
+    flight: Flight | None = None  # while it is in the air; it closes the row when it lands
+    attempts: list[Attempt] = []
+    passed_over: list[str] = []  # targets that were not asked, and why: main/m: set aside, 5 failures in a row
+    answered_by: str | None = None  # the target that won, or static_answer
+    warnings: tuple[str, ...] = ()  # what the last attempt had to leave out for another dialect
+    status: int | None = None  # record, and what follows
+    error: TidegateError | None = None
+    closed: bool = False  # the row is spooled
+    traced: bool = False  # record: its steps are told to somebody, and providers are told of theirs
 
-    def __init__(
-        self,
-        *,
-        id: str,
-        dialect: str,
-        operation: str,
-        at_ms: int,
-        arrived_ns: int,
-        address: str = "",
-        credential: str | Principal | None = None,
-        headers: Headers = (),
-        named: Mapping[bytes, bytes] | None = None,
-        method: str = "POST",
-        path: str = "",
-        query: bytes = b"",
-        intake: Callable[[], Awaitable[bytes]],
-        kind: str = "live",
-    ) -> None:
-        # the API edge
-        self.id = id
-        self.dialect = dialect
-        self.operation = operation  # chat | complete | embed | count | raw | respond | rerank | image | speech
-        self.kind = kind  # live | batch | eval | shadow
-        self.at_ms, self.arrived_ns = at_ms, arrived_ns  # since 1970; by the clock that never goes back
-        self.address = address
-        self.credential = credential  # a presented key, or a known principal
-        self.headers = headers
-        self.named = dict(reversed(headers)) if named is None else named  # of two alike, the first
-        self.method, self.path, self.query = method, path, query  # of the request; only `raw` passes the path on
-        self.intake = intake  # waits for the body, bounded in size and time
-        self.user: str | None = None
-        self.session: str | None = None
-        self.tags: tuple[str, ...] = ()
-        self.wishes = NO_WISHES
-        self.principal: Principal | None = None  # auth
-        self.asked: Asked | None = None  # the gateway, from the codec
-        self.outgoing = b""  # the very bytes that came, unless somebody changed them
-        self.route: Route | None = None  # routes, and what follows
-        self.deadline_ns = 0  # by the clock that never goes back
-        self.priority: Priority = "interactive"
-        # limits and budgets
-        self.hop = 0  # how often it came through a Tidegate before
-        self.trace: Headers = ()  # the client's trace, as it goes on to a provider
-        self.rooms: tuple[Room, ...] = ()  # of limits, as they were when it was counted
-        self.notes: tuple[str, ...] = ()  # words for the client: what is nearly spent, what looks like a loop
-        self.bill: Bill | None = None
-        self.reserved_nusd = 0
-        self.guarded = UNGUARDED  # guardrails
-        self.prompt: str | None = None  # prompts: name and version
-        self.cached: Cached | None = None  # cache: what it did; None: it was not asked
-        # the flight: what the inner ring writes
-        self.flight: Flight | None = None
-        self.attempts: list[Attempt] = []
-        self.passed_over: list[str] = []  # targets that were not asked, and why: main/m: set aside, 5 failures in a row
-        self.answered_by: str | None = None  # the target that won, or static_answer
-        self.warnings: tuple[str, ...] = ()  # what the last attempt had to leave out for another dialect
-        self.status: int | None = None  # record, and what follows
-        self.error: TidegateError | None = None
-        self.closed = False  # the row is spooled
+    def __post_init__(self) -> None:
+        if self.headers and not self.named:
+            self.named = dict(reversed(self.headers))
+
+    def take_in(self) -> Awaitable[bytes]:
+        intake, self.intake = self.intake, nothing
+        return intake()
 
     @property
     def usage(self) -> Usage:

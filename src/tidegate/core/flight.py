@@ -169,6 +169,9 @@ class Flight:
 
     def _land(self, failure: TidegateError | None) -> None:
         self._world.flights.discard(self)
+        # Nothing that knows each other is left behind: who must be found by the garbage collector costs as much as a
+        # stage, and a call leaves forty.
+        self.call.flight = self._source = None
         last = self._last
         if last is None and failure is not None and self.head is not None:
             last = Event(last=True, error=failure)  # the reply has begun: its error is its last event
@@ -189,7 +192,7 @@ class Flight:
 
     def _wake(self) -> None:
         for reader in self._readers:
-            waiter = reader.waiter
+            waiter, reader.waiter = reader.waiter, None
             if waiter is not None and not waiter.done():
                 waiter.set_result(None)
 
@@ -211,8 +214,11 @@ class Reader:
 
     async def __aenter__(self) -> Reader:
         """Wait for the first events. Raises what went wrong before there were any."""
+        flight = self.flight
         try:
-            self.head = await self.opened()
+            while not flight.events and flight.ending is None:
+                await self._news()
+            self.head = self._begun()
         except BaseException:
             self.leave()  # what was never entered is never exited
             raise
@@ -229,7 +235,11 @@ class Reader:
         """Wait for the first events. Raises what went wrong before there were any."""
         flight = self.flight
         while not flight.events and flight.ending is None:
-            await self._wait()
+            await self._news()
+        return self._begun()
+
+    def _begun(self) -> ReplyHead:
+        flight = self.flight
         if flight.failure is not None:
             raise flight.failure
         if flight.head is None:
@@ -245,16 +255,14 @@ class Reader:
         while not (events := flight._take(self)):
             if self._done or flight.ending is not None:
                 raise StopAsyncIteration
-            await self._wait()
+            await self._news()
         self._done = events[-1].last
         return events
 
     def leave(self) -> None:
         self.flight._left(self)
 
-    async def _wait(self) -> None:
-        self.waiter = self.flight._world.loop.create_future()
-        try:
-            await self.waiter
-        finally:
-            self.waiter = None
+    def _news(self) -> asyncio.Future[None]:
+        """Done when there is something new."""
+        self.waiter = waiter = self.flight._world.loop.create_future()
+        return waiter

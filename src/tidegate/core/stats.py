@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from statistics import NormalDist
+from collections.abc import Sequence
+from statistics import NormalDist, fmean, stdev
 
 NORMAL = NormalDist()
 
@@ -32,3 +33,21 @@ def mean_within(limit: float, confidence: float) -> float:
     """The mean at which a Poisson count stays within `limit` with this confidence (normal approximation)."""
     z = NORMAL.inv_cdf(confidence)
     return ((math.sqrt(z * z + 4 * limit) - z) / 2) ** 2
+
+
+FEW = 4  # days that a forecast needs
+
+
+def forecast(daily: Sequence[float], days: float, confidence: float = 0.9) -> tuple[float, float, float] | None:
+    """What the next `days` days come to, if they are like these: the least, the likely and the most (two-sided).
+
+    None of fewer than FEW days. Student's t, by Cornish and Fisher's expansion: from four days on within 2 %.
+    """
+    free = len(daily) - 1
+    if free < FEW - 1:
+        return None
+    z = NORMAL.inv_cdf((1 + confidence) / 2)
+    t = z + (z**3 + z) / (4 * free) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * free**2)
+    likely = fmean(daily) * days
+    reach = t * stdev(daily) * math.sqrt(days + days * days / len(daily))
+    return max(0.0, likely - reach), likely, likely + reach

@@ -25,6 +25,7 @@ SUMS = (
     *("calls", "errors", "unpriced", "cost_nusd"),
     *KINDS,
     *("duration_us", "overhead_us", "first_us", "firsts"),  # `firsts`: the calls that `first_us` sums over
+    "saved_nusd",  # what hits of a cache cost when they were bought
 )
 
 

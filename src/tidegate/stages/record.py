@@ -13,6 +13,7 @@ from tidegate.core.errors import StorageFull, TidegateError, UpstreamRefused
 from tidegate.core.flight import Flight
 from tidegate.core.money import Price
 from tidegate.core.ports import AttemptRow, Closed, Opened
+from tidegate.core.trace import PARENT, received
 from tidegate.core.world import World
 
 MAX_WORD = 256  # characters of what a client calls itself, and the model: they stand in every row
@@ -27,8 +28,10 @@ def status_of(error: TidegateError) -> int:
 
 
 class Recorder:
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, *, traced: bool = False) -> None:
+        """`traced`: the steps of calls are told to somebody, and so providers are told of theirs."""
         self._world = world
+        self.traced = traced
         self._prices: dict[int, tuple[Price, dict[str, Any]]] = {}
 
     def record(self, call: Call) -> Recording:
@@ -107,6 +110,7 @@ class Recorder:
         answered = call.answered_by if outcome in ("ok", "cut_off") else None
         only = attempts[0] if len(attempts) == 1 else None  # almost always: nothing is to be summed
         cached = call.cached or UNASKED
+        parent = received(call.named[PARENT]) if PARENT in call.named else None
         return Closed(
             id=call.id,
             at_ms=call.at_ms,
@@ -141,6 +145,9 @@ class Recorder:
             saved_nusd=cached.saved_nusd,
             deduplicated=cached.result == "shared",
             guards=call.guarded.verdicts,
+            asked_again=call.asked_again,
+            trace_id=parent and parent.trace_id,
+            parent_id=parent and parent.step_id,
         )
 
     def _attempt_row(self, call: Call, attempt: Attempt, now_ns: int) -> AttemptRow:
@@ -183,6 +190,7 @@ class Recording:
 
     def __enter__(self) -> None:
         self._world.calls.add(self._call)
+        self._call.traced = self._recorder.traced
         self._world.events.call_began(self._call)
 
     def __exit__(
@@ -190,7 +198,7 @@ class Recording:
     ) -> None:
         call = self._call
         self._world.calls.discard(call)
-        if call.closed or (call.flight is not None and call.flight.ending is None):
+        if call.closed or call.flight is not None:
             return  # a flight still in the air closes the row when it lands
         if isinstance(error, TidegateError):
             call.error = error

@@ -93,6 +93,8 @@ class Archive:
         for subject in await self.subjects(name, organisation):
             async for row in self._ledger.rows(subject.alias):
                 yield {"kind": "call", "row": _plain(row)}
+                for opinion in await self._ledger.opinions(row.id):
+                    yield {"kind": "opinion", "opinion": _plain(opinion)}
             for body in await self._bodies.of(subject.alias):
                 yield {"kind": "body", "body": shown(body)}
             for link in await self._log.of(subject.alias):

@@ -4,19 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
+from tidegate.core.analytics import PeopleAsked, PeopleLine, TimesAsked, TimesLine
 from tidegate.core.errors import ConfigError, StorageFull
-from tidegate.core.ports import Acted, Closed, Opened, Record, Store, StoreDown, Totals, Vault
+from tidegate.core.opinions import Opinion
+from tidegate.core.ports import (
+    Acted,
+    CallsFound,
+    CallsTaken,
+    Closed,
+    Opened,
+    Record,
+    Store,
+    StoreDown,
+    Totals,
+    Vault,
+)
+from tidegate.core.search import CallsAsked, Place
 from tidegate.core.usage import UsageAsked, UsageLine
 from tidegate.storage import personal
 from tidegate.storage.audit.log import Log
+from tidegate.storage.opinions import Said
 from tidegate.storage.personal import SPOOL, Rows
 from tidegate.storage.spool import (
     MAX_BYTES,
@@ -31,6 +46,7 @@ from tidegate.storage.spool import (
 )
 from tidegate.storage.tables import Tables
 
+T = TypeVar("T")
 Notice = Callable[[str, Mapping[str, Any]], None]
 
 WORTH_WRITING = 200  # rows, or
@@ -81,8 +97,25 @@ class Books(Protocol):
     async def after(self, seq: int, most: int, user: str | None = None) -> list[tuple[int, str, bytes]]:
         """The next rows, or an end user's, in the order in which they were taken, each with its number and id."""
 
+    async def times(self, asked: TimesAsked) -> list[TimesLine]: ...
+
+    async def people(self, asked: PeopleAsked) -> list[PeopleLine]: ...
+
+    async def opine(self, said: Said) -> None: ...
+
+    async def opinions(self, call_id: str) -> list[bytes]:
+        """As they were sealed, oldest first."""
+
+    async def opined(self, asked: UsageAsked) -> list[UsageLine]: ...
+
+    async def last(self) -> int:
+        """The number of the row that was taken last; 0 when there is none."""
+
     async def usage(self, asked: UsageAsked) -> list[UsageLine]:
         """Answered from sums that `take` brings up to date in its transaction."""
+
+    async def calls(self, asked: CallsAsked) -> tuple[list[tuple[str, bytes]], Place | None]:
+        """The rows of a page as they were sealed, and behind which the next one begins."""
 
     async def forget(self, before_ms: int, most: int) -> int:
         """Delete rows of calls that began before then, and no sums: some of them, 0 when there is nothing left to do.
@@ -263,12 +296,12 @@ class SpoolLedger:
         if isinstance(record, Acted):
             self._append_act(record)
             return
-        sealed = self._vault.seal(self._encode(record), SPOOL)
+        spool, sealed = self._spool, self._vault.seal(self._encode(record), SPOOL)
         if not isinstance(record, Closed):
-            self._spool.append(record.id, sealed, closes=False)
-        elif self._spool.append(record.id, sealed, closes=True, row=record):
+            spool.append(record.id, sealed, closes=False)
+        elif spool.append(record.id, sealed, closes=True, row=record):
             self._mine.count(record)
-            if self._spool.waiting in (1, WORTH_WRITING):
+            if spool.waiting in (1, WORTH_WRITING):
                 self._wake.set()
 
     def _append_act(self, act: Acted) -> None:
@@ -298,16 +331,52 @@ class SpoolLedger:
 
     async def usage(self, asked: UsageAsked) -> list[UsageLine]:
         await self.flush()
+        return await self._named(asked, self._books.usage)
+
+    async def _named(
+        self, asked: UsageAsked, ask: Callable[[UsageAsked], Awaitable[list[UsageLine]]]
+    ) -> list[UsageLine]:
+        """Asked with aliases, answered with names."""
         if not self._vault.seals:
-            return await self._books.usage(asked)
+            return await ask(asked)
         aliased = await asyncio.to_thread(personal.by_alias, asked, self._vault)
-        return await asyncio.to_thread(personal.by_name, asked, await self._books.usage(aliased), self._vault)
+        return await asyncio.to_thread(personal.by_name, asked, await ask(aliased), self._vault)
 
     async def _opened(self, stored: Sequence[tuple[str, bytes]]) -> list[Closed]:
-        def opened() -> list[Closed]:
-            return [self._rows.opened(id, sealed) for id, sealed in stored]
+        return await self._aside(lambda: [self._rows.opened(id, sealed) for id, sealed in stored])
 
-        return await asyncio.to_thread(opened) if self._vault.seals else opened()
+    async def _aside(self, work: Callable[..., T], *args: Any) -> T:
+        """Beside the event loop, where the vault may have to wait for a key."""
+        return await asyncio.to_thread(work, *args) if self._vault.seals else work(*args)
+
+    async def calls(self, asked: CallsAsked) -> CallsFound:
+        await self.flush()
+        if self._vault.seals:
+            asked = await asyncio.to_thread(personal.calls_by_alias, asked, self._vault)
+        stored, reached = await self._books.calls(asked)
+        return CallsFound(await self._opened(stored), reached)
+
+    async def taken(self, behind: int | None, most: int = 1000) -> CallsTaken:
+        found = [] if behind is None else await self._books.after(behind, most)
+        seq = found[-1][0] if found else await self._books.last() if behind is None else behind
+        return CallsTaken(await self._opened([(id, sealed) for _, id, sealed in found]), seq)
+
+    async def times(self, asked: TimesAsked) -> list[TimesLine]:
+        await self.flush()
+        return await self._books.times(asked)
+
+    async def people(self, asked: PeopleAsked) -> list[PeopleLine]:
+        await self.flush()
+        return await self._books.people(asked)
+
+    async def opine(self, opinion: Opinion, of: Closed) -> None:
+        await self._books.opine(await self._aside(self._rows.said, opinion, of))
+
+    async def opinions(self, call_id: str) -> list[Opinion]:
+        return await self._aside(self._rows.opinions, call_id, await self._books.opinions(call_id))
+
+    async def opined(self, asked: UsageAsked) -> list[UsageLine]:
+        return await self._named(asked, self._books.opined)
 
     async def flush(self) -> None:
         """Return when everything appended so far is in the store. Raises StoreDown when it cannot be now."""

@@ -5,14 +5,19 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import msgspec
 
+from tidegate.core.analytics import PeopleAsked, PeopleLine, TimesAsked, TimesLine
 from tidegate.core.limits import SLICES, Claim, Full, Meter, Taken
+from tidegate.core.opinions import OPINION_DIMENSIONS, OPINION_SUMS, Opinion
 from tidegate.core.ports import (
     DEFAULT_ORGANISATION,
     Bearer,
+    CallsFound,
+    CallsTaken,
     Clock,
     Closed,
     Kept,
@@ -24,8 +29,12 @@ from tidegate.core.ports import (
     Totals,
     User,
 )
+from tidegate.core.search import CallsAsked
 from tidegate.core.usage import UsageAsked, UsageLine
+from tidegate.storage.facts import FactSums, facts
 from tidegate.storage.ledger import add, tally
+from tidegate.storage.listing import page
+from tidegate.storage.opinions import Said
 from tidegate.storage.rollups import Rollup, Rollups, answer
 
 MAX_ROWS = 100_000
@@ -105,6 +114,9 @@ class MemoryLedger:
     def __init__(self, max_rows: int = MAX_ROWS) -> None:
         self._max_rows = max_rows
         self._rows: dict[str, Closed] = {}
+        self._forgotten = 0
+        self._facts = FactSums()
+        self._said: dict[str, Said] = {}
         self._totals = Totals()
         self._rollups = Rollups()
         self._sums: dict[tuple[int, tuple[str, ...]], Rollup] = {}
@@ -114,12 +126,14 @@ class MemoryLedger:
             return
         self._rows[record.id] = record
         self._totals = add(self._totals, tally(record))
+        self._facts.add(facts([record], self._rollups))
         for new in self._rollups.of([record]):
             old = self._sums.get((new.hour_ms, new.names))
             sums = tuple(map(int.__add__, old.sums, new.sums)) if old else new.sums
             self._sums[new.hour_ms, new.names] = new._replace(sums=sums)
         if len(self._rows) > self._max_rows:
             del self._rows[next(iter(self._rows))]
+            self._forgotten += 1
 
     async def find(self, call_id: str) -> Closed | None:
         return self._rows.get(call_id)
@@ -134,6 +148,32 @@ class MemoryLedger:
 
     async def usage(self, asked: UsageAsked) -> list[UsageLine]:
         return answer(asked, self._sums.values())
+
+    async def calls(self, asked: CallsAsked) -> CallsFound:
+        return page(asked, enumerate(self._rows.values(), self._forgotten))
+
+    async def taken(self, behind: int | None, most: int = 1000) -> CallsTaken:
+        last = self._forgotten + len(self._rows)
+        begin = last if behind is None else max(behind, self._forgotten)
+        rows = list(islice(self._rows.values(), begin - self._forgotten, begin - self._forgotten + most))
+        return CallsTaken(rows, begin + len(rows))
+
+    async def times(self, asked: TimesAsked) -> list[TimesLine]:
+        return self._facts.times(asked)
+
+    async def people(self, asked: PeopleAsked) -> list[PeopleLine]:
+        return self._facts.people(asked)
+
+    async def opine(self, opinion: Opinion, of: Closed) -> None:
+        self._said[opinion.id] = Said(opinion, of, b"")
+
+    async def opinions(self, call_id: str) -> list[Opinion]:
+        found = [said.opinion for said in self._said.values() if said.opinion.request_id == call_id]
+        return sorted(found, key=lambda one: (one.at_ms, one.id))
+
+    async def opined(self, asked: UsageAsked) -> list[UsageLine]:
+        rollups = [said.rollup for said in self._said.values()]
+        return answer(asked, rollups, OPINION_DIMENSIONS, OPINION_SUMS)
 
     async def flush(self) -> None:
         pass

@@ -7,13 +7,17 @@ in its field `personal`, which nobody reads once the person's key is destroyed; 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 
 from tidegate.core.errors import BadRequest
+from tidegate.core.opinions import Opinion
 from tidegate.core.ports import Acted, Closed, Erased, Opened, Place, Vault
+from tidegate.core.search import CallsAsked
 from tidegate.core.usage import UsageAsked, UsageLine
+from tidegate.storage.opinions import Said
 from tidegate.storage.rollups import clean
 
 SPOOL = Place("spool")
@@ -29,6 +33,7 @@ class Personal(msgspec.Struct, frozen=True, omit_defaults=True):
     said: tuple[str | None, ...] = ()  # by attempts
 
 
+_OPINION = msgspec.json.Decoder(Opinion)
 _PERSONAL = msgspec.json.Decoder(Personal)
 _RECORD: msgspec.json.Decoder[Opened | Closed] = msgspec.json.Decoder(Opened | Closed)
 
@@ -91,6 +96,23 @@ class Rows:
         fields: dict[str, Any] = {"user": private.user, "session": private.session, "tags": private.tags}
         return msgspec.structs.replace(row, **fields, attempts=attempts, personal=None)
 
+    # --- what is said of a call
+
+    def said(self, opinion: Opinion, of: Closed) -> Said:
+        tenant, user = of.organisation_id or TENANT, of.user or ""
+        sealed = self._vault.seal(_ENCODE(opinion), Place("opinions", opinion.request_id, "body", tenant, user))
+        return Said(
+            opinion, msgspec.structs.replace(of, user=self._vault.subject(tenant, user) if user else None), sealed
+        )
+
+    def opinions(self, call_id: str, stored: Iterable[bytes]) -> list[Opinion]:
+        """Those that can still be read."""
+        found = []
+        for sealed in stored:
+            with suppress(Erased):
+                found.append(_OPINION.decode(self._vault.unseal(sealed, Place("opinions", call_id, "body"))))
+        return found
+
     # --- what administrators did
 
     def veiled(self, act: Acted) -> Acted:
@@ -124,6 +146,16 @@ def by_alias(asked: UsageAsked, vault: Vault) -> UsageAsked:
         at = 1 + asked.by.index("end_user")
         after = (*after[:at], _alias(after[at], only.get("organisation"), vault), *after[at + 1 :])
     return msgspec.structs.replace(asked, only=only, after=after)
+
+
+def calls_by_alias(asked: CallsAsked, vault: Vault) -> CallsAsked:
+    """The same for a question about calls, and hashes for sessions."""
+    only = dict(asked.only)
+    if only.get("end_user"):
+        only["end_user"] = _alias(only["end_user"], only.get("organisation"), vault)
+    if only.get("session"):
+        only["session"] = vault.word(only["session"])
+    return msgspec.structs.replace(asked, only=only)
 
 
 def _alias(name: str, organisation: str | None, vault: Vault) -> str:

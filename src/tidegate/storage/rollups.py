@@ -60,11 +60,12 @@ class Rollups:
         found: dict[tuple[int, tuple[str, ...]], list[int]] = {}
         for (hour, words), sums in said.items():
             names = zip(DIMENSIONS, words, strict=True)
-            named = tuple([self._bounded(hour, at, clean(name)[:MAX_WORD] if name else "") for at, name in names])
+            named = tuple([self.bounded(hour, at, clean(name)[:MAX_WORD] if name else "") for at, name in names])
             _add(found, (hour, named), sums)
         return [Rollup(hour, names, tuple(sums)) for (hour, names), sums in sorted(found.items())]
 
-    def _bounded(self, hour: int, dimension: str, name: str) -> str:
+    def bounded(self, hour: int, dimension: str, name: str) -> str:
+        """`name`, or what stands for those beyond MAX_NAMES in this hour."""
         if not name or dimension not in _FREE:
             return name
         seen = self._seen.get((hour, dimension))
@@ -97,7 +98,7 @@ def _adds(row: Closed) -> list[int]:
     usage = row.usage
     adds = [1, int(row.outcome not in ("ok", "client_left")), int(row.cost_nusd is None), row.cost_nusd or 0]
     adds += [usage.get(kind, 0) for kind in KINDS]
-    adds += [row.duration_us, row.overhead_us, row.first_us or 0, int(row.first_us is not None)]
+    adds += [row.duration_us, row.overhead_us, row.first_us or 0, int(row.first_us is not None), row.saved_nusd]
     if min(adds) >= 0 and max(adds) <= MOST:
         return adds
     return [min(max(number, 0), MOST) for number in adds]
@@ -110,14 +111,14 @@ def clean(text: str) -> str:
     return text.encode("utf-8", "replace").decode().replace("\0", "�")
 
 
-def query(asked: UsageAsked, *, table: str, periods: str, mark: str) -> tuple[str, list[Any]]:
+def query(asked: UsageAsked, *, table: str, periods: str, mark: str, of: Sequence[str] = SUMS) -> tuple[str, list[Any]]:
     """The question as SQL, and its values but for the periods, which come first.
 
     `periods` is a SELECT of what `waiting` says, as columns since and until; `mark` is where a value goes: ? or %s.
     """
     names = "".join(f', u."{name}"' for name in asked.by)
     keys = f"p.since{names}"
-    sums = "".join(f', sum(u."{name}")' for name in SUMS)
+    sums = "".join(f', sum(u."{name}")' for name in of)
     conditions = [f'u."{name}" = {mark}' for name in asked.only]
     values: list[Any] = [clean(value)[:MAX_WORD] for value in asked.only.values()]
     if asked.after is not None:
@@ -133,10 +134,10 @@ def query(asked: UsageAsked, *, table: str, periods: str, mark: str) -> tuple[st
     )
 
 
-def line(asked: UsageAsked, row: Sequence[Any]) -> UsageLine:
+def line(asked: UsageAsked, row: Sequence[Any], of: Sequence[str] = SUMS) -> UsageLine:
     """What `query` found."""
     begin, names, sums = row[0], row[1 : 1 + len(asked.by)], row[1 + len(asked.by) :]
-    return UsageLine(begin, tuple(names), {name: int(value) for name, value in zip(SUMS, sums, strict=True)})
+    return UsageLine(begin, tuple(names), {name: int(value) for name, value in zip(of, sums, strict=True)})
 
 
 def waiting(asked: UsageAsked) -> list[tuple[int, int]]:
@@ -145,15 +146,17 @@ def waiting(asked: UsageAsked) -> list[tuple[int, int]]:
     return [(one.begin_ms, one.until_ms) for one in asked.periods if after is None or one.begin_ms >= after[0]]
 
 
-def answer(asked: UsageAsked, rollups: Iterable[Rollup]) -> list[UsageLine]:
+def answer(
+    asked: UsageAsked, rollups: Iterable[Rollup], by: Sequence[str] = DIMENSIONS, of: Sequence[str] = SUMS
+) -> list[UsageLine]:
     """The same, where there is no SQL."""
-    at = {name: place for place, name in enumerate(DIMENSIONS)}
+    at = {name: place for place, name in enumerate(by)}
     found: dict[tuple[Any, ...], list[int]] = {}
     for one in rollups:
         if all(one.names[at[name]] == value for name, value in asked.only.items()):
             for begin, until in waiting(asked):
                 if begin <= one.hour_ms < until:
-                    sums = found.setdefault((begin, *(one.names[at[name]] for name in asked.by)), [0] * len(SUMS))
+                    sums = found.setdefault((begin, *(one.names[at[name]] for name in asked.by)), [0] * len(of))
                     sums[:] = (a + b for a, b in zip(sums, one.sums, strict=True))
     keys = sorted(key for key in found if asked.after is None or key > asked.after)
-    return [line(asked, (*key, *found[key])) for key in keys[: asked.most]]
+    return [line(asked, (*key, *found[key]), of) for key in keys[: asked.most]]

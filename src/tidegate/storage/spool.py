@@ -124,7 +124,7 @@ def preallocate(handle: int, size: int) -> None:
 class Segment:
     """One file that is being written, or was, by this process."""
 
-    __slots__ = ("_map", "end", "keep", "live", "number", "opened", "path", "size", "waiting")
+    __slots__ = ("_map", "end", "keep", "number", "path", "size", "waiting")
 
     def __init__(self, path: Path, number: int, size: int, allocate: Callable[[int, int], None]) -> None:
         """Raises OSError, and leaves no file then."""
@@ -143,8 +143,6 @@ class Segment:
         self.number = number
         self.size = size
         self.end = len(MAGIC)
-        self.opened: dict[str, tuple[int, int]] = {}  # calls under way whose opening stands here
-        self.live = 0  # bytes of these
         self.waiting = 0  # rows here that no database has yet
         self.keep = False  # something in it cannot be read: keep the file for whoever looks into it
 
@@ -233,7 +231,7 @@ class Spool:
         self._closed = False
         self._segments: list[Segment] = []
         self._ahead: deque[Segment] = deque()
-        self._open: dict[str, Segment] = {}
+        self._open: dict[str, tuple[Segment, int, int]] = {}  # calls under way: where their opening begins and ends
         self._live = 0  # bytes of their openings
         self._queue: deque[Entry] = deque()
         self._waiting: dict[str, Entry] = {}
@@ -257,23 +255,24 @@ class Spool:
     def append(self, call_id: str, payload: bytes, *, closes: bool, row: Any = None) -> bool:
         """False when this was said before. Raises StorageFull; then nothing was written."""
         with self._lock:
-            opened_in = self._open.get(call_id)
-            if call_id in self._waiting or (opened_in is not None and not closes):
+            opening = self._open.get(call_id)
+            if call_id in self._waiting or (opening is not None and not closes):
                 return False
             if self._closed:
                 raise StorageFull(f"the spool in {self.folder} is closed: this process is leaving")
             segment = self._current
             most = self._live + (len(self._open) + 1) * self._reserve_bytes + 2 * (len(payload) + HEAD_BYTES)
             if segment.size - segment.end < most or len(payload) > self._max_record:  # else there is room for anything
-                self._room_for(len(payload), promised=closes and opened_in is not None, opens=not closes)
+                self._room_for(len(payload), promised=closes and opening is not None, opens=not closes)
                 segment = self._current
             start, end = segment.put(payload)
             if not closes:
-                self._note_open(call_id, segment, start, end)
+                self._open[call_id] = (segment, start, end)
+                self._live += end - start
                 return True
-            if opened_in is not None:
+            if opening is not None:
                 del self._open[call_id]
-                self._forget_open(call_id, opened_in)
+                self._live -= opening[2] - opening[1]
             entry = Entry(call_id, segment, start, end, row if len(self._queue) < AT_HAND else None)
             self._waiting[call_id] = entry
             self._queue.append(entry)
@@ -309,17 +308,6 @@ class Spool:
         """Let the current segment be one with so much room. There is one, or `_free` would have been too small."""
         if self._current.free < need:
             self._current = self._ahead.popleft()
-
-    def _note_open(self, call_id: str, segment: Segment, start: int, end: int) -> None:
-        self._open[call_id] = segment
-        segment.opened[call_id] = (start, end)
-        segment.live += end - start
-        self._live += end - start
-
-    def _forget_open(self, call_id: str, segment: Segment) -> None:
-        start, end = segment.opened.pop(call_id)
-        segment.live -= end - start
-        self._live -= end - start
 
     @property
     def _free(self) -> int:
@@ -391,24 +379,30 @@ class Spool:
         with self._lock:
             full = [segment for segment in self._segments if segment not in (self._current, *self._ahead)]
         for segment in full:
-            if segment.waiting or segment.live > segment.size // 4 or not self._carry_over(segment):
+            if segment.waiting or not self._carry_over(segment):
                 continue
             with self._lock:
                 self._segments.remove(segment)
             segment.remove()
 
     def _carry_over(self, segment: Segment) -> bool:
-        for call_id in list(segment.opened):
+        opened = self._opened_in(segment)
+        if sum(end - start for _, start, end in opened) > segment.size // 4:
+            return False
+        for call_id, start, end in opened:
             with self._lock:  # for each anew: the event loop must not wait for all of them
-                if call_id not in segment.opened:
+                if call_id not in self._open:
                     continue
-                start, end = segment.opened[call_id]
                 if self._free - (end - start) < self._reserved:
                     return False
                 self._turn_to(end - start)
-                self._forget_open(call_id, segment)
-                self._note_open(call_id, self._current, *self._current.put(segment.payload(start, end)))
+                self._open[call_id] = (self._current, *self._current.put(segment.payload(start, end)))
         return True
+
+    def _opened_in(self, segment: Segment) -> list[tuple[str, int, int]]:
+        """Calls under way whose opening stands there."""
+        with self._lock:
+            return [(call_id, start, end) for call_id, (there, start, end) in self._open.items() if there is segment]
 
     def close(self) -> None:
         """Give the folder back. What is in no database yet stays, for whoever opens it next."""
@@ -418,7 +412,7 @@ class Spool:
             self._closed = True
             self._waiting.clear()
             for segment in self._segments:
-                if segment.waiting or segment.opened:
+                if segment.waiting or self._opened_in(segment):
                     segment.close()
                 else:
                     segment.remove()

@@ -15,13 +15,19 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from tidegate.core.analytics import PeopleAsked, PeopleLine, TimesAsked, TimesLine
 from tidegate.core.errors import ConfigError
 from tidegate.core.money import Usage
+from tidegate.core.opinions import OPINION_SUMS
 from tidegate.core.ports import Acted, Bearer, Closed, Kept, Key, Once, Organisation, StoreDown, Team, Totals, User
+from tidegate.core.search import CallsAsked, Place, rulings
 from tidegate.core.usage import SUMS, UsageAsked, UsageLine
 from tidegate.storage.audit.log import Chains, Log
+from tidegate.storage.facts import FactTables, facts
 from tidegate.storage.ledger import Position, Row, add, tally
+from tidegate.storage.listing import listing, reached
 from tidegate.storage.once import OnceTable
+from tidegate.storage.opinions import OpinionTable, Said
 from tidegate.storage.rollups import COLUMNS, COUNT, Rollups, line, query, waiting
 from tidegate.storage.rows import TABLES, bearer, bearer_query, columns, restored, value, values
 from tidegate.storage.tables import Dialect, Tables
@@ -329,7 +335,7 @@ def _marks(count: int) -> str:
 
 _CALL_FIELDS = (
     "id, at_ms, key_id, dialect, operation, route, target, outcome, status, error, cost_nusd, input_tokens, "
-    "output_tokens, duration_us, user, session, organisation_id, team_id, row"
+    "output_tokens, duration_us, user, session, organisation_id, team_id, kind, cache, guards, trace_id, row"
 )
 _INSERT_CALL = f"INSERT OR IGNORE INTO calls ({_CALL_FIELDS}) VALUES ({_marks(_CALL_FIELDS.count(',') + 1)})"
 _KNOWN = "SELECT id FROM calls WHERE id IN (SELECT value FROM json_each(?))"
@@ -344,6 +350,8 @@ _ROLL_UP = (
     f"INSERT INTO usage_hours ({COLUMNS}) VALUES ({_marks(COUNT)}) ON CONFLICT (hour, digest) DO UPDATE SET "
     + ", ".join(f"{name} = min({name} + excluded.{name}, {LARGEST})" for name in SUMS)
 )
+_FACTS = FactTables("", "?")
+_OPINIONS = OpinionTable("opinions", "?")
 _FORGET = "DELETE FROM calls WHERE seq IN (SELECT seq FROM calls WHERE at_ms < ? ORDER BY at_ms LIMIT ?)"
 
 
@@ -375,14 +383,48 @@ class SqliteBooks:
         sql = f"SELECT seq, id, row FROM calls WHERE {whose} seq > ? ORDER BY seq LIMIT ?"
         return await self._database.read(lambda db: db.execute(sql, values).fetchall())
 
+    async def times(self, asked: TimesAsked) -> list[TimesLine]:
+        return await self._database.read(lambda db: _FACTS.times(db, asked))
+
+    async def people(self, asked: PeopleAsked) -> list[PeopleLine]:
+        return await self._database.read(lambda db: _FACTS.people(db, asked))
+
+    async def opine(self, said: Said) -> None:
+        await self._database.write(lambda db: _OPINIONS.put(db, said))
+
+    async def opinions(self, call_id: str) -> list[bytes]:
+        return await self._database.read(lambda db: _OPINIONS.of(db, call_id))
+
+    async def opined(self, asked: UsageAsked) -> list[UsageLine]:
+        sql, values = query(asked, table="opinions", periods=_PERIODS, mark="?", of=OPINION_SUMS)
+        periods = msgspec.json.encode(waiting(asked)).decode()
+        found = await self._database.read(lambda db: db.execute(sql, (periods, *values)).fetchall())
+        return [line(asked, row, OPINION_SUMS) for row in found]
+
+    async def last(self) -> int:
+        sql = "SELECT coalesce(max(seq), 0) FROM calls"
+        number: int = await self._database.read(lambda db: db.execute(sql).fetchone()[0])
+        return number
+
     async def usage(self, asked: UsageAsked) -> list[UsageLine]:
         sql, values = query(asked, table="usage_hours", periods=_PERIODS, mark="?")
         periods = msgspec.json.encode(waiting(asked)).decode()
         found = await self._database.read(lambda db: db.execute(sql, (periods, *values)).fetchall())
         return [line(asked, row) for row in found]
 
+    async def calls(self, asked: CallsAsked) -> tuple[list[tuple[str, bytes]], Place | None]:
+        return await self._database.read(lambda db: _calls(db, asked))
+
     async def forget(self, before_ms: int, most: int) -> int:
         return await self._database.write(lambda db: db.execute(_FORGET, (before_ms, most)).rowcount)
+
+
+def _calls(db: sqlite3.Connection, asked: CallsAsked) -> tuple[list[tuple[str, bytes]], Place | None]:
+    question = listing(asked, table="calls", mark="?", within="instr")
+    some = db.execute(question.some, question.values).fetchall()
+    last = None if len(some) == asked.most else db.execute(question.last, question.looked).fetchone()
+    rows = [db.execute("SELECT id, row FROM calls WHERE seq = ?", (seq,)).fetchone() for _, seq in some]
+    return [row for row in rows if row is not None], reached(asked, some, last)
 
 
 def _account(db: sqlite3.Connection, spool: str) -> tuple[Position, Totals]:
@@ -404,6 +446,7 @@ def _take(
         new = {row.closed.id: row for row in reversed(rows) if row.closed.id not in known}  # of two alike, the first
         db.executemany(_INSERT_CALL, [_values(row) for row in reversed(new.values())])
         db.executemany(_ROLL_UP, [one.values for one in rollups.of(row.closed for row in new.values())])
+        _FACTS.add(db, facts((row.closed for row in new.values()), rollups))
         taken = tally(*(row.closed for row in new.values()))
         _, before = _account(db, spool)
         sums = (_bounded(value) for value in msgspec.structs.astuple(add(before, taken)))
@@ -435,6 +478,10 @@ def _values(row: Row) -> tuple[object, ...]:
         closed.session,
         closed.organisation_id,
         closed.team_id,
+        closed.kind,
+        closed.cache,
+        rulings(closed),
+        closed.trace_id,
         row.sealed,
     )
 

@@ -23,6 +23,7 @@ from tidegate.core.ports import Closed, TargetSeen
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 MAX_LABELS = 200  # values per label; clients choose model names, and a series is for ever
 MOST = 2**63  # a provider may report any usage, and a page must hold it
+AT_ONCE = 100  # rows: a hundred together take half of what each by itself does
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 STATES = {"closed": 0, "half_open": 1, "open": 2}
 OVERHEAD = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
@@ -77,6 +78,7 @@ class Metrics(Collector):
         self._again: defaultdict[tuple[str, str], int] = defaultdict(int)  # (provider, why)
         self._guards: defaultdict[tuple[str, str, str], int] = defaultdict(int)  # (guard, direction, verdict)
         self._unpriced = 0
+        self._rows: list[Closed] = []  # that are not counted yet
         self._cache: defaultdict[tuple[str, str], int] = defaultdict(int)  # (layer, result)
         self._notices = Counter("tidegate_notices", "What an operator should know of", ["name"], registry=registry)
 
@@ -88,6 +90,16 @@ class Metrics(Collector):
         if row is None:
             self._routes[""].ended[call.operation, "refused", call.status or 0] += 1
             return
+        self._rows.append(row)
+        if len(self._rows) >= AT_ONCE:
+            self._count_all()
+
+    def _count_all(self) -> None:
+        for row in self._rows:
+            self._count(row)
+        self._rows.clear()
+
+    def _count(self, row: Closed) -> None:
         count = self._routes[self._bounded(row.route or "")]
         count.ended[row.operation, row.outcome, row.status] += 1
         count.duration.observe(row.duration_us / 1e6)
@@ -122,6 +134,7 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Everything that was counted, as the registry wants it."""
+        self._count_all()
         yield GaugeMetricFamily("tidegate_calls_in_flight", "Calls that have begun and not ended", self._in_flight)
         requests = CounterMetricFamily(
             "tidegate_requests", "Calls that ended", labels=["operation", "route", "outcome", "status"]

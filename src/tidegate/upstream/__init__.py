@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Coroutine
+from functools import partial
+from typing import Any
 
 import msgspec
 
@@ -99,8 +102,23 @@ class Opening:
         self._retry_after_s: float | None = None  # until the first of those that were passed over may be asked
 
     async def __aenter__(self) -> Source:
+        """Ask route after route until one has begun to answer."""
+        call = self._call
+        assert call.route is not None and call.asked is not None
+        own = self._own_answer(call.asked, call.route)
+        if own is not None:
+            return own
+        route, why = call.route, FIRST
         try:
-            return await self._win()
+            while True:
+                failure = await self._ask_route(route, why)
+                if self._winner is not None:
+                    return self._winner
+                following = retry.following(route, failure)
+                if following is None:
+                    await self._ask_early(route)
+                    return self._winner or self._nobody(route, failure)
+                route, why = following
         except BaseException:
             self._leave()  # what was never entered is never exited: a call that is cancelled here holds a connection
             raise
@@ -112,25 +130,7 @@ class Opening:
         for stream in self._streams:
             stream.close()
 
-    # --- the loops: routes, targets, tries
-
-    async def _win(self) -> Source:
-        """Ask route after route until one has begun to answer."""
-        call = self._call
-        assert call.route is not None and call.asked is not None
-        own = self._own_answer(call.asked, call.route)
-        if own is not None:
-            return own
-        route, why = call.route, FIRST
-        while True:
-            failure = await self._ask_route(route, why)
-            if self._winner is not None:
-                return self._winner
-            following = retry.following(route, failure)
-            if following is None:
-                await self._ask_early(route)
-                return self._winner or self._nobody(route, failure)
-            route, why = following
+    # --- the loops: targets, tries
 
     async def _ask_route(self, route: Route, why: Why) -> Failure | None:
         """Ask target after target. Why the last that was asked did not answer; None when one did, or none was asked."""
@@ -158,36 +158,46 @@ class Opening:
 
     async def _ask_target(self, route: Route, target: Target, why: Why, *, early: bool = False) -> Failure | None:
         """Ask one target, and again where that may help. None: it answers, or it was passed over."""
-        config, clock = self._ring.config.retry, self._world.clock
+        call, ring, clock = self._call, self._ring, self._world.clock
+        config = ring.config.retry
         refused: list[Secret] = []
         failure: Failure | None = None
         for tries in itertools.count(1):
-            if self._left_s() <= 0:
+            now_ns = clock.now_ns()
+            if call.deadline_ns <= now_ns:
                 return Failure("timeout", OUT_OF_TIME)
-            if self._call.bill is not None and (self._call.attempts or route is not self._call.route):
-                await self._call.bill.extend(target)  # 402 429: what is asked beyond the first is paid for as well
-            seat = None if early else self._ring.targets.seat_now(target, refused)
+            if call.bill is not None and (call.attempts or route is not call.route):
+                await call.bill.extend(target)  # 402 429: what is asked beyond the first is paid for as well
+                now_ns = clock.now_ns()
+            seat = None if early else ring.targets.seat_now(target, refused, now_ns)
             if seat is None:
-                seat = await self._ring.targets.seat(self._call, target, refused, early=early)
+                seat = await ring.targets.seat(call, target, refused, early=early)
+                now_ns = clock.now_ns()
             if isinstance(seat, PassedOver):
                 if failure is None:
                     self._pass_over(target, seat)
                 return failure
             if tries == 1:
-                seat.state.budget.called(clock.now_ns())
-            failure = await self._attempt(route, target, seat, why)
+                seat.state.budget.called(now_ns)
+            stream = self._stream(target, seat, why)
+            failure = await (self._run(route, stream, now_ns) if route.hedge is None else self._race(route, stream))
             if failure is None:
+                self._winner = winner = self._winner or stream
+                call.answered_by, call.warnings = winner.target.name, winner.warnings
                 return None
-            hint_s = self._ring.targets.mind_key(target, seat.key, failure, config)
+            if route.hedge is None:
+                self._lost(stream, failure)
+            hint_s = ring.targets.mind_key(target, seat.key, failure, config)
             step = retry.next_step(failure, tries - len(refused), config, hint_s)
             if step == "key" and seat.key is not None:
                 refused.append(seat.key)
                 why = "key"
                 continue
             wait_s = retry.wait_s(tries, config, hint_s, random.random())
-            if step != "again" or seat.is_probe or wait_s >= self._left_s():
+            now_ns = clock.now_ns()
+            if step != "again" or seat.is_probe or wait_s >= (call.deadline_ns - now_ns) / 1e9:
                 return failure
-            if not seat.state.budget.allows(clock.now_ns(), config.budget):
+            if not seat.state.budget.allows(now_ns, config.budget):
                 return failure
             why = "again"
             await clock.sleep(wait_s)
@@ -195,36 +205,37 @@ class Opening:
 
     # --- one attempt
 
-    async def _attempt(self, route: Route, target: Target, seat: Seat, why: Why) -> Failure | None:
-        """Ask, and beside it perhaps the next target, if this one is slow. None: `_winner` has begun to answer."""
-        stream = self._stream(target, seat, why)
-        patience_s = None if route.hedge is None else self._ring.patience_s(route, seat)
-        if patience_s is None:
-            failure = await self._run(route, stream)
-            winner = stream if failure is None else None
-        else:
-            winner, failure = await hedge.race(
-                self._world, stream, lambda one: self._run(route, one), patience_s, lambda: self._rival(route, target)
-            )
-        if winner is not None:
-            self._winner = winner
-            self._call.answered_by, self._call.warnings = winner.target.name, winner.warnings
-        return failure
-
     def _stream(self, target: Target, seat: Seat, why: Why) -> Stream:
         stream = Stream(self._world, self._call, target, seat, why)
         self._streams.append(stream)
         return stream
 
-    async def _run(self, route: Route, stream: Stream) -> Failure | None:
-        left_s = self._left_s()
+    def _run(self, route: Route, stream: Stream, now_ns: int) -> Coroutine[Any, Any, Failure | None]:
+        """Ask. None: it has begun to answer."""
+        left_s = (self._call.deadline_ns - now_ns) / 1e9
         timeouts = self._ring.timeouts(route, left_s)
         # A client with little patience must not make a target look ill for all others.
         hurried = left_s < route.timeout_s / 2 and timeouts.first_byte == left_s
-        failure = await stream.win(self._ring.codecs, timeouts, hurried=hurried)
-        if failure is not None:
-            stream.close()
-            self._failures.append(f"{stream.target.name}: {failure.said}")
+        return stream.win(self._ring.codecs, timeouts, hurried=hurried)
+
+    def _lost(self, stream: Stream, failure: Failure) -> None:
+        stream.close()
+        self._failures.append(f"{stream.target.name}: {failure.said}")
+
+    async def _race(self, route: Route, stream: Stream) -> Failure | None:
+        """Ask, and beside it perhaps the next target, if this one is slow. None: `_winner` has begun to answer."""
+
+        async def run(one: Stream) -> Failure | None:
+            failure = await self._run(route, one, self._world.clock.now_ns())
+            if failure is not None:
+                self._lost(one, failure)
+            return failure
+
+        patience_s = self._ring.patience_s(route, stream.seat)
+        if patience_s is None:
+            return await run(stream)
+        rival = partial(self._rival, route, stream.target)
+        self._winner, failure = await hedge.race(self._world, stream, run, patience_s, rival)
         return failure
 
     async def _rival(self, route: Route, target: Target) -> Stream | None:
@@ -240,7 +251,7 @@ class Opening:
                 continue
             if not await self._can_pay(other):
                 return None
-            seat = targets.seat_now(other)
+            seat = targets.seat_now(other, (), self._world.clock.now_ns())
             if seat is None and targets.of(other).breaker.state != "closed":
                 seat = await targets.seat(self._call, other)
             if isinstance(seat, Seat):
@@ -291,6 +302,3 @@ class Opening:
         if failure.said == OUT_OF_TIME:
             why = f"{(call.deadline_ns - call.arrived_ns) / 1e9:g} s are over"
         raise failure.error(f"route {call.route.name!r}: {why} ({told})")
-
-    def _left_s(self) -> float:
-        return (self._call.deadline_ns - self._world.clock.now_ns()) / 1e9

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from tidegate.core.call import Attempt, Call, Event, ReplyHead, Target, Why, size
+from tidegate.core.call import Asked, Attempt, Call, Event, ReplyHead, Target, Why, size
 from tidegate.core.errors import BadRequest, TidegateError, UpstreamCutOff, UpstreamFailed, UpstreamRefused
 from tidegate.core.money import NO_USAGE, Usage, estimated_tokens
 from tidegate.core.ports import Codec, Codecs, Decoder, Exchange, Head, Headers, Timeouts, TransportError
@@ -53,9 +53,9 @@ class Stream:
         "_over",
         "_over_at",
         "_push",
-        "_seat",
         "_world",
         "head",
+        "seat",
         "warnings",
     )
 
@@ -65,7 +65,7 @@ class Stream:
         self.warnings: tuple[str, ...] = ()
         self._world = world
         self._call = call
-        self._seat = seat
+        self.seat = seat
         self._attempt = Attempt(target, world.clock.now_ns(), why)
         self._hurried = False  # it has less time than it should have, so that a time-out says nothing of the target
         self._over_at = 0.0  # by the loop's clock: the call's own time is over
@@ -86,8 +86,7 @@ class Stream:
     async def win(self, codecs: Codecs, timeouts: Timeouts, *, hurried: bool = False) -> Failure | None:
         """None when the first event is there, else why there is none. `timeouts.first_byte` is for the first event."""
         self._hurried = hurried
-        call, attempt = self._call, self._attempt
-        asked, target = call.asked, attempt.target
+        asked, target, attempt = self._call.asked, self._attempt.target, self._attempt
         assert asked is not None
         trouble = target.provider.trouble()
         if trouble:
@@ -106,14 +105,8 @@ class Stream:
                 await target.provider.start()
             except UpstreamFailed as wrong:
                 return self._failed(Failure("unreachable", wrong.message))
-        request = target.provider.request(call, target, codec, body, timeouts, self._seat.key)
-        attempt.sent_ns = self._world.clock.now_ns()
-        call.attempts.append(attempt)
-        self._exchange = exchange = self._world.transport.send(request)
-        self._decoder = codec.decoder(stream=asked.stream, withhold_usage=not asked.wants_usage)
-        loop = self._world.loop
-        self._over_at = loop.time() + timeouts.total - TICK_S
-        late = loop.call_later(timeouts.first_byte, self._late)
+        exchange = self._send(asked, codec, body, timeouts)
+        late = self._world.loop.call_later(timeouts.first_byte, self._late)
         try:
             head = await exchange.head()
             attempt.status = head.status
@@ -122,13 +115,31 @@ class Stream:
                 return self._failed(_refusal(target, codec, head, await _read_bounded(exchange), wall_s))
             self._check_kind(codec, head, stream=asked.stream)
             self.head = ReplyHead(codec.dialect, _passing(head.headers), target, head.status)
-            return await self._preamble(exchange, self._decoder)
+            while True:
+                data = exchange.at_hand()
+                if data is None:
+                    data = await exchange.read()
+                if self._begins(data):
+                    return None
+                if not data or sum(len(event.raw) for event in self._first) > MAX_PREAMBLE:
+                    why = "64 KiB came and nothing in them" if data else "the answer ended before it began"
+                    return self._failed(Failure("nonsense", why, attempt.status))
         except TransportError as error:
             return self._failed(self._broken(error, timeouts))
         except TidegateError as error:  # the decoder: what came is no answer
             return self._failed(_no_answer(target, codec, error, attempt.status))
         finally:
             late.cancel()
+
+    def _send(self, asked: Asked, codec: Codec, body: bytes, timeouts: Timeouts) -> Exchange:
+        call, attempt, world = self._call, self._attempt, self._world
+        request = attempt.target.provider.request(call, attempt.target, codec, body, timeouts, self.seat.key)
+        attempt.sent_ns = world.clock.now_ns()
+        call.attempts.append(attempt)
+        self._exchange = exchange = world.transport.send(request)
+        self._decoder = codec.decoder(stream=asked.stream, withhold_usage=not asked.wants_usage)
+        self._over_at = world.loop.time() + timeouts.total - TICK_S
+        return exchange
 
     def _late(self) -> None:
         """The head may be there, and pings; but nothing that is an answer."""
@@ -145,32 +156,23 @@ class Stream:
             kind = "nonsense"
         return Failure(kind, str(error), self._attempt.status)
 
-    async def _preamble(self, exchange: Exchange, decoder: Decoder) -> Failure | None:
-        """Hold back what carries nothing yet (a role, a ping), bounded, until the first event that does."""
-        held = 0
-        while True:
-            data = await exchange.read()
-            self._over = not data
-            events = decoder.feed(data) if data else decoder.end()
-            begun = False
-            for event in events:
-                held += len(event.raw)
-                begun = begun or event.opens or event.last
-            self._first += events
-            if begun:
-                self._begun()
-            self._note(events)
-            if begun:
-                return None
-            if not data:
-                return self._failed(Failure("nonsense", "the answer ended before it began", self._attempt.status))
-            if held > MAX_PREAMBLE:
-                return self._failed(Failure("nonsense", "64 KiB came and nothing in them", self._attempt.status))
-
-    def _begun(self) -> None:
-        attempt = self._attempt
-        attempt.first_ns = now_ns = self._world.clock.now_ns()
-        self._seat.answered(now_ns, (now_ns - attempt.sent_ns) / 1e9)
+    def _begins(self, data: bytes) -> bool:
+        """Whether the reply begins with `data`. What carries nothing yet (a role, a ping) is held back."""
+        assert self._decoder is not None
+        self._over = not data
+        events = self._decoder.feed(data) if data else self._decoder.end()
+        if not events:
+            return False
+        self._first += events
+        begun = False
+        for event in events:
+            begun = begun or event.opens or event.last
+        if begun:
+            attempt = self._attempt
+            attempt.first_ns = now_ns = self._world.clock.now_ns()
+            self.seat.answered(now_ns, (now_ns - attempt.sent_ns) / 1e9)
+        self._note(events)
+        return begun
 
     def _check_kind(self, codec: Codec, head: Head, *, stream: bool) -> None:
         wanted = codec.media_type(stream=stream)
@@ -187,7 +189,7 @@ class Stream:
         attempt.said = failure.said
         if failure.kind in UNWELL:
             self._ended = "left" if failure.kind == "timeout" and self._hurried else "badly"
-        elif failure.kind in GIVEN_BACK and self._seat.is_probe:
+        elif failure.kind in GIVEN_BACK and self.seat.is_probe:
             self._ended = "well"  # it answers, whatever it says
         return failure
 
@@ -288,14 +290,14 @@ class Stream:
         first_s = (attempt.first_ns - attempt.sent_ns) / 1e9 if attempt.first_ns else None
         took_s = (attempt.ended_ns - attempt.sent_ns) / 1e9
         why = attempt.said or ""
-        self._seat.give_back(attempt.ended_ns, self._ended, first_s=first_s, took_s=took_s, why=why)
+        self.seat.give_back(attempt.ended_ns, self._ended, first_s=first_s, took_s=took_s, why=why)
 
     def outrun(self) -> None:
         """Another one was faster. What it would have taken is not known, but that it is longer than this."""
         attempt = self._attempt
         if self._exchange is not None and attempt.ended_ns is None:
             attempt.said = "another one answered first"
-            self._seat.state.first.add((self._world.clock.now_ns() - attempt.sent_ns) / 1e9)
+            self.seat.state.first.add((self._world.clock.now_ns() - attempt.sent_ns) / 1e9)
         self.close()
 
     def close(self) -> None:

@@ -126,7 +126,7 @@ class Targets:
         return iter(self._states.values())
 
     def of(self, target: Target) -> State:
-        return self._states.get(name := target.name) or self.named(name)
+        return self._states.get(target.name) or self.named(target.name)
 
     def expect(self, targets: Iterable[Target]) -> None:
         """Those that are configured can be seen before anybody asks them."""
@@ -170,9 +170,9 @@ class Targets:
                 state.slots.give_back()
         return seat
 
-    def seat_now(self, target: Target, tried: Sequence[Secret] = ()) -> Seat | PassedOver | None:
+    def seat_now(self, target: Target, tried: Sequence[Secret], now_ns: int) -> Seat | PassedOver | None:
         """The same without waiting for anything; None where something must be waited for."""
-        state, now_ns = self.of(target), self._world.clock.now_ns()
+        state = self._states.get(target.name) or self.named(target.name)
         if state.breaker.state != "closed":
             verdict = state.breaker.asks(now_ns)
             if verdict == "pass":
@@ -202,7 +202,7 @@ class Targets:
         keys = target.provider.keys
         if not keys:
             return None
-        ring = self.keys_of(target.provider)
+        ring = self._keys.get(target.provider.name) or self.keys_of(target.provider)
         key = ring.pick(keys, target.model, now_ns, tried)
         if key is None:
             left_s = (ring.back_ns(keys, target.model, now_ns) - now_ns) / 1e9

@@ -32,17 +32,19 @@ BODIES: dict[str, dict[str, Any]] = {
     "chat": {"user_input": "hi"},
     "say": {"breaker": "reset"},
     "attempt": {"text": "hi"},
+    "say_of": {"request_id": "req_1", "thumbs": "up"},
 }
 TARGET = {"provider": "main", "model": "m"}
 QUERIES = {  # the same for what is asked in the query
     "purge": "?all=true",
+    "tail": "?seconds=0",
     "export_subject": "?id=ann",
     "erase_subject": "?id=ann",
     "prove": "?id=req_1",
     "prove_consistent": "?writer=w&first=1&second=2",
 }
 # What is asked for is not there.
-ABSENT = {"one_request", "wrong", "get_body", "export_subject", "erase_subject", "prove", "prove_consistent"}
+ABSENT = {"one_request", "wrong", "say_of", "get_body", "export_subject", "erase_subject", "prove", "prove_consistent"}
 IDS = {"organisations": "acme", "teams": "search", "users": "ann"}
 ROLES = ("nobody", "member", "viewer", "manager", "admin")
 

@@ -1,18 +1,18 @@
-"""What has the guide? `/api/chat` and `/api/stats`, in its own shapes; and what one request did."""
+"""What has the guide? `/api/chat` and `/api/stats`, in its own shapes."""
 
 # No postponed annotations here: FastAPI evaluates them.
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from tidegate.api.admin.policy import ASK, EVERY_KEY, LOOK, House, incoming_of, sees
+from tidegate.api.admin.policy import ASK, EVERY_KEY, House, incoming_of
 from tidegate.api.admin.shapes import ERRORS, Text
 from tidegate.api.calls import new_call, told, while_client_listens
 from tidegate.core.call import Principal
-from tidegate.core.errors import BadRequest, NotFound
+from tidegate.core.errors import BadRequest
 from tidegate.core.money import NUSD_PER_USD
 from tidegate.core.ports import Headers
 from tidegate.core.usage import HOUR_MS, Period, UsageAsked
@@ -110,17 +110,6 @@ async def stats(house: House) -> Stats:
         errors=totals.errors,
         error_rate=totals.errors / calls,
     )
-
-
-@router.get("/v1/requests/{id}", tags=["requests"])
-async def one_request(id: str, principal: Annotated[Principal, Depends(EVERY_KEY)], house: House) -> dict[str, Any]:
-    """What a call did and cost: for the key that made it, and for whoever sees the usage of its team."""
-    row = await house.world.ledger.find(id)
-    if row is None or not (row.key_id == principal.key_id or (LOOK.allows(principal) and sees(principal, row.team_id))):
-        raise NotFound(f"there is no request {id[:80]!r} that is yours to see; its row is written when it ends")
-    shown: dict[str, Any] = msgspec.to_builtins(row)
-    shown.pop("record", None)
-    return shown
 
 
 def _text(headers: Headers) -> dict[str, str]:

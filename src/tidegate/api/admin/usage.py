@@ -14,13 +14,13 @@ import msgspec
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from tidegate.api.admin.moments import iso, moment
 from tidegate.api.admin.policy import EVERY_KEY, House, Policy, sees
 from tidegate.api.admin.shapes import ERRORS
 from tidegate.core.call import Principal
 from tidegate.core.errors import BadRequest, Forbidden
 from tidegate.core.money import KINDS, Usage, usd_text
 from tidegate.core.usage import DIMENSIONS, Per, Period, UsageAsked, UsageLine, periods, whole_hours, zone_named
-from tidegate.core.values import Duration
 from tidegate.gateway import Gateway
 
 router = APIRouter(tags=["usage"], responses=ERRORS)
@@ -35,7 +35,6 @@ MAX_PERIODS = 1000
 MAX_LINES = 10_000
 INSTANT = timedelta(milliseconds=1)
 BACK = timedelta(days=30)  # when nobody says since when
-YEARS = (1970, 2200)
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # with which a cell begins that a spreadsheet would compute
 MEANS = {
     "mean_duration_ms": ("duration_us", "calls"),
@@ -95,18 +94,18 @@ async def all_usage(asked: Annotated[UsageQuery, Query()], principal: Looking, h
 async def _page(asked: UsageQuery, only: Mapping[str, str], house: Gateway) -> Any:
     world = house.world
     now = datetime.fromtimestamp(world.clock.wall_ns() / 1e9, UTC)
-    zone = await asyncio.to_thread(_zone, asked.zone)
+    zone = await asyncio.to_thread(zone_of, asked.zone)
     question = question_of(asked, only, now.astimezone(zone))
     lines = await world.ledger.usage(question)
-    following = _cursor(lines[-1]) if len(lines) == asked.limit else None
+    following = cursor(lines[-1]) if len(lines) == asked.limit else None
     if asked.format == "csv":
         headers = {"content-disposition": 'attachment; filename="usage.csv"'}
         headers |= {"x-tidegate-next": following} if following else {}
         return Response(table(question.by, lines, zone), media_type="text/csv; charset=utf-8", headers=headers)
     return ShownUsage(
-        since=_iso(question.periods[0].begin_ms, zone),
-        until=_iso(question.periods[-1].until_ms, zone),
-        periods=[_iso(one.begin_ms, zone) for one in question.periods],
+        since=iso(question.periods[0].begin_ms, zone),
+        until=iso(question.periods[-1].until_ms, zone),
+        periods=[iso(one.begin_ms, zone) for one in question.periods],
         lines=[_shown(question.by, line, zone) for line in lines],
         next=following,
     )
@@ -124,26 +123,28 @@ def visible(principal: Principal) -> dict[str, str]:
 # --- the question ---------------------------------------------------------------------------------------------------
 
 
-def question_of(asked: UsageQuery, only: Mapping[str, str], now: datetime) -> UsageAsked:
+def question_of(
+    asked: UsageQuery, only: Mapping[str, str], now: datetime, known: Sequence[str] = DIMENSIONS
+) -> UsageAsked:
     """In the zone of `now`. What is in `only` cannot be asked otherwise. Raises BadRequest."""
     by = tuple(dict.fromkeys(name.strip() for names in asked.by for name in names.split(",") if name.strip()))
     for name in by:
-        if name not in DIMENSIONS:
-            raise BadRequest(f"by: there is no {name[:40]!r}; there are: {', '.join(DIMENSIONS)}", param="by")
+        if name not in known:
+            raise BadRequest(f"by: there is no {name[:40]!r}; there are: {', '.join(known)}", param="by")
     found = tuple(islice(_periods(asked, now), MAX_PERIODS + 1))
     if len(found) > MAX_PERIODS:
         longer = {"hour": "day", "day": "month", "month": "total"}[asked.per]
         raise BadRequest(
             f"since, until: more than {MAX_PERIODS} {asked.per}s; ask for less, or per={longer}", param="since"
         )
-    given = {name: value for name in DIMENSIONS if (value := getattr(asked, name)) is not None}
+    given = {name: value for name in known if (value := getattr(asked, name)) is not None}
     for name, value in only.items():
         if given.setdefault(name, value) != value:
             raise Forbidden(f"{name}: only {value!r} can be seen here")
     return UsageAsked(found, by, given, _after(asked.after, len(by)), asked.limit)
 
 
-def _zone(name: str) -> tzinfo:
+def zone_of(name: str) -> tzinfo:
     try:
         return zone_named(name)
     except ValueError as wrong:
@@ -151,33 +152,14 @@ def _zone(name: str) -> tzinfo:
 
 
 def _periods(asked: UsageQuery, now: datetime) -> Iterator[Period]:
-    until = _moment("until", asked.until, now) if asked.until else now + INSTANT  # what begins now is in it
-    since = _moment("since", asked.since, now) if asked.since else until - BACK
+    until = moment("until", asked.until, now) if asked.until else now + INSTANT  # what begins now is in it
+    since = moment("since", asked.since, now) if asked.since else until - BACK
     if since >= until:
         raise BadRequest(f"since ({since.isoformat()}) must be before until ({until.isoformat()})", param="since")
     return periods(*whole_hours(since, until), asked.per)
 
 
-def _moment(param: str, text: str, now: datetime) -> datetime:
-    """A date, a time, or how long ago."""
-    try:
-        try:
-            found = datetime.fromisoformat(text)
-        except ValueError:
-            found = now - timedelta(seconds=Duration.parse(text))
-        found = found.replace(tzinfo=now.tzinfo) if found.tzinfo is None else found.astimezone(now.tzinfo)
-    except (ValueError, OverflowError):
-        raise BadRequest(
-            f"{param}: a date such as 2026-11-01, a time such as 2026-11-01T12:00:00Z (a + in it is sent as %2B) or "
-            f"how long ago, such as 7d, is expected, not {text[:60]!r}",
-            param=param,
-        ) from None
-    if not YEARS[0] < found.year < YEARS[1]:
-        raise BadRequest(f"{param}: the year must be between {YEARS[0]} and {YEARS[1]}", param=param)
-    return found
-
-
-def _cursor(line: UsageLine) -> str:
+def cursor(line: UsageLine) -> str:
     return base64.urlsafe_b64encode(msgspec.json.encode((line.begin_ms, line.names))).decode().rstrip("=")
 
 
@@ -197,15 +179,11 @@ def _after(text: str | None, names: int) -> tuple[Any, ...] | None:
 # --- the answer -----------------------------------------------------------------------------------------------------
 
 
-def _iso(at_ms: int, zone: tzinfo) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, zone).isoformat()
-
-
 def _shown(by: Sequence[str], line: UsageLine, zone: tzinfo) -> dict[str, Any]:
     sums = line.sums
     usage = Usage(*(sums[kind] for kind in KINDS))
     return {
-        "from": _iso(line.begin_ms, zone),
+        "from": iso(line.begin_ms, zone),
         **{name: value or None for name, value in zip(by, line.names, strict=True)},
         **{name: sums[name] for name in ("calls", "errors", "unpriced", "cost_nusd")},
         "cost_usd": usd_text(sums["cost_nusd"]),

@@ -7,7 +7,10 @@ from typing import Any, Protocol
 
 import msgspec
 
+from tidegate.core.analytics import PeopleAsked, PeopleLine, TimesAsked, TimesLine
 from tidegate.core.guard import Verdict
+from tidegate.core.opinions import Opinion
+from tidegate.core.search import CallsAsked, Place
 from tidegate.core.usage import UsageAsked, UsageLine
 
 
@@ -87,6 +90,9 @@ class Closed(msgspec.Struct, frozen=True, tag="closed", tag_field="record", omit
     saved_nusd: int = 0  # what a hit, or what was shared, cost when it was bought
     deduplicated: bool = False  # somebody else asked the same at the same time, and paid
     guards: tuple[Verdict, ...] = ()  # of those that have looked
+    trace_id: str | None = None  # that the client sent; otherwise the call's own id is its name
+    parent_id: str | None = None
+    asked_again: bool = False  # in its session, nearly what the call before it had asked
     personal: bytes | None = None  # as it is kept: what of it is about a person, sealed; `user` is an alias then
 
 
@@ -129,10 +135,43 @@ class Ledger(Protocol):
     async def usage(self, asked: UsageAsked) -> list[UsageLine]:
         """Sums by hour, day or month. What was appended before is in them."""
 
+    async def calls(self, asked: CallsAsked) -> CallsFound:
+        """A page of rows, newest first. What was appended before is in it."""
+
+    async def taken(self, behind: int | None, most: int = 1000) -> CallsTaken:
+        """Rows in the order in which they came to the store, behind that place; None: none but the newest's place.
+
+        Of two processes that write at once the later place may be seen first.
+        """
+
+    async def times(self, asked: TimesAsked) -> list[TimesLine]:
+        """How long answers took, by buckets. What was appended before is in it; so with `people`."""
+
+    async def people(self, asked: PeopleAsked) -> list[PeopleLine]: ...
+
+    async def opine(self, opinion: Opinion, of: Closed) -> None:
+        """Keep what is said of a call; of the same id, the last."""
+
+    async def opinions(self, call_id: str) -> list[Opinion]:
+        """What was said of a call, oldest first."""
+
+    async def opined(self, asked: UsageAsked) -> list[UsageLine]:
+        """Sums of opinions by OPINION_DIMENSIONS, as `usage` has them of calls: OPINION_SUMS."""
+
     async def flush(self) -> None:
         """Return when everything appended so far is in the store."""
 
     async def aclose(self) -> None: ...
+
+
+class CallsFound(msgspec.Struct, frozen=True):
+    rows: list[Closed]
+    reached: Place | None  # the next page begins behind it, and may be the first that has any; None: nothing more
+
+
+class CallsTaken(msgspec.Struct, frozen=True):
+    rows: list[Closed]
+    seq: int  # the place of the last
 
 
 class Totals(msgspec.Struct, frozen=True):

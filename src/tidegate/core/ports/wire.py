@@ -73,6 +73,9 @@ class Exchange(Protocol):
     async def read(self) -> bytes:
         """The next piece of the body as it comes; b"" at its end. Raises TransportError. Cancelling loses nothing."""
 
+    def at_hand(self) -> bytes | None:
+        """What `read` would return at once; None where it must be waited for. Raises TransportError."""
+
     def pipe(self, on_data: Callable[[bytes], None], on_end: Callable[[TransportError | None], None]) -> None:
         """From now on push: every further piece to `on_data`, then `on_end` exactly once (never after `close()`).
 

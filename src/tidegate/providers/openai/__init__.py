@@ -12,6 +12,7 @@ from tidegate.core.call import HOP, Call, Target
 from tidegate.core.errors import ConfigError
 from tidegate.core.money import OWN_HARDWARE, Price
 from tidegate.core.ports import Codec, Headers, PriceBook, Request, Timeouts
+from tidegate.core.trace import PARENT, onward, received
 from tidegate.core.values import Secret
 from tidegate.providers.prices import rates_from_usd
 
@@ -80,6 +81,9 @@ class OpenAI:
     ) -> Request:
         """Same dialect: the client's query string and its headers that mean something there go along."""
         headers: list[tuple[bytes, bytes]] = [IDENTITY, (HOP, b"%d" % (call.hop + 1)), *call.trace]
+        if call.traced:
+            ours = onward(call.id, received(call.named.get(PARENT)), len(call.attempts))
+            headers = [(PARENT, ours), *(header for header in headers if header[0] != PARENT)]
         url = self.base_url + (codec.path or call.path.removeprefix(self.prefix))
         kind = JSON
         if call.dialect == self.dialect:

@@ -112,13 +112,16 @@ class HttpExchange:
         return self.received
 
     async def read(self) -> bytes:
-        while not self._pieces:
-            if self._fault is not None:
-                raise self._error(self._fault)
-            if self._over:
-                return b""
+        while (piece := self.at_hand()) is None:
             await self._news()
-        return self._take()
+        return piece
+
+    def at_hand(self) -> bytes | None:
+        if self._pieces:
+            return self._take()
+        if self._fault is not None:
+            raise self._error(self._fault)
+        return b"" if self._over else None
 
     def pipe(self, on_data: Callable[[bytes], None], on_end: Callable[[TransportError | None], None]) -> None:
         if self._fault is CLOSED:
@@ -163,20 +166,17 @@ class HttpExchange:
             self._connection.resume()
         return data
 
-    async def _news(self) -> None:
-        """Until something has come. It is not consumed here, so a reader that is cancelled loses nothing."""
+    def _news(self) -> asyncio.Future[None]:
+        """Done when something has come. It is not consumed here, so a reader that is cancelled loses nothing."""
         if self._waiter is not None and not self._waiter.done():
             raise RuntimeError(f"two tasks read one response of {self._home.address}; only one may wait at a time")
         waiter = self._waiter = self._home.loop.create_future()
-        try:
-            await waiter
-        finally:
-            if self._waiter is waiter:
-                self._waiter = None
+        return waiter
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     def _error(self, fault: Fault) -> TransportError:
         # A new one each time: a traceback that is kept would keep whoever reads us.
@@ -297,18 +297,20 @@ class Connection(asyncio.Protocol):
         # Both loops hand the first write to the kernel on the spot. If that failed nothing has left.
         if not self.transport.is_closing():
             exchange.sent = True
-        self._moved_at = self._home.loop.time()
+        self._moved_at = now = self._home.loop.time()
         if len(request.body) > SLICE:
             self._unsent = memoryview(request.body)[SLICE:]
             self._send_on()
         if exchange.paused:
             self.pause()
-        self._watch()
+        if self._armed > now + request.timeouts.first_byte or self._armed > exchange.total_at:
+            self._watch()
 
     def keep(self, seconds: float) -> None:
         """Stay open for the next exchange, for so long."""
         self._idle_until = self._home.loop.time() + seconds
-        self._watch()
+        if self._idle_until < self._armed:
+            self._watch()
 
     def abort(self) -> None:
         self._home.forget(self)

@@ -66,14 +66,15 @@ class Budgets:
         self._remembering = asyncio.Lock()
         self.velocity = Velocity(config.velocity, world)
 
-    def reserve(self, call: Call) -> Reservation:
+    def reserve(self, call: Call) -> Reservation | Unbounded:
         """`async with budgets.reserve(call)`: set the most that it can use aside, settle to the truth on leaving.
 
         The most is its input and `max_tokens` at the dearest target of the route, in nano-dollars. Raises BudgetSpent
         or LimitReached: nothing is left for the key, or for whom it belongs to.
         """
         assert call.principal is not None and call.route is not None
-        return Reservation(self, call, self._plan(call.principal, call.route))
+        plan = self._plan(call.principal, call.route)
+        return Reservation(self, call, plan) if plan.rules or plan.budgets else UNBOUNDED
 
     def highest_nusd(self, call: Call, target: Target) -> int:
         """What `call` can cost at `target`, at most."""
@@ -203,6 +204,17 @@ class Plan:
 TOKENS = ("tokens", "input_tokens", "output_tokens")
 
 
+class Unbounded:
+    """For a purchase that nothing bounds: no Bill."""
+
+    async def __aenter__(self) -> None: ...
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+
+UNBOUNDED = Unbounded()
+
+
 class Reservation:
     """A Bill, while its call is in the air."""
 
@@ -221,8 +233,6 @@ class Reservation:
         assert call.route is not None and call.asked is not None
         call.bill = self
         plan, budgets, targets = self._plan, self._budgets, call.route.targets
-        if not plan.rules and not plan.budgets:
-            return self
         knows = budgets.world.counters.knows
         if not all(map(knows, plan.meters)):
             await budgets.remember(plan)
@@ -253,6 +263,7 @@ class Reservation:
 
     async def __aexit__(self, *_: object) -> None:
         claims, call = self._claims, self._call
+        call.bill = None  # nothing is bought any more
         if not claims:
             return
         plan, spent = self._plan, self._budgets.truth_nusd(call, self.reserved_nusd)

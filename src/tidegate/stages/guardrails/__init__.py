@@ -83,7 +83,7 @@ class Guardrails:
                 for side, guarded in (("input", config.input), ("output", config.output))
             ]
             self._routes[name] = Guards(sides[0], sides[1], _fingerprint(sides)) if any(sides) else None
-        self._off = not any(self._routes.values())
+        self.on = any(self._routes.values())  # else nobody looks at anything
 
     def of(self, route: str) -> Guards | None:
         """Those of a route; None when it has none. A name that is no route's own is guarded by default."""
@@ -92,7 +92,7 @@ class Guardrails:
 
     async def check(self, call: Call) -> None:
         """Look at the request. From here on what goes out is fixed. Raises Blocked and GuardFailed."""
-        if self._off:
+        if not self.on:
             return
         assert call.route is not None and call.asked is not None
         guards = self.of(call.route.name)
@@ -143,7 +143,7 @@ class Guardrails:
 
     def shield(self, call: Call, source: Source) -> Source:
         """What comes in, looked at. The same source where nobody looks."""
-        if self._off:
+        if not self.on:
             return source
         assert call.route is not None
         guards = self.of(call.route.name)

@@ -49,6 +49,7 @@ class Limits:
         self._per_end_user = _at_door(config.per_end_user)
         self._per_address = _at_door(config.per_address)
         self._chat = _at_door(config.chat)
+        self._of_callers = bool(self._per_end_user or self._per_address)
         self._gate = Gate(config.guesses, world)
         self._plans: OrderedDict[tuple[str, str], Plan] = OrderedDict()
         self.loops = Loops(config.loops, world)
@@ -71,6 +72,8 @@ class Limits:
         """All that limit this call at the door."""
         assert call.principal is not None and call.route is not None
         rules: Sequence[Rule] = self._plan(call.principal, call.route).rules
+        if not self._of_callers and call.path != CHAT:
+            return rules
         house = call.principal.organisation_id
         if self._per_end_user and call.user:
             rules = [*rules, *_rules(f"{house}:end user:{call.user}", "this user", self._per_end_user)]
@@ -129,9 +132,12 @@ class Admission:
     async def __aenter__(self) -> None:
         call = self._call
         rules, loops = self._limits.rules(call), self._limits.loops
-        seen = loops.ask(call)
+        looks = loops.looks_at(call)
+        seen = loops.ask(call) if looks else None
         if rules:
             await self._charge(call, rules)
+        if not looks:
+            return
         try:
             await loops.look(call, seen)
         except BaseException:

@@ -37,6 +37,7 @@ SKETCH = 32
 HEAD = 24  # words that a turn which grows begins with
 ALIKE = 0.9
 PARAPHRASED = 0.75
+AGAIN = 0.4
 SELF_REPEATING = 0.67  # pairs of words that are there once, among all
 RESUMED = "resumed keys"  # the board of those that an administrator lets go on
 EARLY = 2  # turns that come before anything is compared: who asks seldom pays for no sketch
@@ -76,6 +77,7 @@ class Turn(msgspec.Struct, frozen=True, array_like=True):
     long: bool
     repeats: bool = False
     sketch: frozenset[int] = frozenset()
+    words: frozenset[int] = frozenset()  # in a session: of a few words said anew most stay, and few pairs do
 
 
 _TURN = msgspec.msgpack.Decoder(Turn)
@@ -91,9 +93,16 @@ def turn_of(text: str, call: Call, *, sketched: bool) -> Turn:
         pairs = list(map(hash, pairwise(words)))
         once = set(pairs)
         repeats = len(once) < SELF_REPEATING * len(pairs)
-        sketch = frozenset(once if len(once) <= SKETCH else sorted(once)[:SKETCH])
+        sketch = _smallest(once)
     head, long = hash(tuple(words[:HEAD])), len(words) > HEAD // 2
-    return Turn(call.at_ms, call.id, hash(tuple(words)), head, len(text), long, repeats, sketch)
+    said: frozenset[int] = frozenset()
+    if call.session is not None:
+        said = _smallest(set(words))
+    return Turn(call.at_ms, call.id, hash(tuple(words)), head, len(text), long, repeats, sketch, said)
+
+
+def _smallest(hashes: set[int]) -> frozenset[int]:
+    return frozenset(hashes if len(hashes) <= SKETCH else sorted(hashes)[:SKETCH])
 
 
 def _words(text: str) -> list[int]:
@@ -111,13 +120,21 @@ def similarity(a: Turn, b: Turn) -> float:
         return 1.0
     if a.long and a.head == b.head and a.length != b.length and (a if a.length > b.length else b).repeats:
         return 1.0
-    if not a.sketch or a.sketch.isdisjoint(b.sketch):
+    return _shared(a.sketch, b.sketch)
+
+
+def _shared(a: frozenset[int], b: frozenset[int]) -> float:
+    if not a or a.isdisjoint(b):
         return 0.0
-    if len(a.sketch) == SKETCH == len(b.sketch):  # of longer texts: the smallest of both together, and who has them
-        smallest = sorted(a.sketch | b.sketch)[:SKETCH]
-        return sum(one in a.sketch and one in b.sketch for one in smallest) / SKETCH
-    both = len(a.sketch & b.sketch)
-    return both / (len(a.sketch) + len(b.sketch) - both)
+    if len(a) == SKETCH == len(b):  # of longer texts: the smallest of both together, and who has them
+        return sum(one in a and one in b for one in sorted(a | b)[:SKETCH]) / SKETCH
+    both = len(a & b)
+    return both / (len(a) + len(b) - both)
+
+
+def says_again(before: Turn, turn: Turn) -> bool:
+    """Whether the same is asked in nearly the same words: people keep most of them."""
+    return before.whole == turn.whole or _shared(before.words, turn.words) >= AGAIN
 
 
 class Loops:
@@ -126,6 +143,10 @@ class Loops:
         self._world = world
         self._within_ms = round(config.within * 1000)
         self._seen: OrderedDict[tuple[str, str], Sequence[Turn]] = OrderedDict()  # oldest first
+
+    def looks_at(self, call: Call) -> bool:
+        """Whether there is anything about a call that `look` would look at."""
+        return self._config.policy != "off" or not MARKS.isdisjoint(call.named)
 
     def ask(self, call: Call) -> Awaitable[Sequence[bytes]] | None:
         """What other processes have seen of its conversation, for `look`: asked now, so that nobody waits."""
@@ -156,6 +177,7 @@ class Loops:
         # Who asks seldom pays for no sketch; where others look, what they see must have one.
         together = asked is not None
         turn = turn_of(text, call, sketched=together or len(before) >= EARLY)
+        call.asked_again = bool(before and call.session is not None and says_again(before[-1], turn))
         self._remember(call, [*before, turn][-LAST:], together=together)
         alike, paraphrased = compared(turn, [*before[1 - LAST :], turn])
         if 2 * len(alike) >= config.calls:

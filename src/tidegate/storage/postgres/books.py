@@ -8,11 +8,17 @@ from typing import Any
 
 import msgspec
 
+from tidegate.core.analytics import PeopleAsked, PeopleLine, TimesAsked, TimesLine
 from tidegate.core.money import Usage
+from tidegate.core.opinions import OPINION_SUMS
 from tidegate.core.ports import Acted, Closed, Totals
+from tidegate.core.search import CallsAsked, Place, rulings
 from tidegate.core.usage import SUMS, UsageAsked, UsageLine
 from tidegate.storage.audit.log import Chains
+from tidegate.storage.facts import FactTables, facts
 from tidegate.storage.ledger import Position, Row, add, tally
+from tidegate.storage.listing import listing, reached
+from tidegate.storage.opinions import OpinionTable, Said
 from tidegate.storage.postgres.lanes import Connection, Lanes
 from tidegate.storage.postgres.schema import LOCK
 from tidegate.storage.rollups import COLUMNS, LAST_MS, Rollups, clean, line, query, waiting
@@ -29,7 +35,8 @@ _CALLS = {  # a column, and its type
     **{"id": "text", "at_ms": "bigint", "key_id": "text", "organisation_id": "text", "team_id": "text"},
     **{"dialect": "text", "operation": "text", "route": "text", "target": "text", "outcome": "text"},
     **{"status": "integer", "error": "text", "cost_nusd": "bigint", "input_tokens": "bigint"},
-    **{"output_tokens": "bigint", "duration_us": "bigint", '"user"': "text", "session": "text", '"row"': "bytea"},
+    **{"output_tokens": "bigint", "duration_us": "bigint", '"user"': "text", "session": "text", "kind": "text"},
+    **{"cache": "text", "guards": "text", "trace_id": "text", '"row"': "bytea"},
 }
 
 
@@ -60,6 +67,8 @@ _PARTITIONS = (
     "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
     "WHERE i.inhparent = 'tidegate.calls'::regclass ORDER BY c.relname"
 )
+_FACTS = FactTables("tidegate.", "%s", as_bytes=True)
+_OPINIONS = OpinionTable("tidegate.opinions", "%s", as_bytes=True)
 _PERIODS = "SELECT * FROM unnest(%s::bigint[], %s::bigint[]) AS one (since, until)"
 
 
@@ -109,6 +118,32 @@ class PostgresBooks:
         found = await self._lanes.ask(lambda db: db.execute(sql, values).fetchall(), again=True)
         return [(number, id, bytes(sealed)) for number, id, sealed in found]
 
+    async def times(self, asked: TimesAsked) -> list[TimesLine]:
+        return await self._lanes.ask(lambda db: _FACTS.times(db, asked), again=True, within_s=USAGE_S)
+
+    async def people(self, asked: PeopleAsked) -> list[PeopleLine]:
+        return await self._lanes.ask(lambda db: _FACTS.people(db, asked), again=True, within_s=USAGE_S)
+
+    async def opine(self, said: Said) -> None:
+        await self._lanes.ask(lambda db: _OPINIONS.put(db, said), again=True)
+
+    async def opinions(self, call_id: str) -> list[bytes]:
+        return await self._lanes.ask(lambda db: _OPINIONS.of(db, call_id), again=True)
+
+    async def opined(self, asked: UsageAsked) -> list[UsageLine]:
+        sql, values = query(asked, table="tidegate.opinions", periods=_PERIODS, mark="%s", of=OPINION_SUMS)
+        spans = waiting(asked)
+        values = [[begin for begin, _ in spans], [until for _, until in spans], *values]
+        found = await self._lanes.ask(
+            lambda db: db.execute(sql.encode(), values).fetchall(), again=True, within_s=USAGE_S
+        )
+        return [line(asked, row, OPINION_SUMS) for row in found]
+
+    async def last(self) -> int:
+        sql = b"SELECT coalesce(max(seq), 0) FROM tidegate.calls"
+        found = await self._lanes.ask(lambda db: db.execute(sql).fetchone(), again=True)
+        return found[0] if found else 0
+
     async def usage(self, asked: UsageAsked) -> list[UsageLine]:
         sql, values = query(asked, table="tidegate.usage_hours", periods=_PERIODS, mark="%s")
         spans = waiting(asked)
@@ -118,9 +153,24 @@ class PostgresBooks:
         )
         return [line(asked, row) for row in found]
 
+    async def calls(self, asked: CallsAsked) -> tuple[list[tuple[str, bytes]], Place | None]:
+        return await self._lanes.ask(lambda db: _calls(db, asked), again=True, within_s=USAGE_S)
+
     async def forget(self, before_ms: int, most: int) -> int:
         """Whole days, one at a time."""
         return await self._lanes.ask(lambda db: _forget(db, _day(before_ms)), within_s=USAGE_S)
+
+
+def _calls(db: Connection, asked: CallsAsked) -> tuple[list[tuple[str, bytes]], Place | None]:
+    only = {name: clean(value) for name, value in asked.only.items()}
+    question = listing(msgspec.structs.replace(asked, only=only), table="tidegate.calls", mark="%s", within="strpos")
+    some = db.execute(question.some.encode(), question.values).fetchall()
+    last = None if len(some) == asked.most else db.execute(question.last.encode(), question.looked).fetchone()
+    rows = db.execute(
+        b'SELECT id, "row" FROM tidegate.calls WHERE at_ms = ANY(%s) AND seq = ANY(%s) ORDER BY at_ms DESC, seq DESC',
+        ([at for at, _ in some], [seq for _, seq in some]),
+    ).fetchall()
+    return [(id, bytes(sealed)) for id, sealed in rows], reached(asked, some, last)
 
 
 def _account(db: Connection, spool: str) -> tuple[Position, Totals]:
@@ -144,6 +194,7 @@ def _take(
         sums = [one.values for one in rollups.of(new)]
         if sums:
             db.execute(_ROLL_UP.encode(), _turned(sums, len(_ROLLUP_TYPES)))
+        _FACTS.add(db, facts(new, rollups))
         _, totals = _account(db, spool)
         for closed in new:
             totals = add(totals, tally(closed))
@@ -169,7 +220,8 @@ def _values(row: Row) -> tuple[Any, ...]:
         *(closed.dialect, closed.operation, _text(closed.route), _text(closed.target), closed.outcome),
         *(closed.status, closed.error, None if closed.cost_nusd is None else _bounded(closed.cost_nusd)),
         *(_bounded(usage.input_total), _bounded(usage.output_total), closed.duration_us),
-        *(_text(closed.user), _text(closed.session), row.sealed),
+        *(_text(closed.user), _text(closed.session), closed.kind, closed.cache, rulings(closed)),
+        *(closed.trace_id, row.sealed),
     )
 
 

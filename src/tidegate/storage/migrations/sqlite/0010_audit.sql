@@ -41,4 +41,3 @@ CREATE TABLE bodies (
 
 CREATE INDEX bodies_by_end ON bodies (until_ms);
 CREATE INDEX bodies_by_subject ON bodies (subject) WHERE subject <> '';
-CREATE INDEX calls_by_user ON calls (user, seq) WHERE user IS NOT NULL;

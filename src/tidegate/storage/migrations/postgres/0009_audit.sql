@@ -41,4 +41,3 @@ CREATE TABLE tidegate.bodies (
 
 CREATE INDEX bodies_by_end ON tidegate.bodies (until_ms);
 CREATE INDEX bodies_by_subject ON tidegate.bodies (subject) WHERE subject <> '';
-CREATE INDEX calls_by_user ON tidegate.calls ("user", seq) WHERE "user" IS NOT NULL;

@@ -1,0 +1,251 @@
+"""Who was there, and how long did they wait? Kept beside the sums, in the transaction that stores the rows.
+
+End users and sessions are kept as digests: they are counted, and nobody is named. The same for every database.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+
+from tidegate.core.analytics import DAY_MS, SESSION_MS, PeopleAsked, PeopleLine, TimesAsked, TimesLine, bucket
+from tidegate.core.ports import Closed
+from tidegate.core.usage import HOUR_MS
+from tidegate.storage.rollups import LAST_MS, MAX_WORD, Rollups, clean
+
+Times = dict[tuple[int, str, str, str, int], int]  # hour, route, target, what, bucket → calls
+
+
+class Active(NamedTuple):
+    day_ms: int
+    key: str
+    who: bytes
+    organisation: str
+    team: str
+
+
+class Episode(NamedTuple):
+    """Some calls of one session, without a pause."""
+
+    id: bytes
+    begin_ms: int
+    last_ms: int
+    calls: int
+    asked_again: int
+    organisation: str
+    team: str
+    key: str
+
+    def and_then(self, later: Episode) -> Episode:
+        """Both as one, when the pause between them is no longer than SESSION_MS."""
+        return self._replace(
+            begin_ms=min(self.begin_ms, later.begin_ms),
+            last_ms=max(self.last_ms, later.last_ms),
+            calls=self.calls + later.calls,
+            asked_again=self.asked_again + later.asked_again,
+        )
+
+    def touches(self, other: Episode) -> bool:
+        return other.begin_ms - self.last_ms <= SESSION_MS and self.begin_ms - other.last_ms <= SESSION_MS
+
+
+class Facts(NamedTuple):
+    """What some rows say, in one order: two who write at once then wait, and never for each other."""
+
+    times: list[tuple[tuple[int, str, str, str, int], int]]
+    active: list[Active]
+    episodes: list[Episode]
+
+
+def facts(rows: Iterable[Closed], rollups: Rollups) -> Facts:
+    """`rollups` bounds the names that clients choose."""
+    times: Times = defaultdict(int)
+    active: set[Active] = set()
+    calls: list[Episode] = []
+    for row in rows:
+        at_ms = min(max(row.at_ms, 0), LAST_MS)
+        hour = at_ms // HOUR_MS * HOUR_MS
+        if row.outcome == "ok":  # how long a failure took says nothing of how long answers take
+            route = rollups.bounded(hour, "route", _word(row.route))
+            target = rollups.bounded(hour, "target", _word(row.target))
+            times[hour, route, target, "duration", bucket(row.duration_us)] += 1
+            if row.first_us is not None:
+                times[hour, route, target, "first", bucket(row.first_us)] += 1
+        whose = (row.organisation_id or "", row.team_id or "")
+        if row.user:
+            who = _digest(whose[0], row.user)
+            active.add(Active(at_ms // DAY_MS * DAY_MS, row.key_id, who, *whose))
+        if row.session:
+            id = _digest(row.key_id, row.session)
+            calls.append(Episode(id, at_ms, at_ms, 1, int(row.asked_again), *whose, row.key_id))
+    return Facts(sorted(times.items()), sorted(active), _episodes(calls))
+
+
+def _episodes(calls: list[Episode]) -> list[Episode]:
+    found: list[Episode] = []
+    for call in sorted(calls):
+        if found and found[-1].id == call.id and found[-1].touches(call):
+            found[-1] = found[-1].and_then(call)
+        else:
+            found.append(call)
+    return found
+
+
+def _word(text: str | None) -> str:
+    return clean(text)[:MAX_WORD] if text else ""
+
+
+def _digest(*words: str) -> bytes:
+    return hashlib.blake2b(b"\0".join(word.encode("utf-8", "surrogatepass") for word in words), digest_size=16).digest()
+
+
+# --- in a database --------------------------------------------------------------------------------------------------
+
+
+class Database(Protocol):
+    def execute(self, query: Any, params: Sequence[Any] = ..., /) -> Any: ...
+    def cursor(self) -> Any: ...
+
+
+class FactTables:
+    """`schema` with its dot; `mark` is where a value goes; `as_bytes`: the driver wants its SQL so."""
+
+    def __init__(self, schema: str, mark: str, *, as_bytes: bool = False) -> None:
+        def sql(text: str) -> Any:
+            text = text.replace("@", schema).replace("?", mark)
+            return text.encode() if as_bytes else text
+
+        self._sql = sql
+        self._take = sql(
+            "INSERT INTO @times AS t (hour, route, target, what, bucket, calls) VALUES (?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT (hour, route, target, what, bucket) DO UPDATE SET calls = t.calls + excluded.calls"
+        )
+        self._see = sql(
+            "INSERT INTO @active (day, key, who, organisation, team) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+        )
+        self._near = sql(
+            "SELECT id, begin_ms, last_ms, calls, asked_again, organisation, team, key FROM @sessions "
+            "WHERE id = ? AND begin_ms <= ? AND last_ms >= ? ORDER BY begin_ms"
+        )
+        self._drop = sql("DELETE FROM @sessions WHERE id = ? AND begin_ms = ?")
+        grown = (
+            "calls = s.calls + {0}calls, asked_again = s.asked_again + {0}asked_again, "
+            "last_ms = CASE WHEN s.last_ms > {0}last_ms THEN s.last_ms ELSE {0}last_ms END"
+        )
+        columns = "id, begin_ms, last_ms, calls, asked_again, organisation, team, key"
+        self._begin = sql(
+            f"INSERT INTO @sessions AS s ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
+            f"ON CONFLICT (id, begin_ms) DO UPDATE SET {grown.format('excluded.')}"
+        )
+        # In one statement, so that of two processes at once none takes away what the other added.
+        self._grow = sql(
+            "UPDATE @sessions SET begin_ms = ?, last_ms = CASE WHEN last_ms > ? THEN last_ms ELSE ? END, "
+            "calls = calls + ?, asked_again = asked_again + ? WHERE id = ? AND begin_ms = ?"
+        )
+
+    def add(self, db: Database, found: Facts) -> None:
+        """In the transaction of the rows."""
+        if found.times:
+            db.cursor().executemany(self._take, [(*names, calls) for names, calls in found.times])
+        if found.active:
+            db.cursor().executemany(self._see, found.active)
+        for episode in found.episodes:
+            self._extend(db, episode)
+
+    def _extend(self, db: Database, episode: Episode) -> None:
+        """The one that it goes on with, if there is one; a call that was long under way may join two."""
+        near = (episode.id, episode.last_ms + SESSION_MS, episode.begin_ms - SESSION_MS)
+        there = [Episode(bytes(row[0]), *row[1:]) for row in db.execute(self._near, near).fetchall()]
+        for other in there[1:]:
+            db.execute(self._drop, (other.id, other.begin_ms))
+            episode = episode.and_then(other)
+        for first in there[:1]:
+            begin_ms, last_ms = min(first.begin_ms, episode.begin_ms), episode.last_ms
+            adds = (begin_ms, last_ms, last_ms, episode.calls, episode.asked_again)
+            if db.execute(self._grow, (*adds, first.id, first.begin_ms)).rowcount:
+                return
+        db.execute(self._begin, episode)
+
+    def times(self, db: Database, asked: TimesAsked) -> list[TimesLine]:
+        names = "".join(f", {name}" for name in asked.by)
+        only = "".join(f" AND {name} = ?" for name in asked.only)
+        sql = self._sql(
+            f"SELECT what, bucket, sum(calls){names} FROM @times WHERE hour >= ? AND hour < ?{only} "
+            f"GROUP BY what, bucket{names}"
+        )
+        found: dict[tuple[int, tuple[str, ...], str], dict[int, int]] = {}
+        for one in asked.periods:
+            for what, at, calls, *said in db.execute(sql, (one.begin_ms, one.until_ms, *_words(asked.only))).fetchall():
+                found.setdefault((one.begin_ms, tuple(said), what), {})[int(at)] = int(calls)
+        return [TimesLine(*key, counts) for key, counts in sorted(found.items())]
+
+    def people(self, db: Database, asked: PeopleAsked) -> list[PeopleLine]:
+        only = "".join(f" AND {name} = ?" for name in asked.only)
+        who = self._sql(f"SELECT count(DISTINCT who) FROM @active WHERE day >= ? AND day < ?{only}")
+        sums = ", ".join(f"coalesce(sum({one}), 0)" for one in ("calls", "last_ms - begin_ms", "asked_again"))
+        sessions = self._sql(f"SELECT count(*), {sums} FROM @sessions WHERE begin_ms >= ? AND begin_ms < ?{only}")
+        lines = []
+        for one in asked.periods:
+            values = (one.begin_ms, one.until_ms, *_words(asked.only))
+            (end_users,) = db.execute(who, values).fetchone()
+            lines.append(PeopleLine(one.begin_ms, int(end_users), *map(int, db.execute(sessions, values).fetchone())))
+        return lines
+
+
+def _words(only: Any) -> list[str]:
+    return [_word(value) for value in only.values()]
+
+
+# --- in memory ------------------------------------------------------------------------------------------------------
+
+
+class FactSums:
+    """The same, where there is no SQL."""
+
+    def __init__(self) -> None:
+        self._times: Times = defaultdict(int)
+        self._active: set[Active] = set()
+        self._sessions: dict[bytes, list[Episode]] = {}
+
+    def add(self, found: Facts) -> None:
+        for names, calls in found.times:
+            self._times[names] += calls
+        self._active.update(found.active)
+        for episode in found.episodes:
+            self._sessions[episode.id] = _episodes([*self._sessions.get(episode.id, ()), episode])
+
+    def times(self, asked: TimesAsked) -> list[TimesLine]:
+        found: dict[tuple[int, tuple[str, ...], str], dict[int, int]] = {}
+        for (hour, route, target, what, at), calls in self._times.items():
+            names = {"route": route, "target": target}
+            if any(names[name] != value for name, value in asked.only.items()):
+                continue
+            for one in asked.periods:
+                if one.begin_ms <= hour < one.until_ms:
+                    counts = found.setdefault((one.begin_ms, tuple(names[name] for name in asked.by), what), {})
+                    counts[at] = counts.get(at, 0) + calls
+        return [TimesLine(*key, counts) for key, counts in sorted(found.items())]
+
+    def people(self, asked: PeopleAsked) -> list[PeopleLine]:
+        def ours(one: Active | Episode) -> bool:
+            return all(getattr(one, name) == value for name, value in asked.only.items())
+
+        lines = []
+        for one in asked.periods:
+            who = {seen.who for seen in self._active if ours(seen) and one.begin_ms <= seen.day_ms < one.until_ms}
+            line = PeopleLine(one.begin_ms, len(who))
+            for episode in (episode for some in self._sessions.values() for episode in some if ours(episode)):
+                if one.begin_ms <= episode.begin_ms < one.until_ms:
+                    line = msgspec.structs.replace(
+                        line,
+                        sessions=line.sessions + 1,
+                        session_calls=line.session_calls + episode.calls,
+                        session_ms=line.session_ms + episode.last_ms - episode.begin_ms,
+                        asked_again=line.asked_again + episode.asked_again,
+                    )
+            lines.append(line)
+        return lines

@@ -1,0 +1,266 @@
+"""Who is sent traces? OpenTelemetry's spans of calls, made of their rows, in the background.
+
+No call waits for it: a row is put in a queue that is bounded, and a thread makes spans of many at once. What does not
+fit, or finds nobody in time, is dropped and counted. A call that failed or was slow is kept whatever the share is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gzip
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+from prometheus_client.metrics_core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from tidegate.core.call import Call
+from tidegate.core.ports import Closed, Headers, Request, Timeouts, TransportError
+from tidegate.core.trace import trace_of
+from tidegate.core.values import Duration, Secret, Share
+from tidegate.core.world import World
+from tidegate.telemetry.traces.otlp import CONTENT_TYPE, export
+from tidegate.telemetry.traces.spans import inferred, spans_of
+
+Preset = Literal["otlp", "langfuse", "langsmith", "phoenix", "mlflow"]
+
+WAITING = 10_000  # calls for one receiver
+AT_ONCE = 500
+LOOK_S = 1.0  # so long calls are gathered
+TIMEOUTS = Timeouts(connect=5, first_byte=10, idle=5, total=20)
+FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
+TRIES = 6
+LAST_S = 2.0  # for what still waits when Tidegate ends
+MENDED_BY_TIME = (408, 429, 502, 503, 504)
+WELL = ("ok", "client_left")
+# Where each takes traces: its address when none is configured, and the path behind an address without one.
+PLACES: dict[str, tuple[str, str]] = {
+    "otlp": ("", "/v1/traces"),
+    "langfuse": ("https://cloud.langfuse.com", "/api/public/otel/v1/traces"),
+    "langsmith": ("https://api.smith.langchain.com", "/otel/v1/traces"),
+    "phoenix": ("http://127.0.0.1:6006", "/v1/traces"),
+    "mlflow": ("http://127.0.0.1:5000", "/v1/traces"),
+}
+
+
+class Receiver(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Somebody who takes traces by OTLP over HTTP.
+
+    preset: `otlp` is anybody; `langfuse`, `langsmith`, `phoenix` and `mlflow` have their paths, headers and names set.
+    url: where; a path is added where there is none. Only `otlp` needs it.
+    key: best as env:NAME. Of Langfuse PUBLIC:SECRET; of LangSmith its key; of others a bearer token.
+    project: of LangSmith and Phoenix its name, of MLflow the number of its experiment.
+    headers: sent with each request.
+    """
+
+    preset: Preset = "otlp"
+    url: str | None = None
+    key: Secret | None = None
+    project: str | None = None
+    headers: dict[str, Secret] = {}
+
+    @property
+    def address(self) -> str:
+        default, path = PLACES[self.preset]
+        url = (self.url or default).rstrip("/")
+        return url if urlsplit(url).path else url + path
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Spans of calls, for tools that show them. What questions and answers said is in none.
+
+    to: who is sent them; with none, there are no traces.
+    share: of the calls that neither failed nor were slow; whichever are taken, they are the same in all processes.
+    slow: calls that take longer are kept, and so are those that failed.
+    """
+
+    to: tuple[Receiver, ...] = ()
+    share: Share = Share(1.0)
+    slow: Duration = Duration(10)
+
+
+def trouble(config: Config) -> tuple[str, str] | None:
+    """What cannot be, and where."""
+    for at, receiver in enumerate(config.to):
+        where = f"to[{at}]"
+        parts = None
+        with suppress(ValueError):
+            parts = urlsplit(receiver.address)
+            parts = parts if parts.port != 0 else None
+        if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+            return f"{where}.url", "must be like https://HOST/PATH"
+        if receiver.preset == "langfuse" and (receiver.key is None or ":" not in receiver.key.value):
+            return f"{where}.key", "must be PUBLIC:SECRET, the two keys of a project of Langfuse"
+        if receiver.preset == "langsmith" and receiver.key is None:
+            return f"{where}.key", "is needed: a key of LangSmith"
+    return None
+
+
+def headers_of(receiver: Receiver) -> Headers:
+    """Besides those of the body."""
+    found: list[tuple[bytes, bytes]] = []
+    key = receiver.key.value if receiver.key is not None else ""
+    if receiver.preset == "langfuse":
+        found.append((b"authorization", b"Basic " + base64.b64encode(key.encode())))
+        found.append((b"x-langfuse-ingestion-version", b"4"))
+    elif receiver.preset == "langsmith":
+        found.append((b"x-api-key", key.encode()))
+        if receiver.project:
+            found.append((b"langsmith-project", receiver.project.encode()))
+    elif key:
+        found.append((b"authorization", b"Bearer " + key.encode()))
+    if receiver.preset == "mlflow":
+        found.append((b"x-mlflow-experiment-id", (receiver.project or "0").encode()))
+    return [*found, *((name.lower().encode(), value.value.encode()) for name, value in receiver.headers.items())]
+
+
+def taken(row: Closed, config: Config) -> bool:
+    """Whether a call is traced; the same in every process that sees its trace."""
+    if row.outcome not in WELL or row.duration_us >= config.slow * 1e6:
+        return True
+    if config.share >= 1:
+        return True
+    return int((row.trace_id or trace_of(row.id))[-14:], 16) < config.share * 16**14
+
+
+class Traces(Collector):
+    """A listener; each receiver has a task that sends."""
+
+    def __init__(self, config: Config, world: World) -> None:
+        self._config = config
+        self._lines = [Line(receiver, world) for receiver in config.to]
+        self._unreadable = 0  # traceparents
+
+    def call_began(self, call: Call) -> None:
+        """There is nothing to tell yet."""
+
+    def call_ended(self, call: Call, row: Closed | None) -> None:
+        if row is None:
+            return
+        if row.trace_id is None and b"traceparent" in call.named:
+            self._unreadable += 1
+        if taken(row, self._config):
+            for line in self._lines:
+                line.take(row)
+
+    def notice(self, name: str, fields: Mapping[str, Any]) -> None:
+        """Not of calls."""
+
+    def collect(self) -> Iterator[Metric]:
+        calls = CounterMetricFamily(
+            "tidegate_traces", "Traces of calls, by what became of them", labels=["receiver", "outcome"]
+        )
+        for line in self._lines:
+            for outcome, count in (("sent", line.sent), ("dropped", line.dropped)):
+                calls.add_metric([line.name, outcome], count)
+        yield calls
+        yield CounterMetricFamily(
+            "tidegate_traceparents_unreadable", "Calls whose traceparent said nothing", self._unreadable
+        )
+
+    async def aclose(self) -> None:
+        """What still waits has a moment."""
+        await asyncio.gather(*(line.aclose() for line in self._lines))
+
+
+class Line:
+    """What waits for one receiver, and the task that sends it."""
+
+    def __init__(self, receiver: Receiver, world: World) -> None:
+        self.sent = self.dropped = 0
+        self.name = f"{receiver.preset} {urlsplit(receiver.address).hostname}"
+        self._receiver = receiver
+        self._world = world
+        self._rows: list[Closed] = []
+        self._failing = False  # and said so
+        self._closing = asyncio.Event()
+        self._headers = [
+            (b"content-type", CONTENT_TYPE),
+            (b"content-encoding", b"gzip"),
+            (b"user-agent", b"tidegate"),
+            *headers_of(receiver),
+        ]
+        self._sending = world.loop.create_task(self._run(), name="traces")
+
+    def take(self, row: Closed) -> None:
+        if len(self._rows) < WAITING:
+            self._rows.append(row)
+        else:
+            self._drop(1, f"{WAITING} calls wait already")
+
+    async def _run(self) -> None:
+        while not self._closing.is_set() or self._rows:
+            await self._pause(LOOK_S if len(self._rows) < AT_ONCE else 0)
+            if not self._rows:
+                continue
+            rows, self._rows = self._rows[:AT_ONCE], self._rows[AT_ONCE:]
+            body = await asyncio.to_thread(encoded, rows, self._receiver)
+            await self._deliver(body, len(rows))
+
+    async def _pause(self, seconds: float) -> None:
+        """So long, or until it ends."""
+        pause = asyncio.ensure_future(self._world.clock.sleep(seconds))
+        ending = asyncio.ensure_future(self._closing.wait())
+        try:
+            await asyncio.wait([pause, ending], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            pause.cancel()
+            ending.cancel()
+
+    async def _deliver(self, body: bytes, calls: int) -> None:
+        wait_s = FIRST_WAIT_S
+        for left in reversed(range(TRIES)):
+            why, again = await self._post(body)
+            if why is None:
+                self.sent += calls
+                self._failing = False
+                return
+            if not again or not left or self._closing.is_set():
+                self._drop(calls, why)
+                return
+            await self._pause(wait_s)
+            wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+
+    async def _post(self, body: bytes) -> tuple[str | None, bool]:
+        """Why it was not taken, None when it was; and whether that may be otherwise later."""
+        address = self._receiver.address
+        try:
+            exchange = self._world.transport.send(Request("POST", address, self._headers, body, TIMEOUTS))
+        except ValueError:
+            return "its address cannot be", False
+        try:
+            status = (await exchange.head()).status
+        except TransportError as wrong:
+            return f"{wrong.kind}", True
+        finally:
+            exchange.close()
+        if 200 <= status < 300:
+            return None, False
+        return f"it answers {status}", status in MENDED_BY_TIME
+
+    def _drop(self, calls: int, why: str) -> None:
+        self.dropped += calls
+        if not self._failing:  # once, until something arrives
+            self._failing = True
+            self._world.events.notice("traces_dropped", {"receiver": self.name, "why": why})
+
+    async def aclose(self) -> None:
+        self._closing.set()
+        await asyncio.wait([self._sending], timeout=LAST_S)
+        self._sending.cancel()
+        await asyncio.wait([self._sending])
+        self.dropped += len(self._rows)
+
+
+def encoded(rows: Sequence[Closed], receiver: Receiver) -> bytes:
+    """In a thread: half a millisecond for ten calls."""
+    spans = [span for row in rows for span in spans_of(row)]
+    resource: dict[str, str] = {}
+    if receiver.preset == "phoenix":
+        spans = [inferred(span) for span in spans]
+        resource = {"openinference.project.name": receiver.project or "tidegate"}
+    return gzip.compress(export(spans, resource), 1)
