@@ -46,11 +46,6 @@ async def sealed_sqlite(request: pytest.FixtureRequest, folder: Path) -> tuple[L
     return await spooled(folder, await SqliteStore.open(folder / "tidegate.db"), sealing())
 
 
-async def sealed_postgres(request: pytest.FixtureRequest, folder: Path) -> tuple[Ledger, Close]:
-    home = await PostgresStore.open(request.getfixturevalue("postgres"), deaf)
-    return await spooled(folder, home, sealing())
-
-
 def sealing() -> EnvelopeVault:
     return EnvelopeVault(MemoryKeyring(), Keks([bytes(32)]))
 
@@ -79,7 +74,6 @@ ADAPTERS: dict[str, Callable[[pytest.FixtureRequest, Path], Awaitable[tuple[Ledg
     "sqlite": sqlite,
     "postgres": postgres,
     "sealed sqlite": sealed_sqlite,
-    "sealed postgres": sealed_postgres,
 }
 
 
