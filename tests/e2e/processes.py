@@ -80,11 +80,11 @@ class Child:
 
 
 @asynccontextmanager
-async def child(*args: str, **environment: str) -> AsyncIterator[Child]:
-    """A Python process with these arguments; killed at the end, should it still be there."""
+async def child(*args: str, program: str = sys.executable, **environment: str) -> AsyncIterator[Child]:
+    """A process with these arguments, of Python if nothing else; killed at the end, should it still be there."""
     found = Child(
         await asyncio.create_subprocess_exec(
-            sys.executable,
+            program,
             *args,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,

@@ -30,7 +30,7 @@ class Connection(asyncio.Protocol):
         self._data += data
         head, end, body = self._data.partition(b"\r\n\r\n")
         first, *lines = head.decode().split("\r\n")
-        headers = dict(line.split(": ", 1) for line in lines)
+        headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
         if not end or len(body) < int(headers["content-length"]):
             return
         self._data = b""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from tidegate.core.call import Call
+from tidegate.core.errors import Unauthenticated
 from tidegate.core.ports import AttemptRow, Closed
 from tidegate.telemetry.metrics import MAX_LABELS, Metrics
 
@@ -16,6 +18,7 @@ class Ended:
 
     operation = "chat"
     status = 401
+    error = Unauthenticated("no key")
 
 
 CALL = cast(Call, Ended())
@@ -100,3 +103,38 @@ async def test_no_family_stands_on_the_page_twice(house):
     page = (await house.get("/metrics")).body.decode()
     named = [line.split()[2] for line in page.splitlines() if line.startswith("# TYPE")]
     assert sorted(named) == sorted(set(named))
+
+
+def test_errors_are_counted_by_what_clients_see_and_opinions_by_what_was_said() -> None:
+    metrics = Metrics()
+    metrics.call_ended(CALL, None)
+    metrics.call_ended(CALL, row(outcome="failed", error="upstream_failed"))
+    for score in (0.9, 0.1, None):
+        metrics.notice("feedback", {"source": "user", "score": score})
+    page = read(metrics)
+    assert page["tidegate_errors_total", "invalid_api_key"] == 1
+    assert page["tidegate_errors_total", "upstream_failed"] == 1
+    for verdict in ("good", "bad", "none"):
+        assert page["tidegate_feedback_total", "user", verdict] == 1
+
+
+def test_a_token_takes_what_is_left_after_the_first_by_those_that_follow() -> None:
+    page = counted(row(stream=True, first_us=1_000_000, duration_us=1_900_000, usage={"output": 10}), row())
+    assert page["tidegate_time_per_output_token_seconds_sum", "fast"] == 0.1
+
+
+def test_a_bucket_names_the_trace_of_a_call_where_there_is_a_place_for_it() -> None:
+    metrics = Metrics()
+    metrics.call_ended(CALL, row(id="req_" + "1" * 31, duration_us=3000))
+    metrics.call_ended(CALL, row(trace_id="a" * 32, duration_us=20_000_000))
+    buckets = [
+        sample
+        for family in open_metrics(metrics.page(exemplars=True).decode())
+        for sample in family.samples
+        if sample.name == "tidegate_request_duration_seconds_bucket" and sample.exemplar
+    ]
+    assert {one.labels["le"]: one.exemplar.labels["trace_id"] for one in buckets} == {
+        "0.005": "0" + "1" * 31,
+        "30.0": "a" * 32,
+    }
+    assert b"trace_id" not in metrics.page()

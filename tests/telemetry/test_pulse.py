@@ -8,6 +8,7 @@ import time
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
+from tidegate.core.ports import Backlog
 from tidegate.telemetry.pulse import WINDOW_S, Pulse
 
 
@@ -17,7 +18,7 @@ class Nowhere:
 
 @pytest.fixture
 async def pulse():
-    made = Pulse(asyncio.get_running_loop(), Nowhere())
+    made = Pulse(asyncio.get_running_loop(), Nowhere(), lambda: Backlog(rows=2, bytes=99))
     yield made
     made.stop()
 

@@ -8,7 +8,7 @@ import msgspec
 
 from tidegate.api.incoming import Incoming
 from tidegate.gateway import Gateway
-from tidegate.telemetry.metrics import CONTENT_TYPE, Metrics
+from tidegate.telemetry.metrics import CONTENT_TYPE, OPEN_METRICS, Metrics
 
 
 async def health(gateway: Gateway, incoming: Incoming) -> None:
@@ -30,4 +30,6 @@ async def ready(gateway: Gateway, incoming: Incoming) -> None:
 
 
 async def metrics(metrics: Metrics, incoming: Incoming) -> None:
-    await incoming.answer(200, metrics.page(), kind=CONTENT_TYPE)
+    """With exemplars for who can read them."""
+    wanted = b"application/openmetrics-text" in (incoming.header(b"accept") or b"")
+    await incoming.answer(200, metrics.page(exemplars=wanted), kind=OPEN_METRICS if wanted else CONTENT_TYPE)

@@ -83,7 +83,7 @@ class App:
         self.config = config
         self.gateway = gateway
         self.world = world = gateway.world
-        self.pulse = Pulse(world.loop, world.transport)  # beats when who serves starts it
+        self.pulse = Pulse(world.loop, world.transport, world.ledger.backlog)  # beats when who serves starts it
         self._ground = ground
         self._inside = inside
         self._metrics = metrics

@@ -17,6 +17,7 @@ from tidegate.core.errors import ConfigError, StorageFull
 from tidegate.core.opinions import Opinion
 from tidegate.core.ports import (
     Acted,
+    Backlog,
     CallsFound,
     CallsTaken,
     Closed,
@@ -239,6 +240,7 @@ class SpoolLedger:
         self._lock = threading.Lock()  # of the two below
         self._flushes: list[tuple[int, Future[None]]] = []  # done when so many rows are stored
         self._over = False
+        self._unreadable = 0  # rows; written by our thread
         self._told_full = False
         self._told_behind = False
         # Each written by one thread only: `_mine` by the loop, `_twice` by ours.
@@ -377,6 +379,9 @@ class SpoolLedger:
 
     async def opined(self, asked: UsageAsked) -> list[UsageLine]:
         return await self._named(asked, self._books.opined)
+
+    def backlog(self) -> Backlog:
+        return Backlog(self._spool.waiting, self._spool.bytes, self._unreadable)
 
     async def flush(self) -> None:
         """Return when everything appended so far is in the store. Raises StoreDown when it cannot be now."""
@@ -569,6 +574,7 @@ class SpoolLedger:
             return record, spooled
         except ValueError as error:
             entry.segment.keep = True
+            self._unreadable += 1
             self._tell("row_unreadable", request_id=entry.call_id, segment=str(entry.segment.path), error=str(error))
             return None
 

@@ -15,6 +15,7 @@ from tidegate.core.limits import SLICES, Claim, Full, Meter, Taken
 from tidegate.core.opinions import OPINION_DIMENSIONS, OPINION_SUMS, Opinion
 from tidegate.core.ports import (
     DEFAULT_ORGANISATION,
+    Backlog,
     Bearer,
     CallsFound,
     CallsTaken,
@@ -174,6 +175,9 @@ class MemoryLedger:
     async def opined(self, asked: UsageAsked) -> list[UsageLine]:
         rollups = [said.rollup for said in self._said.values()]
         return answer(asked, rollups, OPINION_DIMENSIONS, OPINION_SUMS)
+
+    def backlog(self) -> Backlog:
+        return Backlog()
 
     async def flush(self) -> None:
         pass

@@ -290,6 +290,11 @@ class Spool:
     def waiting(self) -> int:
         return len(self._queue)
 
+    @property
+    def bytes(self) -> int:
+        """Of its files."""
+        return len(self._segments) * self._segment_bytes
+
     def _room_for(self, payload_bytes: int, *, promised: bool, opens: bool) -> None:
         if payload_bytes > self._max_record:
             raise StorageFull(f"a record of {payload_bytes} bytes is too large: the spool takes {self._max_record}")

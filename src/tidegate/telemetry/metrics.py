@@ -13,35 +13,45 @@ from itertools import accumulate, islice
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, disable_created_metrics, generate_latest
+from prometheus_client.core import Exemplar
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.openmetrics.exposition import generate_latest as open_metrics
 from prometheus_client.registry import Collector
 
 from tidegate.core.call import Call
 from tidegate.core.money import NUSD_PER_USD
+from tidegate.core.opinions import GOOD
 from tidegate.core.ports import Closed, TargetSeen
+from tidegate.core.trace import trace_of
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+OPEN_METRICS = b"application/openmetrics-text; version=1.0.0; charset=utf-8"
 MAX_LABELS = 200  # values per label; clients choose model names, and a series is for ever
 MOST = 2**63  # a provider may report any usage, and a page must hold it
 AT_ONCE = 100  # rows: a hundred together take half of what each by itself does
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+EACH = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 STATES = {"closed": 0, "half_open": 1, "open": 2}
 OVERHEAD = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
 
 
 class Buckets:
-    """How many were at most so large, and what all of them sum to."""
+    """How many were at most so large, and what all of them sum to; of each bucket, the trace of the last."""
 
-    __slots__ = ("_bounds", "_counts", "total")
+    __slots__ = ("_bounds", "_counts", "_last", "total")
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self._bounds = bounds
         self._counts = [0] * (len(bounds) + 1)
+        self._last: dict[int, tuple[Closed, float]] = {}
         self.total = 0.0
 
-    def observe(self, value: float) -> None:
-        self._counts[bisect_left(self._bounds, value)] += 1
+    def observe(self, value: float, row: Closed | None = None) -> None:
+        at = bisect_left(self._bounds, value)
+        self._counts[at] += 1
         self.total += value
+        if row is not None:
+            self._last[at] = (row, value)
 
     def __bool__(self) -> bool:
         return any(self._counts)
@@ -50,16 +60,25 @@ class Buckets:
         """As Prometheus has them: each bound with all that is below it."""
         return list(zip((*map(str, self._bounds), "+Inf"), accumulate(self._counts), strict=True))
 
+    def with_exemplars(self) -> list[tuple[str, float] | tuple[str, float, Exemplar]]:
+        """The same, with a call to look at for each bucket that has one."""
+        found: list[tuple[str, float] | tuple[str, float, Exemplar]] = [*self.cumulative()]
+        for at, (row, value) in self._last.items():
+            trace = {"trace_id": row.trace_id or trace_of(row.id)}
+            found[at] = (*found[at][:2], Exemplar(trace, value, (row.at_ms * 1000 + row.duration_us) / 1e6))
+        return found
+
 
 class RouteCount:
     """What is counted of one route."""
 
-    __slots__ = ("cost_nusd", "duration", "ended", "first", "saved_nusd", "tokens")
+    __slots__ = ("cost_nusd", "duration", "each", "ended", "first", "saved_nusd", "tokens")
 
     def __init__(self) -> None:
         self.ended: defaultdict[tuple[str, str, int], int] = defaultdict(int)  # (operation, outcome, status) → calls
         self.duration = Buckets(SECONDS)
         self.first = Buckets(SECONDS)
+        self.each = Buckets(EACH)
         self.tokens: defaultdict[str, int] = defaultdict(int)
         self.cost_nusd = 0
         self.saved_nusd = 0
@@ -80,6 +99,8 @@ class Metrics(Collector):
         self._unpriced = 0
         self._rows: list[Closed] = []  # that are not counted yet
         self._cache: defaultdict[tuple[str, str], int] = defaultdict(int)  # (layer, result)
+        self._errors: defaultdict[str, int] = defaultdict(int)  # by code
+        self._opinions: defaultdict[tuple[str, str], int] = defaultdict(int)  # (source, good | bad | none)
         self._notices = Counter("tidegate_notices", "What an operator should know of", ["name"], registry=registry)
 
     def call_began(self, call: Call) -> None:
@@ -89,6 +110,8 @@ class Metrics(Collector):
         self._in_flight -= 1
         if row is None:
             self._routes[""].ended[call.operation, "refused", call.status or 0] += 1
+            if call.error is not None:
+                self._errors[call.error.code] += 1
             return
         self._rows.append(row)
         if len(self._rows) >= AT_ONCE:
@@ -102,10 +125,15 @@ class Metrics(Collector):
     def _count(self, row: Closed) -> None:
         count = self._routes[self._bounded(row.route or "")]
         count.ended[row.operation, row.outcome, row.status] += 1
-        count.duration.observe(row.duration_us / 1e6)
+        count.duration.observe(row.duration_us / 1e6, row)
         self._overhead.observe(row.overhead_us / 1e6)
         if row.first_us is not None:
-            count.first.observe(row.first_us / 1e6)
+            count.first.observe(row.first_us / 1e6, row)
+            written = row.usage.get("output", 0) + row.usage.get("reasoning", 0) - 1
+            if row.stream and written > 0:
+                count.each.observe((row.duration_us - row.first_us) / 1e6 / written)
+        if row.error is not None:
+            self._errors[row.error] += 1
         for attempt in row.attempts:
             self._attempts[attempt.provider, attempt.outcome] += 1
             if attempt.why != "first":
@@ -124,13 +152,18 @@ class Metrics(Collector):
 
     def notice(self, name: str, fields: Mapping[str, Any]) -> None:
         self._notices.labels(name).inc()
+        if name == "feedback":
+            score = fields.get("score")
+            verdict = "none" if score is None or score == GOOD else "good" if score > GOOD else "bad"
+            self._opinions[str(fields.get("source")), verdict] += 1
 
     def watch(self, seen: Callable[[], Iterable[TargetSeen]], keys_aside: Callable[[], Mapping[str, int]]) -> None:
         """Look at the targets whenever somebody asks: nothing is counted meanwhile."""
         self.registry.register(_Targets(seen, keys_aside))
 
-    def page(self) -> bytes:
-        return generate_latest(self.registry)
+    def page(self, *, exemplars: bool = False) -> bytes:
+        """`exemplars`: as OpenMetrics, which has a place for them."""
+        return open_metrics(self.registry) if exemplars else generate_latest(self.registry)
 
     def collect(self) -> Iterator[Metric]:
         """Everything that was counted, as the registry wants it."""
@@ -145,22 +178,25 @@ class Metrics(Collector):
         first = HistogramMetricFamily(
             "tidegate_time_to_first_token_seconds", "Until there is content", labels=["route"]
         )
+        each = HistogramMetricFamily(
+            "tidegate_time_per_output_token_seconds", "Of streams, after the first content", labels=["route"]
+        )
         tokens = CounterMetricFamily("tidegate_tokens", "Tokens used", labels=["route", "kind"])
         cost = CounterMetricFamily("tidegate_cost_usd", "Dollars spent, where the price is known", labels=["route"])
         saved = CounterMetricFamily("tidegate_cache_saved_usd", "Dollars that answers cost before", labels=["route"])
         for route, count in self._routes.items():
             for (operation, outcome, status), calls in count.ended.items():
                 requests.add_metric([operation, route, outcome, str(status)], calls)
-            for family, buckets in ((duration, count.duration), (first, count.first)):
+            for family, buckets in ((duration, count.duration), (first, count.first), (each, count.each)):
                 if buckets:
-                    family.add_metric([route], buckets.cumulative(), buckets.total)
+                    family.add_metric([route], buckets.with_exemplars(), buckets.total)
             for kind, number in count.tokens.items():
                 tokens.add_metric([route, kind], min(number, MOST))
             if count.cost_nusd:
                 cost.add_metric([route], min(count.cost_nusd, MOST) / NUSD_PER_USD)
             if count.saved_nusd:
                 saved.add_metric([route], min(count.saved_nusd, MOST) / NUSD_PER_USD)
-        yield from (requests, duration, first)
+        yield from (requests, duration, first, each)
         overhead = HistogramMetricFamily("tidegate_overhead_seconds", "Time not spent waiting for a provider")
         overhead.add_metric([], self._overhead.cumulative(), self._overhead.total)
         yield overhead
@@ -181,6 +217,13 @@ class Metrics(Collector):
             cache.add_metric(layer_and_result, asked)
         yield cache
         yield CounterMetricFamily("tidegate_unpriced_requests", "Calls whose cost is not known", self._unpriced)
+        errors = CounterMetricFamily("tidegate_errors", "Calls that ended with an error, by its code", labels=["code"])
+        for code, calls in self._errors.items():
+            errors.add_metric([code], calls)
+        opinions = CounterMetricFamily("tidegate_feedback", "What was said of answers", labels=["source", "verdict"])
+        for source_and_verdict, said in self._opinions.items():
+            opinions.add_metric(source_and_verdict, said)
+        yield from (errors, opinions)
 
     def _verdicts(self) -> Metric:
         verdicts = CounterMetricFamily(

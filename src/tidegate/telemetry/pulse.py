@@ -7,13 +7,13 @@ be missed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from time import monotonic
 
-from prometheus_client.metrics_core import GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from tidegate.core.ports import Transport
+from tidegate.core.ports import Backlog, Transport
 from tidegate.telemetry.metrics import Buckets
 
 EVERY_S = 0.02  # costs less than a thousandth of a core
@@ -24,9 +24,10 @@ WINDOW_S = 60.0  # for how long the longest lag is remembered, at least; at most
 class Pulse(Collector):
     """Beats between `start` and `stop`; tells of tasks and connections whether it beats or not."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, transport: Transport) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, transport: Transport, backlog: Callable[[], Backlog]) -> None:
         self._loop = loop
         self._transport = transport
+        self._backlog = backlog
         self._lag = Buckets(LAG)
         self._longest = [0.0, 0.0]  # of the window before, and of this one
         self._window_until = 0.0
@@ -70,3 +71,7 @@ class Pulse(Collector):
             "Connections to providers that carry a call or are being made",
             self._transport.busy,
         )
+        waits = self._backlog()
+        yield GaugeMetricFamily("tidegate_ledger_waiting_rows", "Rows that are spooled, not stored yet", waits.rows)
+        yield GaugeMetricFamily("tidegate_spool_bytes", "Of the files of the spool", waits.bytes)
+        yield CounterMetricFamily("tidegate_ledger_lost_rows", "Rows that could not be read again", waits.lost)

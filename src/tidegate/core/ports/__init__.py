@@ -8,6 +8,7 @@ from tidegate.core.errors import StoreDown as StoreDown
 from tidegate.core.ports.blobs import Blobs as Blobs
 from tidegate.core.ports.books import Acted as Acted
 from tidegate.core.ports.books import AttemptRow as AttemptRow
+from tidegate.core.ports.books import Backlog as Backlog
 from tidegate.core.ports.books import CallsFound as CallsFound
 from tidegate.core.ports.books import CallsTaken as CallsTaken
 from tidegate.core.ports.books import Closed as Closed

@@ -158,10 +158,20 @@ class Ledger(Protocol):
     async def opined(self, asked: UsageAsked) -> list[UsageLine]:
         """Sums of opinions by OPINION_DIMENSIONS, as `usage` has them of calls: OPINION_SUMS."""
 
+    def backlog(self) -> Backlog: ...
+
     async def flush(self) -> None:
         """Return when everything appended so far is in the store."""
 
     async def aclose(self) -> None: ...
+
+
+class Backlog(msgspec.Struct, frozen=True):
+    """What the store has not got yet."""
+
+    rows: int = 0
+    bytes: int = 0  # of the spool
+    lost: int = 0  # rows that could not be read again, since the start
 
 
 class CallsFound(msgspec.Struct, frozen=True):
