@@ -160,22 +160,19 @@ def _check(config: Config, reading: _Reading) -> None:
         raise reading.wrong("transport.proxy", "our own transport goes through no proxy; set transport.kind: aiohttp")
     if proxy is not None and not PROXY.fullmatch(proxy.value):  # never shown: it may hold a password
         raise reading.wrong("transport.proxy", "must be like http://HOST:PORT or http://NAME:PASSWORD@HOST:PORT")
-    wrong = auth.trouble(config.auth)
-    if wrong is not None:
-        raise reading.wrong(f"auth.{wrong[0]}", wrong[1])
-    for name, route in config.routes.items():
-        wrong = cache.trouble(route.cache)
+    rooms = [
+        ("api", api.trouble(config.api)),
+        ("auth", auth.trouble(config.auth)),
+        *((f"routes.{name}.cache", cache.trouble(route.cache)) for name, route in config.routes.items()),
+        *((f"routes.{name}.store", bodies.trouble(route.store)) for name, route in config.routes.items()),
+        ("cache", cache.house_trouble(config.cache, config.routes)),
+        ("alerts", alerts.trouble(config.alerts)),
+        ("traces", traces.trouble(config.traces)),
+        ("transport", transport.trouble(config.transport)),
+    ]
+    for room, wrong in rooms:
         if wrong is not None:
-            raise reading.wrong(f"routes.{name}.cache.{wrong[0]}", wrong[1])
-        wrong = bodies.trouble(route.store)
-        if wrong is not None:
-            raise reading.wrong(f"routes.{name}.store.{wrong[0]}", wrong[1])
-    wrong = alerts.trouble(config.alerts)
-    if wrong is not None:
-        raise reading.wrong(f"alerts.{wrong[0]}", wrong[1])
-    wrong = traces.trouble(config.traces)
-    if wrong is not None:
-        raise reading.wrong(f"traces.{wrong[0]}", wrong[1])
+            raise reading.wrong(f"{room}.{wrong[0]}", wrong[1])
     for name in config.providers:
         if "/" in name or not name:
             raise reading.wrong(f"providers.{name}", "a provider's name must not be empty or contain '/'")

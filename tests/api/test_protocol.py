@@ -3,84 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-import uvicorn
-from uvicorn.server import ServerState
 
+from tests.api.listening import Told, serving
 from tests.api.rawclient import Raw, connected
 from tests.house import House, until
 from tidegate import api
-from tidegate.api.incoming import Receive, Scope, Send
-from tidegate.api.protocol import protocol
 from tidegate.core.ports import Closed
 from tidegate.core.values import Duration, Size
 
-CONFIG = api.Config(max_head=Size(4096), head_timeout=Duration(0.2))
-
-
-class Told:
-    """An application that answers with what it was told of a request; a path /wait is answered when `go` is set."""
-
-    def __init__(self) -> None:
-        self.go = asyncio.Event()
-        self.begun = 0
-        self.left = 0
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.begun += 1
-        body = b""
-        more = True
-        while more:
-            message = await receive()
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
-            if message["type"] == "http.disconnect":
-                self.left += 1
-                return
-        start = {"type": "http.response.start", "status": 200, "headers": []}
-        if scope["path"] == "/wait":
-            await send(start)
-            await send({"type": "http.response.body", "body": b"[", "more_body": True})
-            gone = asyncio.ensure_future(receive())
-            go = asyncio.ensure_future(self.go.wait())
-            await asyncio.wait([gone, go], return_when="FIRST_COMPLETED")
-            self.left += gone.done()
-            for task in (gone, go):
-                task.cancel()
-            await send({"type": "http.response.body", "body": b"]"})
-            return
-        told = {
-            "path": scope["path"],
-            "body": body.decode(),
-            "headers": [name.decode() for name, _ in scope["headers"]],
-        }
-        await send(start)
-        await send({"type": "http.response.body", "body": json.dumps(told).encode()})
-
-
-@asynccontextmanager
-async def serving(application: Told) -> AsyncIterator[str]:
-    """Without uvicorn's own server, which looks only ten times a second whether it is to end."""
-    config = uvicorn.Config(application, http=protocol(CONFIG), ws="none", lifespan="off", log_level="critical")
-    config.load()
-    state = ServerState()
-    listener = await asyncio.get_running_loop().create_server(
-        lambda: protocol(CONFIG)(config=config, server_state=state, app_state={}), "127.0.0.1", 0
-    )
-    try:
-        yield "http://{}:{}".format(*listener.sockets[0].getsockname())
-    finally:
-        listener.close()
-        application.go.set()
-        for connection in list(state.connections):
-            connection.transport.abort()
-        await until(lambda: not state.connections and not state.tasks)
+CONFIG = api.Config(port=0, max_head=Size(4096), head_timeout=Duration(0.2))
 
 
 @pytest.fixture
@@ -90,7 +28,7 @@ async def told() -> Told:
 
 @pytest.fixture
 async def raw(told: Told) -> AsyncIterator[Raw]:
-    async with serving(told) as url, connected(url) as raw:
+    async with serving(told, CONFIG) as url, connected(url) as raw:
         yield raw
 
 
@@ -168,7 +106,7 @@ async def test_who_was_refused_is_not_heard_for_ever(raw):
 
 
 async def test_only_who_has_begun_is_told_that_it_is_slow(told):
-    async with serving(told) as url, connected(url) as silent, connected(url) as slow:
+    async with serving(told, CONFIG) as url, connected(url) as silent, connected(url) as slow:
         slow.say(b"GET / HT")
         assert (await slow.answer()).error["code"] == "request_timeout"
         assert await slow.rest() == b"" and await silent.rest() == b""
@@ -205,7 +143,7 @@ async def test_half_a_request_does_not_end_the_answer_before_it(raw, told):
 
 async def test_who_leaves_is_missed_by_the_request_that_is_being_answered(told):
     """uvicorn tells the newest of a connection only."""
-    async with serving(told) as url:
+    async with serving(told, CONFIG) as url:
         async with connected(url) as raw:
             raw.ask(path="/wait")
             raw.ask(path="/wait")
@@ -216,7 +154,84 @@ async def test_who_leaves_is_missed_by_the_request_that_is_being_answered(told):
     assert (told.begun, told.left) == (1, 1)
 
 
+def request(body: bytes, *headers: str) -> bytes:
+    lines = ["POST /again HTTP/1.1", "host: tidegate", f"content-length: {len(body)}", *headers]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+REPEATS = [
+    b"one",
+    b"",
+    b"three" * 9,
+    b"x" * 100,
+    b"0\r\n\r\n",
+    b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("cut", [0, 1, 30, 60, 75])
+async def test_what_is_said_again_means_the_same_however_it_comes(raw, cut):
+    for body in REPEATS * 2:
+        data = request(body)
+        raw.say(data[:cut])
+        if cut:
+            await asyncio.sleep(0.002)
+        raw.say(data[cut:])
+        told = (await raw.answer()).json
+        assert told["body"] == body.decode() and told["headers"] == ["host", "content-length"]
+
+
+async def test_one_that_differs_between_those_that_do_not_is_seen_as_it_is(raw):
+    for _ in range(4):
+        for headers in ([], ["x-more: 1"], ["connection: keep-alive"]):
+            raw.say(request(b"hi", *headers))
+            told = (await raw.answer()).json
+            assert told["headers"] == ["host", "content-length", *(one.partition(":")[0] for one in headers)]
+
+
+async def test_two_that_come_at_once_are_not_taken_for_each_other_later(raw):
+    one, other = request(b"hi", "x-one: 1"), request(b"hi", "x-other: 2")
+    raw.say(one, other)
+    for name in ("x-one", "x-other"):
+        assert name in (await raw.answer()).json["headers"]
+    for data, name in ((one, "x-one"), (other, "x-other")) * 2:
+        raw.say(data)
+        assert name in (await raw.answer()).json["headers"]
+
+
+async def test_repeats_that_come_at_once_are_answered_in_order(raw):
+    raw.say(request(b"first"))
+    await raw.answer()
+    raw.say(*(request(b"%d" % n) for n in range(10)))
+    for n in range(10):
+        raw.say(request(b"late"))
+        assert (await raw.answer()).json["body"] == str(n)
+    assert [(await raw.answer()).json["body"] for _ in range(10)] == ["late"] * 10
+
+
 # --- the same, seen from a house
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_call_leaves_nothing_that_only_the_garbage_collector_finds(house, stream):
+    house.provider("main").always("hello")
+    body = json.dumps({"model": "fast", "messages": [{"role": "user", "content": "hi"}], "stream": stream}).encode()
+    async with house.serve() as url, connected(url) as raw:
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(3):
+                raw.ask(body, f"authorization: Bearer {house.key}")
+                assert (await raw.answer()).status == 200
+            await until(lambda: not house.app.world.calls)
+            gc.set_debug(gc.DEBUG_SAVEALL)
+            gc.collect()
+            left = {type(one).__name__ for one in gc.garbage}
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+            gc.enable()
+    assert not left & {"Call", "Incoming", "Turn", "Listening", "Flight", "Reader", "Stream", "HttpExchange"}
 
 
 async def test_who_sends_ahead_and_leaves_frees_what_was_begun(house):

@@ -456,6 +456,68 @@ async def test_a_reply_that_was_complete_when_it_was_stopped_is_complete() -> No
     assert flight.ending == "complete"
 
 
+# --- a reader that lets events through
+
+
+class Poured:
+    """Where events go while a reader waits, as long as it is open."""
+
+    def __init__(self) -> None:
+        self.open = True
+        self.got: list[bytes] = []
+
+    def is_open(self) -> bool:
+        return self.open
+
+    def take(self, events: list[Event]) -> None:
+        self.got += [event.raw for event in events]
+
+
+async def pouring() -> tuple[Sky, Reader, Poured, asyncio.Task[list[Event]]]:
+    sky = Sky()
+    sky.source.first = [said(b"a")]
+    reader = sky.take_off().board()
+    await reader.opened()
+    await anext(reader)
+    reader.pour = poured = Poured()
+    reading = asyncio.create_task(rest_of(reader))
+    await turns(1)
+    return sky, reader, poured, reading
+
+
+async def test_events_go_at_once_where_a_waiting_reader_lets_them_through_and_the_last_one_is_its_own() -> None:
+    sky, _, poured, reading = await pouring()
+    sky.source.push([said(b"b"), said(b"c")])
+    assert poured.got == [b"b", b"c"], "before anything else has run"
+    sky.source.push([said(b"d"), END])
+    assert [event.raw for event in await reading] == [b"end"]
+    assert poured.got == [b"b", b"c", b"d"] and sky.landed[0].ending == "complete"
+
+
+async def test_what_is_not_let_through_is_read_in_order() -> None:
+    sky, _, poured, reading = await pouring()
+    sky.source.push([said(b"b")])
+    poured.open = False
+    sky.source.push([said(b"c")])
+    poured.open = True
+    sky.source.push([said(b"d")])  # its reader was woken and has not come yet
+    assert poured.got == [b"b"]
+    await turns(1)
+    sky.source.push([said(b"e")])
+    sky.source.push([END])
+    assert [event.raw for event in await reading] == [b"c", b"d", b"end"]
+    assert poured.got == [b"b", b"e"]
+
+
+async def test_what_was_let_through_holds_nothing_up() -> None:
+    sky, _, poured, reading = await pouring()
+    for _ in range(5):
+        sky.source.push([said(b"x" * MAX_UNREAD)])
+    assert len(poured.got) == 5 and not sky.source.paused
+    sky.source.push([END])
+    await reading
+
+
 # --- a slow reader
 
 

@@ -10,9 +10,10 @@ from types import TracebackType
 from tidegate.api.incoming import JSON, ClientGone, Incoming
 from tidegate.api.rooms import room_headers
 from tidegate.core.call import Cached, Call, Event, Reply, Wishes
+from tidegate.core.flight import Reader
 from tidegate.core.guard import said
 from tidegate.core.money import usd_text
-from tidegate.core.ports import Codec, Headers
+from tidegate.core.ports import Codec, Encoder, Headers
 from tidegate.core.world import World
 from tidegate.gateway import Gateway
 from tidegate.stages.record import status_of
@@ -21,6 +22,8 @@ MAX_LABEL = 256  # characters of a user, a session or a tag: they go into every 
 MAX_TAGS = 16
 LABELS = frozenset((b"x-tidegate-user", b"x-tidegate-session", b"x-claude-code-session-id", b"x-tidegate-tags"))
 WISHES = frozenset((b"cache-control", b"idempotency-key"))
+# Of what a provider keeps, somebody may have put it there for a browser: a page, an image with a script.
+INERT = (b"content-security-policy", b"sandbox; default-src 'none'")
 MAX_TRIED = 8  # of those who did not answer: what a head tells of them
 
 
@@ -65,7 +68,7 @@ async def handle(gateway: Gateway, incoming: Incoming, dialect: str, operation: 
     incoming.codec = codec = gateway.codec(dialect, operation)
     call = new_call(world, incoming, dialect, operation)
     incoming.told = partial(told, call, world)
-    with while_client_listens(world, incoming, call):
+    with Listening(world, incoming, call, None):
         call.credential = incoming.credential
         await gateway.answer(call, partial(_send, world, incoming, call, codec))
 
@@ -132,20 +135,7 @@ async def _send(world: World, incoming: Incoming, call: Call, codec: Codec, repl
     """Write the reply as it comes: one write for each wake."""
     assert call.asked is not None and call.route is not None
     same = reply.as_asked and reply.head.dialect == call.dialect
-    encoder = None
-    if not same:
-        encoder = codec.encoder(
-            stream=call.asked.stream, wants_usage=call.asked.wants_usage, request_id=call.id, model=call.asked.model
-        )
-
-    def written(events: Sequence[Event]) -> bytes:
-        if encoder is not None:
-            text = encoder.feed(events)
-        else:
-            text = events[0].raw if len(events) == 1 else b"".join([event.raw for event in events])
-        error = events[-1].error
-        return text + codec.render_error_event(error, status_of(error)) if error else text
-
+    words = Words(codec, None if same else _encoder(call, codec), incoming)
     events = await reply.events.__anext__()
     kind = b"text/event-stream; charset=utf-8" if call.asked.stream else JSON
     headers: list[tuple[bytes, bytes]] = []
@@ -155,20 +145,57 @@ async def _send(world: World, incoming: Incoming, call: Call, codec: Codec, repl
         elif not call.rooms or b"ratelimit" not in one[0]:  # the provider's own are about us, and not about who asks us
             headers.append(one)
     headers += told(call, world)
+    if call.operation == "raw":
+        headers.append(INERT)
     if events[-1].last:
         if events[-1].error and not call.asked.stream:
             raise events[-1].error
-        status, body = reply.head.status, written(events)
+        status, body = reply.head.status, words.of(events)
         if not incoming.answered(status, body, headers, kind):
             await incoming.answer(status, body, headers, kind)
         return
     headers.append((b"content-type", kind))
     await incoming.start(reply.head.status, [*headers, (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")])
-    await incoming.piece(written(events), last=False)
+    await incoming.piece(words.of(events), last=False)
+    if same and isinstance(reply.events, Reader):
+        reply.events.pour = words
     async for events in reply.events:
         if events[-1].error and not call.asked.stream:
             raise events[-1].error  # a body that is cut short has no place for words; the connection ends instead
-        await incoming.piece(written(events), last=events[-1].last)
+        await incoming.piece(words.of(events), last=events[-1].last)
+
+
+def _encoder(call: Call, codec: Codec) -> Encoder:
+    assert call.asked is not None
+    return codec.encoder(
+        stream=call.asked.stream, wants_usage=call.asked.wants_usage, request_id=call.id, model=call.asked.model
+    )
+
+
+class Words:
+    """Events as this client reads them. `encoder` is None where they are in its dialect already."""
+
+    __slots__ = ("_codec", "_encoder", "_incoming")
+
+    def __init__(self, codec: Codec, encoder: Encoder | None, incoming: Incoming) -> None:
+        self._codec = codec
+        self._encoder = encoder
+        self._incoming = incoming
+
+    def of(self, events: Sequence[Event]) -> bytes:
+        if self._encoder is not None:
+            text = self._encoder.feed(events)
+        else:
+            text = events[0].raw if len(events) == 1 else b"".join([event.raw for event in events])
+        error = events[-1].error
+        return text + self._codec.render_error_event(error, status_of(error)) if error else text
+
+    def is_open(self) -> bool:
+        return self._incoming.flows()
+
+    def take(self, events: list[Event]) -> None:
+        text = events[0].raw if len(events) == 1 else b"".join([event.raw for event in events])
+        self._incoming.say(text)
 
 
 def told(call: Call, world: World) -> Headers:

@@ -43,6 +43,9 @@ class Turn(Protocol):
     def answer(self, status: int, headers: Headers, body: bytes) -> bool:
         """The whole response at once, where nothing must be waited for; else False, and `send` must be called."""
 
+    def flows(self) -> bool:
+        """Whether `say` would send a piece."""
+
     def say(self, body: bytes, *, last: bool) -> bool:
         """A piece of the body, the same way."""
 
@@ -83,9 +86,10 @@ class Incoming:
         self.query: bytes = scope.get("query_string", b"")
         self.headers: Headers = scope["headers"]
         self.by_name = by_name = dict(reversed(self.headers))  # of two alike, the first
-        self.turn: Turn | None = scope.get("extensions", {}).get(TURN)  # None: the server is another
-        self.address: str = scope["client"][0] if scope.get("client") else ""
-        self.extra = extra  # CORS: on every response to this client
+        extensions, client = scope.get("extensions"), scope.get("client")
+        self.turn: Turn | None = extensions.get(TURN) if extensions else None  # None: the server is another
+        self.address: str = client[0] if client else ""
+        self.extra = extra  # on every response to this client, CORS among it
         self.started = False
         self.any_kind = False  # the body may be something else than JSON
         self.codec: Codec | None = None  # in which errors are told, and what their heads tell of the call
@@ -211,6 +215,15 @@ class Incoming:
         self.started = True
         close = [(b"connection", b"close")] if self._owed else []
         await self._send({"type": "http.response.start", "status": status, "headers": [*headers, *close, *self.extra]})
+
+    def flows(self) -> bool:
+        """Whether a piece that is not the last would be sent without waiting."""
+        return self.turn is not None and self.turn.flows()
+
+    def say(self, body: bytes) -> None:
+        """A piece, while it flows."""
+        if self.turn is not None:
+            self.turn.say(body, last=False)
 
     async def piece(self, body: bytes, *, last: bool) -> None:
         if self.turn is not None and self.turn.say(body, last=last):

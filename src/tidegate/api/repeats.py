@@ -46,20 +46,17 @@ class Repeated(NamedTuple):
 
 
 def learnt(data: bytes, scope: Mapping[str, Any], max_head: int) -> Repeated | None:
-    """`data` begins with a request that was understood as `scope`. None where it may not be recognised."""
+    """What recognises `data`, which was understood as `scope`. None where it is not one request and no more."""
     end = data.find(b"\r\n\r\n") + 4
     head = data[:end]
     found = _LENGTH.search(head)
-    if (
-        not 4 <= end < max_head - MOST_DIGITS
-        or found is None
-        or _FRAMING.search(head)
-        or scope["http_version"] != "1.1"
-    ):
+    if found is None or len(data) - end != int(found[1]):
+        return None  # what it was understood as might be the request behind it
+    if _FRAMING.search(head) or not 4 <= end < max_head - MOST_DIGITS:
         return None
     headers = tuple(scope["headers"])
     places = [at for at, (name, _) in enumerate(headers) if name == b"content-length"]
-    if len(places) != 1:
+    if len(places) != 1 or scope["http_version"] != "1.1":
         return None
     kept = {name: value for name, value in scope.items() if name not in ("headers", "state", "extensions")}
     return Repeated(head[: found.start(1)], head[found.end(1) :], kept, headers, places[0])

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from tidegate import plugins, storage
 from tidegate.core.errors import ConfigError
-from tidegate.core.ports import Blobs, Clock, Counters, Keyring, Vault
+from tidegate.core.ports import Blobs, Clock, Counters, Keyring, Relay, Vault, Vectors
+from tidegate.stages import cache
 from tidegate.storage.blobs import MemoryBlobs
 from tidegate.storage.ledger import Home, Notice
 from tidegate.storage.memory import MemoryCounters
@@ -57,14 +58,28 @@ async def open_counters(config: storage.Config, clock: Clock, notice: Notice) ->
     return StandIn(counters, MemoryCounters(clock), config.on_store_down, config.local_share, notice)
 
 
-async def open_blobs(config: storage.Config, clock: Clock, notice: Notice) -> Blobs:
-    """Valkey, where one is configured, else this process alone."""
+async def open_blobs(config: storage.Config, clock: Clock, notice: Notice) -> tuple[Blobs, Relay | None]:
+    """Valkey, where one is configured, which other processes read along; else this process alone."""
     if config.valkey is None:
-        return MemoryBlobs(clock, config.max_cache)
-    shared: Blobs = await plugins.find("blobs", "valkey").open(
-        config.valkey.value, notice, timeout_s=config.valkey_timeout
-    )
-    return shared
+        return MemoryBlobs(clock, config.max_cache), None
+    shared = await plugins.find("blobs", "valkey").open(config.valkey.value, notice, timeout_s=config.valkey_timeout)
+    return shared, shared.relay
+
+
+async def open_vectors(config: storage.Config, house: cache.House, data_dir: Path, notice: Notice) -> Vectors:
+    """PostgreSQL with pgvector, where one is configured, else a file of the data folder; or this process alone.
+
+    Raises ConfigError.
+    """
+    if house.kept == "process":
+        found: Vectors = plugins.find("vectors", "memory")(house.entries)
+    elif config.database is None:
+        found = await plugins.find("vectors", "file").open(data_dir / "semantic.sqlite", house.entries)
+    else:
+        found = await plugins.find("vectors", "postgres").open(
+            config.database.value, house.entries, notice, prepares=config.database_prepares, look_s=house.timeout
+        )
+    return found
 
 
 # --- what is encrypted

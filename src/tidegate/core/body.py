@@ -127,10 +127,11 @@ def _twice(key: str) -> BadRequest:
 
 def splice(body: bytes, where: Spans, changes: Mapping[str, bytes]) -> bytes:
     """`body` with the values of some top-level keys replaced, or added at the end where they were not."""
-    if len(changes) == 1 and not changes.keys() - where.keys():
+    if len(changes) == 1:
         ((key, value),) = changes.items()
-        start, end = where[key]
-        return b"%b%b%b" % (body[:start], value, body[end:])
+        if key in where:
+            start, end = where[key]
+            return b"%b%b%b" % (body[:start], value, body[end:])
     edits = [(*where[key], value) for key, value in changes.items() if key in where]
     added = [b"%b:%b" % (msgspec.json.encode(key), value) for key, value in changes.items() if key not in where]
     if added:

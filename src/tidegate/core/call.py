@@ -171,41 +171,23 @@ def size(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
 
 
-class Attempt:
+class Attempt(msgspec.Struct, eq=False):
     """One request to one target, and how it ended."""
 
-    __slots__ = (
-        "_cost_nusd",
-        "_costed",
-        "ended_ns",
-        "first_ns",
-        "outcome",
-        "said",
-        "sent_ns",
-        "status",
-        "target",
-        "text_bytes",
-        "usage",
-        "usage_estimated",
-        "usage_unknown",
-        "why",
-    )
-
-    def __init__(self, target: Target, sent_ns: int, why: Why = "first") -> None:
-        self.target = target
-        self.why = why
-        self.sent_ns = sent_ns
-        self.first_ns: int | None = None  # the first event that opens the reply
-        self.ended_ns: int | None = None
-        self.status: int | None = None
-        self.outcome = "abandoned"  # until something better is known
-        self.said: str | None = None
-        self.usage = NO_USAGE
-        self.usage_estimated = False
-        self.usage_unknown = False  # it has cost something, and nobody says what
-        self.text_bytes = 0  # what it has said so far, for the estimate
-        self._costed = NO_USAGE  # the usage that `_cost_nusd` is for
-        self._cost_nusd: int | None = 0
+    target: Target
+    sent_ns: int
+    why: Why = "first"
+    first_ns: int | None = None  # the first event that opens the reply
+    ended_ns: int | None = None
+    status: int | None = None
+    outcome: str = "abandoned"  # until something better is known
+    said: str | None = None
+    usage: Usage = NO_USAGE
+    usage_estimated: bool = False
+    usage_unknown: bool = False  # it has cost something, and nobody says what
+    text_bytes: int = 0  # what it has said so far, for the estimate
+    _costed: Usage = NO_USAGE  # the usage that `_cost_nusd` is for
+    _cost_nusd: int | None = 0
 
     @property
     def cost_nusd(self) -> int | None:
@@ -297,6 +279,14 @@ async def nothing() -> bytes:
 Priority = Literal["interactive", "batch"]  # who goes first where calls wait for a target
 
 
+class Own(msgspec.Struct, frozen=True):
+    """Why the house makes a call itself."""
+
+    purpose: str  # such as cache_check
+    parent: str | None = None  # the call that it is made for
+    depth: int = 1  # how far it is from a client's
+
+
 class Call(msgspec.Struct, kw_only=True, eq=False):
     """One call, from its first line to its row. Owned by the task of its request; each field names who sets it."""
 
@@ -304,7 +294,8 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     id: str
     dialect: str
     operation: str  # chat | complete | embed | count | raw | respond | rerank | image | speech
-    kind: str = "live"  # live | batch | eval | shadow
+    kind: str = "live"  # live | batch | eval | shadow | guard
+    asked_by: tuple[str, ...] = ()  # guards that it serves, outermost first: none of them looks at it
     at_ms: int  # since 1970
     arrived_ns: int  # by the clock that never goes back
     address: str = ""
@@ -315,6 +306,7 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     path: str = ""
     query: bytes = b""
     intake: Callable[[], Awaitable[bytes]]  # waits for the body, bounded in size and time; once
+    own: Own | None = None  # of a call of our own
     user: str | None = None
     session: str | None = None
     tags: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Literal
+from typing import Literal, Protocol
 
 from tidegate.core.call import Call, Event, ReplyHead, Source
 from tidegate.core.errors import Internal, TidegateError
@@ -192,15 +192,31 @@ class Flight:
 
     def _wake(self) -> None:
         for reader in self._readers:
-            waiter, reader.waiter = reader.waiter, None
-            if waiter is not None and not waiter.done():
+            waiter = reader.waiter
+            if waiter is None or waiter.done():
+                continue
+            pour = reader.pour
+            if pour is not None and self.ending is None and pour.is_open():
+                if events := self._take(reader):
+                    pour.take(events)
+            else:
                 waiter.set_result(None)
+
+
+class Pour(Protocol):
+    """Where a reader's events go at once, while it waits for them: a step of the loop and of its task is spared."""
+
+    def is_open(self) -> bool:
+        """Whether they would be taken without waiting."""
+
+    def take(self, events: list[Event]) -> None:
+        """Never with the last one of all: that is the reader's. Must not raise."""
 
 
 class Reader:
     """A place in a flight: (flight, index). Waiting consumes nothing, so a cancelled wait loses nothing."""
 
-    __slots__ = ("_done", "at", "flight", "head", "taken", "waiter")
+    __slots__ = ("_done", "at", "flight", "head", "pour", "taken", "waiter")
 
     head: ReplyHead  # once it was entered
     as_asked = True
@@ -211,6 +227,7 @@ class Reader:
         self.at = 0  # events it has had, and bytes of them: where others read too
         self.taken = 0
         self.waiter: asyncio.Future[None] | None = None
+        self.pour: Pour | None = None
 
     async def __aenter__(self) -> Reader:
         """Wait for the first events. Raises what went wrong before there were any."""

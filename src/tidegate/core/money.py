@@ -71,6 +71,8 @@ class Price(msgspec.Struct, frozen=True, omit_defaults=True):
     def cost_nusd(self, usage: Usage) -> int | None:
         """The cost of `usage`, in nano-dollars; None when tokens were used that have no rate."""
         rates = self._rates(usage.input_total) if self.tiers else self.rates
+        if usage == Usage(input=usage.input, output=usage.output) and "input" in rates and "output" in rates:
+            return (usage.input * rates["input"] + usage.output * rates["output"] + PER_TOKENS // 2) // PER_TOKENS
         total = 0
         for kind, tokens in usage.said().items():
             rate = rates.get(kind)

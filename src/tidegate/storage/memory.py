@@ -335,6 +335,12 @@ class MemoryCounters:
         while len(self._places) > MANY:
             del self._places[next(iter(self._places))]
 
+    def rewrite(self, house: str, place: str, item: bytes, by: bytes) -> None:
+        items, _ = self._places.get((house, place), (deque[bytes](), 0))
+        if item in items:
+            items.remove(item)
+            items.append(by)
+
     async def aclose(self) -> None:
         """Nothing to give back."""
 

@@ -53,12 +53,13 @@ class Rollups:
 
     def of(self, rows: Iterable[Closed]) -> list[Rollup]:
         """In one order, whoever asks: two who add to the same sums at once then wait, and never for each other."""
-        said: dict[tuple[int, tuple[str | None, ...]], list[int]] = {}  # most rows of a batch say the same
+        said: dict[tuple[int, tuple[str | None, ...]], list[list[int]]] = {}  # most rows of a batch say the same
         for row in rows:
             key = min(max(row.at_ms, 0), LAST_MS) // HOUR_MS * HOUR_MS, _said(row)
-            _add(said, key, _adds(row))
+            said.setdefault(key, []).append(_adds(row))
         found: dict[tuple[int, tuple[str, ...]], list[int]] = {}
-        for (hour, words), sums in said.items():
+        for (hour, words), adds in said.items():
+            sums = adds[0] if len(adds) == 1 else [sum(column) for column in zip(*adds, strict=True)]
             names = zip(DIMENSIONS, words, strict=True)
             named = tuple([self.bounded(hour, at, clean(name)[:MAX_WORD] if name else "") for at, name in names])
             _add(found, (hour, named), sums)

@@ -9,7 +9,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from functools import partial
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -113,12 +115,15 @@ class Database:
         self._reader = _Worker("tidegate-sqlite-read", path, busy_s)
 
     @classmethod
-    async def open(cls, path: Path, busy_s: float = BUSY_S) -> Database:
-        """Make the file, or bring it up to date. Raises ConfigError when it cannot be used, and says what to do."""
+    async def open(cls, path: Path, busy_s: float = BUSY_S, steps: str = "sqlite") -> Database:
+        """Make the file, or bring it up to date by the `steps` of this name.
+
+        Raises ConfigError when it cannot be used, and says what to do.
+        """
         _create(path)
         database = cls(path, busy_s)
         try:
-            await asyncio.wrap_future(database._writer.connect(_bring_up_to_date))
+            await asyncio.wrap_future(database._writer.connect(partial(_bring_up_to_date, _migrations(steps))))
             await asyncio.wrap_future(database._reader.connect(_read_only))
         except BaseException:
             await database.aclose()
@@ -138,7 +143,7 @@ class Database:
         """In a transaction."""
 
         def within(db: sqlite3.Connection) -> T:
-            with _transaction(db):
+            with transaction(db):
                 return work(db)
 
         return await self.write(within)
@@ -157,7 +162,7 @@ class Database:
 
 
 @contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -187,11 +192,10 @@ def _read_only(connection: sqlite3.Connection) -> None:
     connection.execute("SELECT * FROM sqlite_master").fetchall()
 
 
-def _bring_up_to_date(connection: sqlite3.Connection) -> None:
+def _bring_up_to_date(migrations: Sequence[str], connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
-    migrations = _migrations()
     path = connection.execute("PRAGMA database_list").fetchone()[2]
     version = _pragma(connection, "user_version")
     # In this order: another process may be making the file right now, and then both come at once.
@@ -220,8 +224,8 @@ def _pragma(connection: sqlite3.Connection, name: str) -> int:
     return value
 
 
-def _migrations() -> list[str]:
-    folder = files("tidegate.storage").joinpath("migrations", "sqlite")
+def _migrations(steps: str) -> list[str]:
+    folder = files("tidegate.storage").joinpath("migrations", steps)
     return [file.read_text("utf-8") for file in sorted(folder.iterdir(), key=lambda file: file.name)]
 
 
@@ -294,7 +298,7 @@ class SqliteStore:
         sql = f"UPDATE {TABLES[kind]} SET {', '.join(f'{name} = ?' for name in fields)} WHERE id = ?{where}"
 
         def update(db: sqlite3.Connection) -> Kept | None:
-            with _transaction(db):
+            with transaction(db):
                 return _find(db, kind, one.id) if db.execute(sql, (*new, one.id, *old)).rowcount else None
 
         return await self._database.write(update)
@@ -303,7 +307,7 @@ class SqliteStore:
         sql = "UPDATE keys SET last_used_ms = ? WHERE id = ? AND coalesce(last_used_ms, 0) < ?"
 
         def update(db: sqlite3.Connection) -> None:
-            with _transaction(db):
+            with transaction(db):
                 db.executemany(sql, [(at, id, at) for id, at in at_ms.items()])
 
         await self._database.write(update)
@@ -338,6 +342,9 @@ _CALL_FIELDS = (
     "output_tokens, duration_us, user, session, organisation_id, team_id, kind, cache, guards, trace_id, row"
 )
 _INSERT_CALL = f"INSERT OR IGNORE INTO calls ({_CALL_FIELDS}) VALUES ({_marks(_CALL_FIELDS.count(',') + 1)})"
+# Each step of a statement gives the interpreter away and has to get it back, from a loop that is busy: so few of them.
+TOGETHER = 50  # rows; an old SQLite takes 999 values
+_INSERT_CALLS = _INSERT_CALL + f", ({_marks(_CALL_FIELDS.count(',') + 1)})" * (TOGETHER - 1)
 _KNOWN = "SELECT id FROM calls WHERE id IN (SELECT value FROM json_each(?))"
 _ACCOUNT = f"SELECT segment, byte, {', '.join(_TOTALS_FIELDS)} FROM spools WHERE id = ?"
 _NOTE = (
@@ -440,11 +447,15 @@ def _take(
     said: Sequence[Closed | Acted],
     rollups: Rollups,
 ) -> Totals:
-    with _transaction(db):
+    with transaction(db):
         ids = msgspec.json.encode([row.closed.id for row in rows]).decode()
         known = {id for (id,) in db.execute(_KNOWN, (ids,))}
         new = {row.closed.id: row for row in reversed(rows) if row.closed.id not in known}  # of two alike, the first
-        db.executemany(_INSERT_CALL, [_values(row) for row in reversed(new.values())])
+        calls = [_values(row) for row in reversed(new.values())]
+        whole = len(calls) // TOGETHER * TOGETHER
+        for at in range(0, whole, TOGETHER):
+            db.execute(_INSERT_CALLS, [*chain.from_iterable(calls[at : at + TOGETHER])])
+        db.executemany(_INSERT_CALL, calls[whole:])
         db.executemany(_ROLL_UP, [one.values for one in rollups.of(row.closed for row in new.values())])
         _FACTS.add(db, facts((row.closed for row in new.values()), rollups))
         taken = tally(*(row.closed for row in new.values()))

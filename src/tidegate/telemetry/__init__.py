@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tidegate.core.call import Call
@@ -13,24 +13,18 @@ class Listeners:
     """Everything that happens, told to each listener in turn."""
 
     def __init__(self, listeners: Sequence[Events]) -> None:
-        self._listeners: list[Events] = []
-        self._began: list[Callable[[Call], None]] = []
-        self._ended: list[Callable[[Call, Closed | None], None]] = []
-        for listener in listeners:
-            self.add(listener)
+        self._listeners = [*listeners]
 
     def add(self, listener: Events) -> None:
         self._listeners.append(listener)
-        self._began.append(listener.call_began)
-        self._ended.append(listener.call_ended)
 
     def call_began(self, call: Call) -> None:
-        for began in self._began:
-            began(call)
+        for listener in self._listeners:
+            listener.call_began(call)
 
     def call_ended(self, call: Call, row: Closed | None) -> None:
-        for ended in self._ended:
-            ended(call, row)
+        for listener in self._listeners:
+            listener.call_ended(call, row)
 
     def notice(self, name: str, fields: Mapping[str, Any]) -> None:
         for listener in self._listeners:

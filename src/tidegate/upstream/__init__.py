@@ -8,7 +8,6 @@ again or elsewhere, and after it nothing is: what goes wrong later is the reply'
 
 from __future__ import annotations
 
-import itertools
 import random
 from collections.abc import Coroutine
 from functools import partial
@@ -162,7 +161,9 @@ class Opening:
         config = ring.config.retry
         refused: list[Secret] = []
         failure: Failure | None = None
-        for tries in itertools.count(1):
+        tries = 0
+        while True:
+            tries += 1
             now_ns = clock.now_ns()
             if call.deadline_ns <= now_ns:
                 return Failure("timeout", OUT_OF_TIME)
@@ -201,7 +202,6 @@ class Opening:
                 return failure
             why = "again"
             await clock.sleep(wait_s)
-        return failure
 
     # --- one attempt
 

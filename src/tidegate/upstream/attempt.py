@@ -213,31 +213,33 @@ class Stream:
     def _on_data(self, data: bytes) -> None:
         assert self._decoder is not None
         try:
-            self._release(self._decoder.feed(data))
+            events = self._decoder.feed(data)
+            if events:
+                self._release(events)
         except TidegateError as wrong:
-            self._break_off(UpstreamCutOff(f"{self._attempt.target.name} sent what makes no sense: {wrong.message}"))
+            self._break_off(f"{self._attempt.target.name} sent what makes no sense: {wrong.message}")
 
     def _on_end(self, error: TransportError | None) -> None:
         assert self._decoder is not None
         self._over = True
         name = self._attempt.target.name
         if error is not None:
-            self._break_off(UpstreamCutOff(f"{name} was cut off: {error}"))
+            self._break_off(f"{name} was cut off: {error}")
             return
         try:
             self._release(self._decoder.end())
         except TidegateError as wrong:
-            self._break_off(UpstreamCutOff(f"{name} sent what makes no sense: {wrong.message}"))
+            self._break_off(f"{name} sent what makes no sense: {wrong.message}")
         else:
-            self._break_off(UpstreamCutOff(f"{name} ended its answer in the middle"))
+            self._break_off(f"{name} ended its answer in the middle")
 
     def _release(self, events: list[Event]) -> None:
         if self._attempt.ended_ns is None and events and self._push is not None:
             self._note(events)
             self._push(events)
 
-    def _break_off(self, error: TidegateError) -> None:
-        self._release([Event(last=True, error=error)])
+    def _break_off(self, said: str) -> None:
+        self._release([Event(last=True, error=UpstreamCutOff(_cleaned(self._attempt.target, said)))])
         if self._exchange is not None:
             self._exchange.close()
 
@@ -269,10 +271,13 @@ class Stream:
         worked = sent and attempt.outcome in ("ok", "cut_off", "abandoned", "timeout")
         if not worked or asked is None or asked.codec.metering == "free":
             return
+        told = attempt.usage != NO_USAGE
+        if told and attempt.outcome == "ok":
+            return
         said = estimated_tokens(attempt.text_bytes)
-        if attempt.usage != NO_USAGE:
+        if told:
             # Anthropic tells its input at the beginning, with an output of 1: of a reply that was cut off that is all.
-            if attempt.outcome != "ok" and said > attempt.usage.output_total:
+            if said > attempt.usage.output_total:
                 more = said - attempt.usage.output_total
                 attempt.usage = msgspec.structs.replace(attempt.usage, output=attempt.usage.output + more)
                 attempt.usage_estimated = True
@@ -289,8 +294,7 @@ class Stream:
         assert attempt.ended_ns is not None
         first_s = (attempt.first_ns - attempt.sent_ns) / 1e9 if attempt.first_ns else None
         took_s = (attempt.ended_ns - attempt.sent_ns) / 1e9
-        why = attempt.said or ""
-        self.seat.give_back(attempt.ended_ns, self._ended, first_s=first_s, took_s=took_s, why=why)
+        self.seat.give_back(attempt.ended_ns, self._ended, first_s=first_s, took_s=took_s, why=attempt.said or "")
 
     def outrun(self) -> None:
         """Another one was faster. What it would have taken is not known, but that it is longer than this."""
@@ -359,9 +363,7 @@ def _refusal(target: Target, codec: Codec, head: Head, body: bytes, wall_s: floa
 
 def _no_answer(target: Target, codec: Codec, error: TidegateError, status: int | None) -> Failure:
     """What came with a good status and is none: nonsense, or an error where an answer should be."""
-    said = error.message
-    for secret in target.provider.secrets():
-        said = said.replace(secret, "[key]")
+    said = _cleaned(target, error.message)
     complaint = error.complaint if isinstance(error, UpstreamFailed) else None
     if complaint is None:
         return Failure("nonsense", said, status, error.retry_after_s)
@@ -370,6 +372,13 @@ def _no_answer(target: Target, codec: Codec, error: TidegateError, status: int |
     if kind in GIVEN_BACK:
         refusal = UpstreamRefused(said, status=400, dialect=codec.dialect, body=b"", content_type="")
     return Failure(kind, said, status, error.retry_after_s, refusal)
+
+
+def _cleaned(target: Target, said: str) -> str:
+    """The words of a provider, without its keys: some repeat the one that they do not like."""
+    for secret in target.provider.secrets():
+        said = said.replace(secret, "[key]")
+    return said
 
 
 def _passing(headers: Headers) -> Headers:

@@ -23,6 +23,8 @@ class KeyRing:
 
     def pick(self, keys: tuple[Secret, ...], model: str, now_ns: int, tried: Collection[Secret] = ()) -> Secret | None:
         """The next that is not set aside and was not tried; one that rests only when all do. None: there is none."""
+        if len(keys) == 1 and not (self._aside or self._rests or tried):
+            return keys[0]
         best: Secret | None = None
         best_at = best_rest = 0
         for step in range(len(keys)):

@@ -16,11 +16,12 @@ class Slots:
     How many there may be is said by whoever asks: two routes may share a target and not its limits.
     """
 
-    __slots__ = ("_waiting", "shed", "taken")
+    __slots__ = ("_waited", "_waiting", "shed", "taken")
 
     def __init__(self) -> None:
         self.taken = 0
         self.shed = 0  # calls that found no room, nor a place to wait for it
+        self._waited = False  # somebody, ever
         self._waiting: dict[Priority, deque[asyncio.Future[None]]] = {"interactive": deque(), "batch": deque()}
 
     @property
@@ -38,7 +39,7 @@ class Slots:
 
     def give_back(self) -> None:
         """The slot goes to whoever waits longest; it is never free in between."""
-        for queue in self._waiting.values():
+        for queue in self._waiting.values() if self._waited else ():
             while queue:
                 next_one = queue.popleft()
                 if not next_one.done():
@@ -54,6 +55,7 @@ class Slots:
         ours = world.loop.create_future()
         queue = self._waiting[priority]
         queue.append(ours)
+        self._waited = True
         patience = world.nursery.spawn(world.clock.sleep(seconds), "waits for a slot")
         try:
             await asyncio.wait((ours, patience), return_when=asyncio.FIRST_COMPLETED)

@@ -8,20 +8,20 @@ STEPS = 10  # a window forgets a tenth of itself at a time
 class Window:
     """`kinds` counts over the last `seconds`; what is older falls out a step at a time."""
 
-    __slots__ = ("_at", "_step_ns", "_steps", "_totals")
+    __slots__ = ("_at", "_newest", "_step_ns", "_steps", "_totals", "_until_ns")
 
     def __init__(self, seconds: float, kinds: int) -> None:
         self._step_ns = max(round(seconds * 1e9) // STEPS, 1)
         self._at = 0  # the newest step, counted from the clock's beginning
+        self._until_ns = self._step_ns  # it ends
         self._steps = [[0] * kinds for _ in range(STEPS)]
+        self._newest = self._steps[0]
         self._totals = [0] * kinds
 
     def add(self, now_ns: int, kind: int) -> None:
-        at = self._at
-        if now_ns // self._step_ns > at:
+        if now_ns >= self._until_ns:
             self._move(now_ns)
-            at = self._at
-        self._steps[at % STEPS][kind] += 1
+        self._newest[kind] += 1
         self._totals[kind] += 1
 
     def totals(self, now_ns: int) -> list[int]:
@@ -44,3 +44,5 @@ class Window:
                     self._totals[kind] -= count
                     step[kind] = 0
             self._at = at
+            self._until_ns = (at + 1) * self._step_ns
+            self._newest = self._steps[at % STEPS]

@@ -39,7 +39,11 @@ ROUTERS = (
     *(usage.router, requests.router, feedback.router, analytics.router, chat.router),
     *(subjects.router, audit.router, vault.router),
 )
-CONTENT_SECURITY = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
+CONTENT_SECURITY = {
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "referrer-policy": "no-referrer",
+}
 
 
 def create(gateway: Callable[[], Gateway]) -> FastAPI:

@@ -19,12 +19,15 @@ from tidegate.core.ports.books import Totals as Totals
 from tidegate.core.ports.counters import Bill as Bill
 from tidegate.core.ports.counters import Counters as Counters
 from tidegate.core.ports.guards import Guardrail as Guardrail
+from tidegate.core.ports.guards import Reach as Reach
+from tidegate.core.ports.guards import Reaching as Reaching
 from tidegate.core.ports.guards import Watch as Watch
 from tidegate.core.ports.kept import Bodies as Bodies
 from tidegate.core.ports.kept import Body as Body
 from tidegate.core.ports.meaning import Answer as Answer
 from tidegate.core.ports.meaning import Embedder as Embedder
 from tidegate.core.ports.meaning import Entry as Entry
+from tidegate.core.ports.meaning import Learned as Learned
 from tidegate.core.ports.meaning import Near as Near
 from tidegate.core.ports.meaning import Vector as Vector
 from tidegate.core.ports.meaning import Vectors as Vectors
@@ -39,6 +42,7 @@ from tidegate.core.ports.people import Scope as Scope
 from tidegate.core.ports.people import Store as Store
 from tidegate.core.ports.people import Team as Team
 from tidegate.core.ports.people import User as User
+from tidegate.core.ports.relay import Relay as Relay
 from tidegate.core.ports.sealed import Erased as Erased
 from tidegate.core.ports.sealed import Keyring as Keyring
 from tidegate.core.ports.sealed import Place as Place

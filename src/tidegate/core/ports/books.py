@@ -92,6 +92,8 @@ class Closed(msgspec.Struct, frozen=True, tag="closed", tag_field="record", omit
     guards: tuple[Verdict, ...] = ()  # of those that have looked
     trace_id: str | None = None  # that the client sent; otherwise the call's own id is its name
     parent_id: str | None = None
+    purpose: str | None = None  # of a call of our own: what it was for, and for which call
+    parent: str | None = None
     asked_again: bool = False  # in its session, nearly what the call before it had asked
     personal: bytes | None = None  # as it is kept: what of it is about a person, sealed; `user` is an alias then
 

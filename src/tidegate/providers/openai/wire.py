@@ -130,9 +130,12 @@ class Said(msgspec.Struct, gc=False):
             if called is not None and called.arguments:
                 yield Channel(choice, "tool", -1), f"{path}.function_call.arguments", called.arguments
 
-    def says_no_more(self) -> bool:
-        """Nothing but `content`."""
-        return not (self.refusal or self.reasoning_content or self.reasoning or self.tool_calls)
+    def plain(self) -> str | None:
+        """Its `content`, where that is a text and all that is said."""
+        content = self.content
+        if not isinstance(content, str) or self.refusal or self.reasoning_content or self.reasoning or self.tool_calls:
+            return None
+        return content
 
     def pieces(self, choice: int) -> Iterator[tuple[Channel, str]]:
         if isinstance(self.content, str):
@@ -169,14 +172,15 @@ class Choice(msgspec.Struct, gc=False):
 
     def opens(self) -> bool:
         said = self.delta or self.message
+        if said is not None and said.content:
+            return True  # what almost every chunk does
         return bool(
             self.finish_reason
             or self.text
             or (
                 said
                 and (
-                    said.content
-                    or said.tool_calls
+                    said.tool_calls
                     or said.reasoning_content
                     or said.reasoning
                     or said.refusal
@@ -216,11 +220,8 @@ class OpenAIEvent(Event):
 
     def __init__(self, raw: bytes, reply: Reply, *, first: bool = False, last: bool = False) -> None:
         self.raw = raw
-        self.opens = False
-        for choice in reply.choices or ():
-            if choice.opens():
-                self.opens = True
-                break
+        choices = reply.choices
+        self.opens = (choices[0].opens() or any(choice.opens() for choice in choices[1:])) if choices else False
         self.last = last
         self.usage = reply.usage.usage() if reply.usage else None
         self.error = None
@@ -270,8 +271,9 @@ class OpenAIEvent(Event):
         choices = self.reply.choices
         if choices is not None and len(choices) == 1:
             said = choices[0].delta
-            if said is not None and isinstance(said.content, str) and said.content and said.says_no_more():
-                return size(said.content)  # what almost every chunk is
+            text = said.plain() if said is not None else None
+            if text:  # what almost every chunk is
+                return len(text) if text.isascii() else size(text)
         return super().text_bytes()
 
     def changes(self) -> Sequence[Change]:
@@ -328,16 +330,19 @@ class StreamDecoder(FrameDecoder):
         if text == b"[DONE]":
             return Event(frame, opens=True, last=True)
         reply = read_reply(text)
-        if reply.type is not None and reply.choices is None:
-            raise UpstreamFailed(f"it sent {reply.type[:60]!r}, so it does not speak OpenAI's dialect")
-        for choice in reply.choices or ():
+        if not reply.choices:
+            if reply.type is not None and reply.choices is None:
+                raise UpstreamFailed(f"it sent {reply.type[:60]!r}, so it does not speak OpenAI's dialect")
+            withheld = self._withhold_usage and reply.usage is not None
+            return OpenAIEvent(b"" if withheld else frame, reply)
+        still = self._open
+        for choice in reply.choices:
             # "" is what some send for null, and some have a last word after the finish
-            self._open[choice.index] = self._open.get(choice.index, True) and not choice.finish_reason
-        withheld = self._withhold_usage and not reply.choices and reply.usage is not None
+            if choice.finish_reason or choice.index not in still:
+                still[choice.index] = still.get(choice.index, True) and not choice.finish_reason
         # Azure begins with a verdict on the prompt that has neither choices nor an id.
-        first = not self._began and bool(reply.choices)
-        self._began = self._began or first
-        return OpenAIEvent(b"" if withheld else frame, reply, first=first)
+        first, self._began = not self._began, True
+        return OpenAIEvent(frame, reply, first=first)
 
     def unsaid_end(self) -> Event | None:
         finished = self._open and not any(self._open.values())

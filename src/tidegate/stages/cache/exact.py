@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import msgspec
 
 from tidegate.core.call import Asked, Event, ReplyHead
 from tidegate.core.chat import Change, Channel, Finished
 from tidegate.core.errors import TidegateError
+from tidegate.core.guard import Verdict
 from tidegate.core.money import Usage
 from tidegate.core.ports import Codecs, Headers, Place, Vault
 from tidegate.core.shared import SharedFlight
@@ -32,6 +34,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     usage: Usage
     cost_nusd: int | None
     bought_ms: int
+    verdicts: tuple[Verdict, ...] = ()  # what guards made of it, when it came
 
     @property
     def head(self) -> ReplyHead:
@@ -50,6 +53,15 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
         return [Event(usage=self.usage), *found] if self.stream else found
 
 
+class Kept(NamedTuple):
+    """One as it is put away."""
+
+    reply: bytes  # sealed
+    until_ms: int  # it is good, since 1970
+    tags: tuple[str, ...] = ()  # what it can be purged by
+
+
+UNKEPT = Kept(b"", 0)
 _PACK = msgspec.msgpack.Encoder()
 _ENTRY = msgspec.msgpack.Decoder(Entry)
 
@@ -80,15 +92,16 @@ def entry_of(flight: SharedFlight, key: bytes, now_ms: int) -> Entry:
         call.operation,
         *flight.form,
         head.status,
-        _kept(head.headers),
+        kept_headers(head.headers),
         b"".join([event.raw for event in flight.events]),
         call.usage,
         call.cost_nusd,
         now_ms,
+        call.guarded.answered,
     )
 
 
-def _kept(headers: Headers) -> tuple[tuple[bytes, bytes], ...]:
+def kept_headers(headers: Headers) -> tuple[tuple[bytes, bytes], ...]:
     return tuple((name, value) for name, value in headers if name in KEPT_HEADERS)
 
 

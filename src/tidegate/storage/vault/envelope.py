@@ -2,7 +2,7 @@
 
 What is stored begins with 1, then: the key's id (10 bytes), a salt (16), the nonce (12), the ciphertext with its tag.
 No key is used itself: each process derives its own from key and salt, and takes another salt after 2³² uses, so that
-nonces drawn by lot stay good for as long as anybody likes. See docs/decisions/0017-vault.md.
+nonces drawn by lot stay good for as long as anybody likes. See docs/decisions/0019-vault.md.
 """
 
 from __future__ import annotations
