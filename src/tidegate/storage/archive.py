@@ -82,6 +82,8 @@ class Archive:
         """Raises NotFound."""
         if not self._vault.seals:
             return [Subject(organisation or "", name)]
+        # What waits is under the house's key until then; who has only just come has no key of their own before.
+        await self._ledger.flush()
         found = await asyncio.to_thread(self._vault.subjects, name)
         mine = [one for one in found if organisation in (None, one.tenant)]
         if not mine:
@@ -107,7 +109,6 @@ class Archive:
         if not self._vault.seals:
             raise BadRequest("nothing is encrypted here, so that there is no key to destroy: set vault.keys")
         found = await self.subjects(name, organisation)
-        await self._ledger.flush()  # what waits in the spool is under the house's key until then
         bodies = 0
         for subject in found:
             bodies += await self._bodies.forget_of(subject.alias)
