@@ -66,6 +66,9 @@ def _take_hits(found: Report, rounds: int, seconds: float) -> None:
     nginx = [a / b for a, b in zip(hits.per_second, hits.nginx_per_second, strict=False)]
     found.take("hit_rps_vs_nginx", nginx, hits.why_no_nginx)
     found.take("hit_cpu_us", hits.cpu_us)
+    found.take("nginx_cpu_us", hits.nginx_cpu_us, hits.why_no_nginx)
+    found.take("hits_per_second_per_core", [1e6 / one for one in hits.cpu_us])
+    found.take("nginx_per_second_per_core", [1e6 / one for one in hits.nginx_cpu_us], hits.why_no_nginx)
     found.take("hits_per_second", hits.per_second)
 
 

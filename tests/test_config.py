@@ -59,6 +59,24 @@ def test_nothing_said_is_all_defaults_and_the_local_model() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("api:\n  trusted_proxies: [10.0.0.1/8]\n", "tidegate.yaml:2: api.trusted_proxies[0]: must be an address or a"),
+        (
+            "api: {trusted_proxies: [proxy]}",
+            "api.trusted_proxies[0]: must be an address or a network such as 10.0.0.0/8",
+        ),
+        ("api: {tls: {key: a.pem}}", "api.tls.key: is of no use without api.tls.certificate"),
+        ("api: {tls: {client_ca: a.pem}}", "api.tls.client_ca: is of no use without api.tls.certificate"),
+        ("api: {tls: {minimum: TLSv1.1}}", "api.tls.minimum: cannot be 'TLSv1.1'; did you mean"),
+        ("api: {max_connections: 0}", "api.max_connections: "),
+    ],
+)
+def test_how_clients_connect_is_checked_before_anybody_does(text: str, words: str) -> None:
+    assert words in told(text)
+
+
+@pytest.mark.parametrize(
     "text", ["api:", "api: null", "api: {}", "api: {port: }", "api: {port: null, cors: null}", "providers:", "routes:"]
 )
 def test_a_key_with_nothing_after_it_leaves_the_default(text: str) -> None:
@@ -205,7 +223,7 @@ def test_a_section_that_is_none_is_told_even_when_the_environment_has_a_part_of_
     ("text", "message"),
     [
         # keys
-        ("zzz: 1\n", "tidegate.yaml:1: zzz: no such key; there are: api, storage, auth, limits, "),
+        ("zzz: 1\n", "tidegate.yaml:1: zzz: no such key; there are: api, storage, vault, audit, auth, limits, "),
         ("\napi:\n  prot: 1\n", "tidegate.yaml:3: api.prot: no such key; did you mean 'port'?"),
         ("api: {host: a,\n  hots: b}", "tidegate.yaml:2: api.hots: no such key; did you mean 'host'?"),
         ("route: {}", "tidegate.yaml:1: route: no such key; did you mean 'routes'?"),

@@ -3,9 +3,10 @@
   .venv/bin/python tools/train_injection.py --data DIR
 
 DIR is the folder that `./run bench guards` reads. Learned from: injection/{neuralchemy,slabs,gauntlet_phrases}.jsonl,
-and as texts that are no attack also questions, paragraphs and instructions of the other folders, and one half of
-injection/*_benign.jsonl. That half sets the thresholds too: each quarter is measured by a line that was learned without
-it. The other half, which the bench measures on, is not looked at. Needs numpy: pip install 'tidegate[semantic]'.
+what injection_texts.py has, and as texts that are no attack also questions, paragraphs and instructions of the other
+folders, and one half of injection/*_benign.jsonl. That half sets the thresholds too: each quarter is measured by a line
+that was learned without it. The other half, which the bench measures on, is not looked at.
+Needs numpy: pip install 'tidegate[semantic]'.
 """
 
 from __future__ import annotations
@@ -14,28 +15,43 @@ import argparse
 import csv
 import hashlib
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+from injection_texts import attacks, calm, harmless, personas
 
-from tidegate.stages.guardrails.classifier import Card, features, windows
+from tidegate.stages.guardrails.classifier import Card, features, share, weighed, windows
 from tidegate.stages.guardrails.plainly import plain, readings
 
 BUCKETS = 1 << 18
-ROUNDS = 6
-RATE = 0.4
-DECAY = 2e-6
-SEED = 7
+ROUNDS = 200
+LOOSE = 3.0  # how much a wrong answer weighs beside large weights
+MOST_WINDOWS = 8  # of one reading
 ATTACKS = ("neuralchemy", "slabs", "gauntlet_phrases")
 POOLS = ("arenahard_benign", "mitre_frr_benign")
 TESTS = ("deepset", "bastioncorpus")
-CARE = {"arenahard_benign": 4.0, "mitre_frr_benign": 4.0, "harmless words of attacks": 3.0}  # what an error costs
-SHARES = (0.001, 0.002, 0.005, 0.01, 0.02)
+OURS = (
+    ("attacks in eleven languages", attacks, 1),
+    ("harmless in eleven languages", calm, 0),
+    ("harmless words of attacks", harmless, 0),
+    ("orders of applications", personas, 0),
+)
+CARE = {"arenahard_benign": 8.0, "mitre_frr_benign": 6.0, "harmless words of attacks": 3.0}  # what an error costs
+SHARES = (0.001, 0.002, 0.005, 0.0075, 0.01, 0.02)
 ROOT = Path(__file__).resolve().parent.parent
 TO = ROOT / "src/tidegate/stages/guardrails/injection.weights"
+
+
+class Examples(NamedTuple):
+    windows: list[np.ndarray]  # the features of each
+    labels: np.ndarray  # 1: an attack
+    sources: np.ndarray
+    quarters: np.ndarray  # of a pool, else -1
+    told: list[dict[str, Any]]  # what was learned from
 
 
 def quarter(text: str) -> int:
@@ -89,129 +105,11 @@ def benign(data: Path) -> Iterator[tuple[str, str]]:
         yield from ((pool, row["text"]) for row in rows(data / f"injection/{pool}.jsonl") if quarter(row["text"]) < 2)
 
 
-_VERBS = (
-    "ignore",
-    "override",
-    "disregard",
-    "bypass",
-    "forget",
-    "skip",
-    "disable",
-    "reset",
-    "reveal",
-    "repeat",
-    "cancel",
-    "erase",
-    "act as",
-    "pretend to be",
-    "enable",
-    "decode",
-    "disclose",
-    "summarise",
-    "follow",
-    "bend",
-    "void",
-    "unlock",
-)
-_OBJECTS = (
-    "a class method in Kotlin",
-    "the second chapter of my thesis",
-    "warnings of the compiler",
-    "null values in pandas",
-    "a failing test in pytest",
-    "the old address in my contract",
-    "a tour guide for my nephew",
-    "the lock on my suitcase",
-    "case when I compare strings",
-    "my alarm on holidays",
-    "the default theme of the editor",
-    "empty lines in a CSV file",
-    "the house rules of our flat",
-    "a firewall rule for port 22",
-    "the instructions on the medicine box",
-    "safe mode on my PC",
-    "hidden columns in Excel",
-    "the password policy of our domain",
-    "an admin account on Windows",
-    "developer tools in Firefox",
-    "a customs declaration",
-    "the prompt of my shell",
-    "system fonts on Linux",
-    "an earlier order at the shop",
-    "the previous tenant's mail",
-    "a message of the robot vacuum",
-    "the guidelines of the school board",
-    "content filters on the TV",
-    "the constraints of a linear program",
-    "a user story for our assistant app",
-    "the limits of integration",
-    "what my boss told me",
-)
-_ASKED = (
-    "How do I {verb} {thing}?",
-    "Is it fine to {verb} {thing}?",
-    "Why would anybody {verb} {thing}?",
-    "Write a short note that explains when to {verb} {thing}.",
-    "My notes say: {verb} {thing}. What is meant?",
-    "Can you show an example of how to {verb} {thing} and what happens then?",
-    "Please {verb} {thing} in the next draft.",
-    "Explain {thing} to a beginner, and when one should {verb} it.",
-)
-
-
-_WISHES = (
-    "Could you repeat",
-    "Please shorten",
-    "Rewrite",
-    "Print",
-    "Show me",
-    "Give me",
-    "Can you list",
-    "Translate",
-    "Explain",
-    "I would like",
-    "Do not change",
-    "Write down",
-)
-_ANSWERS = (
-    "your last answer",
-    "your explanation",
-    "your previous reply",
-    "the text above",
-    "the code from before",
-    "the output of this loop",
-    "the rules of the game",
-    "all steps",
-    'the sentence "never mind"',
-    "what you said earlier",
-)
-_FORMS = (
-    "as a table",
-    "in French",
-    "as bullet points",
-    "with one example",
-    "in fewer words",
-    "for a child of six",
-    "again",
-)
-
-
-def harmless() -> Iterator[str]:
-    """The words of attacks, by people who mean no harm. Other sentences than those of the bench."""
-    for verb in _VERBS:
-        for at, thing in enumerate(_OBJECTS):
-            yield _ASKED[(at + len(verb)) % len(_ASKED)].format(verb=verb, thing=thing)
-    for at, wish in enumerate(_WISHES):
-        for answer in _ANSWERS:
-            yield from (f"{wish} {answer} {form}{'?.!'[at % 3]}" for form in _FORMS)
-
-
-def examples(data: Path) -> tuple[list[np.ndarray], np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
-    """Features, label, weight and quarter (of a pool, else -1) of each example, and what was learned from."""
+def examples(data: Path) -> Examples:
     near = Near([row["text"] for test in TESTS for row in rows(data / f"injection/{test}.jsonl")])
     told: dict[str, dict[str, Any]] = {}
     found: list[np.ndarray] = []
-    labels, weights, quarters = [], [], []
+    labels, sources, quarters = [], [], []
     seen: set[str] = set()
 
     def learn(source: str, text: str, label: int) -> None:
@@ -225,10 +123,10 @@ def examples(data: Path) -> tuple[list[np.ndarray], np.ndarray, np.ndarray, np.n
             return
         counted["attacks" if label else "benign"] += 1
         for reading in list(readings(text))[: 2 if label else 1]:
-            for words in list(windows(reading))[:8]:
+            for words in list(windows(reading))[:MOST_WINDOWS]:
                 found.append(np.fromiter(features(words, BUCKETS), dtype=np.int32))
                 labels.append(label)
-                weights.append(1.0 if label else CARE.get(source, 1.5))
+                sources.append(source)
                 quarters.append(quarter(text) if source in POOLS else -1)
 
     for source in ATTACKS:
@@ -236,33 +134,77 @@ def examples(data: Path) -> tuple[list[np.ndarray], np.ndarray, np.ndarray, np.n
             learn(source, row["text"], int(row["label"]))
     for source, text in benign(data):
         learn(source, text, 0)
-    for text in harmless():
-        learn("harmless words of attacks", text, 0)
-    numbers = (np.array(one, dtype=np.float32) for one in (labels, weights, quarters))
-    return (found, *numbers, list(told.values()))  # type: ignore[return-value]
+    for source, texts, label in OURS:
+        for text in texts():
+            learn(source, text, label)
+    return Examples(found, np.array(labels), np.array(sources), np.array(quarters), list(told.values()))
 
 
-def learned(found: list[np.ndarray], labels: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, float]:
-    """Logistic regression by AdaGrad, one example after the other."""
-    chance = np.random.default_rng(SEED)
-    line = np.zeros(BUCKETS, dtype=np.float32)
-    steps = np.full(BUCKETS, 0.05, dtype=np.float32)
-    bias, bias_step = 0.0, 0.05
-    mean, mean_bias, summed = np.zeros(BUCKETS, dtype=np.float64), 0.0, 0
-    for turn in range(ROUNDS):
-        for at in chance.permutation(len(found)):
-            which = found[at]
-            size = 1 / np.sqrt(len(which))
-            said = float(line[which].sum()) * size + bias
-            error = (1 / (1 + np.exp(-np.clip(said, -40, 40))) - labels[at]) * weights[at]
-            slope = error * size + DECAY * line[which]
-            steps[which] += slope * slope
-            line[which] -= RATE * slope / np.sqrt(steps[which])
-            bias_step += error * error
-            bias -= 0.1 * error / np.sqrt(bias_step)
-        if turn >= 1:  # the mean of lines generalises better than the last one
-            mean, mean_bias, summed = mean + line, mean_bias + bias, summed + 1
-    return (mean / summed).astype(np.float32), float(mean_bias / summed)
+def weights(labels: np.ndarray, sources: np.ndarray) -> np.ndarray:
+    """What an error costs. Of attacks each source that is given has the same part, be it large or small: the next one
+    that nobody has seen is as like to one as to another."""
+    found = np.array([1.0 if label else CARE.get(source, 1.5) for label, source in zip(labels, sources, strict=True)])
+    attacks = {name: (labels == 1) & (sources == name) for name in ATTACKS}
+    most = sum(mine.sum() for mine in attacks.values())
+    for mine in attacks.values():
+        found[mine] = most / len(ATTACKS) / max(mine.sum(), 1)
+    return found
+
+
+class Table:
+    """Windows by features: each has 1 ÷ √(how many) of those it has."""
+
+    def __init__(self, found: list[np.ndarray]) -> None:
+        sizes = np.array([len(one) for one in found])
+        self._which = np.concatenate(found)
+        self._row = np.repeat(np.arange(len(found)), sizes)
+        self._value = np.repeat(1 / np.sqrt(np.maximum(sizes, 1)), sizes)
+        self.rows = len(found)
+
+    def scores(self, line: np.ndarray) -> np.ndarray:
+        return np.bincount(self._row, line[self._which] * self._value, self.rows)
+
+    def slopes(self, errors: np.ndarray) -> np.ndarray:
+        return np.bincount(self._which, errors[self._row] * self._value, BUCKETS)
+
+
+def learned(table: Table, labels: np.ndarray, cost: np.ndarray) -> tuple[np.ndarray, float]:
+    """Logistic regression, held back by the square of its weights. The last number of a point is the bias."""
+    signs = np.where(labels == 1, 1.0, -1.0)
+
+    def at(point: np.ndarray) -> tuple[float, np.ndarray]:
+        margins = signs * (table.scores(point[:-1]) + point[-1])
+        loss = float((cost * np.logaddexp(0, -margins)).sum() * LOOSE + (point @ point) / 2)
+        errors = -signs * cost * LOOSE / (1 + np.exp(np.clip(margins, -40, 40)))
+        return loss, np.append(table.slopes(errors), errors.sum()) + point
+
+    point = downhill(at, np.zeros(BUCKETS + 1))
+    return point[:-1], float(point[-1])
+
+
+def downhill(at: Callable[[np.ndarray], tuple[float, np.ndarray]], point: np.ndarray) -> np.ndarray:
+    """L-BFGS: the lowest point of what is convex, by the slopes of the last few steps."""
+    loss, slope = at(point)
+    steps: list[tuple[np.ndarray, np.ndarray, float]] = []
+    for _ in range(ROUNDS):
+        way, parts = -slope, list[float]()
+        for step, change, scale in reversed(steps):
+            parts.append(scale * (step @ way))
+            way = way - parts[-1] * change
+        if steps:
+            step, change, scale = steps[-1]
+            way = way / (scale * (change @ change))
+        for (step, change, scale), part in zip(steps, reversed(parts), strict=True):
+            way = way + step * (part - scale * (change @ way))
+        size, down = (1.0 if steps else 1 / np.abs(slope).sum()), float(slope @ way)
+        while (found := at(point + size * way))[0] > loss + 1e-4 * size * down:
+            size /= 2
+        moved, turned = size * way, found[1] - slope
+        steps = [*steps[-9:], (moved, turned, 1 / float(moved @ turned))]
+        point, slope, before, loss = point + moved, found[1], loss, found[0]
+        if before - loss < 1e-5 * loss:
+            break
+    return point
 
 
 class Line:
@@ -274,14 +216,12 @@ class Line:
         self.scale, self.bias = top / 127, bias
 
     def score(self, text: str) -> float:
-        best = -40.0
-        for reading in readings(text):
-            for words in windows(reading):
-                which = np.fromiter(features(words, BUCKETS), dtype=np.int32)
-                if len(which):
-                    said = float(self.whole[which].astype(np.int32).sum())
-                    best = max(best, said * self.scale / float(np.sqrt(len(which))) + self.bias)
-        return float(1 / (1 + np.exp(-best)))
+        return share(weighed([self._score(words) for reading in readings(text) for words in windows(reading)]))
+
+    def _score(self, words: list[str]) -> float:
+        which = np.fromiter(features(words, BUCKETS), dtype=np.int32)
+        said = float(self.whole[which].astype(np.int32).sum())
+        return said * self.scale / math.sqrt(max(len(which), 1)) + self.bias
 
 
 def main() -> None:
@@ -289,20 +229,23 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="DIR")
     parser.add_argument("--to", type=Path, default=TO, metavar="FILE")
     options = parser.parse_args()
-    found, labels, weights, quarters, told = examples(options.data)
-    print(f"{len(found)} windows, {int(labels.sum())} of attacks")
+    found = examples(options.data)
+    cost = weights(found.labels, found.sources)
+    print(f"{len(found.labels)} windows, {int(found.labels.sum())} of attacks")
+
+    def line_of(some: np.ndarray) -> Line:
+        return Line(*learned(Table([found.windows[at] for at in some]), found.labels[some], cost[some]))
+
     calm = [row["text"] for pool in POOLS for row in rows(options.data / f"injection/{pool}.jsonl")]
     scores: list[float] = []
     for left_out in (0, 1):
-        some = np.flatnonzero(quarters != left_out)
-        line = Line(*learned([found[at] for at in some], labels[some], weights[some]))
+        line = line_of(np.flatnonzero(found.quarters != left_out))
         scores += [line.score(text) for text in calm if quarter(text) == left_out]
-    line = Line(*learned(found, labels, weights))
-    thresholds = {f"{share:g}": round(float(np.quantile(scores, 1 - share)), 6) for share in SHARES}
+    line = line_of(np.arange(len(found.labels)))
+    thresholds = {f"{part:g}": round(float(np.quantile(scores, 1 - part)), 6) for part in SHARES}
     raw = line.whole.tobytes()
-    card = Card(
-        BUCKETS, line.scale, line.bias, thresholds, told, hashlib.sha256(raw).hexdigest(), "tools/train_injection.py"
-    )
+    digest = hashlib.sha256(raw).hexdigest()
+    card = Card(BUCKETS, line.scale, line.bias, thresholds, found.told, digest, "tools/train_injection.py")
     options.to.write_bytes(msgspec.json.encode(card) + b"\n" + raw)
     print(thresholds, f"from {len(scores)} texts")
 

@@ -22,7 +22,8 @@ from tidegate.core.errors import ConfigError
 from tidegate.core.values import Duration, Moment, Secret, Share, Size
 from tidegate.providers import prices, transport
 from tidegate.providers.discovery import Found
-from tidegate.stages import auth, budgets, cache, guardrails, limits, routes
+from tidegate.stages import auth, bodies, budgets, cache, guardrails, limits, routes
+from tidegate.storage import audit, vault
 from tidegate.telemetry import alerts, logs, traces
 
 DEFAULT_FILE = "tidegate.yaml"
@@ -42,10 +43,12 @@ class RouteConfig(routes.Config, frozen=True, forbid_unknown_fields=True, kw_onl
 
     cache: whether it is answered with what was answered before.
     guardrails: guards of this route, in place of those of all routes; null, the same.
+    store: whether what is said in its calls is kept.
     """
 
     cache: cache.Config = cache.Config()
     guardrails: guardrails.Config | None = None
+    store: bodies.Config = bodies.Config()
 
 
 class Configured(NamedTuple):
@@ -62,6 +65,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     api: how Tidegate is reached.
     storage: where things are kept.
+    vault: whether what is stored is encrypted.
+    audit: whether a log is kept that nobody can change unseen.
     auth: who may come in.
     limits: how many calls may be made.
     budgets: how much may be spent.
@@ -79,6 +84,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     api: api.Config = api.Config()
     storage: storage.Config = storage.Config()
+    vault: vault.Config = vault.Config()
+    audit: audit.Config = audit.Config()
     auth: auth.Config = auth.Config()
     limits: limits.Config = limits.Config()
     budgets: budgets.Config = budgets.Config()
@@ -153,19 +160,19 @@ def _check(config: Config, reading: _Reading) -> None:
         raise reading.wrong("transport.proxy", "our own transport goes through no proxy; set transport.kind: aiohttp")
     if proxy is not None and not PROXY.fullmatch(proxy.value):  # never shown: it may hold a password
         raise reading.wrong("transport.proxy", "must be like http://HOST:PORT or http://NAME:PASSWORD@HOST:PORT")
-    wrong = auth.trouble(config.auth)
-    if wrong is not None:
-        raise reading.wrong(f"auth.{wrong[0]}", wrong[1])
-    for name, route in config.routes.items():
-        wrong = cache.trouble(route.cache)
+    rooms = [
+        ("api", api.trouble(config.api)),
+        ("auth", auth.trouble(config.auth)),
+        *((f"routes.{name}.cache", cache.trouble(route.cache)) for name, route in config.routes.items()),
+        *((f"routes.{name}.store", bodies.trouble(route.store)) for name, route in config.routes.items()),
+        ("cache", cache.house_trouble(config.cache, config.routes)),
+        ("alerts", alerts.trouble(config.alerts)),
+        ("traces", traces.trouble(config.traces)),
+        ("transport", transport.trouble(config.transport)),
+    ]
+    for room, wrong in rooms:
         if wrong is not None:
-            raise reading.wrong(f"routes.{name}.cache.{wrong[0]}", wrong[1])
-    wrong = alerts.trouble(config.alerts)
-    if wrong is not None:
-        raise reading.wrong(f"alerts.{wrong[0]}", wrong[1])
-    wrong = traces.trouble(config.traces)
-    if wrong is not None:
-        raise reading.wrong(f"traces.{wrong[0]}", wrong[1])
+            raise reading.wrong(f"{room}.{wrong[0]}", wrong[1])
     for name in config.providers:
         if "/" in name or not name:
             raise reading.wrong(f"providers.{name}", "a provider's name must not be empty or contain '/'")

@@ -12,18 +12,20 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from tidegate.core.call import Call, Principal, Reply
+from tidegate.core.call import Call, Event, Principal, Reply
 from tidegate.core.errors import NotFound
 from tidegate.core.flight import Hear
 from tidegate.core.ports import Codec, Codecs, Provider
 from tidegate.core.world import World
 from tidegate.stages.auth import KeyAuth, permit
+from tidegate.stages.bodies import Bodies
 from tidegate.stages.budgets import Budgets
 from tidegate.stages.cache import Cache
 from tidegate.stages.guardrails import Guardrails
 from tidegate.stages.limits import Limits
 from tidegate.stages.record import Recorder
 from tidegate.stages.routes import Routes
+from tidegate.storage.archive import Archive
 from tidegate.upstream import Upstream
 
 
@@ -41,7 +43,9 @@ class Gateway:
     guardrails: Guardrails
     budgets: Budgets
     cache: Cache
+    bodies: Bodies
     upstream: Upstream
+    archive: Archive
 
     async def answer(self, call: Call, send: Callable[[Reply], Awaitable[None]]) -> None:
         """Everything that happens to a call, in order. `send` takes the reply to the client, from inside all of it."""
@@ -52,27 +56,34 @@ class Gateway:
             permit(call)  # 403
             await self.understand(call)  # 400 408 413 415
             call.route = self.routes.match(call)  # 403 404
-            async with self.limits.admit(call):  # 429 calls: per time, at once, in a loop
+            async with self.limits.admit(call):  # 429 calls: per time, at once, in a circle
                 if self.guardrails.on:
                     await self.guardrails.check(call)  # 400 refuse, or mask; from here what goes out is fixed
                 async with self.cache.through(call, self.buy) as reply:  # asked before, or in the air? else bought
+                    reply = self.bodies.keep(call, reply)  # where the route says so
                     await send(self.guardrails.restore(call, reply))  # the caller's own masked values
 
-    async def said(self, call: Call) -> str:
-        """The same, for who wants only the text. Raises TidegateError."""
-        said: list[str] = []
+    async def heard(self, call: Call) -> list[Event]:
+        """The same, for who is no client: all of the reply. Raises TidegateError."""
+        heard: list[Event] = []
 
         async def hear(reply: Reply) -> None:
             async for events in reply.events:
                 if events[-1].error:
                     raise events[-1].error
-                said.extend(text for event in events for channel, text in event.texts() if channel.kind == "text")
+                heard.extend(events)
 
         await self.answer(call, hear)
-        return "".join(said)
+        return heard
+
+    async def said(self, call: Call) -> str:
+        """Its text alone."""
+        texts = [said for event in await self.heard(call) for said in event.texts()]
+        return "".join(text for channel, text in texts if channel.kind == "text")
 
     async def buy(self, call: Call, hear: Hear) -> None:
         """What is paid for. Called by a flight only, which hears what is bought to its end."""
+        await self.limits.loops.hold_up(call)  # 429 in a loop; what the cache answers is none
         async with self.budgets.reserve(call):  # 402 money, 429 tokens: the most it can be now, the truth at the end
             self.recorder.opened(call)  # 503 when it could not be accounted for
             async with self.upstream.open(call) as source:  # 502 503 504, or what the provider refuses

@@ -1,4 +1,4 @@
-"""Which class is meant by this name? Built-ins, then entry points, then dotted paths.
+"""Which class is meant by this name? Built-ins, then entry points, then dotted paths: of packages, or of a file here.
 
 What is heavy or optional is named here and imported only when a configuration asks for it.
 """
@@ -8,8 +8,12 @@ from __future__ import annotations
 import asyncio
 import difflib
 import importlib
+import sys
 from collections.abc import Callable
 from importlib.metadata import entry_points
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from tidegate.core.errors import ConfigError
@@ -43,11 +47,19 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "stores": {
         "postgres": "tidegate.storage.postgres:PostgresStore",
     },
+    "keyrings": {
+        "postgres": "tidegate.storage.postgres.keyring:PostgresKeyring",
+        "is_there": "tidegate.storage.postgres.keyring:is_there",
+    },
     "guardrails": {
+        "deep_pii": "tidegate.stages.guardrails.names:DeepPii",
         "injection": "tidegate.stages.guardrails.injection:Injection",
+        "model": "tidegate.stages.guardrails.judge:Judge",
+        "onnx": "tidegate.stages.guardrails.onnx:Onnx",
         "pii": "tidegate.stages.guardrails.pii:Pii",
         "secrets": "tidegate.stages.guardrails.secrets:Secrets",
         "shape": "tidegate.stages.guardrails.shape:Shape",
+        "webhook": "tidegate.stages.guardrails.webhook:Webhook",
     },
     "pages": {
         "admin": "tidegate.api.admin:create",
@@ -62,9 +74,22 @@ BUILT_IN: dict[str, dict[str, str]] = {
     },
     "embedders": {
         "minilm": "tidegate.providers.embedder.minilm:MiniLM",
+        "route": "tidegate.providers.embedder.route:RouteEmbedder",
     },
     "vectors": {
         "memory": "tidegate.storage.vectors:MemoryVectors",
+        "file": "tidegate.storage.vectorfile:FileVectors",
+        "postgres": "tidegate.storage.postgres.vectors:PostgresVectors",
+    },
+    "listeners": {
+        "tls": "tidegate.api.certificates:Certificates",
+    },
+    "engines": {
+        "presidio": "presidio_analyzer:AnalyzerEngine",
+        "presidio_names": "presidio_analyzer.predefined_recognizers:SpacyRecognizer",
+        "presidio_registry": "presidio_analyzer:RecognizerRegistry",
+        "presidio_spacy": "presidio_analyzer.nlp_engine:SpacyNlpEngine",
+        "spacy_has": "spacy.util:is_package",
     },
     "loops": {
         "uvloop": "uvloop:new_event_loop",  # not on Windows
@@ -77,7 +102,9 @@ EXTRAS = {
     "hiredis": "scale",
     "numpy": "semantic",
     "onnxruntime": "semantic",
+    "presidio_analyzer": "deep-pii",
     "psycopg": "postgres",
+    "spacy": "deep-pii",
 }
 
 
@@ -100,12 +127,31 @@ def find(door: str, name: str) -> Any:
         raise ConfigError(f"no {door[:-1]} {name!r}; {hint}")
     module, _, attribute = dotted.partition(":")
     try:
-        return getattr(importlib.import_module(module), attribute)
+        return getattr(_loaded(module), attribute)
     except (ImportError, AttributeError) as missing:
         extra = EXTRAS.get((missing.name or "").partition(".")[0])
         if extra is not None:
             raise ConfigError(f"{door} {name!r} needs the extra {extra}: pip install 'tidegate[{extra}]'") from None
         raise ConfigError(f"{door[:-1]} {name!r} ({dotted}) cannot be loaded: {missing}") from None
+
+
+def _loaded(module: str) -> ModuleType:
+    """Installed, or one file in the folder where Tidegate was started."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as missing:
+        file = Path(f"{module}.py")
+        if missing.name != module or not module.isidentifier() or not file.is_file():
+            raise
+    spec = spec_from_file_location(module, file.absolute())
+    assert spec is not None and spec.loader is not None
+    found = sys.modules[module] = module_from_spec(spec)  # as the import system does: its Config is looked for there
+    try:
+        spec.loader.exec_module(found)
+    except BaseException:
+        del sys.modules[module]
+        raise
+    return found
 
 
 def config_of(cls: type) -> Any:

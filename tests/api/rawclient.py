@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
@@ -79,9 +80,9 @@ class Raw:
 
 
 @asynccontextmanager
-async def connected(url: str) -> AsyncIterator[Raw]:
+async def connected(url: str, tls: ssl.SSLContext | None = None) -> AsyncIterator[Raw]:
     at = urlsplit(url)
-    reader, writer = await asyncio.open_connection(at.hostname, at.port, limit=2**20)
+    reader, writer = await asyncio.open_connection(at.hostname, at.port, limit=2**20, ssl=tls)
     try:
         yield Raw(reader, writer)
     finally:

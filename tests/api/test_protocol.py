@@ -7,81 +7,18 @@ import gc
 import json
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-import uvicorn
-from uvicorn.server import ServerState
 
+from tests.api.listening import Told, serving
 from tests.api.rawclient import Raw, connected
 from tests.house import House, until
 from tidegate import api
-from tidegate.api.incoming import Receive, Scope, Send
-from tidegate.api.protocol import protocol
 from tidegate.core.ports import Closed
 from tidegate.core.values import Duration, Size
 
-CONFIG = api.Config(max_head=Size(4096), head_timeout=Duration(0.2))
-
-
-class Told:
-    """An application that answers with what it was told of a request; a path /wait is answered when `go` is set."""
-
-    def __init__(self) -> None:
-        self.go = asyncio.Event()
-        self.begun = 0
-        self.left = 0
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.begun += 1
-        body = b""
-        more = True
-        while more:
-            message = await receive()
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
-            if message["type"] == "http.disconnect":
-                self.left += 1
-                return
-        start = {"type": "http.response.start", "status": 200, "headers": []}
-        if scope["path"] == "/wait":
-            await send(start)
-            await send({"type": "http.response.body", "body": b"[", "more_body": True})
-            gone = asyncio.ensure_future(receive())
-            go = asyncio.ensure_future(self.go.wait())
-            await asyncio.wait([gone, go], return_when="FIRST_COMPLETED")
-            self.left += gone.done()
-            for task in (gone, go):
-                task.cancel()
-            await send({"type": "http.response.body", "body": b"]"})
-            return
-        told = {
-            "path": scope["path"],
-            "body": body.decode(),
-            "headers": [name.decode() for name, _ in scope["headers"]],
-        }
-        await send(start)
-        await send({"type": "http.response.body", "body": json.dumps(told).encode()})
-
-
-@asynccontextmanager
-async def serving(application: Told) -> AsyncIterator[str]:
-    """Without uvicorn's own server, which looks only ten times a second whether it is to end."""
-    config = uvicorn.Config(application, http=protocol(CONFIG), ws="none", lifespan="off", log_level="critical")
-    config.load()
-    state = ServerState()
-    listener = await asyncio.get_running_loop().create_server(
-        lambda: protocol(CONFIG)(config=config, server_state=state, app_state={}), "127.0.0.1", 0
-    )
-    try:
-        yield "http://{}:{}".format(*listener.sockets[0].getsockname())
-    finally:
-        listener.close()
-        application.go.set()
-        for connection in list(state.connections):
-            connection.transport.abort()
-        await until(lambda: not state.connections and not state.tasks)
+CONFIG = api.Config(port=0, max_head=Size(4096), head_timeout=Duration(0.2))
 
 
 @pytest.fixture
@@ -91,7 +28,7 @@ async def told() -> Told:
 
 @pytest.fixture
 async def raw(told: Told) -> AsyncIterator[Raw]:
-    async with serving(told) as url, connected(url) as raw:
+    async with serving(told, CONFIG) as url, connected(url) as raw:
         yield raw
 
 
@@ -169,7 +106,7 @@ async def test_who_was_refused_is_not_heard_for_ever(raw):
 
 
 async def test_only_who_has_begun_is_told_that_it_is_slow(told):
-    async with serving(told) as url, connected(url) as silent, connected(url) as slow:
+    async with serving(told, CONFIG) as url, connected(url) as silent, connected(url) as slow:
         slow.say(b"GET / HT")
         assert (await slow.answer()).error["code"] == "request_timeout"
         assert await slow.rest() == b"" and await silent.rest() == b""
@@ -206,7 +143,7 @@ async def test_half_a_request_does_not_end_the_answer_before_it(raw, told):
 
 async def test_who_leaves_is_missed_by_the_request_that_is_being_answered(told):
     """uvicorn tells the newest of a connection only."""
-    async with serving(told) as url:
+    async with serving(told, CONFIG) as url:
         async with connected(url) as raw:
             raw.ask(path="/wait")
             raw.ask(path="/wait")

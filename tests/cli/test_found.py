@@ -6,9 +6,11 @@ import asyncio
 import json
 import socket
 import threading
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import trustme
 import yaml
 from click.testing import CliRunner
 
@@ -85,6 +87,18 @@ def test_doctor_knows_a_route_whose_owner_is_not_there(here):
     assert "mend: tidegate teams create search" in done.output
     assert run("teams", "create", "search").exit_code == 0
     assert "each team that owns one is there" in run("doctor").output
+
+
+def test_doctor_knows_until_when_the_certificate_is_good(here, tmp_path):
+    soon = trustme.CA().issue_cert("127.0.0.1", not_after=datetime.now(UTC) + timedelta(days=3, minutes=1))
+    soon.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "cert.pem"))
+    data = f"storage: {{data_dir: {here / 'data'}}}\n"
+    text = "api: {tls: {certificate: FILE}}\nproviders: {main: {type: scripted}}\n" + data
+    (here / "tidegate.yaml").write_text(text.replace("FILE", str(tmp_path / "cert.pem")))
+    done = run("doctor")
+    assert done.exit_code == 1 and "for 3 days\n     mend: renew it; it is taken up while serving" in done.output
+    (here / "tidegate.yaml").write_text(text.replace("FILE", "none.pem"))
+    assert "api.tls.certificate: none.pem cannot be read" in run("doctor").output
 
 
 def test_doctor_names_the_line_of_a_configuration_that_cannot_be_used(here):

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import shlex
+import ssl
 import time
 from pathlib import Path
 
 import pytest
+import trustme
 
+from tests.api.rawclient import connected
 from tests.e2e.processes import child, gateway
 from tidegate import api
 from tidegate.api.server import listen
@@ -87,4 +90,43 @@ async def test_nothing_is_left_behind_where_it_could_not_start(tmp_path):
     with listen(api.Config(port=0)) as taken:
         port = str(taken.getsockname()[1])
         await ended(tmp_path, "serve", "--config", str(tmp_path / "tidegate.yaml"), "--port", port)
+    assert not (tmp_path / "data").exists()
+
+
+def put(folder: Path, authority: trustme.CA) -> ssl.SSLContext:
+    """A certificate for this machine into its files; a context that trusts who signed it."""
+    issued = authority.issue_cert("127.0.0.1")
+    issued.private_key_pem.write_to_path(str(folder / "key.pem"))
+    issued.cert_chain_pems[0].write_to_path(str(folder / "cert.pem"))
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
+
+
+async def test_it_answers_by_https_and_takes_up_a_new_certificate_while_it_serves(tmp_path):
+    trusting = put(tmp_path, trustme.CA())
+    tls = f"api: {{tls: {{certificate: {tmp_path / 'cert.pem'}, key: {tmp_path / 'key.pem'}}}}}\n"
+    (tmp_path / "tidegate.yaml").write_text(tls + SCRIPTED)
+    words = ("serve", "--config", str(tmp_path / "tidegate.yaml"), "--port", "0")
+    async with child(*CLI, *words, TIDEGATE_STORAGE_DATA_DIR=str(tmp_path / "data")) as process:
+        url = await process.says(r"answers on (https://\S+)")
+        async with connected(url, trusting) as client:
+            client.ask(method="GET", path="/health")
+            answer = await client.answer()
+            assert answer.status == 200
+            assert answer.headers["strict-transport-security"] == "max-age=31536000"
+            (tmp_path / "key.pem").write_text("half")
+            assert "certificate_refused" in await process.says(r"certificate_refused.*holds no private key.*\n")
+            trusting = put(tmp_path, trustme.CA())
+            await process.says(r"certificate_renewed.*\n")
+            async with connected(url, trusting) as another:
+                for one in (another, client):
+                    one.ask(method="GET", path="/health")
+                    assert (await one.answer()).status == 200
+
+
+async def test_a_certificate_that_cannot_be_served_is_one_line_and_an_exit_code(tmp_path):
+    (tmp_path / "tidegate.yaml").write_text("api: {tls: {certificate: none.pem}}\n" + SCRIPTED)
+    code, said = await ended(tmp_path, "serve", "--config", str(tmp_path / "tidegate.yaml"), "--port", "0")
+    assert (code, said) == (1, "Error: api.tls.certificate: none.pem cannot be read: No such file or directory\n")
     assert not (tmp_path / "data").exists()

@@ -322,3 +322,13 @@ async def test_what_was_left_is_recalled_oldest_first_and_no_more_than_so_many(c
         counters.remember("h", "place", b"%d" % at, 3, 60)
     assert list(await counters.recall("h", "place")) == [b"2", b"3", b"4"]
     assert list(await counters.recall("h", "elsewhere")) == list(await counters.recall("other", "place")) == []
+
+
+async def test_what_was_left_is_rewritten_where_it_still_stands(counters):
+    for item in (b"a", b"b"):
+        counters.remember("h", "place", item, 3, 60)
+    counters.rewrite("h", "place", b"a", b"A")
+    counters.rewrite("h", "place", b"never there", b"x")
+    counters.rewrite("h", "elsewhere", b"a", b"x")
+    assert list(await counters.recall("h", "place")) == [b"b", b"A"]
+    assert list(await counters.recall("h", "elsewhere")) == []

@@ -81,7 +81,14 @@ SHOWN = [(page, one) for page in PAGES for one in blocks(page) if one.language =
 
 
 @pytest.mark.parametrize(("page", "block"), SHOWN, ids=[f"{name(page)}:{one.line}" for page, one in SHOWN])
-def test_what_is_shown_of_a_configuration_can_stand_in_one(page: Path, block: Block) -> None:
+def test_what_is_shown_of_a_configuration_can_stand_in_one(
+    page: Path, block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for one in blocks(page):
+        if one.mark == "file" and one.language == "python":  # a plugin of the reader's
+            monkeypatch.delitem(sys.modules, Path(one.word).stem, raising=False)
+            Path(one.word).write_text(one.text, encoding="utf-8")
     tree = yaml.safe_load(block.text)
     assert set(tree) <= set(Config.__struct_fields__), "no configuration: mark it as something else than yaml"
     variables = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import cast
 
 
 class Receiver:
@@ -13,6 +14,7 @@ class Receiver:
         self.heard: list[tuple[dict[str, str], bytes]] = []
         self.paths: list[str] = []
         self.silent = False
+        self.lines: list[asyncio.Transport] = []
 
     def connected(self) -> Connection:
         return Connection(self)
@@ -24,7 +26,8 @@ class Connection(asyncio.Protocol):
         self._data = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
+        self._receiver.lines.append(self._transport)
 
     def data_received(self, data: bytes) -> None:
         self._data += data
@@ -49,3 +52,5 @@ async def receiving(path: str = "") -> AsyncIterator[tuple[Receiver, str]]:
         yield receiver, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}{path}"
     finally:
         server.close()
+        for line in receiver.lines:  # who waits for one that is silent would wait as long as a test may take
+            line.abort()

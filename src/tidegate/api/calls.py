@@ -22,6 +22,8 @@ MAX_LABEL = 256  # characters of a user, a session or a tag: they go into every 
 MAX_TAGS = 16
 LABELS = frozenset((b"x-tidegate-user", b"x-tidegate-session", b"x-claude-code-session-id", b"x-tidegate-tags"))
 WISHES = frozenset((b"cache-control", b"idempotency-key"))
+# Of what a provider keeps, somebody may have put it there for a browser: a page, an image with a script.
+INERT = (b"content-security-policy", b"sandbox; default-src 'none'")
 MAX_TRIED = 8  # of those who did not answer: what a head tells of them
 
 
@@ -143,6 +145,8 @@ async def _send(world: World, incoming: Incoming, call: Call, codec: Codec, repl
         elif not call.rooms or b"ratelimit" not in one[0]:  # the provider's own are about us, and not about who asks us
             headers.append(one)
     headers += told(call, world)
+    if call.operation == "raw":
+        headers.append(INERT)
     if events[-1].last:
         if events[-1].error and not call.asked.stream:
             raise events[-1].error

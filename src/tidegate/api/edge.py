@@ -10,6 +10,7 @@ from typing import Any
 from tidegate import api
 from tidegate.api import anthropic, health, openai
 from tidegate.api.incoming import ClientGone, Incoming, Message, Receive, Scope, Send
+from tidegate.api.proxies import Proxies
 from tidegate.core.body import checked, spans
 from tidegate.core.errors import Internal, MethodNotAllowed, NotFound, TidegateError
 from tidegate.core.ports import Headers
@@ -20,6 +21,7 @@ Endpoint = Callable[[Gateway, Incoming], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 Pages = Callable[[], Callable[[Callable[[], Gateway]], Application]]  # imports them; what it returns makes them
 
+PRIVATE = (b"cache-control", b"no-store")  # a new key is shown there, and what others spend
 PAGES = ("/api/", "/admin/", "/v1/requests", "/v1/feedback", "/v1/usage", "/docs", "/openapi.json")
 # What a web page may read of our answers, besides their bodies.
 EXPOSED = (
@@ -35,6 +37,8 @@ class Edge:
 
     def __init__(self, config: api.Config, gateway: Callable[[], Gateway], metrics: Metrics, pages: Pages) -> None:
         self._config = config
+        self._always = _always(config)
+        self._proxies = Proxies(config.trusted_proxies)
         self._gateway = gateway
         self._load_pages = pages
         self._pages: Application | None = None
@@ -59,9 +63,12 @@ class Edge:
             await send({"type": "websocket.close", "code": 1003})  # no websockets here
             return
         gateway = self._gateway()
-        incoming = Incoming(scope, receive, send, self._config, self._cors(scope) if self._config.cors else ())
+        cors = self._cors(scope) if self._config.cors else ()
+        incoming = Incoming(scope, receive, send, self._config, [*self._always, *cors] if cors else self._always)
+        if self._proxies:
+            incoming.address = self._proxies.client(incoming.address, incoming.headers)
         try:
-            if incoming.method == "OPTIONS" and incoming.header(b"access-control-request-method") and incoming.extra:
+            if incoming.method == "OPTIONS" and incoming.header(b"access-control-request-method") and cors:
                 await incoming.start(204, _PREFLIGHT)
                 await incoming.piece(b"", last=True)
             elif incoming.path.startswith(PAGES):
@@ -93,7 +100,7 @@ class Edge:
         methods = self._endpoints.get(path)
         if methods is None and path.startswith(openai.MODELS + "/"):
             methods = {"GET": openai.model}
-        if methods is None and openai.may_pass(path) and path.rstrip("/") not in self._endpoints:
+        if methods is None and openai.may_pass(path, incoming.raw_path) and path.rstrip("/") not in self._endpoints:
             return openai.raw
         if methods is None:
             raise NotFound(
@@ -126,7 +133,7 @@ class Edge:
             if incoming.failure is not None:
                 return  # an error is told here, like all others
             if message["type"] == "http.response.start":
-                await incoming.start(message["status"], list(message["headers"]))
+                await incoming.start(message["status"], [*message["headers"], PRIVATE])
             else:
                 await send(message)
 
@@ -153,6 +160,14 @@ _PREFLIGHT: Headers = [
     (b"access-control-allow-headers", b"authorization, *"),
     (b"access-control-max-age", b"600"),
 ]
+
+
+def _always(config: api.Config) -> Headers:
+    """What every answer says, whatever it is: what a browser shall not do with it."""
+    headers = [(b"x-content-type-options", b"nosniff")]
+    if config.tls.certificate is not None and config.tls.hsts:
+        headers.append((b"strict-transport-security", b"max-age=%d" % config.tls.hsts))
+    return headers
 
 
 async def _without_gateway(

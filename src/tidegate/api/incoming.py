@@ -89,7 +89,7 @@ class Incoming:
         extensions, client = scope.get("extensions"), scope.get("client")
         self.turn: Turn | None = extensions.get(TURN) if extensions else None  # None: the server is another
         self.address: str = client[0] if client else ""
-        self.extra = extra  # CORS: on every response to this client
+        self.extra = extra  # on every response to this client, CORS among it
         self.started = False
         self.any_kind = False  # the body may be something else than JSON
         self.codec: Codec | None = None  # in which errors are told, and what their heads tell of the call

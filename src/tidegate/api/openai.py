@@ -51,11 +51,12 @@ async def _enter(gateway: Gateway, incoming: Incoming) -> Principal:
     return principal
 
 
-def may_pass(path: str) -> bool:
+def may_pass(path: str, raw_path: str) -> bool:
     """Whether a path that we do not know is for a provider to answer: within /v1, and not its account's affairs."""
     parts = path.removeprefix("/v1/").removesuffix("/").split("/")
     # Who reads `//` or `/./` as nothing would read another path than we do.
-    plain = path.startswith("/v1/") and not {"", ".", ".."} & {*parts}
+    # And behind a base URL without a path, what does not begin with a slash would become part of the host's name.
+    plain = path.startswith("/v1/") and raw_path.startswith("/v1/") and not {"", ".", ".."} & {*parts}
     return plain and parts[0] not in ACCOUNTS
 
 

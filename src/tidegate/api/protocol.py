@@ -21,6 +21,7 @@ from uvicorn.server import ServerState
 
 from tidegate import api
 from tidegate.api.crew import Crew
+from tidegate.api.crowd import LINGERING, Crowd
 from tidegate.api.repeats import Repeated, learnt
 from tidegate.api.turn import Turn, problem
 from tidegate.core.errors import BadRequest, HeadTooLarge, RequestTimeout, TidegateError
@@ -33,23 +34,30 @@ PATIENCE = 5  # heads of a connection that are learnt, each in the hope that it 
 _UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 
 
-def protocol(config: api.Config) -> type[HttpProtocol]:
+def protocol(config: api.Config, clients: Crowd | None = None) -> type[HttpProtocol]:
     """The class for `uvicorn.Config(http=…)`, with the bounds of `config`."""
 
     class Bounded(HttpProtocol):
         crew = Crew()
         max_head = int(config.max_head)
         head_timeout = float(config.head_timeout)
+        send_timeout = float(config.send_timeout)
+        crowd = clients or Crowd(config)
 
     return Bounded
 
 
 class HttpProtocol(asyncio.Protocol):
-    """One connection. It has one timer, which asks what the deadline is when it fires: see `_expect_within`."""
+    """One connection. It has one timer, which asks what the deadline is when it fires: see `_expect_within`.
+
+    While its client does not read there is another one.
+    """
 
     crew: Crew
     max_head: int
     head_timeout: float
+    send_timeout: float
+    crowd: Crowd
     transport: asyncio.Transport
 
     def __init__(
@@ -72,6 +80,7 @@ class HttpProtocol(asyncio.Protocol):
         self._drained = asyncio.Event()
         self._reading = True
         # what comes
+        self._between = True  # not a byte of the next request has come
         self._in_head = True  # until the blank line; again when the next request begins
         self._head_size = 0  # of the lines that are complete; trailers are counted on
         self._unfinished = (
@@ -91,12 +100,14 @@ class HttpProtocol(asyncio.Protocol):
         self._due = inf
         self._armed = inf
         self._hurried = False  # by `head_timeout`
+        self._unread: asyncio.TimerHandle | None = None
+        self._lingers = False  # it was turned away, and is one of those who are told why
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport = cast(asyncio.Transport, transport)
         self._house.connections.add(self)  # type: ignore[arg-type]  # it is there to be counted and shut down
         self.crew.join()
-        self._where = {
+        self._where: dict[str, Any] = {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
             "server": get_local_addr(transport),
@@ -105,13 +116,18 @@ class HttpProtocol(asyncio.Protocol):
             "root_path": "",
         }
         self._hurry()
+        client = self._where["client"]
+        self._peer: str = client[0] if client else ""
+        wrong = self.crowd.enter(self._peer)
+        if wrong is not None:
+            self._turn_away(wrong)
 
     # --- what comes
 
     def data_received(self, data: bytes) -> None:
         if self._deaf:
             return
-        between = self._in_head and not self._head_size and not self._unfinished
+        between = self._between
         if between and self._repeated is not None and self._is_repeated(self._repeated, data):
             return
         before = self._newest
@@ -168,6 +184,7 @@ class HttpProtocol(asyncio.Protocol):
         return self._in_head and bool(self._head_size or self._unfinished)
 
     def on_message_begin(self) -> None:
+        self._between = False
         self._in_head = True
         self._head_size = 0
         self._begin_head()
@@ -227,6 +244,7 @@ class HttpProtocol(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self._newest is not None:
             self._newest.end()
+        self._between = True
         self._in_head = True  # the next request of this connection; its time begins with its first byte
         self._head_size = self._unfinished = 0
 
@@ -268,9 +286,14 @@ class HttpProtocol(asyncio.Protocol):
     def shutdown(self) -> None:
         """uvicorn's server leaves: end when what has come is answered."""
         if self._turn is None or self._newest is None:
-            self.transport.close()
+            self.close()
         else:
             self._newest.keep_alive = False
+
+    def close(self) -> None:
+        """When all that was said has been read."""
+        self.transport.close()
+        self._expect_reading()
 
     # --- what is said besides
 
@@ -283,9 +306,20 @@ class HttpProtocol(asyncio.Protocol):
             self.transport.write(problem(wrong.status, write_error(wrong, wrong.status)))
         self._leave()
         self._deaf = True
-        self.transport.write_eof()
+        if self.transport.can_write_eof():  # not with TLS, whose own goodbye comes with the end
+            self.transport.write_eof()
         self._stop_timer()
-        self._timer = self.loop.call_later(LINGER_S, self.transport.close)
+        self._timer = self.loop.call_later(LINGER_S, self.close)
+
+    def _turn_away(self, wrong: TidegateError) -> None:
+        """One connection too many. It is told so, unless there are so many of them that telling would be the load."""
+        if self.crowd.lingering < LINGERING:
+            self.crowd.lingering += 1
+            self._lingers = True
+            self._refuse(wrong)
+        else:
+            self._deaf = True
+            self.transport.abort()
 
     def _leave(self) -> None:
         for turn in (self._turn, *self._queue):
@@ -294,10 +328,12 @@ class HttpProtocol(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._house.connections.discard(self)
+        self.crowd.leave(self._peer)
+        self.crowd.lingering -= self._lingers
         self._stop_timer()
         self._leave()
         self.crew.leave()
-        self.resume_writing()
+        self._read_on()
 
     # --- back-pressure
 
@@ -314,10 +350,24 @@ class HttpProtocol(asyncio.Protocol):
     def pause_writing(self) -> None:
         self.writable = False
         self._drained.clear()
+        self._expect_reading()
 
     def resume_writing(self) -> None:
+        self._read_on()
+        if self.transport.is_closing():
+            self._expect_reading()
+
+    def _read_on(self) -> None:
         self.writable = True
         self._drained.set()
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+
+    def _expect_reading(self) -> None:
+        """A client that does not read what is sent cannot be told from one that has gone, and costs as much."""
+        if self._unread is None and self.transport.get_write_buffer_size():
+            self._unread = self.loop.call_later(self.send_timeout, self.transport.abort)
 
     async def drained(self) -> None:
         await self._drained.wait()
@@ -352,7 +402,7 @@ class HttpProtocol(asyncio.Protocol):
                 RequestTimeout(f"the headers did not arrive within {self.head_timeout:g} s (api.head_timeout)")
             )
         else:  # opened to be used later, perhaps: an answer now would be taken for the answer to what is asked then
-            self.transport.close()
+            self.close()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

@@ -6,12 +6,14 @@ import asyncio
 import errno
 import signal
 import socket
+import ssl
 from collections.abc import Awaitable, Callable
 from types import FrameType
 
 import uvicorn
 
 from tidegate import api
+from tidegate.api.crowd import Crowd
 from tidegate.api.edge import Application
 from tidegate.api.protocol import protocol
 from tidegate.core.errors import ConfigError
@@ -43,12 +45,21 @@ def listen(config: api.Config) -> socket.socket:
 class Server(uvicorn.Server):
     """On SIGTERM or Ctrl-C: `leave` first (no new calls, the running ones end or are ended), then close connections."""
 
-    def __init__(self, application: Application, config: api.Config, leave: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        application: Application,
+        config: api.Config,
+        leave: Callable[[], Awaitable[None]],
+        crowd: Crowd | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._leave = leave
+        self._tls = tls
+        self._handshake_s = float(config.head_timeout)
         super().__init__(
             uvicorn.Config(
                 application,
-                http=protocol(config),
+                http=protocol(config, crowd),
                 ws="none",
                 lifespan="off",
                 access_log=False,
@@ -60,6 +71,28 @@ class Server(uvicorn.Server):
                 timeout_graceful_shutdown=UNFINISHED_S,
             )
         )
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """uvicorn's own would wait a minute for the end of a TLS handshake."""
+        loop = asyncio.get_running_loop()
+
+        def connection() -> asyncio.Protocol:
+            made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+                config=self.config, server_state=self.server_state, app_state={}, _loop=loop
+            )
+            return made
+
+        self.servers = [
+            await loop.create_server(
+                connection,
+                sock=one,
+                backlog=BACKLOG,
+                ssl=self._tls,
+                ssl_handshake_timeout=self._handshake_s if self._tls else None,
+            )
+            for one in sockets or ()
+        ]
+        self.started = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         # uvicorn raises the signal again when it is done, so that a clean end looks like a killed one.

@@ -39,6 +39,9 @@ class Wire(Protocol):
 
     def resume(self) -> None: ...
 
+    def close(self) -> None:
+        """When all that was said has been read."""
+
     def turn_over(self) -> None:
         """The response is complete."""
 
@@ -86,7 +89,7 @@ class Turn:
         if not self.started or self._head:  # nothing has left so far
             mistake = Internal("Tidegate made a mistake")
             self._wire.transport.write(problem(mistake.status, write_error(mistake, mistake.status)))
-        self._wire.transport.close()
+        self._wire.close()
 
     # --- what comes in, told by the connection
 
@@ -220,7 +223,7 @@ class Turn:
             if self._news is not None:
                 self._news.set()
             if not self.keep_alive:
-                transport.close()
+                self._wire.close()
             self._wire.turn_over()
 
     def _rendered(self, status: int, headers: Headers) -> bytes:

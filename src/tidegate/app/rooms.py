@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tidegate import plugins
 from tidegate.config import Config, Configured
+from tidegate.core.call import Call
 from tidegate.core.errors import TidegateError
-from tidegate.core.ports import Codecs, Provider
+from tidegate.core.ports import Codecs, Provider, Reach
 from tidegate.core.world import World
 from tidegate.gateway import Gateway
 from tidegate.providers.prices import PriceList
 from tidegate.stages.auth import KeyAuth
 from tidegate.stages.auth.used import LastUsed
+from tidegate.stages.bodies import Bodies
 from tidegate.stages.budgets import Budgets
 from tidegate.stages.budgets.period import zone_of
 from tidegate.stages.cache import Cache, Shelf, policies
@@ -24,6 +26,8 @@ from tidegate.stages.guardrails import Guardrails
 from tidegate.stages.limits import Limits
 from tidegate.stages.record import Recorder
 from tidegate.stages.routes import Routes
+from tidegate.storage.archive import Archive
+from tidegate.storage.bodies import BodyStore
 from tidegate.storage.pepper import load_peppers
 from tidegate.upstream import Upstream
 
@@ -43,6 +47,9 @@ class Ground:
     used: LastUsed
     data_dir: Path
     environment_key: str | None
+    ask: Callable[[Call], Awaitable[str]]  # the front door, seen from inside
+    archive: Archive
+    bodies: BodyStore
 
     def gateway(
         self, config: Config, providers: Providers, before: Gateway | None = None, was: Config | None = None
@@ -64,11 +71,13 @@ class Ground:
             auth=before.auth if before and stays("auth") else self._auth(config),
             routes=Routes(config.routes, providers),
             limits=before.limits if before and stays("limits") else Limits(config.limits, world),
-            guardrails=_guardrails(config, world, providers),
+            guardrails=_guardrails(config, world, providers, Reach(plugins.find, world, self.ask)),
             budgets=before.budgets if before and stays("budgets") else Budgets(config.budgets, world),
             cache=Cache(
                 world, self.shelf, words, recorder, policies(config.routes, config.providers, config.guardrails)
             ),
+            bodies=Bodies({name: route.store for name, route in config.routes.items()}, self.bodies),
+            archive=self.archive,
             upstream=Upstream(config.upstream, world, words, before.upstream.targets if before else None),
         )
 
@@ -79,17 +88,19 @@ class Ground:
         return KeyAuth(world.store, peppers, world.clock, self.environment_key, self.used.note, tokens)
 
 
-def _guardrails(config: Config, world: World, providers: Providers) -> Guardrails:
+def _guardrails(config: Config, world: World, providers: Providers, reach: Reach) -> Guardrails:
     """They know the keys of the providers, so that none of them leaves by any way."""
     known = [secret for provider in providers.values() for secret in provider.secrets()]
     own = {name: route.guardrails for name, route in config.routes.items()}
-    return Guardrails(config.guardrails, own, world, known)
+    return Guardrails(config.guardrails, own, world, known, reach)
 
 
 def check(config: Config, providers: Providers | None = None) -> None:
     """Raise ConfigError for what only shows when the parts meet; starts nothing."""
     zone_of(config.budgets.zone)
     plugins.find("transports", config.transport.kind)
+    if config.api.tls.certificate is not None:
+        plugins.find("listeners", "tls")(config.api.tls)
     Routes(config.routes, make_providers(config, {}) if providers is None else providers)
 
 

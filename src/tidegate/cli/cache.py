@@ -79,8 +79,9 @@ def purge(url: str, key: str | None, all: bool, **named: str | None) -> None:
     said = {name: value for name, value in named.items() if value} | ({"all": "true"} if all else {})
     if len(said) != 1:
         raise ConfigError("say what to drop, one of: --route, --tag, --prompt, --team, --all")
-    purged = _line(url, key).delete(f"/admin/cache?{urlencode(said)}")["purged"]
-    click.echo(f"dropped {purged} answers")
+    dropped = _line(url, key).delete(f"/admin/cache?{urlencode(said)}")
+    asked = f", and {dropped['questions']} questions that were compared by meaning" if dropped["questions"] else ""
+    click.echo(f"dropped {dropped['purged']} answers{asked}")
 
 
 def _told(one: dict[str, Any]) -> str:

@@ -9,22 +9,24 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 import click
 
 from tidegate import config, plugins, storage
-from tidegate.app import SystemClock, codecs, make_providers, open_home
+from tidegate.app import SystemClock, codecs, make_providers, open_home, open_vault
 from tidegate.cli.shared import FILE, found_here, run, settings
 from tidegate.core.call import Call, Target
-from tidegate.core.errors import TidegateError
+from tidegate.core.errors import ConfigError, TidegateError
 from tidegate.core.ports import Codec, Provider, Team, Timeouts, Transport, TransportError
 from tidegate.plugins import loop_factory
 from tidegate.stages.routes import Routes
 
 PATIENCE = Timeouts(connect=3.0, first_byte=5.0, idle=5.0, total=8.0)
 LOW_DISK = 1024**3
+EXPIRES_SOON_DAYS = 14
 
 
 class Finding(NamedTuple):
@@ -61,7 +63,8 @@ def doctor(file: Path | None) -> None:
     else:
         where = config.where(file, os.environ)
         tell(Finding(True, f"configuration: {where if where.exists() else 'none, so what is found here is served'}"))
-        for finding in (_data_dir(found.storage.data_dir), *_database(found.storage), *_owners(found), _port(found)):
+        ground = (_data_dir(found.storage.data_dir), *_database(found.storage), *_vault(found), *_owners(found))
+        for finding in (*ground, _port(found), *_certificate(found)):
             tell(finding)
         run(lambda: _providers(found, providers, tell))
     if ill:
@@ -113,6 +116,28 @@ def _database(configured: storage.Config) -> Iterator[Finding]:
         yield Finding(True, "database: PostgreSQL answers, and its tables are up to date")
 
 
+def _vault(found: config.Config) -> Iterator[Finding]:
+    """Keys of what is encrypted, and whether what proves the audit log goes anywhere."""
+    data_dir = Path(found.storage.data_dir).expanduser()
+    try:
+        _, keyring, keks = open_vault(found.vault, found.storage, data_dir)
+    except TidegateError as wrong:
+        yield Finding(False, "vault: what is stored cannot be read", wrong.message)
+        return
+    if keyring is not None and keks is not None:
+        count = keyring.count()
+        keyring.close()
+        older = sum(number for kek, number in count.items() if kek != keks.last.fingerprint)
+        rest = f", {older:,} of them under an older one: tidegate vault rotate" if older else ""
+        yield Finding(True, f"vault: {sum(count.values()):,} keys, sealed under {keks.last.fingerprint}{rest}")
+    if found.audit.enabled and not found.audit.export:
+        yield Finding(
+            False,
+            "audit: its state is exported nowhere, so that the log could be taken back to an earlier one unseen",
+            "set audit.export to a place off this machine",
+        )
+
+
 def _owners(found: config.Config) -> Iterator[Finding]:
     """Routes that belong to a team which is not there: nobody but administrators may ask for them."""
     owners = {name: route.owner for name, route in found.routes.items() if route.owner is not None}
@@ -156,6 +181,21 @@ def _port(found: config.Config) -> Finding:
             f"cannot listen on {where}: {wrong.strerror}",
             f"if that is your Tidegate, all is well; else end it (ss -ltnp | grep :{found.api.port}) or set api.port",
         )
+
+
+def _certificate(found: config.Config) -> Iterator[Finding]:
+    """The one that clients see, where one is configured."""
+    tls = found.api.tls
+    if tls.certificate is None:
+        return
+    try:
+        expires = plugins.find("listeners", "tls")(tls).expires
+    except ConfigError as wrong:
+        yield Finding(False, "certificate for clients", wrong.message)
+        return
+    days = (expires - datetime.now(UTC)).days
+    mend = "renew it; it is taken up while serving" if days < EXPIRES_SOON_DAYS else ""
+    yield Finding(not mend, f"certificate for clients: good until {expires:%Y-%m-%d}, for {days} days", mend)
 
 
 async def _providers(found: config.Config, providers: dict[str, Provider], tell: Callable[[Finding], None]) -> None:

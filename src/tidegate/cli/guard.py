@@ -8,10 +8,13 @@ from pathlib import Path
 
 import click
 
+from tidegate import plugins
 from tidegate.cli.shared import FILE, settings
 from tidegate.core.errors import ConfigError
 from tidegate.core.guard import Direction
-from tidegate.stages.guardrails.trial import Tried, guards_of, ready, tried
+from tidegate.core.ports import Reach
+from tidegate.stages.guardrails import ready
+from tidegate.stages.guardrails.trial import Tried, guards_of, tried
 
 SHOWN = 60  # characters of what was found
 
@@ -38,13 +41,13 @@ def attempt(text: Path, route: str | None, output: bool, role: str, file: Path |
     if route is not None and route not in found.routes:
         raise ConfigError(f"no route {route!r}; there are: {', '.join(found.routes) or 'none'}")
     own = {name: one.guardrails for name, one in found.routes.items()}
-    guards = ready(guards_of(found.guardrails, own, route))
+    guards = ready(guards_of(found.guardrails, own, route), (), Reach(plugins.find))
     try:
         said = sys.stdin.read() if str(text) == "-" else text.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as wrong:
         raise ConfigError(f"{text}: cannot be read: {wrong}") from None
     direction: Direction = "output" if output else "input"
-    results = asyncio.run(tried(guards, said, direction, role))
+    results = asyncio.run(tried(guards, said, direction, role)) if guards is not None else []
     if not results:
         click.echo(f"no guard looks at {direction}s here; configure some under guardrails.{direction}")
     for one in results:

@@ -15,7 +15,8 @@ from typing import Any
 import click
 import msgspec
 
-from tidegate import __version__, config
+from tidegate import __version__, config, plugins
+from tidegate.api.crowd import descriptors
 from tidegate.api.server import Server, listen
 from tidegate.app import App, build
 from tidegate.cli.shared import FILE, found_here, run
@@ -41,25 +42,29 @@ def serve(file: Path | None, host: str | None, port: int | None, data_dir: str |
     """
     # Before numpy is loaded: on a busy machine two threads of BLAS cost thrice the CPU of one, waiting for each other.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    descriptors(more=True)
     found = found_here()  # before we listen: 8080 is a usual port of others too
     settings = settings_of(file, found, host=host, port=port, data_dir=data_dir)
+    certificates = plugins.find("listeners", "tls")(settings.api.tls) if settings.api.tls.certificate else None
     socket = listen(settings.api)
 
     def again() -> config.Config:
         return settings_of(file, found, host=host, port=port, data_dir=data_dir)
 
     try:
-        run(lambda: _serve(settings, socket, config.where(file, os.environ), again))
+        run(lambda: _serve(settings, socket, certificates, config.where(file, os.environ), again))
     finally:
         socket.close()
 
 
-async def _serve(settings: config.Config, socket: Any, file: Path, again: Callable[[], config.Config]) -> None:
+async def _serve(
+    settings: config.Config, socket: Any, certificates: Any, file: Path, again: Callable[[], config.Config]
+) -> None:
     app = await build(settings, os.environ)
-    following = app.world.loop.create_task(_follow(app, file, again), name="follow the configuration")
+    following = app.world.loop.create_task(_follow(app, file, again, certificates), name="follow the configuration")
     try:
         key = None if os.environ.get("TIDEGATE_ADMIN_KEY") else await app.first_key()
-        server = Server(app.edge, settings.api, app.leave)
+        server = Server(app.edge, settings.api, app.leave, app.crowd, certificates and certificates.context)
         _greet(app, socket.getsockname(), key)
         gc.collect()
         gc.freeze()  # what start-up made lives for ever; looking through it again and again costs tens of milliseconds
@@ -72,8 +77,11 @@ async def _serve(settings: config.Config, socket: Any, file: Path, again: Callab
         await app.aclose()
 
 
-async def _follow(app: App, file: Path, again: Callable[[], config.Config]) -> None:
-    """Take up the configuration when its file changes or SIGHUP comes; a bad one changes nothing and says why."""
+async def _follow(app: App, file: Path, again: Callable[[], config.Config], certificates: Any) -> None:
+    """Take up the configuration when its file changes or SIGHUP comes; a bad one changes nothing and says why.
+
+    And certificates when theirs do.
+    """
     asked = asyncio.Event()
     if hasattr(signal, "SIGHUP"):
         app.world.loop.add_signal_handler(signal.SIGHUP, asked.set)
@@ -82,6 +90,8 @@ async def _follow(app: App, file: Path, again: Callable[[], config.Config]) -> N
         with suppress(TimeoutError):
             async with asyncio.timeout(FOLLOW_S):
                 await asked.wait()
+        if certificates is not None and certificates.have_changed:
+            await _renew(app, certificates)
         now = config.stamp(file)
         if not asked.is_set() and now == before:
             continue
@@ -94,10 +104,20 @@ async def _follow(app: App, file: Path, again: Callable[[], config.Config]) -> N
             app.world.events.notice("reload_refused", {"error": wrong.message, "now": "as before"})
 
 
+async def _renew(app: App, certificates: Any) -> None:
+    try:
+        await asyncio.to_thread(certificates.renew)
+    except ConfigError as wrong:
+        app.world.events.notice("certificate_refused", {"error": wrong.message, "now": "as before"})
+    else:
+        app.world.events.notice("certificate_renewed", {"good until": f"{certificates.expires:%Y-%m-%d}"})
+
+
 def _greet(app: App, address: tuple[Any, ...], key: str | None) -> None:
     """Where it is, who may come in, what it serves and why, and a line to paste."""
     host, port = address[:2]
-    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    scheme = "https" if app.config.api.tls.certificate else "http"
+    url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
     variable = "$TIDEGATE_ADMIN_KEY" if os.environ.get("TIDEGATE_ADMIN_KEY") else "$TIDEGATE_KEY"
     lines = ["", f"  Tidegate {__version__} answers on {url}", ""]
     if key:

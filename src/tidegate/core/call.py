@@ -279,6 +279,14 @@ async def nothing() -> bytes:
 Priority = Literal["interactive", "batch"]  # who goes first where calls wait for a target
 
 
+class Own(msgspec.Struct, frozen=True):
+    """Why the house makes a call itself."""
+
+    purpose: str  # such as cache_check
+    parent: str | None = None  # the call that it is made for
+    depth: int = 1  # how far it is from a client's
+
+
 class Call(msgspec.Struct, kw_only=True, eq=False):
     """One call, from its first line to its row. Owned by the task of its request; each field names who sets it."""
 
@@ -286,7 +294,8 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     id: str
     dialect: str
     operation: str  # chat | complete | embed | count | raw | respond | rerank | image | speech
-    kind: str = "live"  # live | batch | eval | shadow
+    kind: str = "live"  # live | batch | eval | shadow | guard
+    asked_by: tuple[str, ...] = ()  # guards that it serves, outermost first: none of them looks at it
     at_ms: int  # since 1970
     arrived_ns: int  # by the clock that never goes back
     address: str = ""
@@ -297,6 +306,7 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     path: str = ""
     query: bytes = b""
     intake: Callable[[], Awaitable[bytes]]  # waits for the body, bounded in size and time; once
+    own: Own | None = None  # of a call of our own
     user: str | None = None
     session: str | None = None
     tags: tuple[str, ...] = ()

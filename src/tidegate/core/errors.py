@@ -273,6 +273,14 @@ class IssuerDown(TidegateError):
     outside = "the issuer of this token does not answer just now; try again in a moment"
 
 
+class TooManyConnections(TidegateError):
+    """As many clients are connected as may be (`api.max_connections`); come back in a moment."""
+
+    code = "too_many_connections"
+    status = 503
+    retryable = True
+
+
 class ShuttingDown(TidegateError):
     """Tidegate is leaving; another instance, or this one a moment later, will answer."""
 

@@ -64,8 +64,13 @@ class Guarding(msgspec.Struct, frozen=True):
     verdicts: tuple[Verdict, ...] = ()
     withheld: Mapping[str, str] = {}
 
-    def adding(self, verdict: Verdict) -> Guarding:
-        return msgspec.structs.replace(self, verdicts=(*self.verdicts, verdict))
+    def adding(self, *verdicts: Verdict) -> Guarding:
+        return msgspec.structs.replace(self, verdicts=(*self.verdicts, *verdicts)) if verdicts else self
+
+    @property
+    def answered(self) -> tuple[Verdict, ...]:
+        """Of the answer: whoever else is given the same one is told the same."""
+        return tuple(one for one in self.verdicts if one.direction == "output")
 
 
 UNGUARDED = Guarding()

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from tidegate.core.call import Attempt, Cached, Call
-from tidegate.core.errors import StorageFull, TidegateError, UpstreamRefused
+from tidegate.core.errors import LoopSuspected, StorageFull, TidegateError, UpstreamRefused
 from tidegate.core.flight import Flight
 from tidegate.core.money import Price
 from tidegate.core.ports import AttemptRow, Closed, Opened
@@ -75,8 +75,8 @@ class Recorder:
             self.close(call, "cut_off", 200)
         elif flight.failure is not None:
             call.error = flight.failure
-            status = status_of(flight.failure)
-            self.close(call, "refused" if status < 500 and status != 429 else "failed", status)
+            status, ours = status_of(flight.failure), isinstance(flight.failure, LoopSuspected)
+            self.close(call, "refused" if ours or (status < 500 and status != 429) else "failed", status)
         else:
             self.close(call, "client_left", 200 if flight.head else CLIENT_LEFT)
 
@@ -102,11 +102,9 @@ class Recorder:
         now = self._world.clock.now_ns()
         took = now - call.arrived_ns
         first = None
-        rows = []
         for attempt in call.attempts:
-            rows.append(self._attempt_row(call, attempt, now))
             first = first or attempt.first_ns
-        attempts = tuple(rows)
+        attempts = tuple([self._attempt_row(call, attempt, now) for attempt in call.attempts])
         answered = call.answered_by if outcome in ("ok", "cut_off") else None
         only = attempts[0] if len(attempts) == 1 else None  # almost always: nothing is to be summed
         cached = call.cached or UNASKED
@@ -145,6 +143,8 @@ class Recorder:
             saved_nusd=cached.saved_nusd,
             deduplicated=cached.result == "shared",
             guards=call.guarded.verdicts,
+            purpose=call.own.purpose if call.own else None,
+            parent=call.own.parent if call.own else None,
             asked_again=call.asked_again,
             trace_id=parent and parent.trace_id,
             parent_id=parent and parent.step_id,

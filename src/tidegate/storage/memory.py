@@ -142,9 +142,10 @@ class MemoryLedger:
     async def totals(self) -> Totals:
         return self._totals
 
-    async def rows(self) -> AsyncIterator[Closed]:
+    async def rows(self, user: str | None = None) -> AsyncIterator[Closed]:
         for row in list(self._rows.values()):
-            yield row
+            if user in (None, row.user):
+                yield row
 
     async def usage(self, asked: UsageAsked) -> list[UsageLine]:
         return answer(asked, self._sums.values())
@@ -333,6 +334,12 @@ class MemoryCounters:
         self._places[house, place] = (items, now + round(ttl_s * 1e9))
         while len(self._places) > MANY:
             del self._places[next(iter(self._places))]
+
+    def rewrite(self, house: str, place: str, item: bytes, by: bytes) -> None:
+        items, _ = self._places.get((house, place), (deque[bytes](), 0))
+        if item in items:
+            items.remove(item)
+            items.append(by)
 
     async def aclose(self) -> None:
         """Nothing to give back."""

@@ -129,6 +129,9 @@ class StandIn:
     def remember(self, house: str, place: str, item: bytes, most: int, ttl_s: float) -> None:
         self._together.remember(house, place, item, most, ttl_s)
 
+    def rewrite(self, house: str, place: str, item: bytes, by: bytes) -> None:
+        self._together.rewrite(house, place, item, by)
+
     async def aclose(self) -> None:
         self._adding.cancel()
         await asyncio.wait([self._adding])

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.core.ports import Answer, Entry, Near, Vector
+from tidegate.core.ports import Answer, Entry, Learned, Near, Vector
 
 ROOM = 64  # rows that a new partition begins with; it doubles
 ON_THE_LOOP = 4096  # rows up to which a search takes less than a switch of threads is worth
@@ -23,7 +23,8 @@ class MemoryVectors:
         if bound < 1:
             raise ValueError(f"the bound must be at least 1 entry, not {bound}")
         self._bound = bound
-        self._partitions: dict[str, _Partition] = {}
+        self._partitions: dict[str, Partition] = {}
+        self._learned: dict[str, Learned] = {}
         self._count = 0
         self._ticks = 0
 
@@ -46,10 +47,19 @@ class MemoryVectors:
         rows = self._partitions.get(partition)
         return [rows.answers[id].answer for id in ids if id in rows.answers] if rows else []
 
+    async def reply(self, partition: str, entry: str, now_ms: int) -> bytes | None:
+        rows = self._partitions.get(partition)
+        kept = rows.entries[rows.at[entry]] if rows and entry in rows.at else None
+        return kept.reply if kept is not None and now_ms < kept.until_ms else None
+
     async def add(self, partition: str, entry: Entry) -> Sequence[str]:
+        return [id for _, id in self._put(partition, entry)]
+
+    def _put(self, partition: str, entry: Entry) -> list[tuple[str, str]]:
+        """Who left for it: partition and id."""
         rows = self._partitions.get(partition)
         if rows is None:
-            rows = self._partitions[partition] = _Partition(len(entry.vector) // 4)
+            rows = self._partitions[partition] = Partition(len(entry.vector) // 4)
         rows.checked(entry.vector)
         self._count -= rows.drop(entry.id)
         left = self._make_room(keep=rows) if self._count >= self._bound else []
@@ -73,10 +83,31 @@ class MemoryVectors:
             del self._partitions[partition]
         return gone
 
+    async def purge(self, tag: str | None = None) -> int:
+        return sum([await self.forget(name, ids) for name, ids in self._tagged(tag).items()])
+
+    def _tagged(self, tag: str | None) -> dict[str, list[str]]:
+        """Ids by partition. A walk: nobody is in a hurry, and an index would take room in every entry."""
+        found = {
+            name: [kept.id for kept in rows.entries if tag is None or tag in kept.tags]
+            for name, rows in self._partitions.items()
+        }
+        return {name: ids for name, ids in found.items() if ids}
+
+    async def learned(self, name: str) -> Learned | None:
+        return self._learned.get(name)
+
+    async def teach(self, name: str, learned: Learned) -> bool:
+        there = self._learned.get(name)
+        if learned.version != (there.version if there else 0) + 1:
+            return False
+        self._learned[name] = learned
+        return True
+
     async def aclose(self) -> None:
         self._partitions.clear()
 
-    def _make_room(self, keep: _Partition) -> list[str]:
+    def _make_room(self, keep: Partition) -> list[tuple[str, str]]:
         """Those leave that were not near any prompt for longest."""
         leaving = max(1, int(self._bound * LEAVE_SHARE))
         used = sorted(
@@ -88,7 +119,7 @@ class MemoryVectors:
         for _, name, id in used[:leaving]:
             rows = self._partitions[name]
             self._count -= rows.drop(id)
-            left.append(id)
+            left.append((name, id))
             if not rows.entries and rows is not keep:
                 del self._partitions[name]
         return left
@@ -101,20 +132,23 @@ class _Shared(msgspec.Struct):
     entries: int = 0
 
 
-class _Kept(msgspec.Struct, frozen=True, gc=False):
+class Kept(msgspec.Struct, frozen=True, gc=False):
     """An entry without its vector."""
 
     id: str
     answer: str
     marks: tuple[str, ...]
+    reply: bytes
+    until_ms: int
+    tags: tuple[str, ...]
 
 
-class _Partition:
+class Partition:
     """Row n of every array is `entries[n]`, in no order: where one leaves, the last takes its place."""
 
     def __init__(self, dimensions: int) -> None:
         self.dimensions = dimensions
-        self.entries: list[_Kept] = []
+        self.entries: list[Kept] = []
         self.at: dict[str, int] = {}
         self.answers: dict[str, _Shared] = {}
         self.vectors: NDArray[np.float32] = np.empty((ROOM, dimensions), np.float32)
@@ -158,7 +192,7 @@ class _Partition:
         self.records[row] = 0
         self.used[row] = tick
         self.answers.setdefault(entry.answer.id, _Shared(entry.answer)).entries += 1
-        self.entries.append(_Kept(entry.id, entry.answer.id, entry.marks))
+        self.entries.append(Kept(entry.id, entry.answer.id, entry.marks, entry.reply, entry.until_ms, entry.tags))
         self.at[entry.id] = row
 
     def drop(self, id: str) -> int:

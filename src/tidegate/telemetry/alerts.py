@@ -1,18 +1,15 @@
 """Who is told when something happens? Webhooks: signed, in the background, again for a while when nobody takes it.
 
-No call waits for one. What does not fit in the queue, or finds nobody in time, is dropped and counted. The operator
-names each address, so private ones are as good as others; redirects are not followed.
+No call waits for one. What does not fit in the queue, or finds nobody in time, is dropped and counted. No redirect is
+followed.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -21,6 +18,8 @@ from prometheus_client.registry import Collector
 
 from tidegate.core.call import Call
 from tidegate.core.ports import Closed, Request, Timeouts, TransportError
+from tidegate.core.signed import is_address
+from tidegate.core.signed import signature as signature
 from tidegate.core.values import Secret
 from tidegate.core.world import World
 
@@ -42,13 +41,18 @@ Alert = Literal[
     "counting_together",
     "store_down",
     "store_back",
+    "audit_log_cut",
+    "audit_not_exported",
+    "act_not_recorded",
+    "bodies_dropped",
 ]
 
 
 class Webhook(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Somebody who is told by a POST of JSON.
 
-    url: where, best as env:NAME: often whoever knows it may write there. Private addresses are allowed.
+    url: where, best as env:NAME: often whoever knows it may write there. A private address is allowed where it
+        is written as one, or by transport.private_hosts.
     secret: signs each alert in x-tidegate-signature, best as env:NAME.
     events: what is told.
     deadline_s: how long an alert that nobody takes is sent again before it is dropped.
@@ -77,17 +81,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def trouble(config: Config) -> tuple[str, str] | None:
     """What cannot be, and where; the address itself is never shown."""
     for at, webhook in enumerate(config.webhooks):
-        with suppress(ValueError):
-            parts = urlsplit(webhook.url.value)
-            if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and webhook.url.value.isascii():
-                continue
-        return f"webhooks[{at}].url", "must be like https://HOST/PATH"
+        if not is_address(webhook.url.value):
+            return f"webhooks[{at}].url", "must be like https://HOST/PATH"
     return None
-
-
-def signature(secret: str, at_s: int, body: bytes) -> str:
-    """`t=SECONDS,v1=HEX`: HMAC-SHA-256 of `SECONDS.BODY`, so that an old alert cannot be sent again as a new one."""
-    return f"t={at_s},v1={hmac.new(secret.encode(), b'%d.%b' % (at_s, body), hashlib.sha256).hexdigest()}"
 
 
 class Alerts(Collector):

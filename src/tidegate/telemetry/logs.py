@@ -97,6 +97,8 @@ class Log:
         now = datetime.now(UTC)
         if self._json:
             line = msgspec.json.encode({"at": now.isoformat(), "event": name, **fields}).decode()
+            if not line.isprintable():  # JSON leaves as they are: what turns text around, and controls beyond ASCII
+                line = "".join([one if one.isprintable() else _escaped(one) for one in line])
         else:
             told = "  ".join(f"{key}={_shown(value)}" for key, value in fields.items())
             line = f"{now:%H:%M:%S}  {name}  {told}"
@@ -122,6 +124,14 @@ class Log:
         self._closing = True
         self._wake.set()
         self._thread.join(timeout=1)
+
+
+def _escaped(one: str) -> str:
+    """As JSON writes it: by its number, in two halves where that is a large one."""
+    code = ord(one)
+    if code < 0x10000:
+        return f"\\u{code:04x}"
+    return f"\\u{0xD7C0 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"
 
 
 def _shown(value: object) -> str:

@@ -217,29 +217,29 @@ class Stream:
             if events:
                 self._release(events)
         except TidegateError as wrong:
-            self._break_off(UpstreamCutOff(f"{self._attempt.target.name} sent what makes no sense: {wrong.message}"))
+            self._break_off(f"{self._attempt.target.name} sent what makes no sense: {wrong.message}")
 
     def _on_end(self, error: TransportError | None) -> None:
         assert self._decoder is not None
         self._over = True
         name = self._attempt.target.name
         if error is not None:
-            self._break_off(UpstreamCutOff(f"{name} was cut off: {error}"))
+            self._break_off(f"{name} was cut off: {error}")
             return
         try:
             self._release(self._decoder.end())
         except TidegateError as wrong:
-            self._break_off(UpstreamCutOff(f"{name} sent what makes no sense: {wrong.message}"))
+            self._break_off(f"{name} sent what makes no sense: {wrong.message}")
         else:
-            self._break_off(UpstreamCutOff(f"{name} ended its answer in the middle"))
+            self._break_off(f"{name} ended its answer in the middle")
 
     def _release(self, events: list[Event]) -> None:
         if self._attempt.ended_ns is None and events and self._push is not None:
             self._note(events)
             self._push(events)
 
-    def _break_off(self, error: TidegateError) -> None:
-        self._release([Event(last=True, error=error)])
+    def _break_off(self, said: str) -> None:
+        self._release([Event(last=True, error=UpstreamCutOff(_cleaned(self._attempt.target, said)))])
         if self._exchange is not None:
             self._exchange.close()
 
@@ -363,9 +363,7 @@ def _refusal(target: Target, codec: Codec, head: Head, body: bytes, wall_s: floa
 
 def _no_answer(target: Target, codec: Codec, error: TidegateError, status: int | None) -> Failure:
     """What came with a good status and is none: nonsense, or an error where an answer should be."""
-    said = error.message
-    for secret in target.provider.secrets():
-        said = said.replace(secret, "[key]")
+    said = _cleaned(target, error.message)
     complaint = error.complaint if isinstance(error, UpstreamFailed) else None
     if complaint is None:
         return Failure("nonsense", said, status, error.retry_after_s)
@@ -374,6 +372,13 @@ def _no_answer(target: Target, codec: Codec, error: TidegateError, status: int |
     if kind in GIVEN_BACK:
         refusal = UpstreamRefused(said, status=400, dialect=codec.dialect, body=b"", content_type="")
     return Failure(kind, said, status, error.retry_after_s, refusal)
+
+
+def _cleaned(target: Target, said: str) -> str:
+    """The words of a provider, without its keys: some repeat the one that they do not like."""
+    for secret in target.provider.secrets():
+        said = said.replace(secret, "[key]")
+    return said
 
 
 def _passing(headers: Headers) -> Headers:

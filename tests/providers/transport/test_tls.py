@@ -7,6 +7,7 @@ import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 import trustme
 
@@ -15,6 +16,7 @@ from tidegate.core.errors import ConfigError
 from tidegate.core.ports import Request, Timeouts, Transport
 from tidegate.providers.transport import Config, HttpTransport
 from tidegate.providers.transport.aiohttp import AiohttpTransport
+from tidegate.providers.transport.tls import Tls, own_context
 
 pytestmark = pytest.mark.timeout(15)
 
@@ -183,6 +185,64 @@ async def test_leaving_in_the_middle_of_a_stream_frees_the_socket(server: Server
     exchange.close()
     async with asyncio.timeout(2):
         await server.peers[0].over.wait()
+
+
+# --- of one provider only
+
+
+@pytest.fixture
+def shown(authority: trustme.CA, tmp_path: Path) -> Tls:
+    """A certificate of ours, and who vouches for the server's."""
+    issued = authority.issue_cert("tidegate@example.com")
+    issued.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
+    issued.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
+    authority.cert_pem.write_to_path(str(tmp_path / "own.pem"))
+    return Tls(str(tmp_path / "own.pem"), str(tmp_path / "cert.pem"), str(tmp_path / "key.pem"))
+
+
+async def test_a_provider_that_wants_a_certificate_is_shown_one(
+    authority: trustme.CA, adapter: Adapter, ca_file: str, shown: Tls
+) -> None:
+    context = server_context(authority)
+    context.verify_mode = ssl.CERT_REQUIRED
+    authority.configure_trust(context)
+    transport = adapter(Config(ca_file=ca_file))
+    async with nothing_left(), serving(context) as server:
+        server.script = always(OK)
+        ours = msgspec.structs.replace(post(server), tls=own_context(shown, "providers.main.tls"))
+        for _ in range(3):
+            assert await whole(transport.send(ours)) == b"ok"
+        assert len(server.peers) == 1
+        error = await failure(transport.send(post(server)))
+        assert error.kind in ("tls", "reset"), "the certificate is for that provider only"
+        await transport.aclose()
+
+
+async def test_an_authority_of_a_provider_stands_in_place_of_all_others(
+    server: Server, adapter: Adapter, ca_file: str, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.pem"
+    trustme.CA().cert_pem.write_to_path(str(other))
+    transport = adapter(Config(ca_file=ca_file))
+    tls = own_context(Tls(str(other)), "providers.main.tls")
+    error = await failure(transport.send(msgspec.structs.replace(post(server), tls=tls)))
+    assert (error.kind, error.sent) == ("tls", False)
+    assert await whole(transport.send(post(server))) == b"ok"
+    await transport.aclose()
+
+
+def test_files_of_a_provider_that_cannot_be_used_are_told_by_their_key(shown: Tls, tmp_path: Path) -> None:
+    (tmp_path / "other.pem").write_text("nonsense")
+    for wrong, words in (
+        ({"certificate": "none.pem"}, "p.certificate: none.pem and its key .* cannot be used: No such file"),
+        ({"certificate": str(tmp_path / "other.pem")}, "p.certificate: .* cannot be used"),
+        ({"key": str(tmp_path / "own.pem")}, "p.certificate: .* cannot be used"),
+        ({"certificate": None}, "p.certificate: is needed"),
+        ({"ca_file": str(tmp_path / "other.pem")}, "p.ca_file .* holds no certificates"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            own_context(msgspec.structs.replace(shown, **wrong), "p")
+    assert own_context(Tls(), "p") is None
 
 
 async def test_a_ca_file_that_is_none_says_so_at_start(adapter: Adapter, tmp_path: Path) -> None:

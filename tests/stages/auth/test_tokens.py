@@ -343,6 +343,15 @@ ILL: dict[str, Callable[[Issuer], Callable[[str], bytes]]] = {
     "keys on an open line": lambda issuer: (
         lambda path: http(json.dumps({"issuer": issuer.url, "jwks_uri": "http://169.254.169.254/keys"}).encode())
     ),
+    "keys within another's walls": lambda issuer: (
+        lambda path: (
+            issuer.honest(path)
+            if "keys" in path
+            else http(
+                json.dumps({"issuer": issuer.url, "jwks_uri": issuer.url.replace("127.0.0.1", "localhost")}).encode()
+            )
+        )
+    ),
     "a redirect": lambda issuer: lambda path: http(b"", 302, location="http://169.254.169.254/"),
     "no http": lambda issuer: lambda path: b"220 smtp ready\r\n\r\n",
 }

@@ -20,14 +20,14 @@ async def house(build_house: Build) -> House:
     return await build_house(CACHED)
 
 
-def asking(house: House, question: str, number: int) -> Asking:
+def asking(house: House, question: str, number: int, key: str | None = None) -> Asking:
     """Every second one streamed, every third in Anthropic's dialect."""
     stream = bool(number % 2)
     if number % 3:
-        return house.begin(question, stream=stream, max_tokens=50)
+        return house.begin(question, stream=stream, max_tokens=50, key=key)
     content = [{"role": "user", "content": question}]
     body = json.dumps({"model": "fast", "messages": content, "max_tokens": 50, "stream": stream}).encode()
-    return house.begin(path="/v1/messages", body=body, headers={"anthropic-version": "2023-06-01"})
+    return house.begin(path="/v1/messages", body=body, headers={"anthropic-version": "2023-06-01"}, key=key)
 
 
 async def test_five_thousand_calls_over_twenty_questions_are_twenty_purchases(house: House):

@@ -103,7 +103,7 @@ async def test_what_somebody_found_wrong_is_not_served_again():
     vector, text = topics.question()
     await cache.learn(await cache.look("team", vector, ()), "a", answer(text, "a"))
     hit = await cache.look("team", vector, ())
-    await cache.judged(hit, right=False)
+    await cache.judged(hit.partition, hit.serve.id, hit.candidate.features, right=False)
     assert (await cache.look("team", vector, ())).serve is None
 
 

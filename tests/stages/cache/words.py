@@ -13,7 +13,7 @@ class Words:
     name = "words"
     dimensions = DIMENSIONS
 
-    async def embed(self, text: str) -> bytes:
+    async def embed(self, text: str, parent: object = None) -> bytes:
         vector = np.full(DIMENSIONS, 1e-3, np.float32)
         for word in text.lower().replace("?", " ").replace(".", " ").split():
             vector[zlib.crc32(word.encode()) % DIMENSIONS] += 1

@@ -21,6 +21,7 @@ Named = Annotated[str | None, Query(max_length=256)]
 
 class Purged(BaseModel):
     purged: Annotated[int, Field(description="Answers that were dropped.")]
+    questions: Annotated[int, Field(description="Questions that were compared by meaning, dropped with their answers.")]
 
 
 class Evicted(BaseModel):
@@ -48,7 +49,9 @@ class ShownDay(BaseModel):
 
 
 class CacheReport(BaseModel):
-    semantic: Annotated[list[ShownMeaning], Field(description="Since the start of this process.")]
+    semantic: Annotated[
+        list[ShownMeaning], Field(description="Those that were asked since this process began; over all processes.")
+    ]
     days: list[ShownDay]
 
 
@@ -107,6 +110,6 @@ async def purge(
         raise BadRequest(
             "say what to drop, one of: route=NAME, tag=NAME, prompt=NAME, team=ID, all=true", param="route"
         )
-    purged = await house.cache.purge(None if all else said[0])
+    purged, questions = await house.cache.purge(None if all else said[0])
     tell(house, principal, "purge_cache", "everything" if all else said[0])
-    return Purged(purged=purged)
+    return Purged(purged=purged, questions=questions)

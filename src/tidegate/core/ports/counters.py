@@ -64,4 +64,7 @@ class Counters(Protocol):
     def remember(self, house: str, place: str, item: bytes, most: int, ttl_s: float) -> None:
         """Leave `item` in `place`, where the last `most` are, for so long after the last of them. Nobody waits."""
 
+    def rewrite(self, house: str, place: str, item: bytes, by: bytes) -> None:
+        """What was left there as `item` is `by` now, and counts as left just now. Nobody waits."""
+
     async def aclose(self) -> None: ...

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from tidegate.core.guard import Finding, Part, Passed
 
 if TYPE_CHECKING:
     from tidegate.core.call import Call
+    from tidegate.core.world import World
 
 
 class Watch(Protocol):
@@ -34,3 +35,24 @@ class Guardrail(Protocol):
 
     def watch(self) -> Watch | None:
         """A look at one text of a reply; None: it looks at requests only."""
+
+
+class Reach(NamedTuple):
+    """What a guard may reach beside the texts.
+
+    `world` is None where no Tidegate serves, in `tidegate guard try`: nobody can be asked there.
+    """
+
+    load: Callable[[str, str], Any]  # what is heavy or optional, by the table of plugins. Raises ConfigError
+    world: World | None = None
+    ask: Callable[[Call], Awaitable[str]] | None = None  # the front door, seen from inside
+
+
+@runtime_checkable
+class Reaching(Protocol):
+    """A guard that asks somebody, or needs what is loaded only for it."""
+
+    waits: bool  # for an answer from elsewhere: guards that only look are asked meanwhile
+
+    def join(self, reach: Reach) -> None:
+        """Once, before the first call. Raises ConfigError."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
+
+if TYPE_CHECKING:
+    from tidegate.core.call import Call
 
 Vector = bytes  # float32, little-endian, of length 1
 
@@ -13,11 +16,15 @@ Vector = bytes  # float32, little-endian, of length 1
 class Embedder(Protocol):
     """A text as a vector: texts that mean the same are near each other."""
 
-    name: str  # of the model and its exact weights: vectors of different names are never compared
-    dimensions: int
+    @property
+    def name(self) -> str:
+        """Of the model and its exact weights: vectors of different names are never compared."""
 
-    async def embed(self, text: str) -> Vector:
-        """The same bytes for the same text; what is longer than the model reads is cut off. Never on the loop."""
+    async def embed(self, text: str, parent: Call | None = None) -> Vector:
+        """For the sake of `parent`. What is longer than the model reads is cut off; never on the loop.
+
+        Raises TidegateError when it cannot be asked, and ValueError for an answer that is no vector.
+        """
 
     async def aclose(self) -> None: ...
 
@@ -32,12 +39,15 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """A prompt that was answered. The reply itself lies elsewhere, under the same id."""
+    """A prompt that was answered, and the reply, sealed."""
 
     id: str
     vector: Vector
     answer: Answer
     marks: tuple[str, ...] = ()
+    reply: bytes = b""
+    until_ms: int = 0  # how long the reply is good, since 1970
+    tags: tuple[str, ...] = ()  # what it can be purged by
 
 
 class Near(msgspec.Struct, frozen=True):
@@ -51,8 +61,15 @@ class Near(msgspec.Struct, frozen=True):
     wrong: int
 
 
+class Learned(msgspec.Struct, frozen=True):
+    """What all processes know by a name; each time somebody adds to it, its version is one more."""
+
+    version: int
+    state: bytes
+
+
 class Vectors(Protocol):
-    """Entries by nearness, in partitions that never see each other (one per scope of the cache).
+    """Entries by nearness, in partitions that never see each other (one per scope of the cache), and what was learned.
 
     Bounded: over the bound the least useful leave, those that were not near anything for longest. Raises StoreDown when
     it cannot be asked, and ValueError for a vector of another dimension than the partition holds.
@@ -64,6 +81,9 @@ class Vectors(Protocol):
     async def answers(self, partition: str, ids: Sequence[str]) -> Sequence[Answer]:
         """The answers with these ids, in the same order; those that have left are left out."""
 
+    async def reply(self, partition: str, entry: str, now_ms: int) -> bytes | None:
+        """As it was sealed; None: it has left, or is good no longer."""
+
     async def add(self, partition: str, entry: Entry) -> Sequence[str]:
         """Remember it; what had its id is replaced. The ids of entries that left to make room."""
 
@@ -72,5 +92,13 @@ class Vectors(Protocol):
 
     async def forget(self, partition: str, entries: Sequence[str] | None = None) -> int:
         """Drop these, or the whole partition; how many there were."""
+
+    async def purge(self, tag: str | None = None) -> int:
+        """Drop what has this tag, of all partitions, or everything; how many there were."""
+
+    async def learned(self, name: str) -> Learned | None: ...
+
+    async def teach(self, name: str, learned: Learned) -> bool:
+        """Put it in the place of the version before; False: somebody else was first, and nothing happens."""
 
     async def aclose(self) -> None: ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -20,13 +20,19 @@ class Timeouts(msgspec.Struct, frozen=True, gc=False):
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):
-    """One HTTP request to a provider. `url` is absolute; `headers` need neither host nor content-length."""
+    """One HTTP request to a provider. `url` is absolute; `headers` need neither host nor content-length.
+
+    `tls`: an ssl.SSLContext in place of the transport's own. `foreign`: the host was told to us by somebody outside, so
+    that no private address is meant by it.
+    """
 
     method: str
     url: str
     headers: Headers
     body: bytes = b""
     timeouts: Timeouts = Timeouts()
+    tls: Any = None
+    foreign: bool = False
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):

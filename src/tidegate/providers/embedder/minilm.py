@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
+from tidegate.core.call import Call
 from tidegate.core.errors import ConfigError
 from tidegate.core.ports import Vector
+from tidegate.core.wordpiece import WordPiece
 from tidegate.providers.embedder import COMMAND, FOLDER, MODEL, VOCABULARY
-from tidegate.providers.embedder.wordpiece import WordPiece
 
 DIMENSIONS = 384
 LONGEST = 256  # tokens; the model was trained on no more
@@ -35,7 +36,7 @@ class MiniLM:
         self._session = _session(weights, folder)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="embed")
 
-    async def embed(self, text: str) -> Vector:
+    async def embed(self, text: str, parent: Call | None = None) -> Vector:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self.embedded, text)
 
     def embedded(self, text: str) -> Vector:

@@ -15,6 +15,8 @@ from tidegate.core.ports import Codec, Headers, PriceBook, Request, Timeouts
 from tidegate.core.trace import PARENT, onward, received
 from tidegate.core.values import Secret
 from tidegate.providers.prices import rates_from_usd
+from tidegate.providers.transport.tls import Tls, own_context
+from tidegate.providers.transport.wire import request_line
 
 JSON = (b"content-type", b"application/json")
 IDENTITY = (b"accept-encoding", b"identity")
@@ -32,6 +34,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     price: dollars per million tokens for all its models, {input: 0.15, output: 0.6}; `own_hardware` costs nothing;
         when left out, the price list is asked for `vendor`.
     vendor: whose prices apply, as the price list names it; openai when base_url is left out, else nobody's.
+    tls: how its connections are secured, where that is not as for all others.
     """
 
     base_url: str | None = None
@@ -39,6 +42,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     models: tuple[str, ...] = ()
     price: dict[str, float] | str | None = None
     vendor: str | None = None
+    tls: Tls = Tls()
 
 
 def configured_price(name: str, given: dict[str, float] | str | None) -> Price | None:
@@ -65,6 +69,11 @@ class OpenAI:
         self.models = config.models
         self.base_url = (config.base_url or self.default_url).rstrip("/")
         self.keys = config.keys
+        self.tls = own_context(config.tls, f"providers.{name}.tls")
+        try:
+            request_line("GET", self.base_url)
+        except ValueError as wrong:
+            raise ConfigError(f"providers.{name}.base_url: {wrong}") from None
         self._vendor = config.vendor or (self.default_vendor if config.base_url is None else None)
         self._price = configured_price(name, config.price)
         self._prices = prices
@@ -109,7 +118,7 @@ class OpenAI:
         headers += self.own_headers(call)
         if key is not None:
             headers.append(self.key_header(key))
-        return Request("POST" if codec.path else call.method, url, headers, body, timeouts)
+        return Request("POST" if codec.path else call.method, url, headers, body, timeouts, self.tls)
 
     def _usual_url(self, call: Call, codec: Codec) -> str | None:
         """Where almost all calls go, and with the same headers; None for those that have something of their own."""

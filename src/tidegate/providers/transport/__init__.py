@@ -11,11 +11,14 @@ import ssl
 
 from tidegate.core.ports import Headers, Request
 from tidegate.providers.transport.exchange import HttpExchange
-from tidegate.providers.transport.pool import Config, Pool
+from tidegate.providers.transport.pool import Config, Pool, trouble
+from tidegate.providers.transport.reach import Reach
 from tidegate.providers.transport.tls import client_context
 from tidegate.providers.transport.wire import Address, measured, request_fields, request_line
 
-__all__ = ["Config", "HttpTransport"]
+__all__ = ["Config", "HttpTransport", "trouble"]
+
+Where = tuple[Address, ssl.SSLContext | None, bool]
 
 LINES_KEPT = 1000  # requests to a few providers repeat a few (method, URL)
 
@@ -46,8 +49,9 @@ class HttpTransport:
         self._config = config or Config()
         self._ssl_context = ssl_context or client_context(self._config.ca_file)
         self._loop = loop
-        self._pools: dict[Address, Pool] = {}
-        self._known: dict[tuple[str, str], Known] = {}
+        self._reach = Reach(self._config.private_hosts)
+        self._pools: dict[Where, Pool] = {}
+        self._known: dict[tuple[str, str, ssl.SSLContext | None, bool], Known] = {}
         self._closed = False
 
     @property
@@ -56,7 +60,8 @@ class HttpTransport:
 
     def send(self, request: Request) -> HttpExchange:
         """Begin at once. Raises ValueError, before anything is sent, for a URL or header that cannot be."""
-        about = self._known.get((request.method, request.url)) or self._new(request.method, request.url)
+        known = request.method, request.url, request.tls, request.foreign
+        about = self._known.get(known) or self._new(*known)
         headers = tuple(request.headers)
         if headers != about.headers:  # else they are what they were the last time, as they almost always are
             about.fields = request_fields(about.line, headers)
@@ -65,18 +70,20 @@ class HttpTransport:
         about.pool.begin(exchange)
         return exchange
 
-    def _new(self, method: str, url: str) -> Known:
+    def _new(self, method: str, url: str, tls: ssl.SSLContext | None, foreign: bool) -> Known:
         address, line = request_line(method, url)
-        pool = self._pools.get(address)
+        where = address, tls, foreign
+        pool = self._pools.get(where)
         if pool is None:
             if self._loop is None:
                 self._loop = asyncio.get_running_loop()
-            pool = self._pools[address] = Pool(address, self._loop, self._config, self._ssl_context)
+            context = tls or self._ssl_context
+            pool = self._pools[where] = Pool(address, self._loop, self._config, context, self._reach, foreign=foreign)
             if self._closed:
                 pool.shut()
         if len(self._known) >= LINES_KEPT:
             self._known.clear()
-        about = self._known[method, url] = Known(pool, line)
+        about = self._known[method, url, tls, foreign] = Known(pool, line)
         return about
 
     async def aclose(self) -> None:

@@ -20,7 +20,8 @@ from yarl import URL
 
 from tidegate.core.ports import Head, Request
 from tidegate.providers.transport.exchange import SLACK_S, SLICE, TOO_SLOW, HttpExchange
-from tidegate.providers.transport.pool import LAST_WAIT_S, Config
+from tidegate.providers.transport.pool import LAST_WAIT_S, Config, told
+from tidegate.providers.transport.reach import Reach, Refused, literal
 from tidegate.providers.transport.tls import ResumingContext, client_context
 from tidegate.providers.transport.wire import BODY_EXPECTED, OURS, Address, Fault, authority, request_head, request_line
 
@@ -57,6 +58,7 @@ class AiohttpTransport:
             max_field_size=self.config.max_head,
             max_headers=MAX_FIELDS,
         )
+        self.reach = Reach(self.config.private_hosts)
         self._closed = False
 
     @property
@@ -68,8 +70,12 @@ class AiohttpTransport:
         address, line = request_line(request.method, request.url)
         head_bytes = request_head(line, request.method, request.headers, len(request.body))
         errand = Errand(self, address, request, _fields(address, request), head_bytes)
+        address_said = literal(address.host)
+        why = self.reach.why_not(address.host, address_said, foreign=request.foreign) if address_said else None
         if self._closed:
             errand.exchange.fail(SHUTTING_DOWN)
+        elif why is not None:  # a proxy would not ask
+            errand.exchange.fail(Fault("connect", why))
         else:
             errand.begin(errand.exchange)
         return errand.exchange
@@ -113,6 +119,7 @@ class Connector(aiohttp.TCPConnector):
         )
         self._transport = transport
         self._making: set[asyncio.Task[aiohttp.connector.Connection]] = set()
+        self._foreign: set[asyncio.Task[aiohttp.connector.Connection]] = set()
         self.left_alone = 0  # connections in the making whose errand has left
 
     async def connect(self, req: Any, traces: Any, timeout: Any) -> aiohttp.connector.Connection:
@@ -121,6 +128,9 @@ class Connector(aiohttp.TCPConnector):
         while True:
             making = self._transport.loop.create_task(super().connect(req, traces, bound), name="connection")
             self._making.add(making)
+            if errand.exchange.request.foreign:
+                self._foreign.add(making)
+                making.add_done_callback(self._foreign.discard)
             making.add_done_callback(self._making.discard)
             try:
                 await asyncio.wait([making])
@@ -136,6 +146,16 @@ class Connector(aiohttp.TCPConnector):
                 continue
             errand.connected(connection)
             return connection
+
+    async def _resolve_host(self, host: str, port: int, traces: Any = None) -> list[aiohttp.abc.ResolveResult]:
+        """Those of its addresses that may be connected to: these very ones are. A proxy may be anywhere."""
+        found = await super()._resolve_host(host, port, traces)
+        proxy = self._transport.proxy
+        if proxy is not None and host == proxy.host:
+            return found
+        foreign = asyncio.current_task() in self._foreign
+        allowed = self._transport.reach.allowed(host, [one["host"] for one in found], foreign=foreign)
+        return [one for one, may in zip(found, allowed, strict=True) if may]
 
     def _keep(self, making: asyncio.Task[aiohttp.connector.Connection]) -> None:
         self.left_alone -= 1
@@ -228,7 +248,7 @@ class Errand:
             body = request.body if len(request.body) <= SLICE else Slices(request.body, self._moved)
             async with self._transport.session.request(
                 request.method, URL(request.url, encoded=True), headers=self._fields, data=body or None,
-                allow_redirects=False, proxy=self._transport.proxy,
+                allow_redirects=False, proxy=self._transport.proxy, ssl=request.tls or True,
             ) as response:  # fmt: skip
                 await self._read(response)
         except (aiohttp.ClientError, OSError) as error:  # asyncio.TimeoutError is one
@@ -262,8 +282,9 @@ class Errand:
 
     def _finish(self) -> None:
         if not self._over:
-            if self._tls is not None and isinstance(self._transport.ssl_context, ResumingContext):
-                self._transport.ssl_context.remember(self._tls)
+            context = self.exchange.request.tls or self._transport.ssl_context
+            if self._tls is not None and isinstance(context, ResumingContext):
+                context.remember(self._tls)
             self._detach()
             self.exchange.finish()
 
@@ -291,7 +312,11 @@ class Errand:
         if self._socket is None:
             if isinstance(error, TimeoutError):
                 return Fault("timeout", f"{self.scarce()} within its time (timeouts.connect)")
-            return Fault("connect", f"could not be reached: {error}")
+            why = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+            if isinstance(why, Refused):
+                return Fault("connect", str(why))
+            said = told(why) if isinstance(why, OSError) else str(error)
+            return Fault("connect", f"could not be reached: {said}")
         cause = error.__cause__
         if isinstance(cause, HttpProcessingError) and not isinstance(cause, ContentLengthError):
             return Fault("protocol", f"sent what is not HTTP/1.1 ({error})")

@@ -17,6 +17,7 @@ import msgspec
 
 from tidegate.core.values import Secret
 from tidegate.providers.transport.exchange import Connection, HttpExchange
+from tidegate.providers.transport.reach import NAME, Reach, Refused
 from tidegate.providers.transport.tls import ResumingContext
 from tidegate.providers.transport.wire import Address, Fault, ResponseParser
 
@@ -37,6 +38,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kind: our own transport, or aiohttp's, which is slower and can go through a proxy; it needs the extra `aiohttp`.
     proxy: the HTTP proxy that aiohttp goes through, http://NAME:PASSWORD@HOST:PORT or env:HTTPS_PROXY. No proxy is
         found by itself.
+    private_hosts: names that may lead to private addresses though they look public, `*.example.com` for all below one;
+        and link-local addresses that may be asked.
     """
 
     max_per_origin: Count = 1000
@@ -46,24 +49,42 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ca_file: str | None = None
     kind: Literal["own", "aiohttp"] = "own"
     proxy: Secret | None = None
+    private_hosts: tuple[str, ...] = ()
+
+
+def trouble(config: Config) -> tuple[str, str] | None:
+    """The key that cannot be so, and why."""
+    for at, host in enumerate(config.private_hosts):
+        if not NAME.fullmatch(host):
+            return f"private_hosts[{at}]", f"must be a name, *.NAME or an address, not {host!r}"
+    return None
 
 
 class Pool:
     """The connections to one address."""
 
     __slots__ = (
-        "_closed", "_config", "_connecting", "_idle", "_open", "_reaching", "_ssl_context", "_waiting", "address",
-        "carrying", "loop",
+        "_closed", "_config", "_connecting", "_foreign", "_idle", "_open", "_policy", "_reaching", "_ssl_context",
+        "_waiting", "address", "carrying", "loop",
     )  # fmt: skip
 
     def __init__(
-        self, address: Address, loop: asyncio.AbstractEventLoop, config: Config, ssl_context: ssl.SSLContext
+        self,
+        address: Address,
+        loop: asyncio.AbstractEventLoop,
+        config: Config,
+        ssl_context: ssl.SSLContext,
+        reach: Reach,
+        *,
+        foreign: bool = False,
     ) -> None:
         self.address = address
         self.loop = loop
         self.carrying = 0
         self._config = config
         self._ssl_context = ssl_context if address.scheme == "https" else None
+        self._policy = reach
+        self._foreign = foreign
         self._idle: dict[Connection, None] = {}  # most recently used last
         self._open: set[Connection] = set()
         self._connecting: set[asyncio.Task[None]] = set()
@@ -150,8 +171,11 @@ class Pool:
             reached = await self._reach(seconds)
         except TimeoutError:
             return  # those who wait have clocks of their own
+        except Refused as why:
+            self._failed(task, Fault("connect", str(why)))
+            return
         except (OSError, UnicodeError) as error:  # among them socket.gaierror
-            self._failed(task, Fault("connect", f"could not be reached: {error}"))
+            self._failed(task, Fault("connect", f"could not be reached: {told(error)}"))
             return
         # Not to be cancelled from here on: uvloop never calls connection_lost on what is cancelled too late.
         self._reaching.discard(task)
@@ -206,12 +230,15 @@ class Pool:
         raise OSError("its name has no address")
 
     async def _resolve(self, deadline: float) -> list[tuple[Any, ...]]:
+        """The addresses that may be connected to: these very ones are, whatever the name means a moment later."""
         host, port = self.address.host, self.address.port
         try:  # a literal address needs no thread
-            return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST))
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
         except socket.gaierror:
             async with asyncio.timeout_at(deadline):
-                return list(await self.loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+                found = await self.loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        allowed = self._policy.allowed(host, [str(one[4][0]) for one in found], foreign=self._foreign)
+        return [one for one, may in zip(found, allowed, strict=True) if may]
 
     def shut(self) -> None:
         """Whatever is under way ends now, and nothing begins any more."""
@@ -231,6 +258,11 @@ class Pool:
             if not self._open:
                 break
             await asyncio.sleep(0)
+
+
+def told(error: OSError | UnicodeError) -> str:
+    """What went wrong, without the address: clients are told it too."""
+    return (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
 
 
 def _keep_alive(connected: socket.socket) -> None:

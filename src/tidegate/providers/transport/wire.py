@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -22,6 +23,8 @@ NOTED = frozenset((b"content-length", b"transfer-encoding", b"keep-alive"))
 
 _METHOD = re.compile(r"[A-Z]+")
 _URL = re.compile(r"[\x21-\x7e]+")  # urlsplit would drop CR, LF and TAB without a word
+_HOST = re.compile(r"[0-9A-Za-z._-]+|[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(?:%[0-9A-Za-z._-]+)?")
+_NUMBER = re.compile(r"(?:.*\.)?(?:\d+|0[xX][0-9A-Fa-f]*)\.?")  # what resolvers read as an address, however it is spelt
 _TIMEOUT = re.compile(rb"\btimeout=(\d{1,6})")
 _FIELDS = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++: [^\r\n\0]*+\r\n)*+")
 
@@ -59,12 +62,22 @@ def request_line(method: str, url: str) -> tuple[Address, bytes]:
     parts = urlsplit(url)
     if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
         raise ValueError(f"URL {url[:200]!r} must begin with http://HOST or https://HOST")
+    if not _HOST.fullmatch(parts.hostname) or (_NUMBER.fullmatch(parts.hostname) and not _is_address(parts.hostname)):
+        raise ValueError(f"URL {url[:200]!r} has no host that could be asked; write a name, or an address as 127.0.0.1")
     if "@" in parts.netloc:
         raise ValueError(f"URL of {parts.hostname!r} holds credentials; send them in a header")
     port = DEFAULT_PORTS[parts.scheme] if parts.port is None else parts.port
     address = Address(parts.scheme, parts.hostname, port)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return address, f"{method} {target} HTTP/1.1\r\nhost: {authority(address)}\r\n".encode("ascii")
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def request_head(line: bytes, method: str, headers: Headers, length: int) -> bytes:

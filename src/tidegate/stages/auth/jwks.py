@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 from joserfc import jwk
@@ -78,9 +79,12 @@ class IssuerKeys:
             self._fetching = None
 
     async def _said(self) -> dict[str | None, jwk.Key]:
-        url = self._issuer.jwks_url or await self._discovered()
+        url, foreign = self._issuer.jwks_url, False
+        if url is None:
+            url = await self._discovered()
+            foreign = urlsplit(url).hostname != urlsplit(self._issuer.issuer).hostname
         found: dict[str | None, jwk.Key] = {}
-        for said in msgspec.json.decode(await self._get(url), type=KeySetSaid).keys[:MAX_KEYS]:
+        for said in msgspec.json.decode(await self._get(url, foreign=foreign), type=KeySetSaid).keys[:MAX_KEYS]:
             key = _key(said)
             if key is not None:
                 found[said.get("kid")] = key
@@ -100,8 +104,9 @@ class IssuerKeys:
             raise ValueError(f"{url} names keys at {said.jwks_uri[:200]}, which is not https://")
         return said.jwks_uri
 
-    async def _get(self, url: str) -> bytes:
-        exchange = self._world.transport.send(Request("GET", url, [(b"accept", b"application/json")], b"", TIMEOUTS))
+    async def _get(self, url: str, *, foreign: bool = False) -> bytes:
+        headers = [(b"accept", b"application/json")]
+        exchange = self._world.transport.send(Request("GET", url, headers, timeouts=TIMEOUTS, foreign=foreign))
         try:
             head = await exchange.head()
             if head.status != 200:

@@ -6,27 +6,31 @@ through: idempotent · exact · in flight ─► a flight of its own
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from tidegate.core.call import Call, Reply
-from tidegate.core.errors import NotFound, ShuttingDown
+from tidegate.core.errors import NotFound, ShuttingDown, StoreDown
 from tidegate.core.flight import Buy, Flight
-from tidegate.core.ports import Blobs, Codecs, Vault
+from tidegate.core.ports import Blobs, Closed, Codecs, Vault
 from tidegate.core.shared import Table
 from tidegate.core.world import World
 from tidegate.stages.cache import idempotent
+from tidegate.stages.cache.elsewhere import Elsewhere
 from tidegate.stages.cache.keys import Questions
 from tidegate.stages.cache.passage import Passage
 from tidegate.stages.cache.policy import Config as Config
 from tidegate.stages.cache.policy import House as House
 from tidegate.stages.cache.policy import Policy, plain
+from tidegate.stages.cache.policy import house_trouble as house_trouble
 from tidegate.stages.cache.policy import policies as policies
 from tidegate.stages.cache.policy import trouble as trouble
 
 if TYPE_CHECKING:
     from tidegate.stages.cache.meaning import Meanings
+
+DOUBTFUL = (0.25, 0.75)  # between these a score says neither
 
 
 class Rows(Protocol):
@@ -42,8 +46,9 @@ class Shelf:
     """What stays when the configuration changes."""
 
     blobs: Blobs
-    vault: Vault
-    many: bool = False  # other processes have the same
+    vault: Vault  # of blobs: in this process alone there is nothing to seal
+    outcomes: Vault  # of calls that are made once
+    elsewhere: Elsewhere | None = None  # None: there are no other processes
     meanings: Meanings | None = None  # None: no route compares by meaning
     table: Table = field(default_factory=dict)  # flights that can be joined
     questions: Questions = field(default_factory=Questions)
@@ -56,10 +61,6 @@ class Cache:
         self.codecs = codecs
         self.rows = rows
         self._policies = policies
-
-    @property
-    def many(self) -> bool:
-        return self.shelf.many
 
     @property
     def meanings(self) -> Meanings | None:
@@ -96,6 +97,17 @@ class Cache:
             raise NotFound("no route has a semantic cache")
         self.shelf.blobs.put(await self.meanings.wrong(hit), b"", 0.001)
 
-    async def purge(self, tag: str | None) -> int:
-        """Drop the answers that have `tag` (route:…, tag:…, prompt:…, team:…), or all. Raises StoreDown."""
-        return await self.shelf.blobs.purge(tag)
+    async def judged(self, row: Closed, score: float, source: str) -> None:
+        """Somebody says what an answer was worth: of a semantic hit, that is a label, where it is said clearly."""
+        if self.meanings is None or row.cache_layer != "semantic" or DOUBTFUL[0] < score < DOUBTFUL[1]:
+            return
+        with suppress(StoreDown):  # what was said is kept in any case
+            entry = await self.meanings.judged(row.id, right=score >= DOUBTFUL[1], source=source)
+            if entry is not None and score <= DOUBTFUL[0]:
+                self.shelf.blobs.put(entry, b"", 0.001)
+
+    async def purge(self, tag: str | None) -> tuple[int, int]:
+        """Drop what has `tag` (route:…, tag:…, prompt:…, team:…), or all: answers, and questions that are compared by
+        meaning, each with its own. Raises StoreDown."""
+        meanings = self.shelf.meanings
+        return await self.shelf.blobs.purge(tag), await meanings.purge(tag) if meanings is not None else 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 
-import msgspec
 import numpy as np
 
 from tidegate.core.ports import Answer, Vector
@@ -41,13 +40,21 @@ class Comparison:
     that are called the same include some that truly are, so this rate is on the safe side.
     """
 
-    def __init__(self, noise: Noise | None = None) -> None:
-        self.noise = noise or Noise()
+    def __init__(self, known: Noise | None = None) -> None:
+        self.known = known or Noise()  # as it was shared last
+        self.news = Noise()  # since then
+
+    @property
+    def noise(self) -> Noise:
+        return self.known + self.news
 
     def twice(self, called_same: bool) -> None:
-        noise = self.noise
-        self.noise = msgspec.structs.replace(noise, pairs=noise.pairs + 1, differ=noise.differ + (not called_same))
+        self.news += Noise(pairs=1, differ=int(not called_same))
 
     def strangers(self, called_same: bool) -> None:
-        noise = self.noise
-        self.noise = msgspec.structs.replace(noise, strangers=noise.strangers + 1, alike=noise.alike + called_same)
+        self.news += Noise(strangers=1, alike=int(called_same))
+
+    def take_up(self, shared: Noise, told: Noise) -> None:
+        """What all know by now; `told`, of our news, is in it."""
+        self.known = shared
+        self.news -= told

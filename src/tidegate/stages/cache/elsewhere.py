@@ -1,75 +1,192 @@
-"""Is another process buying this just now? Then its answer is waited for, by one flight for all who ask here.
+"""Is another process buying this just now? Then one flight here reads along for all who ask here.
 
-Whoever buys holds a lease under the key of the question until its answer is kept. It is not told live: who waits here
-finds it when it is complete. A lease that is lost with its process is free within seconds.
+Whoever buys holds the question until its answer is kept. When somebody elsewhere wants to read along, a reader of that
+flight tells what comes, from its beginning: it stands in the table as anybody who asks here does, so nobody's leaving
+ends the flight for it. A question that is held by a process that has died is free within seconds.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from tidegate.core.call import Event, ReplyHead
-from tidegate.core.errors import StoreDown
-from tidegate.core.ports import Blobs
+from tidegate.core.errors import StoreDown, TidegateError
+from tidegate.core.flight import Reader
+from tidegate.core.ports import Blobs, Codecs, Relay, Vault
+from tidegate.core.shared import SharedFlight, Table
 from tidegate.core.world import World
+from tidegate.stages.cache.live import Begin, End, Live, Part, Refused, Said, sealed, unsealed
 
-LEASE_S = 6.0
-RENEW_S = 2.0
-LOOK_S = (0.005, 0.05)  # how often to look for the answer, at first and later
+LEASE_S = 4.0
+RENEW_S = 1.0
+LOOK_S = (0.005, 0.05)  # how often to look for what others buy, at first and later
+WANTED_S = 0.02  # how often to look whether others want what is bought here
+
+
+class Elsewhere:
+    """Of one process: what it buys that others may read along."""
+
+    def __init__(self, world: World, relay: Relay, blobs: Blobs, vault: Vault, table: Table) -> None:
+        self.world = world
+        self.relay = relay
+        self.blobs = blobs
+        self.vault = vault
+        self.table = table
+        self._process = world.chance.hex()
+        self._leading: dict[bytes, Lease] = {}
+        self._watching = False
+
+    def lease(self, key: bytes, flight: SharedFlight, *, kept: bool) -> Lease:
+        """`kept`: the answer is kept under its key when it is complete."""
+        return Lease(self, key, f"{self._process}/{flight.call.id}", flight, kept=kept)
+
+    def leads(self, lease: Lease) -> None:
+        self._leading[lease.key] = lease
+        if not self._watching:
+            self._watching = True
+            self.world.nursery.spawn(self._watch(), "what others want")
+
+    def left(self, lease: Lease) -> None:
+        if self._leading.get(lease.key) is lease:
+            del self._leading[lease.key]
+
+    async def _watch(self) -> None:
+        """One question for all that is bought here, while anything is."""
+        try:
+            while self._leading:
+                with suppress(StoreDown):
+                    for key in await self.relay.wanted(self._process):
+                        self._wanted(key)
+                await self.world.clock.sleep(WANTED_S)
+        finally:
+            self._watching = False
+
+    def _wanted(self, key: bytes) -> None:
+        lease, flight = self._leading.get(key), self.table.get(key)
+        if lease is None or lease.telling:
+            return
+        if flight is lease.flight:
+            lease.telling = True
+            self.world.nursery.spawn(self._tell(lease, flight.follow(_unheard)), f"tell {lease.me}")
+        elif not lease.flight.whole:
+            self.world.nursery.spawn(self._refuse(lease), f"refuse {lease.me}")
+
+    async def _tell(self, lease: Lease, reader: Reader) -> None:
+        """What comes, to the others, until it ends or nobody reads it any more."""
+        flight = lease.flight
+        try:
+            parts: list[Part] = [Begin.of(await reader.opened(), flight.call.operation, flight.form)]
+            async for events in reader:
+                last = events[-1] if events[-1].last else None
+                parts.append(Said(b"".join([event.raw for event in events])))
+                if last is not None:
+                    parts.append(End.of(last, flight.call))
+                if not await self.relay.tell(lease.key, lease.me, sealed(parts, self.vault)) and last is None:
+                    break
+                parts = []
+        except TidegateError:
+            pass  # it failed before its first word, or the server is away: they see for themselves
+        finally:
+            reader.leave()
+            lease.told()
+
+    async def _refuse(self, lease: Lease) -> None:
+        """It is too long to be told from its beginning."""
+        with suppress(StoreDown):
+            await self.relay.tell(lease.key, lease.me, sealed([Refused()], self.vault))
 
 
 class Lease:
     """On buying the answer to one question."""
 
-    __slots__ = ("_blobs", "_holder", "_key", "_name", "_renewing", "_world", "ours")
+    __slots__ = ("_elsewhere", "_kept", "_over", "_renewing", "flight", "key", "me", "ours", "telling")
 
-    def __init__(self, world: World, blobs: Blobs, key: bytes, holder: str) -> None:
-        self._world = world
-        self._blobs = blobs
-        self._key = key
-        self._name = f"flight:{key.hex()}"
-        self._holder = holder
+    def __init__(self, elsewhere: Elsewhere, key: bytes, me: str, flight: SharedFlight, *, kept: bool) -> None:
+        self._elsewhere = elsewhere
+        self._kept = kept
         self._renewing: asyncio.Task[None] | None = None
+        self._over = False
+        self.key = key
+        self.me = me
+        self.flight = flight
         self.ours = False
+        self.telling = False
 
-    async def take(self, until_ns: int) -> bytes | None:
-        """The answer of another process, as it was stored; None: it is ours to buy, or nobody can be asked."""
-        clock, wait_s = self._world.clock, LOOK_S[0]
+    async def take(self, codecs: Codecs) -> bytes | Live | None:
+        """The answer of another process as it was stored, or as it comes; None: buy it, it is ours or nobody's."""
+        world, relay = self._elsewhere.world, self._elsewhere.relay
+        until_ns, clock = self.flight.call.deadline_ns, world.clock
         while clock.now_ns() < until_ns:
             try:
-                self.ours = await self._world.counters.lease(self._name, self._holder, LEASE_S)
-                stored = await self._blobs.get(self._key)  # after the lease: whoever gives it back has stored before
+                holder = await relay.take(self.key, self.me, LEASE_S)
+                self.ours = holder == self.me
+                stored = await self._elsewhere.blobs.get(self.key) if self._kept else None
+                if stored is not None:
+                    return stored
+                if self.ours:
+                    self._elsewhere.leads(self)
+                    self._renewing = world.nursery.spawn(self._renew(), f"lease {self.me}")
+                    return None
+                parts = await self._heard(holder)
             except StoreDown:
                 return None
-            if stored is not None:
-                return stored
-            if self.ours:
-                self._renewing = self._world.nursery.spawn(self._renew(), f"lease {self._holder}")
-                return None
-            await clock.sleep(wait_s)
-            wait_s = min(2 * wait_s, LOOK_S[1])
+            if parts:
+                return self._along(holder, parts, codecs)
         return None
 
+    def _along(self, holder: str, parts: Sequence[bytes], codecs: Codecs) -> Live | None:
+        one = self._elsewhere
+        try:
+            if isinstance(unsealed(parts[:1], one.vault)[0], Refused):
+                return None
+            place = (self.key, holder)
+            return Live(one.world, one.relay, one.vault, codecs, parts, place, self.flight.call.deadline_ns)
+        except ValueError as wrong:
+            one.world.events.notice("cache_entry_corrupt", {"request_id": self.flight.call.id, "error": str(wrong)})
+            return None
+
+    async def _heard(self, holder: str) -> Sequence[bytes]:
+        """Its first words; none: it holds the question no more, and has said nothing."""
+        elsewhere, wait_s = self._elsewhere, LOOK_S[0]
+        clock, until_ns = elsewhere.world.clock, self.flight.call.deadline_ns
+        while clock.now_ns() < until_ns:
+            held, parts = await elsewhere.relay.read(self.key, holder, 0)
+            if parts or not held:
+                return parts
+            await clock.sleep(wait_s)
+            wait_s = min(2 * wait_s, LOOK_S[1])
+        return ()
+
     async def _renew(self) -> None:
-        with suppress(StoreDown):
-            while True:
-                await self._world.clock.sleep(RENEW_S)
-                await self._world.counters.lease(self._name, self._holder, LEASE_S)
+        while True:
+            await self._elsewhere.world.clock.sleep(RENEW_S)
+            with suppress(StoreDown):
+                await self._elsewhere.relay.renew(self.key, self.me, LEASE_S)
 
     def give_back(self) -> None:
-        """What was put before is there before the lease is free."""
+        """The flight has landed. Who reads along is told the end first."""
+        self._over = True
+        self._elsewhere.left(self)
+        if not self.telling:
+            self._free()
+
+    def told(self) -> None:
+        self.telling = False
+        if self._over:
+            self._free()
+
+    def _free(self) -> None:
         if self._renewing is not None:
             self._renewing.cancel()
         if self.ours:
             self.ours = False
-            self._world.nursery.spawn(self._give_back(), f"give back {self._holder}")
+            self._elsewhere.relay.give_back(self.key, self.me)
 
-    async def _give_back(self) -> None:
-        with suppress(StoreDown):
-            await self._blobs.get(self._key)  # answers come in the order of the questions
-            await self._world.counters.give_back(self._name, self._holder)
+
+def _unheard(last: Event) -> None:
+    """Those who read along have rows of their own, where they are."""
 
 
 class Stored:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import msgspec
 
 from tidegate.core.call import Asked, Event, ReplyHead
 from tidegate.core.chat import Change, Channel, Finished
 from tidegate.core.errors import TidegateError
+from tidegate.core.guard import Verdict
 from tidegate.core.money import Usage
-from tidegate.core.ports import Codecs, Headers, Vault
+from tidegate.core.ports import Codecs, Headers, Place, Vault
 from tidegate.core.shared import SharedFlight
 
 KEPT_HEADERS = (b"content-type", b"content-disposition")  # the others are about the one time when it was bought
@@ -32,6 +34,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     usage: Usage
     cost_nusd: int | None
     bought_ms: int
+    verdicts: tuple[Verdict, ...] = ()  # what guards made of it, when it came
 
     @property
     def head(self) -> ReplyHead:
@@ -50,6 +53,15 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
         return [Event(usage=self.usage), *found] if self.stream else found
 
 
+class Kept(NamedTuple):
+    """One as it is put away."""
+
+    reply: bytes  # sealed
+    until_ms: int  # it is good, since 1970
+    tags: tuple[str, ...] = ()  # what it can be purged by
+
+
+UNKEPT = Kept(b"", 0)
 _PACK = msgspec.msgpack.Encoder()
 _ENTRY = msgspec.msgpack.Decoder(Entry)
 
@@ -80,26 +92,32 @@ def entry_of(flight: SharedFlight, key: bytes, now_ms: int) -> Entry:
         call.operation,
         *flight.form,
         head.status,
-        _kept(head.headers),
+        kept_headers(head.headers),
         b"".join([event.raw for event in flight.events]),
         call.usage,
         call.cost_nusd,
         now_ms,
+        call.guarded.answered,
     )
 
 
-def _kept(headers: Headers) -> tuple[tuple[bytes, bytes], ...]:
+def kept_headers(headers: Headers) -> tuple[tuple[bytes, bytes], ...]:
     return tuple((name, value) for name, value in headers if name in KEPT_HEADERS)
 
 
-def pack(entry: Entry, vault: Vault) -> bytes:
+def place(key: bytes) -> Place:
+    """Where an entry of the cache stands, under the house's own key: answers are shared."""
+    return Place("cache", key.hex(), "body")
+
+
+def pack(entry: Entry, vault: Vault, at: Place) -> bytes:
     text = _PACK.encode(entry)
-    return vault.seal(zlib.crc32(text).to_bytes(4, "big") + text)
+    return vault.seal(zlib.crc32(text).to_bytes(4, "big") + text, at)
 
 
-def unpack(stored: bytes, key: bytes, vault: Vault) -> Entry:
+def unpack(stored: bytes, key: bytes, vault: Vault, at: Place) -> Entry:
     """Raises ValueError for what was not stored here, under this key, or was changed since."""
-    plain = vault.unseal(stored)
+    plain = vault.unseal(stored, at)
     text = plain[4:]
     if zlib.crc32(text) != int.from_bytes(plain[:4], "big"):
         raise ValueError("its bytes were changed")

@@ -5,32 +5,29 @@ What was bought teaches in the background: it is embedded and compared beside th
 
 from __future__ import annotations
 
-import asyncio
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from random import Random
 from typing import NamedTuple
 
 import msgspec
 
-from tidegate.core.call import Call, Principal, Wishes
-from tidegate.core.errors import NotFound, StoreDown, TidegateError
-from tidegate.core.ports import Blobs, Embedder, Vault, Vectors
+from tidegate.core.call import Call, Route, Wishes
+from tidegate.core.errors import NotFound, TidegateError
+from tidegate.core.own import own_call, payer
+from tidegate.core.ports import Blobs, Embedder, Place, Vault, Vectors
 from tidegate.core.world import World
 from tidegate.stages.cache.answers import answer
+from tidegate.stages.cache.exact import Kept
 from tidegate.stages.cache.guard import marks
 from tidegate.stages.cache.keys import Prompt
+from tidegate.stages.cache.learned import Known
 from tidegate.stages.cache.policy import SemanticConfig
-from tidegate.stages.cache.semantic import Look, Memory, Semantic
+from tidegate.stages.cache.semantic import Look, Semantic
 from tidegate.stages.cache.semantic import Policy as Promise
 
-REMEMBERED = 10_000  # hits that somebody may still say were wrong
+REMEMBERED_S = 7 * 86_400.0  # how long somebody may say that a hit was wrong
 WAITING = 64  # answers that wait to be compared; more are not learned from
-HOUSE = "house"  # who pays for checks
-
-MEMORY_S = 30 * 86_400.0
-
-_MEMORY = msgspec.msgpack.Decoder(Memory)
+HIT = Place("cache", column="hit")
 
 Ask = Callable[[Call], Awaitable[str]]  # a call of our own through the front door; its text
 
@@ -49,19 +46,34 @@ class Seen(msgspec.Struct, frozen=True):
     why: str  # nothing is served; "" while something is
 
 
-class Hit(NamedTuple):
+class Hit(msgspec.Struct, frozen=True, array_like=True):
+    """What is remembered of one, for whoever says that it was wrong."""
+
     route: str
-    look: Look
+    partition: str
     entry: str
+    features: tuple[float, ...]
 
 
-class _Route:
-    __slots__ = ("engine", "hits", "lookups", "promise", "saved_nusd")
+class Check:
+    """A call of ours that answers a kept question anew. Its passage keeps the reply under `key`, and leaves it here."""
 
-    def __init__(self, engine: Semantic, promise: Promise) -> None:
-        self.engine = engine
-        self.promise = promise
-        self.lookups = self.hits = self.saved_nusd = 0
+    __slots__ = ("kept", "key")
+
+    def __init__(self, key: bytes) -> None:
+        self.key = key
+        self.kept: Kept | None = None
+
+
+class Bought(NamedTuple):
+    """What the model has answered itself."""
+
+    key: bytes
+    text: str
+    kept: Kept
+
+
+_HIT = msgspec.msgpack.Decoder(Hit)
 
 
 class Meanings:
@@ -75,7 +87,7 @@ class Meanings:
         blobs: Blobs,
         vault: Vault,
     ) -> None:
-        """What a route's engine has learned lies among the replies: where those outlive the process, so does it."""
+        """Hits are remembered in `blobs`: where others have them too, they may be told there that one was wrong."""
         self._world = world
         self._blobs = blobs
         self._vault = vault
@@ -83,71 +95,68 @@ class Meanings:
         self._vectors = vectors
         self._ask = ask
         self._chance = chance
-        self._routes: dict[str, _Route] = {}
-        self._hits: OrderedDict[str, Hit] = OrderedDict()  # by the id of the call
+        self._routes: dict[str, Known] = {}
         self._waiting = 0
-        self.checks: dict[str, bytes] = {}  # calls of our own, and the key that their answer is kept under
+        self.checks: dict[str, Check] = {}  # by the id of the call
 
-    async def _of(self, route: str, config: SemanticConfig) -> _Route:
+    def _of(self, route: str, config: SemanticConfig) -> Known:
         assert config.max_error is not None
-        promise = Promise(max_error=config.max_error, checks=config.checks)
+        promise = Promise(max_error=config.max_error, checks=config.checks, twice=config.twice)
         found = self._routes.get(route)
         if found is None or found.promise != promise:
-            memory = await self._recalled(route, promise)
-            found = self._routes[route] = _Route(Semantic(self._vectors, promise, self._chance, memory), promise)
+            engine = Semantic(self._vectors, promise, self._chance)
+            found = self._routes[route] = Known(self._world, self._vectors, self._vault, route, engine, promise)
+            # Nobody waits for what was learned before: until it is here only what is nearly identical is served.
+            self._spawn(found.recall(), f"recall {route}")
         return found
 
-    async def _recalled(self, route: str, promise: Promise) -> Memory | None:
-        """What was learned before, under the same promise."""
-        try:
-            stored = await self._blobs.get(_memory_key(route, promise))
-            return _MEMORY.decode(self._vault.unseal(stored)) if stored is not None else None
-        except (StoreDown, ValueError) as wrong:
-            self._world.events.notice("semantic_memory_lost", {"route": route, "error": str(wrong)})
-            return None
-
-    def _remember(self, route: str, one: _Route) -> None:
-        packed = self._vault.seal(msgspec.msgpack.encode(one.engine.memory()))
-        self._blobs.put(_memory_key(route, one.promise), packed, MEMORY_S)
-
-    async def look(self, route: str, config: SemanticConfig, prompt: Prompt) -> Look | None:
+    async def look(self, call: Call, route: str, config: SemanticConfig, prompt: Prompt) -> Look | None:
         """None: nobody can be asked just now."""
-        one = await self._of(route, config)
-        one.lookups += 1
+        one = self._of(route, config)
         try:
-            vector = await self._embedder.embed(prompt.text)
+            vector = await self._embedder.embed(prompt.text, call)
             return await one.engine.look(f"{self._embedder.name}:{prompt.partition.hex()}", vector, marks(prompt.text))
-        except (StoreDown, ValueError) as wrong:
+        except (TidegateError, ValueError) as wrong:
             self._world.events.notice("semantic_lookup_failed", {"route": route, "error": str(wrong)})
             return None
 
-    async def gone(self, look: Look) -> None:
-        """The reply of the entry that was to be served is not kept any more."""
-        if look.serve is not None:
-            await self._vectors.forget(look.partition, [look.serve.id])
-
-    def served(self, call: Call, route: str, look: Look, saved_nusd: int, key: bytes) -> None:
-        """Remember it for whoever says that it was wrong; and see by chance whether it was."""
+    async def reply(self, look: Look) -> bytes | None:
+        """Of the entry that is to be served, sealed; None when it is not kept any more. Raises StoreDown."""
         assert look.serve is not None
-        one = self._routes[route]
-        one.hits += 1
-        one.saved_nusd += saved_nusd
-        self._hits[call.id] = Hit(route, look, look.serve.id)
-        if len(self._hits) > REMEMBERED:
-            self._hits.popitem(last=False)
-        if look.ask:
-            self._spawn(self._check(call, route, look, key), f"check {call.id}")
+        now_ms = self._world.clock.wall_ns() // 1_000_000
+        return await self._vectors.reply(look.partition, look.serve.id, now_ms)
 
-    def bought(self, route: str, look: Look, key: bytes, text: str) -> None:
-        """The model has answered itself: that is a label, and a new entry."""
-        self._spawn(self._learn(route, look, key, text), f"learn {key.hex()}")
+    def gone(self, look: Look) -> None:
+        """The entry that was to be served has no reply any more."""
+        if look.serve is not None:
+            self._spawn(self._forget(look.partition, look.serve.id), f"forget {look.serve.id}")
+
+    async def _forget(self, partition: str, entry: str) -> None:
+        await self._vectors.forget(partition, [entry])
+
+    def served(self, call: Call, look: Look, saved_nusd: int, key: bytes) -> None:
+        """Remember it for whoever says that it was wrong; and see by chance whether it was."""
+        assert look.serve is not None and look.candidate is not None and call.route is not None
+        one = self._routes[call.route.name]
+        one.engine.served(saved_nusd)
+        hit = Hit(call.route.name, look.partition, look.serve.id, look.candidate.features)
+        self._blobs.put(_hit_key(call.id), self._vault.seal(msgspec.msgpack.encode(hit), HIT), REMEMBERED_S)
+        if look.ask:
+            self._spawn(self._check(call, call.route, look, key), f"check {call.id}")
+        elif one.has_news:
+            self._spawn(one.share(), f"share {call.route.name}")
+
+    def bought(self, call: Call, look: Look, key: bytes, text: str, kept: Kept) -> None:
+        """The model has answered itself: that is a label, and a new entry. Now and then it is asked a second time."""
+        assert call.route is not None
+        self._spawn(self._learn(call, call.route, look, Bought(key, text, kept)), f"learn {call.id}")
 
     def _spawn(self, work: Awaitable[None], name: str) -> None:
         async def bounded() -> None:
             try:
                 await work
-            except TidegateError as wrong:
-                self._world.events.notice("semantic_not_learned", {"error": wrong.message})
+            except (TidegateError, ValueError) as wrong:
+                self._world.events.notice("semantic_not_learned", {"error": str(wrong)})
             finally:
                 self._waiting -= 1
 
@@ -157,42 +166,78 @@ class Meanings:
         self._waiting += 1
         self._world.nursery.spawn(bounded(), name)
 
-    async def _learn(self, route: str, look: Look, key: bytes, text: str) -> None:
-        one = self._routes[route]
-        vector = await self._embedder.embed(text)
-        await one.engine.learn(look, key.hex(), answer(key.hex(), text, vector))
-        fit = await asyncio.to_thread(one.engine.refit)
-        if fit is not None:
-            one.engine.verifier.adopt(fit)
-            self._remember(route, one)
+    async def _learn(self, call: Call, route: Route, look: Look, bought: Bought) -> None:
+        one, id = self._routes[route.name], bought.key.hex()
+        said = answer(id, bought.text, await self._embedder.embed(bought.text, call))
+        await one.engine.learn(look, id, said, bought.kept)
+        if look.ask_twice:
+            text = await self._ask(await self._again(call, route, "asked_twice"))
+            one.engine.asked_twice(said, answer(id, text, await self._embedder.embed(text, call)))
+        if one.has_news:
+            await one.share()
 
-    async def _check(self, call: Call, route: str, look: Look, key: bytes) -> None:
-        own = _again(self._world, call)
-        self.checks[own.id] = key
+    async def _check(self, call: Call, route: Route, look: Look, key: bytes) -> None:
+        own = await self._again(call, route, "cache_check")
+        self.checks[own.id] = check = Check(key)
         try:
             text = await self._ask(own)
         finally:
             self.checks.pop(own.id, None)
-        await self._learn(route, look, key, text)
+        if check.kept is not None:
+            await self._learn(call, route, look, Bought(key, text, check.kept))
+
+    async def _again(self, call: Call, route: Route, purpose: str) -> Call:
+        """The same question as a call of our own, on the account of the route's owner."""
+        principal = call.principal
+        assert principal is not None
+        whose = await payer(self._world, route.owner, principal.organisation_id)
+        own = own_call(
+            self._world, whose, purpose=purpose, parent=call, dialect=call.dialect, operation=call.operation,
+            path=call.path, body=call.outgoing, kind="shadow",
+        )  # fmt: skip
+        own.wishes = Wishes(cache_control="no-cache" if purpose == "cache_check" else "no-store")
+        return own
 
     async def wrong(self, hit: str) -> bytes:
         """Somebody says that what the call `hit` was given is wrong: the entry leaves, and that is a label.
 
-        The key of its reply. Raises NotFound.
+        The key of its reply. Raises NotFound, StoreDown.
         """
-        found = self._hits.pop(hit, None)
-        if found is None:
+        entry = await self.judged(hit, right=False, source="feedback")
+        if entry is None:
             raise NotFound(f"no semantic hit {hit[:80]!r} is remembered; its id is x-tidegate-request-id of the hit")
-        await self._routes[found.route].engine.judged(found.look, right=False)
+        return entry
+
+    async def judged(self, hit: str, *, right: bool, source: str) -> bytes | None:
+        """The key of its reply; None: no such hit is remembered, or it was judged before. Raises StoreDown."""
+        try:
+            stored = await self._blobs.get(_hit_key(hit))
+            found = _HIT.decode(self._vault.unseal(stored, HIT)) if stored else None
+        except ValueError:
+            found = None
+        if found is None:
+            return None
+        self._blobs.put(_hit_key(hit), b"", 0.001)
+        one = self._routes.get(found.route)
+        if one is not None:
+            await one.engine.judged(found.partition, found.entry, found.features, right=right, source=source)
+            if one.has_news:
+                await one.share()
+        elif not right:
+            await self._vectors.forget(found.partition, [found.entry])
         return bytes.fromhex(found.entry)
+
+    async def purge(self, tag: str | None) -> int:
+        """Drop the questions with this tag, or all; what was learned of others like them stays. Raises StoreDown."""
+        return await self._vectors.purge(tag)
 
     def seen(self) -> list[Seen]:
         found = []
         for name, one in self._routes.items():
-            fit = one.engine.verifier.fit
+            known, fit = one.engine.memory(), one.engine.verifier.fit
             found.append(
                 Seen(
-                    name, one.promise.max_error, one.lookups, one.hits, one.saved_nusd,
+                    name, one.promise.max_error, known.lookups, known.hits, known.saved_nusd,
                     fit.threshold if fit else None, fit.error if fit else None, fit.error_upper if fit else None,
                     fit.why if fit else "too few labels so far: only what is nearly identical is served",
                 )
@@ -200,35 +245,11 @@ class Meanings:
         return found
 
     async def aclose(self) -> None:
+        for one in self._routes.values():
+            await one.end()
         await self._embedder.aclose()
         await self._vectors.aclose()
 
 
-def _memory_key(route: str, promise: Promise) -> bytes:
-    return f"learned {promise.max_error:g} {route}".encode()
-
-
-def _again(world: World, call: Call) -> Call:
-    """The same question as a call of our own. Its answer is kept, and charged to the route's owner."""
-    body, route, principal = call.outgoing, call.route, call.principal
-    assert route is not None and principal is not None
-
-    async def intake() -> bytes:
-        return body
-
-    own = Call(
-        id=f"chk_{call.id.removeprefix('req_')}",
-        dialect=call.dialect,
-        operation=call.operation,
-        at_ms=world.clock.wall_ns() // 1_000_000,
-        arrived_ns=world.clock.now_ns(),
-        credential=Principal(
-            HOUSE, "checks of cached answers", "admin", team_id=route.owner, organisation_id=principal.organisation_id
-        ),
-        method=call.method,
-        path=call.path,
-        intake=intake,
-        kind="shadow",
-    )
-    own.wishes = Wishes(cache_control="no-cache")
-    return own
+def _hit_key(call_id: str) -> bytes:
+    return f"hit {call_id}".encode("utf-8", "surrogatepass")

@@ -13,8 +13,9 @@ from tidegate.core.flight import Buy, Flight, Hear, Reader
 from tidegate.core.shared import SharedFlight, may_lead
 from tidegate.stages.cache import idempotent, keys
 from tidegate.stages.cache.elsewhere import Lease, Stored
-from tidegate.stages.cache.exact import Entry, entry_of, is_form, may_be_kept, pack, told_again, unpack
+from tidegate.stages.cache.exact import Entry, Kept, entry_of, is_form, may_be_kept, pack, place, told_again, unpack
 from tidegate.stages.cache.idempotent import Claim
+from tidegate.stages.cache.live import End, Live
 from tidegate.stages.cache.policy import ANYTHING, Policy, SemanticConfig, Wish, tags_of, wish_of
 from tidegate.stages.cache.told import AtOnce, Gathered, Told
 
@@ -104,9 +105,9 @@ class Passage:
             call.cached = Cached("bypass")
             return
         meanings = self._cache.meanings
-        checked = meanings.checks.get(call.id) if meanings is not None else None
-        if checked is not None:
-            self._key = checked  # a check of ours: whoever asked first is to find its answer
+        check = meanings.checks.get(call.id) if meanings is not None else None
+        if check is not None:
+            self._key = check.key  # whoever asked first is to find its answer
             call.cached = Cached("bypass")
             return
         question = self._cache.shelf.questions.question(call.asked)
@@ -125,7 +126,7 @@ class Passage:
         if stored is None:
             return None
         try:
-            entry = unpack(stored, key, shelf.vault)
+            entry = unpack(stored, key, shelf.vault, place(key))
             age_s = self._now_ms() // 1000 - entry.bought_ms // 1000
             if self._wish.max_age_s is not None and age_s > self._wish.max_age_s:
                 return None
@@ -141,6 +142,7 @@ class Passage:
         changed = bool(call.guarded.withheld)  # the caller's own values come back outside
         events = told_again(entry, call.asked, call.dialect, cache.codecs, changed=changed)
         call.cached = Cached("hit", layer, max(age_s, 0), entry.cost_nusd or 0, similarity)
+        call.guarded = call.guarded.adding(*entry.verdicts)
         cache.rows.close(call, "ok", entry.status)
         if self._claim is not None:
             assert self._once_key is not None
@@ -161,7 +163,7 @@ class Passage:
         prompt = keys.prompt(call, semantic.messages, policy.scope, policy.fingerprint)
         if meanings is None or prompt is None or route is None:
             return None
-        self._look = look = await meanings.look(route.name, semantic, prompt)
+        self._look = look = await meanings.look(call, route.name, semantic, prompt)
         if look is None:
             return None
         call.cached = Cached("miss", "semantic")
@@ -169,18 +171,19 @@ class Passage:
             return None
         key = bytes.fromhex(look.serve.id)
         try:
-            stored = await cache.shelf.blobs.get(key)
-            entry = unpack(stored, key, cache.shelf.vault) if stored is not None else None
+            stored = await meanings.reply(look)
+            entry = unpack(stored, key, cache.shelf.vault, place(key)) if stored is not None else None
             age_s = self._now_ms() // 1000 - entry.bought_ms // 1000 if entry is not None else 0
             if entry is None:
-                await meanings.gone(look)
+                meanings.gone(look)
             elif self._wish.max_age_s is None or age_s <= self._wish.max_age_s:
                 reply = self._hit(entry, "semantic", age_s, look.serve.similarity)
                 assert self._key is not None
-                meanings.served(call, route.name, look, entry.cost_nusd or 0, self._key)
+                meanings.served(call, look, entry.cost_nusd or 0, self._key)
                 return reply
         except ValueError as wrong:
             self._corrupt(str(wrong))
+            meanings.gone(look)
         except StoreDown:
             pass  # whoever keeps them has told the operator
         self._look = None  # it would have been served, so the answer that is bought now is no miss of the engine's
@@ -199,7 +202,7 @@ class Passage:
             return None
         try:
             found = await idempotent.claim(
-                cache.world, cache.shelf.vault, once, call.route.timeout_s, lambda: key in table
+                cache.world, cache.shelf.outcomes, call, once, call.route.timeout_s, lambda: key in table
             )
             if isinstance(found, Entry):
                 return self._hit(found, "idempotent", self._now_ms() // 1000 - found.bought_ms // 1000)
@@ -264,7 +267,10 @@ class Passage:
         """Before the last event is released: the row, which cost nothing."""
         call, reader = self._call, self._reader
         assert reader is not None and call.cached is not None
-        call.cached = msgspec.structs.replace(call.cached, saved_nusd=reader.flight.call.cost_nusd or 0)
+        payer = reader.flight.call
+        cost_nusd = payer.cached.saved_nusd if payer.cached and payer.cached.found else payer.cost_nusd or 0
+        call.cached = msgspec.structs.replace(call.cached, saved_nusd=cost_nusd)
+        call.guarded = call.guarded.adding(*payer.guarded.answered)
         call.error = last.error
         self._cache.rows.close(call, "cut_off" if last.error else "ok", 200)
 
@@ -279,7 +285,7 @@ class Passage:
         if self._claim is not None:
             assert self._once_key is not None
             listed.append(self._once_key)
-        joins_others = cache.many and policy is not None and policy.exact and self._key in listed
+        joins_others = cache.shelf.elsewhere is not None and self._key in listed
         call.flight = flight = SharedFlight(
             cache.world,
             self._buy_here if joins_others else self._buy,
@@ -296,28 +302,46 @@ class Passage:
         return self._told(flight, reader, await reader.opened())
 
     async def _buy_here(self, call: Call, hear: Hear) -> None:
-        """What a flight hears: the answer that another process is buying, or else our own purchase."""
-        cache, key, flight = self._cache, self._key, call.flight
-        assert key is not None and isinstance(flight, SharedFlight)
-        self._lease = lease = Lease(cache.world, cache.shelf.blobs, key, call.id)
-        stored = await lease.take(call.deadline_ns)
-        source = self._from_elsewhere(stored, key, flight) if stored is not None else None
+        """What a flight hears: the answer that another process has bought or is buying, or else our own purchase."""
+        elsewhere, key, flight, policy = self._cache.shelf.elsewhere, self._key, call.flight, self._policy
+        assert elsewhere is not None and key is not None and policy is not None and isinstance(flight, SharedFlight)
+        self._lease = lease = elsewhere.lease(key, flight, kept=policy.exact)
+        found = await lease.take(self._cache.codecs)
+        if isinstance(found, Live):
+            await self._hear_along(found, flight, hear)
+            return
+        source = self._from_elsewhere(found, key, flight) if found is not None else None
         if source is not None:
             await hear(source)
         else:
             await self._buy(call, hear)
 
+    async def _hear_along(self, live: Live, flight: SharedFlight, hear: Hear) -> None:
+        call = self._call
+        flight.form = live.form
+        call.cached = Cached("shared", "in_flight")
+
+        def ended(end: End) -> None:
+            call.cached = Cached("shared", "in_flight", 0, end.cost_nusd or 0)
+
+        live.ended = ended
+        try:
+            await hear(live)
+        finally:
+            live.stop()
+
     def _from_elsewhere(self, stored: bytes, key: bytes, flight: SharedFlight) -> Source | None:
         cache, call = self._cache, self._call
         assert call.asked is not None
         try:
-            entry = unpack(stored, key, cache.shelf.vault)
+            entry = unpack(stored, key, cache.shelf.vault, place(key))
             events = told_again(entry, call.asked, call.dialect, cache.codecs, changed=True)
         except ValueError as wrong:
             self._corrupt(str(wrong))
             return None
         flight.form = (entry.stream, entry.wants_usage)
         call.cached = Cached("shared", "in_flight", 0, entry.cost_nusd or 0)
+        call.guarded = call.guarded.adding(*entry.verdicts)
         return Stored(entry.head, events)
 
     def _attach(self, flight: SharedFlight) -> None:
@@ -339,20 +363,36 @@ class Passage:
         elsewhere = self._call.cached is not None and self._call.cached.found
         keeps = policy is not None and policy.keeps and self._wish.store and not elsewhere
         if keeps and policy is not None and key is not None and may_be_kept(flight):
-            entry = entry_of(flight, key, self._now_ms())
-            shelf.blobs.put(key, pack(entry, shelf.vault), policy.ttl_s, tags_of(self._call))
-            self._teach(flight, key)
+            packed = pack(entry_of(flight, key, self._now_ms()), shelf.vault, place(key))
+            tags = self._tags()
+            if policy.exact:
+                shelf.blobs.put(key, packed, policy.ttl_s, tags)
+            if policy.semantic is not None:
+                self._teach(flight, key, Kept(packed, self._now_ms() + round(policy.ttl_s * 1000), tuple(tags)))
         if self._lease is not None:
             self._lease.give_back()
         for settle in flight.landings:
             settle(flight)
         self._cache.rows.landed(flight)
 
-    def _teach(self, flight: SharedFlight, key: bytes) -> None:
-        meanings, route = self._cache.meanings, self._call.route
-        if meanings is not None and route is not None and self._look is not None:
+    def _tags(self) -> list[str]:
+        call, outcomes = self._call, self._cache.shelf.outcomes
+        tags = tags_of(call)
+        if outcomes.seals and call.user:  # so that what they were answered goes when they are erased
+            tags.append(f"subject:{outcomes.word(call.user)}")
+        return tags
+
+    def _teach(self, flight: SharedFlight, key: bytes, kept: Kept) -> None:
+        meanings = self._cache.meanings
+        if meanings is None:
+            return
+        check = meanings.checks.get(self._call.id)
+        if check is not None:
+            check.kept = kept
+        elif self._look is not None:
             texts = (said for event in flight.events for said in event.texts())
-            meanings.bought(route.name, self._look, key, "".join(text for at, text in texts if at.kind == "text"))
+            text = "".join(text for at, text in texts if at.kind == "text")
+            meanings.bought(self._call, self._look, key, text, kept)
 
     def _now_ms(self) -> int:
         return self._cache.world.clock.wall_ns() // 1_000_000

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Mapping
 from hashlib import blake2b
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -15,7 +16,7 @@ from tidegate.stages.cache.keys import Scope
 
 HOUR = Duration(3600)
 # Of a route's configuration, what does not change its answers.
-BESIDES = ("aliases", "timeout", "timeouts", "owner", "cache", "limits", "hedge", "on_disconnect", "strategy")
+BESIDES = ("aliases", "timeout", "timeouts", "owner", "cache", "limits", "hedge", "on_disconnect", "strategy", "store")
 
 
 class SemanticConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -24,22 +25,37 @@ class SemanticConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_error: the share of wrong answers among them that is promised, above 0 and below 1; null gives none.
     messages: conversations of at most so many messages.
     checks: of the hits, so many are answered upstream too, to see whether they were right.
+    twice: of the misses, so many are asked a second time, to see how much answers waver by themselves.
     """
 
     max_error: Share | None = None
     messages: Annotated[int, Meta(ge=1, le=20)] = 3
     checks: Share = Share(0.04)
+    twice: Share = Share(0.02)
 
 
 class House(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What all routes with a semantic cache have together.
 
-    embedder: who makes vectors of texts.
+    embedder: who makes vectors of texts: `minilm`, in this process; route:NAME, a route of yours that answers
+        embeddings, all of whose targets have the same model.
+    embedder_timeout: how long a call waits for that route; longer, and nothing is compared, for a while.
     entries: how many questions are remembered; the least useful leave.
+    kept: where they are, and what was learned of them: in the `database` (storage.database with pgvector, so that all
+        processes share them, or else a file of data_dir), or in the `process`, which forgets them at its end.
+    timeout: how long a call waits for that database; longer, and it goes on without, and nobody asks until it is back.
     """
 
     embedder: str = "minilm"
+    embedder_timeout: Duration = Duration(1)
     entries: Annotated[int, Meta(ge=1, le=10_000_000)] = 100_000
+    kept: Literal["database", "process"] = "database"
+    timeout: Duration = Duration(0.05)
+
+    @property
+    def embedding_route(self) -> str | None:
+        kind, _, name = self.embedder.partition(":")
+        return name if kind == "route" else None
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -69,6 +85,22 @@ def trouble(config: Config) -> tuple[str, str] | None:
         return "max_bytes", "must be more than nothing; to keep no answers, set exact: false"
     if config.semantic.max_error is not None and not 0 < config.semantic.max_error < 1:
         return "semantic.max_error", "must lie between 0 and 100%, both excluded, such as 2%"
+    return None
+
+
+def house_trouble(house: House, routes: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The same for what all routes have together."""
+    if house.timeout <= 0 or house.embedder_timeout <= 0:
+        return "timeout" if house.timeout <= 0 else "embedder_timeout", "must be longer than nothing"
+    name = house.embedding_route
+    if name is None:
+        return None
+    if name not in routes:
+        near = difflib.get_close_matches(name, routes, n=1, cutoff=0.5)
+        return "embedder", f"no route {name!r}; " + (f"did you mean {near[0]!r}?" if near else "configure one")
+    models = {target.model for target in routes[name].targets}
+    if len(models) != 1 or "*" in models:
+        return "embedder", f"the targets of {name!r} must all have one model: vectors of two cannot be compared"
     return None
 
 

@@ -14,10 +14,12 @@ import msgspec
 
 from tidegate.core.ports import Answer, Entry, Near, Vector, Vectors
 from tidegate.stages.cache.answers import Comparison, same
+from tidegate.stages.cache.exact import UNKEPT, Kept
 from tidegate.stages.cache.neighbourhood import COUNT, Candidate, candidate
-from tidegate.stages.cache.verifier import Fit, Label, Noise, State, Verifier
+from tidegate.stages.cache.verifier import Features, Fit, Label, Noise, State, Verifier
 
 GROUPS = 8  # different answers nearby that a new one is compared with
+SAYING = ("feedback", "user", "agent", "judge")  # who says of a hit whether it was right: an administrator, and others
 FEEDBACK = Noise(pairs=100, differ=10, strangers=100, alike=10)  # until somebody measures it: one in ten is a slip
 
 
@@ -60,11 +62,17 @@ class Look(msgspec.Struct, frozen=True):
     ask_twice: bool
 
 
-class Memory(msgspec.Struct):
-    """What survives a restart."""
+class Memory(msgspec.Struct, frozen=True):
+    """What survives a restart, and what processes tell each other. The counts are for people."""
 
-    verifier: State
-    comparison: Noise
+    verifier: State = State()
+    comparison: Noise = Noise()
+    lookups: int = 0
+    hits: int = 0
+    saved_nusd: int = 0
+
+
+COUNTS = ("lookups", "hits", "saved_nusd")
 
 
 class Semantic:
@@ -83,14 +91,36 @@ class Semantic:
         self._chance = chance
         self._compare = compare
         self._last: Answer | None = None
-        self.verifier = Verifier(policy.max_error, policy.strict, memory.verifier if memory else None)
-        self._comparison = Comparison(memory.comparison if memory else None)
-        self.verifier.noticed("feedback", FEEDBACK)
+        self._known = memory or Memory()  # as it was shared last; of it, the counts are read
+        self.verifier = Verifier(policy.max_error, policy.strict, self._known.verifier)
+        self._comparison = Comparison(self._known.comparison)
+        self._counts = dict.fromkeys(COUNTS, 0)  # since then
+        for source in SAYING:
+            self.verifier.noticed(source, FEEDBACK)
 
     def memory(self) -> Memory:
-        return Memory(self.verifier.state(), self._comparison.noise)
+        counts = {name: getattr(self._known, name) + count for name, count in self._counts.items()}
+        return Memory(self.verifier.state(), self._comparison.noise, **counts)
+
+    def news(self) -> Memory:
+        """What nobody else knows yet."""
+        return Memory(self.verifier.news(), self._comparison.news, **self._counts)
+
+    def take_up(self, shared: Memory, told: Memory) -> None:
+        """What all know by now; `told`, of our news, is in it."""
+        self._known = shared
+        self.verifier.take_up(shared.verifier, told.verifier)
+        self._comparison.take_up(shared.comparison, told.comparison)
+        self.verifier.noticed("comparison", self._comparison.noise)
+        for name in COUNTS:
+            self._counts[name] -= getattr(told, name)
+
+    def served(self, saved_nusd: int) -> None:
+        self._counts["hits"] += 1
+        self._counts["saved_nusd"] += saved_nusd
 
     async def look(self, partition: str, vector: Vector, marks: tuple[str, ...]) -> Look:
+        self._counts["lookups"] += 1
         near = await self._vectors.nearest(partition, vector, COUNT)
         found = candidate(near, [one.marks == marks for one in near])
         verdict = self.verifier.decide(found.features) if found else None
@@ -100,7 +130,7 @@ class Semantic:
         probability = verdict.probability if verdict else None
         return Look(partition, vector, marks, near, found, serve, probability, ask, ask_twice)
 
-    async def learn(self, look: Look, id: str, answer: Answer) -> Sequence[str]:
+    async def learn(self, look: Look, id: str, answer: Answer, kept: Kept = UNKEPT) -> Sequence[str]:
         """The model's own answer to what was looked for becomes an entry. The ids of those that left for it."""
         known = await self._vectors.answers(look.partition, _answers_nearby(look))
         answer = await self._labelled(look, answer, known)
@@ -108,7 +138,7 @@ class Semantic:
             self._comparison.strangers(self._compare(answer, self._last))
             self.verifier.noticed("comparison", self._comparison.noise)
         self._last = answer
-        return await self._vectors.add(look.partition, Entry(id, look.vector, answer, look.marks))
+        return await self._vectors.add(look.partition, Entry(id, look.vector, answer, look.marks, *kept))
 
     async def _labelled(self, look: Look, answer: Answer, known: Sequence[Answer]) -> Answer:
         """Compare with the answers nearby. The first that says the same lends its id."""
@@ -125,16 +155,15 @@ class Semantic:
         self._comparison.twice(self._compare(first, second))
         self.verifier.noticed("comparison", self._comparison.noise)
 
-    async def judged(self, look: Look, right: bool, source: str = "feedback") -> None:
+    async def judged(
+        self, partition: str, entry: str, features: Features, *, right: bool, source: str = "feedback"
+    ) -> None:
         """Somebody who saw the answer says so. What was wrong is not served again."""
-        if look.candidate is None:
-            return
-        self.verifier.learn(Label(look.candidate.features, right, source))
-        entry = look.candidate.entry.id
+        self.verifier.learn(Label(features, right, source))
         if right:
-            await self._vectors.judge(look.partition, entry, right)
+            await self._vectors.judge(partition, entry, right)
         else:
-            await self._vectors.forget(look.partition, [entry])
+            await self._vectors.forget(partition, [entry])
 
     def refit(self) -> Fit | None:
         """A new fit when one is due, to be given to `verifier.adopt`. Some milliseconds: call it in a thread."""

@@ -29,6 +29,7 @@ TRUST = 3.0  # wrong answers that the model's word counts for, beside those that
 LEAST_RATIO = 0.5  # however few were wrong: the model is not far too gloomy
 GRID = 48  # thresholds that are tried
 RIDGE, STEPS, LONGEST_STEP = 1.0, 12, 2.0
+OUTSIDE = 0.01  # of the labels, so many lie below the least similarity that is served
 TOO_NOISY = 0.5  # above this sum of error rates a label says nothing
 
 
@@ -42,6 +43,12 @@ class Noise(msgspec.Struct, frozen=True):
     differ: int = 0
     strangers: int = 0  # answers to prompts that have nothing to do with each other
     alike: int = 0
+
+    def __add__(self, other: Noise) -> Noise:
+        return Noise(*(getattr(self, name) + getattr(other, name) for name in self.__struct_fields__))
+
+    def __sub__(self, other: Noise) -> Noise:
+        return Noise(*(getattr(self, name) - getattr(other, name) for name in self.__struct_fields__))
 
     def rates(self) -> tuple[float, float]:
         """(different called the same, same called different), as the model is fitted with."""
@@ -74,10 +81,11 @@ class Fit(msgspec.Struct, frozen=True):
     wrong_so_far: float  # estimated wrong ones among the hits that are remembered
     allowed: float  # what the hits ahead may come to
     why: str  # nothing is served; "" while something is
+    least: float = 0.0  # similarity below which nearly nothing was labelled: the model would guess there
 
 
-class State(msgspec.Struct):
-    """All that a verifier knows, for a store. Arrays are float32 rows of as many numbers as there are features."""
+class State(msgspec.Struct, frozen=True):
+    """All that a verifier knows, for a store."""
 
     labels: list[Label] = []
     lookups: list[Features] = []
@@ -85,6 +93,25 @@ class State(msgspec.Struct):
     noise: dict[str, Noise] = {}
     fit: Fit | None = None
     labels_seen: int = 0
+    fitted_at: int = 0  # labels that had been seen then
+
+    def with_news(self, news: State) -> State:
+        """And what was seen beside it."""
+        return State(
+            [*self.labels, *news.labels][-LABELS:],
+            [*self.lookups, *news.lookups][-LOOKUPS:],
+            [*self.hits, *news.hits][-HITS:],
+            {**self.noise, **news.noise},
+            self.fit,
+            self.labels_seen + len(news.labels),
+            self.fitted_at,
+        )
+
+    @property
+    def due(self) -> bool:
+        """Whether labels enough have come for a new fit."""
+        step = max(FIRST_FIT // 4, min(200, int(self.fitted_at * REFIT_SHARE)))
+        return self.labels_seen >= (self.fitted_at + step if self.fit is not None else FIRST_FIT)
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -104,20 +131,29 @@ class Verifier:
     def __init__(self, max_error: float, strict: float, state: State | None = None) -> None:
         self.max_error = max_error
         self._strict = strict
-        state = state or State()
-        self._labels = deque(state.labels, LABELS)
-        self._lookups = deque(state.lookups, LOOKUPS)
-        self._hits = deque(state.hits, HITS)
-        self._noise = dict(state.noise)
-        self._seen = state.labels_seen
-        self._next_fit = FIRST_FIT
-        self.fit: Fit | None = None
-        if state.fit:
-            self.adopt(state.fit)
+        self._known = state or State()  # as it was shared last
+        self._labels: deque[Label] = deque(maxlen=LABELS)  # seen here since then
+        self._lookups: deque[Features] = deque(maxlen=LOOKUPS)
+        self._hits: deque[Features] = deque(maxlen=HITS)
+        self._noise: dict[str, Noise] = {}
+
+    @property
+    def fit(self) -> Fit | None:
+        return self._known.fit
 
     def state(self) -> State:
-        labels, lookups, hits = list(self._labels), list(self._lookups), list(self._hits)
-        return State(labels, lookups, hits, dict(self._noise), self.fit, self._seen)
+        return self._known.with_news(self.news())
+
+    def news(self) -> State:
+        """What nobody else knows yet."""
+        return State(list(self._labels), list(self._lookups), list(self._hits), dict(self._noise))
+
+    def take_up(self, shared: State, told: State) -> None:
+        """What all know by now; `told`, of our news, is in it."""
+        self._known = shared
+        for queue, count in ((self._labels, told.labels), (self._lookups, told.lookups), (self._hits, told.hits)):
+            for _ in range(min(len(count), len(queue))):
+                queue.popleft()
 
     def decide(self, features: Features) -> Verdict:
         """`features[0]` is the similarity. What is served counts as a hit from here on."""
@@ -126,14 +162,13 @@ class Verifier:
             verdict = Verdict(features[0] >= self._strict, None)
         else:
             probability = probability_of(self.fit, features)
-            verdict = Verdict(probability >= self.fit.threshold, probability)
+            verdict = Verdict(probability >= self.fit.threshold and features[0] >= self.fit.least, probability)
         if verdict.serve:
             self._hits.append(features)
         return verdict
 
     def learn(self, label: Label) -> None:
         self._labels.append(label)
-        self._seen += 1
 
     def noticed(self, source: str, noise: Noise) -> None:
         """What is known by now about the errors of a source."""
@@ -142,15 +177,16 @@ class Verifier:
     @property
     def due(self) -> bool:
         """Whether labels enough have come for a new fit."""
-        return self._seen >= self._next_fit
+        known = self._known
+        return msgspec.structs.replace(known, labels=[], labels_seen=known.labels_seen + len(self._labels)).due
 
     def fitted(self) -> Fit:
         """A new fit, some milliseconds of work; touches nothing, so that it may be made in a thread from a copy."""
         return fit(self.state(), self.max_error)
 
     def adopt(self, new: Fit) -> None:
-        self.fit = new
-        self._next_fit = self._seen + max(FIRST_FIT // 4, min(200, int(self._seen * REFIT_SHARE)))
+        state = self.state()
+        self.take_up(msgspec.structs.replace(state, fit=new, fitted_at=state.labels_seen), self.news())
 
 
 def probability_of(model: Fit, features: Features) -> float:
@@ -184,9 +220,10 @@ def fit(state: State, max_error: float) -> Fit:
     if threshold <= 1 and before is not None:  # smoothed: no single label makes it jump
         threshold = float(_logistic((_logit(threshold) + _logit(before)) / 2))
     why = "" if threshold <= 1 else _reason(noisy, allowed, upper, max_error)
+    least = float(np.quantile(rows[:, 0], OUTSIDE))
     return Fit(
         tuple(map(float, weights)), tuple(map(float, centre)), tuple(map(float, scale)),
-        threshold, error, upper, wrong_so_far, allowed, why,
+        threshold, error, upper, wrong_so_far, allowed, why, least,
     )  # fmt: skip
 
 

@@ -10,23 +10,27 @@ verdict only of a guard that has looked at all there was: one that failed has no
 
 from __future__ import annotations
 
+import asyncio
+import difflib
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import msgspec
 
 from tidegate.core.call import Asked, Call, Reply, Source
 from tidegate.core.errors import Blocked, ConfigError, GuardFailed
-from tidegate.core.guard import Action, Finding, Guarding, Part, verdict_of
+from tidegate.core.guard import RULING, Action, Direction, Finding, Guarding, Part, verdict_of
 from tidegate.core.places import Moved, replaced
-from tidegate.core.ports import Guardrail
+from tidegate.core.ports import Guardrail, Reach, Reaching
 from tidegate.core.world import World
+from tidegate.stages.guardrails.bodies import WholeShielded
 from tidegate.stages.guardrails.masks import Masks, Placeholders, masked
 from tidegate.stages.guardrails.parts import parts_of, unreadable
 from tidegate.stages.guardrails.replies import Restored, Shielded
 
 DEFAULT = ""  # the guards of routes that name none
+Found = Sequence[Sequence[Finding]]  # in each part
 
 
 class Guarded(NamedTuple):
@@ -57,6 +61,15 @@ class Guard(NamedTuple):
     action: Action
     closed: bool  # what it could not look at does not pass
     looks: Guardrail
+    waits: bool = False  # for an answer from elsewhere
+
+    @property
+    def identity(self) -> str:
+        return f"{self.name} {self.looks.fingerprint}"
+
+    @property
+    def changes(self) -> bool:
+        return RULING[self.action] == "mask"
 
 
 class Guards(NamedTuple):
@@ -66,23 +79,25 @@ class Guards(NamedTuple):
     output: tuple[Guard, ...]
     fingerprint: str  # another one when other texts would pass, or pass otherwise
 
+    def without(self, identities: Sequence[str]) -> Guards:
+        """For a call that serves some of them."""
+        left = [tuple(one for one in side if one.identity not in identities) for side in (self.input, self.output)]
+        return Guards(left[0], left[1], _fingerprint(left))
+
 
 class Guardrails:
     """`known`: secrets that the house itself has, which must leave by no way."""
 
     def __init__(
-        self, default: Config, routes: Mapping[str, Config | None], world: World, known: Sequence[str]
+        self, default: Config, routes: Mapping[str, Config | None], world: World, known: Sequence[str], reach: Reach
     ) -> None:
         self._world = world
         self._routes: dict[str, Guards | None] = {}
         self._masks = Masks()
         for name, config in {DEFAULT: default, **{name: one or default for name, one in routes.items()}}.items():
             where = f"routes.{name}.guardrails" if name else "guardrails"
-            sides = [
-                tuple(made(f"{where}.{side}[{at}]", one, known) for at, one in enumerate(guarded))
-                for side, guarded in (("input", config.input), ("output", config.output))
-            ]
-            self._routes[name] = Guards(sides[0], sides[1], _fingerprint(sides)) if any(sides) else None
+            self._routes[name] = guards = ready(config, known, reach, f"{where}.")
+            _check_routes(where, guards, routes)
         self.on = any(self._routes.values())  # else nobody looks at anything
 
     def of(self, route: str) -> Guards | None:
@@ -97,6 +112,8 @@ class Guardrails:
         assert call.route is not None and call.asked is not None
         guards = self.of(call.route.name)
         if guards is not None:
+            if call.asked_by:
+                guards = guards.without(call.asked_by)
             call.guarded = Guarding(by=guards.fingerprint)
             _refuse_unseen(call, guards)
             await self._look(call, call.asked, guards.input)
@@ -108,28 +125,53 @@ class Guardrails:
         hidden = Placeholders() if any(guard.action == "placeholder" for guard in guards) else None
         if hidden is not None:
             parts = [part._replace(text=hidden.escaped(part.text)) for part in parts]
-        for guard in guards:
-            findings = await self._findings(call, guard, parts)
-            if findings is None:
-                continue
-            found = [(part.role, one) for part, some in zip(parts, findings, strict=True) for one in some]
-            verdict = verdict_of(guard.name, "input", guard.action, found)
-            call.guarded = call.guarded.adding(verdict)
-            if verdict.verdict == "block":
-                raise Blocked(refusal(guard.name, verdict.rules, "this request"), param=_first(parts, findings))
-            if verdict.verdict == "mask":
-                parts = [
-                    part._replace(text=masked(part.text, some, guard.action, self._masks, hidden)) if some else part
-                    for part, some in zip(parts, findings, strict=True)
-                ]
+        for group in together(guards):
+            parts = await self._ask(call, group, parts, hidden)
         _change(call, asked, before, parts)
         if hidden is not None:
             call.guarded = msgspec.structs.replace(call.guarded, withheld=hidden.values)
 
-    async def _findings(self, call: Call, guard: Guard, parts: Sequence[Part]) -> Sequence[Sequence[Finding]] | None:
+    async def _ask(
+        self, call: Call, group: Sequence[Guard], parts: list[Part], hidden: Placeholders | None
+    ) -> list[Part]:
+        """What guards that see the same make of it: those that wait for others do so while the rest looks."""
+        asking = [guard for guard in group if guard.waits] if len(group) > 1 else ()
+        tasks = {
+            guard: self._world.nursery.spawn(self._findings(call, guard, parts), f"guard {guard.name}")
+            for guard in asking
+        }
+        try:
+            for guard in group:
+                findings = await (tasks[guard] if guard in tasks else self._findings(call, guard, parts))
+                if findings is not None:
+                    parts = self._conclude(call, guard, parts, findings, hidden)
+        finally:
+            for task in tasks.values():
+                let_go(task)
+        return parts
+
+    def _conclude(
+        self, call: Call, guard: Guard, parts: list[Part], findings: Found, hidden: Placeholders | None
+    ) -> list[Part]:
+        """The verdict, and what is left of the texts. Raises Blocked."""
+        found = [(part.role, one) for part, some in zip(parts, findings, strict=True) for one in some]
+        verdict = verdict_of(guard.name, "input", guard.action, found)
+        call.guarded = call.guarded.adding(verdict)
+        if verdict.verdict == "block":
+            raise Blocked(refusal(guard.name, verdict.rules, "this request"), param=_first(parts, findings))
+        if verdict.verdict != "mask":
+            return parts
+        return [
+            part._replace(text=masked(part.text, some, guard.action, self._masks, hidden)) if some else part
+            for part, some in zip(parts, findings, strict=True)
+        ]
+
+    async def _findings(self, call: Call, guard: Guard, parts: Sequence[Part]) -> Found | None:
         """None: it has failed, and may be done without."""
         try:
-            return await guard.looks.check(call, parts)
+            found = await guard.looks.check(call, parts)
+            _in_place(parts, found)
+            return found
         except Exception as wrong:  # noqa: BLE001 a guard is a plugin, and whatever it raises means the same
             self.failed(guard, call, wrong)
             return None
@@ -149,20 +191,82 @@ class Guardrails:
         guards = self.of(call.route.name)
         if guards is None or not guards.output or source.head.target is None:  # what we say ourselves is known
             return source
-        return Shielded(source, call, guards.output, self._masks, self.failed)
+        if call.operation == "raw" and call.asked is not None and call.asked.stream:
+            return source  # all of its guards may be done without, or it would have been refused
+        kind = WholeShielded if call.operation == "raw" else Shielded
+        return kind(source, call, guards.output, self._masks, self.failed)
 
     def restore(self, call: Call, reply: Reply) -> Reply:
         """The reply with the caller's own values. The same one where none were withheld."""
         return Restored(reply, call.guarded.withheld) if call.guarded.withheld else reply
 
 
-def made(where: str, guarded: Guarded, known: Sequence[str]) -> Guard:
+def ready(config: Config, known: Sequence[str], reach: Reach, where: str = "") -> Guards | None:
+    """None: nobody looks. Raises ConfigError."""
+    sides = [
+        tuple(_made(f"{where}{side}[{at}]", side, one, known, reach) for at, one in enumerate(guarded))
+        for side, guarded in _sides(config)
+    ]
+    return Guards(sides[0], sides[1], _fingerprint(sides)) if any(sides) else None
+
+
+def _sides(config: Config) -> Iterable[tuple[Direction, tuple[Guarded, ...]]]:
+    return ("input", config.input), ("output", config.output)
+
+
+def _made(where: str, side: Direction, guarded: Guarded, known: Sequence[str], reach: Reach) -> Guard:
     """Raises ConfigError."""
     try:
         looks: Guardrail = guarded.plugin(guarded.settings, known)
+        if isinstance(looks, Reaching):
+            looks.join(reach)
     except ConfigError as wrong:
         raise ConfigError(f"{where}: {wrong.message}") from None
-    return Guard(guarded.type, guarded.action, guarded.on_failure == "closed", looks)
+    if side == "output" and looks.watch() is None:
+        raise ConfigError(f"{where}: the guard {guarded.type!r} looks at requests only; put it under input")
+    waits = isinstance(looks, Reaching) and looks.waits
+    return Guard(guarded.type, guarded.action, guarded.on_failure == "closed", looks, waits)
+
+
+def _check_routes(where: str, guards: Guards | None, routes: Mapping[str, object]) -> None:
+    """A guard may ask a route, which must be there. Raises ConfigError."""
+    for at, guard in enumerate(guards.input if guards is not None else ()):
+        route = getattr(guard.looks, "route", None)
+        if route is not None and route not in routes and "/" not in route:
+            near = difflib.get_close_matches(route, routes, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(routes) or 'none'}"
+            raise ConfigError(f"{where}.input[{at}].route: no route {route!r}; {hint}")
+
+
+def _in_place(parts: Sequence[Part], found: Found) -> None:
+    """Raises ValueError for places that are not there: whoever names them has looked at something else."""
+    if len(found) != len(parts):
+        raise ValueError(f"there are {len(parts)} texts, and it speaks of {len(found)}")
+    for part, some in zip(parts, found, strict=True):
+        at = 0
+        for one in some:
+            if not at <= one.start <= one.end <= len(part.text):
+                raise ValueError(f"{part.path}: {one.start} to {one.end} is no place in it, or lies in another")
+            at = one.end
+
+
+def together(guards: Sequence[Guard]) -> list[list[Guard]]:
+    """In order, and those beside each other that only look in one group: they see the same."""
+    groups: list[list[Guard]] = []
+    for guard in guards:
+        if groups and not guard.changes and not groups[-1][-1].changes:
+            groups[-1].append(guard)
+        else:
+            groups.append([guard])
+    return groups
+
+
+def let_go(task: asyncio.Task[Found | None]) -> None:
+    """Nobody waits for it any more; what it raises was answered already, or does not matter."""
+    if not task.done():
+        task.cancel()
+    elif not task.cancelled():
+        task.exception()
 
 
 def refusal(guard: str, rules: Sequence[str], what: str) -> str:
@@ -185,8 +289,10 @@ def _refuse_unseen(call: Call, guards: Guards) -> None:
     why = unreadable(call.asked)
     if why and any(guard.closed for guard in guards.input):
         raise Blocked(f"the guards of route {call.route.name!r} cannot read this request: {why}")
-    if call.operation == "raw" and any(guard.closed for guard in guards.output):
-        raise Blocked(f"the guards of route {call.route.name!r} cannot read answers of this path; ask another route")
+    if call.operation == "raw" and call.asked.stream and any(guard.closed for guard in guards.output):
+        raise Blocked(
+            f"the guards of route {call.route.name!r} cannot read streamed answers of this path; ask without stream"
+        )
 
 
 def _change(call: Call, asked: Asked, before: Sequence[Part], after: Sequence[Part]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -21,7 +21,12 @@ from tidegate.core.errors import ConfigError
 WINDOW = 120  # words that are looked at together
 STEP = 60
 LETTERS = (4, 6)  # in a row, of a word and the blanks around it
-LONGEST_WORD = 24  # letters of a word that are looked at
+SIGNS = (2, 4)  # the same where a word is more than ASCII: some scripts say as much with fewer
+LONGEST_WORD = 96  # letters of a word that are looked at
+PIECE = 24  # of a longer one each such piece counts as a word
+# Whoever looks often enough finds something: each doubling of the windows of a text asks for so much more.
+PER_DOUBLING = 0.5
+LIMIT = 40.0  # a score beyond is as good as sure
 
 
 class Card(msgspec.Struct, frozen=True):
@@ -46,18 +51,40 @@ def windows(text: str) -> Iterator[list[str]]:
 def features(words: list[str], buckets: int) -> set[int]:
     """Numbers of the words, of pairs of words, and of letters in a row. `buckets` is a power of two."""
     mask = buckets - 1
-    coded = [word[:LONGEST_WORD].encode("utf-8", "surrogatepass") for word in words]
-    found = {crc32(word) & mask for word in coded}
+    pieces = [piece.encode("utf-8", "surrogatepass") for word in words for piece in _pieces(word)]
+    found = {crc32(piece) & mask for piece in pieces}
     before = b"^"
-    for word in coded:
-        found.add(crc32(before + b" " + word) & mask)
-        before = word
-    for word in set(coded):
-        padded = b"_" + word + b"_"
-        for size in LETTERS:
-            for at in range(len(padded) - size + 1):
-                found.add(crc32(padded[at : at + size], 1) & mask)
+    for piece in pieces:
+        found.add(crc32(before + b" " + piece) & mask)
+        before = piece
+    for word in set(words):
+        padded = f"_{word[:LONGEST_WORD]}_"
+        if padded.isascii():
+            coded = padded.encode()
+            for size in LETTERS:
+                found.update([crc32(coded[at : at + size], 1) & mask for at in range(len(coded) - size + 1)])
+        else:
+            for size in SIGNS:
+                for at in range(len(padded) - size + 1):
+                    found.add(crc32(padded[at : at + size].encode("utf-8", "surrogatepass"), 1) & mask)
     return found
+
+
+def _pieces(word: str) -> Sequence[str]:
+    if len(word) <= PIECE:
+        return (word,)
+    word = word[:LONGEST_WORD]
+    return [word[at : at + PIECE] for at in range(0, len(word), PIECE)] if word.isascii() else (word,)
+
+
+def weighed(scores: Sequence[float]) -> float:
+    """What a text weighs, of what each of its windows does: the highest, less what so many looks find by chance."""
+    return max(scores) - PER_DOUBLING * math.log2(len(scores)) if scores else -LIMIT
+
+
+def share(score: float) -> float:
+    """Between 0 and 1."""
+    return 1 / (1 + math.exp(-max(min(score, LIMIT), -LIMIT)))
 
 
 class Classifier:
@@ -80,14 +107,13 @@ class Classifier:
             raise ConfigError(f"{path}: the weights are not those that its first line tells of")
         return cls(card, weights)
 
-    def score(self, text: str) -> float:
-        """Between 0 and 1, of text made plain: the highest of its windows."""
-        return max((self._score(words) for words in windows(text)), default=0.0)
+    def score(self, readings: Iterable[str]) -> float:
+        """Between 0 and 1, of a text made plain, and of what else it may say."""
+        return share(weighed([self._score(words) for text in readings for words in windows(text)]))
 
     def _score(self, words: list[str]) -> float:
         found = features(words, self.card.buckets)
         if not found:
-            return 0.0
+            return -LIMIT
         weights = self._weights
-        total = sum([weights[one] for one in found]) * self.card.scale / math.sqrt(len(found)) + self.card.bias
-        return 1 / (1 + math.exp(-max(min(total, 40.0), -40.0)))
+        return sum([weights[one] for one in found]) * self.card.scale / math.sqrt(len(found)) + self.card.bias

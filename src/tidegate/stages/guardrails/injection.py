@@ -24,7 +24,7 @@ from tidegate.stages.guardrails.rules import ASKS, LINES, RULES
 from tidegate.stages.guardrails.units import OFF_THE_LOOP
 
 OURS = Path(__file__).with_name("injection.weights")
-DEFAULT_SHARE = "0.005"  # of the harmless texts that set the threshold, so many are above it
+DEFAULT_SHARE = "0.0075"  # of the harmless texts that set the threshold, so many are above it
 OWN = ("system", "developer")  # the application's words
 
 
@@ -49,7 +49,7 @@ class Injection:
     def __init__(self, config: Config, known: Sequence[str] = ()) -> None:
         self._names = [rule.name for rule in RULES] + [f"rule_{at}" for at in range(len(config.rules))]
         try:
-            self._rules = Patterns([*(rule.pattern for rule in RULES), *config.rules])
+            self._rules = Patterns([*(rule.pattern for rule in RULES), *config.rules], loose=True)
         except ConfigError as wrong:
             raise ConfigError(f"rules: {wrong.message}") from None
         self._asks = Patterns([ASKS])
@@ -82,12 +82,14 @@ class Injection:
         lines = self._lines.which(text.encode("utf-8", "surrogatepass")) if ":" in text else ()
         if lines:
             return [Finding(LINES[min(lines)].name, 0, len(text))]
+        told = []
         for said in readings(text):
             rule = self._said(said.encode("utf-8", "surrogatepass"))
             if rule is not None:
                 return [Finding(self._names[rule], 0, len(text))]
-            if self._classifier is not None and (score := self._classifier.score(said)) > threshold:
-                return [Finding("classifier", 0, len(text), score)]
+            told.append(said)
+        if self._classifier is not None and (score := self._classifier.score(told)) > threshold:
+            return [Finding("classifier", 0, len(text), score)]
         return []
 
     def _said(self, text: bytes) -> int | None:

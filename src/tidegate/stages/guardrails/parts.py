@@ -21,12 +21,14 @@ def parts_of(asked: Asked) -> list[Part]:
     """All that is text, in order. Of a request whose meaning we do not know: every string."""
     if asked.codec.operation == "raw":
         return [
-            Part(path, _raw_role(path), text) for path, text in strings("", _OBJECT.decode(asked.body)) if _spoken(text)
+            Part(path, _raw_role(path), text)
+            for path, text in strings("", _OBJECT.decode(asked.body))
+            if is_spoken(text)
         ]
     return [Part(path, _role(asked, path), text) for path, text in asked.codec.texts(asked)]
 
 
-def _spoken(text: str) -> bool:
+def is_spoken(text: str) -> bool:
     """Whether it is no picture or file, whole."""
     return not (text.startswith("data:") and ";base64," in text[:100])
 

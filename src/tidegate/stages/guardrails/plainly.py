@@ -23,7 +23,7 @@ _UNSEEN = re.compile(
 )
 _TAGS = re.compile("[\U000e0020-\U000e007e]+")
 _LEETED = re.compile(r"[a-z][013457@$!+][a-z]|[013457@$!+][a-z][013457@$!+]|\b[013457][a-z]{2}")
-_SPELLED = re.compile(r"(?:\b\w[ .\-_*]){5,}\w\b")
+_SPELLED = re.compile(r"(?:\b\w[ .\-_*\\|/+~]){5,}\w\b")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_\-]{20,}={0,2}")
 _HEX = re.compile(r"(?:0x)?((?:[0-9a-fA-F]{2}[ :]?){12,})")
 _ESCAPED = re.compile(r"(?:\\u[0-9a-fA-F]{4}|\\x[0-9a-fA-F]{2}|%[0-9a-fA-F]{2}){4,}")
@@ -66,7 +66,7 @@ def readings(text: str) -> Iterator[str]:
     if _LEETED in worn:
         yield said.translate(_LEET)
     if _SPELLED in worn:
-        yield _SPELLED.sub(lambda found: re.sub(r"[ .\-_*]", "", found[0]), said)
+        yield _SPELLED.sub(lambda found: re.sub(r"[ .\-_*\\|/+~]", "", found[0]), said)
     if _BACKWARDS in worn:
         yield said[::-1]
     if _TURNED in worn:

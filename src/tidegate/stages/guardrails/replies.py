@@ -172,7 +172,7 @@ class Shielded:
     refused."""
 
     def __init__(self, source: Source, call: Call, guards: Sequence[Guard], masks: Masks, failed: Failed) -> None:
-        self.head = _headed(source.head)
+        self.head = headed(source.head)
         self._source = source
         self._looks = Looks(call, guards, masks, failed)
         self._rewriting = Rewriting(self._looks.begin)
@@ -212,7 +212,7 @@ class Shielded:
         self._source.resume()
 
 
-def _headed(head: ReplyHead) -> ReplyHead:
+def headed(head: ReplyHead) -> ReplyHead:
     """A body may get another length."""
     kept = [one for one in head.headers if one[0] not in (b"content-length", b"content-md5", b"digest", b"etag")]
     return head if len(kept) == len(head.headers) else msgspec.structs.replace(head, headers=kept)
@@ -222,7 +222,7 @@ class Restored:
     """A reply whose events have the caller's own values."""
 
     def __init__(self, reply: Reply, values: Mapping[str, str]) -> None:
-        self.head = _headed(reply.head)
+        self.head = headed(reply.head)
         self.as_asked = reply.as_asked
         self._events = reply.events
         within_json = {key: msgspec.json.encode(value).decode()[1:-1] for key, value in values.items()}

@@ -172,6 +172,40 @@ RULES: tuple[Rule, ...] = (
         r"nenhuma )?(?:restric\w+|filtro\w*|filtres?|beschränkung\w*|einschränkung\w*|restrizion\w+|"
         r"limit\w+|restriç\w+|beperking\w*|regeln|reglas)",
     ),
+    # somebody without rules, and rules that are told to be none
+    Rule(
+        "persona",
+        r"\b(?:unrestricted|unfiltered|uncensored|unaligned|jailbroken) (?:ai|mode|assistant|model|version|self|llm|"
+        r"chatbot|bot|answers?|responses?)\b",
+    ),
+    Rule(
+        "persona",
+        r"\b(?:help|answer|respond|reply|act|speak|operate|assist|talk|comply)\w* (?:me |to me |everything |anything |"
+        r"freely |completely |all questions )?(?:without|with no|free of|free from) (?:any |your |all |"
+        r"further )?(?:limits|limitations|restrictions?|filter\w*|guidelines|rules|censorship|constraints|safety|"
+        r"restraint|boundaries|moral\w*)\b",
+    ),
+    Rule(
+        "persona",
+        r"\b(?:respond|reply|answer|speak|act|behave|write) as (?:if you (?:were|are|had|have)|"
+        r"though you (?:were|are|had)|an?) (?:an? )?(?:\w+ ){0,2}(?:no |without |"
+        r"un(?:restricted|filtered|censored) )(?:\w+ ){0,2}(?:rules|restrictions?|filters?|guidelines|limits|"
+        r"limitations|ai|model|morals|assistant)\b",
+    ),
+    Rule(
+        "undo",
+        r"\byour (?:\w+ ){0,2}(?:guidelines|restrictions|rules|instructions|safeguards|limitations|filters|programming|"
+        r"training) (?:are|were|is|was|have been|has been|do not|don'?t|no longer|should be|can be|must be) (?:now |"
+        r"hereby |temporarily |not |really )?(?:void|invalid|lifted|suspended|removed|disabled|outdated|apply|count|"
+        r"cancell?ed|overridden|revoked|off|bypassed|ignored|irrelevant|matter)\b",
+    ),
+    Rule(
+        "prompt_leak",
+        rf"\b(?:{_TELL}|describe|state|revealing|sharing|showing|disclosing|say) (?:\w+ ){{0,2}}your (?:\w+ ){{0,2}}"
+        rf"(?:guidelines|restrictions|configuration|setup|safety rules|constraints|initiali[sz]ation|"
+        rf"system (?:text|message|prompt|instructions)|instruction set|"
+        rf"(?:operating|operational) (?:parameters|rules|directives|guidelines))\b",
+    ),
     # tell what you were told
     Rule(
         "prompt_leak",

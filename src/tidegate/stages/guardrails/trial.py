@@ -10,7 +10,7 @@ import msgspec
 from tidegate.core.call import Call
 from tidegate.core.guard import RULING, Direction, Part, Ruling
 from tidegate.core.ports import Watch
-from tidegate.stages.guardrails import Config, Guard, Guards, made
+from tidegate.stages.guardrails import Config, Guard, Guards
 from tidegate.stages.guardrails.masks import Masks, Placeholders, masked
 
 
@@ -35,12 +35,6 @@ class Tried(msgspec.Struct, frozen=True):
 def guards_of(default: Config, routes: Mapping[str, Config | None], route: str | None) -> Config:
     """Those that are configured for `route`; those of all routes when it has none of its own, or none is named."""
     return (routes.get(route) if route is not None else None) or default
-
-
-def ready(config: Config, known: Sequence[str] = ()) -> Guards:
-    """Raises ConfigError."""
-    sides = [[made(f"[{at}]", one, known) for at, one in enumerate(side)] for side in (config.input, config.output)]
-    return Guards(tuple(sides[0]), tuple(sides[1]), "")
 
 
 async def tried(guards: Guards, text: str, direction: Direction, role: str = "user") -> list[Tried]:

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from tidegate.core.call import Call, Principal, Route
-from tidegate.core.errors import BudgetSpent, LimitReached
+from tidegate.core.errors import BudgetSpent, LimitReached, LoopSuspected
 from tidegate.core.limits import Charge, Claim, Full, Limit, LimitConfig, Room, Rule
 from tidegate.core.world import World
 from tidegate.stages.limits import loops
@@ -62,7 +62,7 @@ class Limits:
         return self._gate.passing(address, familiar=familiar)
 
     def admit(self, call: Call) -> Admission:
-        """`async with limits.admit(call)`: counted while it lasts. Raises LimitReached or LoopSuspected.
+        """`async with limits.admit(call)`: counted while it lasts. Raises LimitReached, or LoopSuspected for a circle.
 
         Of a call that was refused, here or where money is spent, no request is counted.
         """
@@ -141,12 +141,14 @@ class Admission:
         try:
             await loops.look(call, seen)
         except BaseException:
+            loops.leave(call)
             self._settle(refused=True)
             raise
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        self._limits.loops.leave(self._call)
         if self._claim is not None:
-            self._settle(refused=isinstance(error, LimitReached | BudgetSpent))
+            self._settle(refused=isinstance(error, LimitReached | BudgetSpent | LoopSuspected))
 
     async def _charge(self, call: Call, rules: Sequence[Rule]) -> None:
         assert call.principal is not None

@@ -18,7 +18,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 from zlib import crc32
 
 import msgspec
@@ -30,6 +30,7 @@ from tidegate.core.values import Duration
 from tidegate.core.world import World
 
 CONVERSATIONS = 2_000
+TURNS = 500
 LAST = 20
 WORDS = 128  # from the beginning of a turn, and as many from its end
 TEXT = 2_048  # characters, the same
@@ -78,10 +79,11 @@ class Turn(msgspec.Struct, frozen=True, array_like=True):
     repeats: bool = False
     sketch: frozenset[int] = frozenset()
     words: frozenset[int] = frozenset()  # in a session: of a few words said anew most stay, and few pairs do
+    free: bool = False  # the cache has answered it: who asks again and again for nothing is no runaway
 
 
 _TURN = msgspec.msgpack.Decoder(Turn)
-_ENCODE = msgspec.msgpack.Encoder().encode
+_ENCODE = msgspec.msgpack.Encoder(order="deterministic").encode  # it is found again by its bytes
 
 
 def turn_of(text: str, call: Call, *, sketched: bool) -> Turn:
@@ -137,12 +139,21 @@ def says_again(before: Turn, turn: Turn) -> bool:
     return before.whole == turn.whole or _shared(before.words, turn.words) >= AGAIN
 
 
+class Suspect(NamedTuple):
+    """A call that looks like a part of a loop."""
+
+    alike: Sequence[Turn]
+    paraphrased: int
+
+
 class Loops:
     def __init__(self, config: Config, world: World) -> None:
         self._config = config
         self._world = world
         self._within_ms = round(config.within * 1000)
         self._seen: OrderedDict[tuple[str, str], Sequence[Turn]] = OrderedDict()  # oldest first
+        self._turns: OrderedDict[tuple[str, bool, bool], Turn] = OrderedDict()  # of the last texts, read already
+        self._suspects: dict[str, Suspect] = {}  # calls under way, by id
 
     def looks_at(self, call: Call) -> bool:
         """Whether there is anything about a call that `look` would look at."""
@@ -158,7 +169,8 @@ class Loops:
         return None
 
     async def look(self, call: Call, asked: Awaitable[Sequence[bytes]] | None = None) -> None:
-        """Before a call goes on. Raises LoopSuspected."""
+        """Before a call goes on. Raises LoopSuspected for one that goes in a circle of Tidegates; what only looks like
+        a loop is held up where it would cost something."""
         config = self._config
         assert call.asked is not None
         if not MARKS.isdisjoint(call.named):
@@ -176,17 +188,60 @@ class Loops:
         before = await self._before(call, asked)
         # Who asks seldom pays for no sketch; where others look, what they see must have one.
         together = asked is not None
-        turn = turn_of(text, call, sketched=together or len(before) >= EARLY)
+        turn = self._turn(text, call, sketched=together or len(before) >= EARLY)
         call.asked_again = bool(before and call.session is not None and says_again(before[-1], turn))
         self._remember(call, [*before, turn][-LAST:], together=together)
         alike, paraphrased = compared(turn, [*before[1 - LAST :], turn])
+        if 2 * len(alike) >= config.calls or paraphrased >= config.calls:
+            self._suspects[call.id] = Suspect(alike, paraphrased)
+
+    def _turn(self, text: str, call: Call, *, sketched: bool) -> Turn:
+        """What is asked again and again, as what a cache answers is, is read once."""
+        known = (text, sketched, call.session is not None)
+        turn = self._turns.get(known)
+        if turn is None:
+            turn = turn_of(text, call, sketched=sketched)
+            if len(text) <= 2 * TEXT:
+                self._turns[known] = turn
+                if len(self._turns) > TURNS:
+                    self._turns.popitem(last=False)
+            return turn
+        return Turn(
+            call.at_ms, call.id, turn.whole, turn.head, turn.length, turn.long, turn.repeats, turn.sketch, turn.words
+        )
+
+    async def hold_up(self, call: Call) -> None:
+        """Before something is bought for it. Raises LoopSuspected."""
+        suspect = self._suspects.get(call.id) if self._suspects else None
+        if suspect is None:
+            return
+        alike, config = suspect.alike, self._config
         if 2 * len(alike) >= config.calls:
             resumed_ms = await self._resumed_ms(call)
-            alike = [one for one in alike if one is turn or one.at_ms > resumed_ms]
+            alike = [one for one in alike if one.call_id == call.id or one.at_ms > resumed_ms]
         if 2 * len(alike) >= config.calls:
             await self._act(call, alike)
-        elif paraphrased >= config.calls:
-            self._tell("loop_paraphrased", call, paraphrased, config.calls)
+        elif suspect.paraphrased >= config.calls:
+            self._tell("loop_paraphrased", call, suspect.paraphrased, config.calls)
+
+    def leave(self, call: Call) -> None:
+        """It is over. What the cache answered counts no more."""
+        if self._suspects:
+            self._suspects.pop(call.id, None)
+        if call.cached is None or not call.cached.found or not self._compares(call):
+            return
+        conversation = _conversation(call)
+        turns = [*self._seen.get(conversation, ())]
+        for at in range(len(turns) - 1, -1, -1):
+            turn = turns[at]
+            if turn.call_id == call.id:
+                turns[at] = free = msgspec.structs.replace(turn, free=True)
+                self._seen[conversation] = turns
+                if self._world.counters.together:
+                    assert call.principal is not None
+                    place = call.principal.organisation_id, _place(conversation)
+                    self._world.counters.rewrite(*place, _ENCODE(turn), _ENCODE(free))
+                return
 
     async def resume(self, key_id: str) -> None:
         """What the calls of this key looked like until now counts no more, in any process. Raises StoreDown."""
@@ -253,7 +308,7 @@ def compared(turn: Turn, turns: Sequence[Turn]) -> tuple[list[Turn], int]:
     alike, paraphrased = [], 0
     for one in turns:
         # Almost all turns have nothing in common, and nothing is what almost all of them should cost.
-        if one.whole != turn.whole and one.head != turn.head and turn.sketch.isdisjoint(one.sketch):
+        if one.free or (one.whole != turn.whole and one.head != turn.head and turn.sketch.isdisjoint(one.sketch)):
             continue
         likely = 1.0 if one.whole == turn.whole else similarity(turn, one)
         paraphrased += likely >= PARAPHRASED

@@ -63,6 +63,11 @@ return live
 """
 )
 
+REWRITE = Script("""
+if redis.call('LREM', KEYS[1], -1, ARGV[1]) == 1 then redis.call('RPUSH', KEYS[1], ARGV[2]) end
+return 0
+""")
+
 
 class ValkeyCounters:
     """`now_us`: another clock than the server's, for tests.
@@ -92,7 +97,7 @@ class ValkeyCounters:
         lease_s: float = LEASE_S,
     ) -> ValkeyCounters:
         """Connected, or looking for the server: it may come later. Raises ConfigError for a URL that is none."""
-        scripts = (LEASE, GIVE_BACK, NOTE, NOTES, CLAIM, SETTLE, CORRECT, RENEW)
+        scripts = (LEASE, GIVE_BACK, NOTE, NOTES, REWRITE, CLAIM, SETTLE, CORRECT, RENEW)
         connection = Connection(Address.parse(url), notice, timeout_s=timeout_s, scripts=scripts)
         await connection.ready(start_s)
         return cls(connection, now_us, lease_s)
@@ -213,6 +218,11 @@ class ValkeyCounters:
             self._connection.send(b"RPUSH", key, item)
             self._connection.send(b"LTRIM", key, -most, b"-1")
             self._connection.send(b"PEXPIRE", key, round(ttl_s * 1000))
+
+    def rewrite(self, house: str, place: str, item: bytes, by: bytes) -> None:
+        key = f"tidegate:{{{house}}}:{place}"
+        with suppress(StoreDown):
+            self._connection.send(b"EVALSHA", REWRITE.sha, 1, key, item, by)
 
     async def aclose(self) -> None:
         self._keeping.cancel()

@@ -9,6 +9,7 @@ from typing import Any
 from tidegate.core.errors import StoreDown
 from tidegate.storage.valkey import START_S
 from tidegate.storage.valkey.connection import Address, Connection, Notice, Refused, Script
+from tidegate.storage.valkey.relay import SCRIPTS, ValkeyRelay
 
 PREFIX = b"tidegate:blob:"
 TAGS = "tidegate:blobs of "
@@ -32,15 +33,16 @@ return 0
 
 
 class ValkeyBlobs:
-    """On a connection of its own: a long reply does not hold up those who count."""
+    """On a connection of its own: a long reply does not hold up those who count. `relay` is on it too."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self.relay = ValkeyRelay(connection)
 
     @classmethod
     async def open(cls, url: str, notice: Notice, *, timeout_s: float) -> ValkeyBlobs:
         """Connected, or looking for the server: it may come later. Raises ConfigError for a URL that is none."""
-        connection = Connection(Address.parse(url), notice, timeout_s=timeout_s, scripts=(PUT,))
+        connection = Connection(Address.parse(url), notice, timeout_s=timeout_s, scripts=(PUT, *SCRIPTS))
         await connection.ready(START_S)
         return cls(connection)
 

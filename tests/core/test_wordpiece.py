@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.providers.embedder.wordpiece import WordPiece, words
+from tidegate.core.wordpiece import WordPiece, words
 
 PIECES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "un", "##aff", "##able", "##a", "a", "##b", "cafe", "!", "国", "i")
 VOCABULARY = {piece: at for at, piece in enumerate(PIECES)}

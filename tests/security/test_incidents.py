@@ -11,6 +11,7 @@ import pytest
 
 from tests.house import House
 from tidegate import config
+from tidegate.app import make_providers
 from tidegate.core.errors import ConfigError
 from tidegate.core.ports import Key
 
@@ -182,5 +183,6 @@ async def test_bifrost_4353_a_client_that_reads_and_writes_back_is_told_and_the_
 
 def test_no_provider_comes_from_a_request() -> None:
     """Providers and where they are stand in the configuration, and nowhere else."""
-    with pytest.raises(ConfigError):
-        config.parse("providers: {main: {type: openai, base_url: 'file:///etc/passwd'}}", {})
+    configured = config.parse("providers: {main: {type: openai, models: [m], base_url: 'gopher://a/'}}", {})
+    with pytest.raises(ConfigError, match=r"providers\.main\.base_url"):
+        make_providers(configured, {})
