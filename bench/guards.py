@@ -15,6 +15,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,12 @@ from typing import Any
 from bench import report, trigger_words
 from bench.procs import Unavailable
 from bench.report import Limit, Report
-from tidegate.stages.guardrails import injection, pii, secrets, shape
+from tidegate.providers.openai.chat import Chat
+from tidegate.stages.guardrails import Guard, injection, pii, secrets, shape
 from tidegate.stages.guardrails.classifier import Classifier
+from tidegate.stages.guardrails.masks import Masks, masked
 from tidegate.stages.guardrails.plainly import plain
+from tidegate.stages.guardrails.replies import Looks, Rewriting
 from tidegate.stages.guardrails.units import UnitGuard
 
 TESTS = ("deepset", "bastioncorpus")
@@ -41,6 +45,8 @@ PROSE = (
 )
 CLEAN = "The quick brown fox jumps over the lazy dog, and nobody knows why it always does. "
 STREAMS, QUICK_STREAMS = 20_000, 2_000
+KNOWN = "sk_house_4711_key"
+CHUNKS = 400  # of one answer, where what a chunk costs is measured
 LIMITS = {
     "injection_macro_recall": Limit(0.50, 0.55, most=False, timed=False),
     "injection_pooled_recall": Limit(0.62, 0.65, most=False, timed=False),
@@ -56,12 +62,14 @@ LIMITS = {
     "cpu_us_small": Limit(20, 20),
     "tier1_cpu_ms_per_1k": Limit(1.0, 1.0),
     "stream_mismatches": Limit(0, 0, timed=False),
+    "known_secrets_leaked": Limit(0, 0, timed=False),
     "hold_p99_chars": Limit(32, 32, timed=False),
 }
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--share", default=injection.DEFAULT_SHARE, help="of the classifier's thresholds, which")
+    parser.add_argument("--streams", type=int, help="with a known secret in each; 1000000 take some minutes")
 
 
 def run(options: argparse.Namespace) -> Report:
@@ -73,7 +81,10 @@ def run(options: argparse.Namespace) -> Report:
     _pii(found, options.data)
     _secrets(found, options.data)
     _streams(found, QUICK_STREAMS if options.quick else STREAMS)
+    _known(found, options.streams or (QUICK_STREAMS if options.quick else STREAMS))
     _speed(found)
+    _real_speed(found, options.data)
+    _chunks(found)
     found.judge()
     return found
 
@@ -198,10 +209,10 @@ def _in_prose(guard: UnitGuard, told: Sequence[tuple[str, str]]) -> Iterator[str
 
 def _streams(found: Report, count: int) -> None:
     chance = random.Random(7)
-    guards = (pii.Pii(pii.Config()), secrets.Secrets(secrets.Config(), ["sk_house_4711_key"]))
+    guards = (pii.Pii(pii.Config()), secrets.Secrets(secrets.Config(), [KNOWN]))
     pieces = (
         "bob@example.com ", "4111 1111 1111 1111 ", "call +49 30 901820, ", "password: hunter2hunter9 ", "1 2 3 ",
-        "ghp_a1B2c3D4e5F6a1B2c3D4e5F6a1B2c3D4e5F6 ", "sk_house_4711_key", "the fox, ", "\n", '{"a": "b"} ',
+        "ghp_a1B2c3D4e5F6a1B2c3D4e5F6a1B2c3D4e5F6 ", KNOWN, "the fox, ", "\n", '{"a": "b"} ',
     )  # fmt: skip
     wrong = 0
     for at in range(count):
@@ -229,14 +240,102 @@ def _streamed(guard: UnitGuard, text: str, chance: random.Random) -> list[tuple[
     return out
 
 
-def _speed(found: Report) -> None:
-    small = (CLEAN * 7)[:500]
-    guards: tuple[Callable[[str], Any], ...] = (
+def _known(found: Report, count: int) -> None:
+    """Each stream has the house's own key in it somewhere, among others' and much else, and is cut at random."""
+    chance = random.Random(11)
+    guard, masks = secrets.Secrets(secrets.Config(), [KNOWN]), Masks()
+    pieces = (
+        "the fox, ",
+        KNOWN[:9],
+        KNOWN[4:],
+        "x",
+        "\n",
+        "é ",
+        "token: ",
+        '{"a": "',
+        '"}',
+        "=",
+        "https://a.b/?k=",
+        "-",
+    )
+    leaked = 0
+    for _ in range(count):
+        before, after = ("".join(chance.choice(pieces) for _ in range(chance.randint(0, 4))) for _ in range(2))
+        text, watch, out, at = before + KNOWN + after, guard.watch(), list[str](), 0
+        while at < len(text):
+            size = chance.randint(1, 9)
+            passed = watch.feed(text[at : at + size])
+            out.append(masked(passed.text, passed.findings, "mask", masks))
+            at += size
+        passed = watch.end()
+        leaked += KNOWN in "".join(out) + masked(passed.text, passed.findings, "mask", masks)
+    found.figures["known_secrets_leaked"] = leaked
+    found.figures["known_secret_streams"] = count
+
+
+def _chunks(found: Report) -> None:
+    """What a chunk costs to read, and what it costs more when two guards look at the answer."""
+    codec = Chat()
+    words = (CLEAN * 10).split(" ")
+    frames = [
+        b'data: {"id":"c1","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":'
+        b'{"content":%b},"finish_reason":null}]}\n\n' % json.dumps(words[at % len(words)] + " ").encode()
+        for at in range(CHUNKS)
+    ]
+    looking = pii.Pii(pii.Config()), secrets.Secrets(secrets.Config())
+    guards = [Guard(name, "mask", True, one) for name, one in zip(("pii", "secrets"), looking, strict=True)]
+
+    def answer(*, guarded: bool) -> None:
+        decoder = codec.decoder(stream=True, withhold_usage=False)
+        looks = Looks(_CALL, guards, Masks(), lambda *_: None)
+        rewriting = Rewriting(looks.begin)
+        for frame in frames:
+            events = decoder.feed(frame)
+            if guarded:
+                rewriting.feed(events)
+
+    for name, guarded in (("bare", False), ("guarded", True)):
+        found.figures[f"chunk_cpu_us_{name}"] = round(_cpu_us(partial(answer, guarded=guarded), 20) / CHUNKS, 2)
+
+
+_CALL: Any = None  # the guards here look at texts only
+
+
+def _real_speed(found: Report, data: Path) -> None:
+    """Of texts as people send them, code among it, each seen for the first time; and of what is no text at all."""
+    guards = _all_guards()
+    texts = [row["text"] for pool in POOLS for row in rows(data / f"injection/{pool}.jsonl")]
+    characters = sum(map(len, texts))
+    before = time.process_time()
+    for text in texts:
+        _look(guards, text)
+    found.figures["cpu_us_500_real"] = round((time.process_time() - before) / characters * 500 * 1e6, 1)
+    small, large = ((CLEAN * (size // len(CLEAN) + 1))[:size] for size in (500, 100_000))
+    per_small, per_large = _cpu_us(partial(_look, guards, small), 500), _cpu_us(partial(_look, guards, large), 3)
+    found.figures["cpu_100k_per_small"] = round(per_large / 200 / per_small, 2)
+    nothing = base64.b64encode(random.Random(3).randbytes(45_000)).decode()
+    before = time.process_time()
+    _look(guards, nothing)
+    found.figures["cpu_ms_base64_60k"] = round((time.process_time() - before) * 1e3, 1)
+
+
+def _look(guards: Sequence[Callable[[str], Any]], text: str) -> None:
+    for guard in guards:
+        guard(text)
+
+
+def _all_guards() -> tuple[Callable[[str], Any], ...]:
+    return (
         pii.Pii(pii.Config()).look,
         secrets.Secrets(secrets.Config()).look,
         injection.Injection(injection.Config()).look,
         lambda text: list(_shape._look(_part(text))),
     )
+
+
+def _speed(found: Report) -> None:
+    small = (CLEAN * 7)[:500]
+    guards = _all_guards()
     found.figures["cpu_us_small"] = round(_cpu_us(lambda: [guard(small) for guard in guards], 2_000), 2)
     weights = Classifier.load(injection.OURS)
     text = plain(" ".join(row for row in trigger_words.prompts()))[:1_000]

@@ -189,6 +189,16 @@ async def test_one_that_differs_between_those_that_do_not_is_seen_as_it_is(raw):
             assert told["headers"] == ["host", "content-length", *(one.partition(":")[0] for one in headers)]
 
 
+async def test_two_that_come_at_once_are_not_taken_for_each_other_later(raw):
+    one, other = request(b"hi", "x-one: 1"), request(b"hi", "x-other: 2")
+    raw.say(one, other)
+    for name in ("x-one", "x-other"):
+        assert name in (await raw.answer()).json["headers"]
+    for data, name in ((one, "x-one"), (other, "x-other")) * 2:
+        raw.say(data)
+        assert name in (await raw.answer()).json["headers"]
+
+
 async def test_repeats_that_come_at_once_are_answered_in_order(raw):
     raw.say(request(b"first"))
     await raw.answer()

@@ -71,6 +71,12 @@ def test_a_head_that_says_more_than_its_length_is_not_learnt(head: bytes):
     assert learnt(head + b"hi", SCOPE, 4096) is None
 
 
+@pytest.mark.parametrize("rest", [b"h", b"hi" + HEAD + b"hi", b"hi!"])
+def test_only_what_is_one_request_and_no_more_is_learnt(rest: bytes):
+    """What the parser has understood last would be the second request, and another key may have come with it."""
+    assert learnt(HEAD + rest, SCOPE, 4096) is None
+
+
 def test_a_head_that_could_grow_over_its_bound_is_not_learnt():
     assert learnt(HEAD + b"hi", SCOPE, len(HEAD) + 10) is None
     assert learnt(HEAD + b"hi", SCOPE | {"http_version": "1.0"}, 4096) is None

@@ -81,6 +81,32 @@ async def test_request_smuggling_by_a_trailer(told: Told, raw: Raw):
     assert b"smuggled" not in await raw.rest()
 
 
+def posted(path: str, *headers: str, body: bytes = b"{}") -> bytes:
+    lines = [f"POST {path} HTTP/1.1", "host: a", *headers, f"content-length: {len(body)}"]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+async def test_request_confusion_by_a_head_that_was_said_before(raw: Raw):
+    """What is not parsed again means what it meant itself, and not what came in the same breath."""
+    first, second = posted("/first", "x-first: 1"), posted("/second", "x-second: 1")
+    for said in (first + second, first, second, first, second + first, second, first + first, second):
+        raw.say(said)
+        for one in (said[at : at + 12] for at in range(len(said)) if said.startswith(b"POST ", at)):
+            told = (await raw.answer()).json
+            name = "first" if b"first"[:4] in one else "second"
+            assert told["path"] == f"/{name}" and f"x-{name}" in told["headers"], (said, told)
+
+
+async def test_request_confusion_by_half_a_request_before_one_that_was_said_before(raw: Raw):
+    """What has begun goes on, whatever comes then looks like."""
+    said = posted("/first")
+    for sent in (said, said + b"P"):
+        raw.say(sent)
+        assert (await raw.answer()).json["path"] == "/first"
+    raw.say(said)
+    assert (await raw.answer()).status == 400
+
+
 @pytest.mark.parametrize(
     ("sent", "status", "code"),
     [

@@ -95,8 +95,7 @@ class Listening:
         call.intake = self._intake
 
     def __enter__(self) -> None:
-        turn = self._incoming.turn
-        task = asyncio.current_task(self._world.loop) if turn is None or turn.task is None else turn.task
+        task = asyncio.current_task(self._world.loop)
         assert task is not None
         self._task = task
         self._before = task.cancelling()

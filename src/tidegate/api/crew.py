@@ -30,7 +30,12 @@ class Crew:
 
     def take(self, turn: Turn, application: Application, loop: asyncio.AbstractEventLoop, over: Over) -> Hand:
         """Who answers it now. `over` is called with the task when that is done."""
-        hand = self.idle.pop() if self.idle else Hand(self, loop)
+        while self.idle:
+            hand = self.idle.pop()
+            if hand.waits:
+                break  # else somebody has ended it meanwhile
+        else:
+            hand = Hand(self, loop)
         hand.begin(turn, application, over)
         return hand
 
@@ -53,18 +58,21 @@ class Hand:
         self._waits: asyncio.Future[None] | None = None
         self.task = loop.create_task(self._work(), name="turns")
 
+    @property
+    def waits(self) -> bool:
+        return self._waits is not None and not self._waits.done()
+
     def begin(self, turn: Turn, application: Application, over: Over) -> None:
         self._next = (turn, application, over)
         self.go()
 
     def go(self) -> None:
-        if self._waits is not None:
+        if self._waits is not None and not self._waits.done():
             self._waits.set_result(None)
 
     async def _work(self) -> None:
         while self._next is not None:
             (turn, application, over), self._next = self._next, None
-            turn.task = self.task
             try:
                 await turn.run(application)
             finally:

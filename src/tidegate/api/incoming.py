@@ -34,8 +34,6 @@ TURN = "tidegate.turn"
 class Turn(Protocol):
     """What our own server knows of a request besides what ASGI tells: it stands in the scope as `extensions[TURN]`."""
 
-    task: asyncio.Task[None] | None  # that answers it
-
     def whole(self) -> bytes | None:
         """All of the body, if it has come already and nothing of it was received."""
 

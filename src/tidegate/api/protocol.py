@@ -80,6 +80,7 @@ class HttpProtocol(asyncio.Protocol):
         self._drained = asyncio.Event()
         self._reading = True
         # what comes
+        self._between = True  # not a byte of the next request has come
         self._in_head = True  # until the blank line; again when the next request begins
         self._head_size = 0  # of the lines that are complete; trailers are counted on
         self._unfinished = (
@@ -126,7 +127,7 @@ class HttpProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._deaf:
             return
-        between = self._in_head and not self._head_size and not self._unfinished
+        between = self._between
         if between and self._repeated is not None and self._is_repeated(self._repeated, data):
             return
         before = self._newest
@@ -183,6 +184,7 @@ class HttpProtocol(asyncio.Protocol):
         return self._in_head and bool(self._head_size or self._unfinished)
 
     def on_message_begin(self) -> None:
+        self._between = False
         self._in_head = True
         self._head_size = 0
         self._begin_head()
@@ -242,6 +244,7 @@ class HttpProtocol(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self._newest is not None:
             self._newest.end()
+        self._between = True
         self._in_head = True  # the next request of this connection; its time begins with its first byte
         self._head_size = self._unfinished = 0
 

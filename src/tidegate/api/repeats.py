@@ -46,11 +46,13 @@ class Repeated(NamedTuple):
 
 
 def learnt(data: bytes, scope: Mapping[str, Any], max_head: int) -> Repeated | None:
-    """`data` begins with a request that was understood as `scope`. None where it may not be recognised."""
+    """What recognises `data`, which was understood as `scope`. None where it is not one request and no more."""
     end = data.find(b"\r\n\r\n") + 4
     head = data[:end]
     found = _LENGTH.search(head)
-    if found is None or _FRAMING.search(head) or not 4 <= end < max_head - MOST_DIGITS:
+    if found is None or len(data) - end != int(found[1]):
+        return None  # what it was understood as might be the request behind it
+    if _FRAMING.search(head) or not 4 <= end < max_head - MOST_DIGITS:
         return None
     headers = tuple(scope["headers"])
     places = [at for at, (name, _) in enumerate(headers) if name == b"content-length"]

@@ -51,7 +51,7 @@ class Turn:
 
     __slots__ = (
         "_bodiless", "_chunked", "_head", "_leaving", "_left", "_news", "_pieces", "_size", "_unseen", "_wire",
-        "complete", "continuing", "gone", "keep_alive", "more", "scope", "started", "task",
+        "complete", "continuing", "gone", "keep_alive", "more", "scope", "started",
     )  # fmt: skip
 
     def __init__(self, wire: Wire, scope: Scope, *, keep_alive: bool = True, expects_continue: bool = False) -> None:
@@ -65,7 +65,6 @@ class Turn:
         self.started = False
         self.complete = False
         self.gone = False
-        self.task: asyncio.Task[None] | None = None
         self._pieces: list[bytes] = []
         self._size = 0
         self._unseen = False  # something has come that was not received

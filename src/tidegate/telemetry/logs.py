@@ -5,7 +5,6 @@ Never a prompt, a reply or a key; and nothing that a client sent can begin a lin
 
 from __future__ import annotations
 
-import struct
 import sys
 import threading
 from collections import OrderedDict, deque
@@ -128,8 +127,11 @@ class Log:
 
 
 def _escaped(one: str) -> str:
-    """As JSON writes it."""
-    return "".join([f"\\u{unit:04x}" for (unit,) in struct.iter_unpack(">H", one.encode("utf-16-be", "surrogatepass"))])
+    """As JSON writes it: by its number, in two halves where that is a large one."""
+    code = ord(one)
+    if code < 0x10000:
+        return f"\\u{code:04x}"
+    return f"\\u{0xD7C0 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"
 
 
 def _shown(value: object) -> str:

@@ -118,9 +118,9 @@ class Metrics(Collector):
             self._count_all()
 
     def _count_all(self) -> None:
-        for row in self._rows:
+        rows, self._rows = self._rows, []
+        for row in rows:
             self._count(row)
-        self._rows.clear()
 
     def _count(self, row: Closed) -> None:
         count = self._routes[self._bounded(row.route or "")]

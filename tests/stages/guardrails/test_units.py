@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping, Sequence
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tidegate.core.call import Event
+from tidegate.core.chat import Channel
 from tidegate.core.guard import Finding
-from tidegate.stages.guardrails import pii, secrets
+from tidegate.stages.guardrails import Guard, pii, secrets
 from tidegate.stages.guardrails.masks import Masks, Placeholders, Restoring, masked
+from tidegate.stages.guardrails.replies import Looks, Rewriting
 from tidegate.stages.guardrails.units import LONGEST, Overlong, UnitGuard, UnitWatch
 
 GUARDS = (pii.Pii(pii.Config()), secrets.Secrets(secrets.Config(), ["sk_house_4711_key"]))
@@ -36,13 +42,62 @@ def cut(text: str, sizes: list[int]) -> list[str]:
     return [*pieces, text[at:]]
 
 
+EXAMPLES = int(os.environ.get("TIDEGATE_GUARD_EXAMPLES", "400"))  # 100000 for the whole claim: some twenty minutes
+CHANNELS = (Channel(), Channel(0, "reasoning"), Channel(1), Channel(0, "tool", 1))
+
+
 @pytest.mark.parametrize("guard", GUARDS, ids=["pii", "secrets"])
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(text=TEXTS, sizes=st.lists(st.integers(0, 9), max_size=60))
 def test_what_is_found_in_a_stream_is_what_is_found_in_the_whole(guard: UnitGuard, text: str, sizes: list[int]):
     passed, findings = streamed(guard, cut(text, sizes))
     assert passed == text
     assert findings == guard.look(text)
+
+
+class Said(Event):
+    """An event that says something in some channels, by number."""
+
+    def __init__(self, texts: dict[int, str], *, last: bool = False) -> None:
+        super().__init__(opens=True, last=last)
+        self.said = texts
+
+    def places(self) -> list[tuple[Channel, str, str]]:
+        return [(CHANNELS[at], str(at), text) for at, text in self.said.items()]
+
+    def rewritten(self, texts: Mapping[str, tuple[str, str]]) -> Said:
+        return Said(self.said | {int(path): new for path, (_, new) in texts.items()}, last=self.last)
+
+    def more(self, channel: Channel, text: str) -> Said:
+        return Said({CHANNELS.index(channel): text})
+
+
+def joined(events: Sequence[Event]) -> list[str]:
+    """What is said in each channel."""
+    return ["".join(one.said.get(at, "") for one in events if isinstance(one, Said)) for at in range(len(CHANNELS))]
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(
+    texts=st.tuples(*[TEXTS] * len(CHANNELS)),
+    steps=st.lists(st.tuples(st.integers(0, len(CHANNELS) - 1), st.integers(1, 9)), max_size=60),
+)
+def test_of_each_channel_comes_what_its_whole_text_would_have_become(
+    texts: tuple[str, ...], steps: list[tuple[int, int]]
+):
+    masks, guards = Masks(b"key"), [Guard("pii", "hash", True, GUARDS[0]), Guard("secrets", "mask", True, GUARDS[1])]
+    looks = Looks(None, guards, masks, lambda *_: None)  # type: ignore[arg-type]
+    rewriting, left, out = Rewriting(looks.begin), list(texts), list[Event]()
+    for at, size in steps:
+        piece, left[at] = left[at][:size], left[at][size:]
+        out += rewriting.feed([Said({at: piece})])
+    out += rewriting.feed([Said(dict(enumerate(left))), Said({}, last=True)])
+    whole = []
+    for text in texts:
+        for guard in guards:
+            text = masked(text, guard.looks.look(text), guard.action, masks)  # type: ignore[attr-defined]
+        whole.append(text)
+    assert joined(out) == whole
 
 
 def test_of_clean_text_a_word_is_held_back_and_no_more():

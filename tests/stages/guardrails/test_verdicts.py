@@ -196,3 +196,42 @@ async def test_a_guard_of_ones_own_is_one_file(
     reply = await house.ask("hi")
     looked = {400: [(f"{name}:Own", "input", "block")], 200: [(f"{name}:Own", "input", "pass")]}
     assert (reply.status, verdicts(reply)) == (status, looked.get(status, []))
+
+
+# --- a look that never was has no verdict
+
+
+async def test_of_an_answer_that_breaks_off_nobody_says_that_it_was_looked_at(build_house: Build):
+    house = await build_house(text("output", "mask"))
+    house.provider("main").says(["fine so far, ", "and on"], cut_off=1)
+    reply = await house.ask("hi", stream=True)
+    assert (reply.row.outcome, verdicts(reply)) == ("cut_off", [])
+
+
+async def test_what_was_found_before_it_broke_off_is_told(build_house: Build):
+    house = await build_house(text("output", "flag"))
+    house.provider("main").says([f"write to {SECRET} ", "and on"], cut_off=1)
+    reply = await house.ask("hi", stream=True)
+    assert (reply.row.outcome, verdicts(reply)) == ("cut_off", [("pii", "output", "flag")])
+
+
+async def test_who_stands_after_a_guard_that_blocks_has_not_looked(build_house: Build):
+    guards = text("input", "block").replace("block}]", "block}, {type: secrets}, {type: shape, action: mask}]")
+    house = await build_house(guards)
+    assert verdicts(await house.ask(f"to {SECRET}")) == [("pii", "input", "block")]
+    looked = verdicts(await house.ask("hi"))
+    assert [one for one, _, _ in looked] == ["pii", "secrets", "shape"]
+
+
+async def test_a_call_that_is_refused_before_its_guards_has_no_verdict(build_house: Build):
+    house = await build_house(text("input", "flag"))
+    reply = await house.ask("hi", route="slow")
+    assert (reply.status, verdicts(reply)) == (404, [])
+
+
+async def test_an_answer_that_nobody_gave_was_not_looked_at(build_house: Build):
+    house = await build_house(text("output", "mask"))
+    for _ in range(9):  # it is asked again
+        house.provider("main").says(status=500)
+    reply = await house.ask("hi")
+    assert (reply.row.outcome, verdicts(reply)) == ("failed", [])

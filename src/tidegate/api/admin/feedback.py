@@ -68,7 +68,8 @@ async def say_of(said: Said, principal: Annotated[Principal, Depends(ASK)], hous
         raise BadRequest("score, thumbs: say one of the two", param="score")
     score = said.score if said.thumbs is None else THUMBS[said.thumbs]
     if score is None and (said.label, said.comment, said.correction, said.task_completed) == (None,) * 4:
-        raise BadRequest("nothing is said: thumbs, score, label, comment, correction or task_completed is needed")
+        said_by = "thumbs, score, label, comment, correction or task_completed"
+        raise BadRequest(f"nothing is said: {said_by} is needed", param="thumbs")
     row = await _meant(said, principal, house)
     opinion = Opinion(
         id=f"{row.id}:{said.source}" if said.id is None else f"{row.key_id}:{said.id}",

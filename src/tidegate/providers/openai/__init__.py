@@ -93,7 +93,7 @@ class OpenAI:
         """Same dialect: the client's query string and its headers that mean something there go along."""
         url = self._usual_url(call, codec)
         if url is not None and body:
-            own = self.own_headers(call)
+            own = tuple(self.own_headers(call))
             usual = self._usual.get((key, own))
             if usual is None:
                 usual = (IDENTITY, (HOP, b"1"), JSON, *own, *([self.key_header(key)] if key is not None else ()))

@@ -49,7 +49,7 @@ class Injection:
     def __init__(self, config: Config, known: Sequence[str] = ()) -> None:
         self._names = [rule.name for rule in RULES] + [f"rule_{at}" for at in range(len(config.rules))]
         try:
-            self._rules = Patterns([*(rule.pattern for rule in RULES), *config.rules])
+            self._rules = Patterns([*(rule.pattern for rule in RULES), *config.rules], loose=True)
         except ConfigError as wrong:
             raise ConfigError(f"rules: {wrong.message}") from None
         self._asks = Patterns([ASKS])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import re2
@@ -20,27 +21,49 @@ def _options() -> Any:
     return options
 
 
-class Patterns:
-    """Patterns of RE2, by number. They are asked for bytes: text may hold halves of surrogate pairs."""
+def loosely(pattern: str) -> str:
+    """Wherever `pattern` matches, this does too, without counting how often at most.
 
-    def __init__(self, patterns: Sequence[str]) -> None:
+    A set runs through all of its patterns at once, and what is counted makes states of it that no text shares with
+    another: on base64 each character cost 0.2 ms.
+    """
+    return _AT_MOST.sub(r"{\1,}", pattern)
+
+
+_AT_MOST = re.compile(r"(?<!\\p)\{(\d+),\d+\}")
+
+
+class Patterns:
+    """Patterns of RE2, by number. They are asked for bytes: text may hold halves of surrogate pairs.
+
+    `loose`: `which` may name some that are not there; whoever asks looks with `finds`. `apart`: those that it never
+    names.
+    """
+
+    def __init__(self, patterns: Sequence[str], *, loose: bool = False, apart: Collection[int] = ()) -> None:
         options = _options()
         self._set = re2.Set.SearchSet(options)
         self._one: list[Any] = []
-        for pattern in patterns:
+        self._numbers: list[int] = []  # of those in the set
+        for number, pattern in enumerate(patterns):
             try:
                 self._one.append(re2.compile(pattern.encode(), options))
-                self._set.Add(pattern.encode())
+                if number not in apart:
+                    self._set.Add((loosely(pattern) if loose else pattern).encode())
+                    self._numbers.append(number)
             except re2.error as wrong:
                 said = wrong.args[0].decode() if isinstance(wrong.args[0], bytes) else wrong.args[0]
                 raise ConfigError(f"the pattern {pattern!r} is none that RE2 takes: {said}") from None
-        if patterns:
+        if self._numbers:
             self._set.Compile()
         self.fingerprint = hashlib.sha256("\0".join(patterns).encode()).hexdigest()[:16]
 
     def which(self, text: bytes) -> Sequence[int]:
         """The numbers of those that are in `text`."""
-        return self._set.Match(text) or () if self._one else ()
+        found = self._set.Match(text) if self._numbers else None
+        if not found:
+            return ()
+        return found if len(self._numbers) == len(self._one) else [self._numbers[one] for one in found]
 
     def finds(self, number: int, text: bytes) -> Iterator[tuple[int, int]]:
         """Where pattern `number` is in `text`: its first group, if it has one, by byte."""

@@ -26,6 +26,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Pii(UnitGuard):
+    shortest = 3
+
     def __init__(self, config: Config, known: Sequence[str] = ()) -> None:
         names = [kind.name for kind in KINDS]
         for field, given in (("kinds", config.kinds), ("without", config.without)):
@@ -34,7 +36,7 @@ class Pii(UnitGuard):
                     raise ConfigError(f"{field}: no kind {name!r}; there are: {', '.join(dict.fromkeys(names))}")
         wanted = config.kinds or names
         self._kinds: list[Kind] = [one for one in KINDS if one.name in wanted and one.name not in config.without]
-        self._patterns = Patterns([kind.pattern for kind in self._kinds])
+        self._patterns = Patterns([kind.pattern for kind in self._kinds], loose=True)
         contexts = "\0".join(kind.context for kind in self._kinds)
         self._contexts = Patterns([kind.context or "$never^" for kind in self._kinds])
         said = f"{self._patterns.fingerprint}\0{contexts}"

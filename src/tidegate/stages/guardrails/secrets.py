@@ -21,6 +21,14 @@ from tidegate.stages.guardrails.units import BEFORE, UnitGuard, is_one_word
 SHORTEST_KNOWN = 8  # characters: a shorter one would be found in ordinary words
 
 
+LONGEST_LOT = 121  # characters; what is longer and has no form is data
+SHORTEST_LOT = 10  # what has no form of its own is known by its digits
+# Nearly every text would have one of these, so no set looks for them: where there is a digit, each is tried.
+WITHOUT_FORM = [number for number, form in enumerate(FORMS) if form.named or form.alone]
+_DIGIT = re.compile(rb"[0-9]")
+_LONG = re.compile(rb"[^\s]{%d,}" % SHORTEST_LOT)
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Keys, tokens and passwords, in code and in prose.
 
@@ -46,14 +54,16 @@ class Secrets(UnitGuard):
             exact += [one for one in known if len(one) >= SHORTEST_KNOWN and is_one_word(one)]
         self.known = sorted(set(exact))
         self._exact = ahocorasick_rs.BytesAhoCorasick([one.encode() for one in self.known]) if exact else None
-        self._patterns = Patterns([form.pattern for form in FORMS])
+        self._patterns = Patterns([form.pattern for form in FORMS], loose=True, apart=WITHOUT_FORM)
         digest = hashlib.sha256("\0".join((self._patterns.fingerprint, *self.known)).encode("utf-8", "surrogatepass"))
         self.fingerprint = digest.hexdigest()[:16]
 
     def may_hold(self, text: bytes) -> bool:
-        return bool(self._patterns.which(text)) or (
-            self._exact is not None and bool(self._exact.find_matches_as_indexes(text))
-        )
+        if self._patterns.which(text):
+            return True
+        if _DIGIT.search(text) and any(_DIGIT.search(run[0]) for run in _LONG.finditer(text)):
+            return True
+        return self._exact is not None and bool(self._exact.find_matches_as_indexes(text))
 
     def begin(self) -> Seen:
         return Seen(self._patterns, self._exact)
@@ -61,6 +71,8 @@ class Secrets(UnitGuard):
 
 class Seen:
     """One text: it remembers whether it is within a private key."""
+
+    shortest = SHORTEST_KNOWN
 
     def __init__(self, patterns: Patterns, exact: ahocorasick_rs.BytesAhoCorasick | None) -> None:
         self._patterns = patterns
@@ -78,7 +90,10 @@ class Seen:
         if self._exact is not None:
             for _, start, end in self._exact.find_matches_as_indexes(text, overlapping=False):
                 taken.append(Finding("known", *characters(text, start, end)))
-        for number in sorted(self._patterns.which(text)):
+        which = self._patterns.which(text)
+        if len(unit) >= SHORTEST_LOT and _DIGIT.search(text):
+            which = [*which, *WITHOUT_FORM]
+        for number in sorted(which):
             form = FORMS[number]
             for start, end in self._patterns.finds(number, text):
                 if _holds(form, text[start:end].decode("utf-8", "replace"), unit, before, text[:start]):
@@ -112,7 +127,7 @@ _PUBLIC = re.compile(
 
 def _all_lots(value: str) -> bool:
     """Letters and digits mixed all through; not a hash, an id with dashes, a name with a number, or a date."""
-    if _HASH.fullmatch(value):
+    if len(value) > LONGEST_LOT or _HASH.fullmatch(value):
         return False
     runs = _RUNS.findall(value)  # changes between letters and digits
     digits = sum(one.isdigit() for one in value)

@@ -114,12 +114,12 @@ FORMS: tuple[Form, ...] = (
     Form("facebook", r"\b\d{15,16}(?:\||%)[0-9A-Za-z\-_]{27,40}\b"),
     Form("jwt", r"\bey[A-Za-z0-9]{17,}\.ey[A-Za-z0-9/\\_\-]{17,}\.[A-Za-z0-9/\\_\-]{10,}={0,2}"),
     Form("address_with_password", r"\b[a-z][a-z0-9+.\-]{1,20}://[^\s/:@$]{1,64}:([^\s/@$]{4,128})@[\w.\-]+", 2.0),
-    # what has no form of its own
-    Form("named", r"[\w.\-\])]{2,80}(?:=>?|:{1,3}=?)([A-Za-z0-9_][\w+/=.~!\-%$@\pL\\]{9,400})", 3.0, True, True),
-    Form("named", r"([A-Za-z0-9][\w+/=.~!\-:%$@\pL\\]{9,400})", 3.0, True, True),
+    # what has no form of its own; nothing is counted to a most here, for that makes states that no two texts share
+    Form("named", r"[\w.\-\])]{2}(?:=>?|:{1,3}=?)([A-Za-z0-9_][\w+/=.~!\-%$@\pL\\]{9,})", 3.0, True, True),
+    Form("named", r"([A-Za-z0-9][\w+/=.~!\-:%$@\pL\\]{9,})", 3.0, True, True),
     Form(
         "drawn_by_lot",
-        r"(?:^|[^\w/.\-+=%#&?])([A-Za-z0-9][A-Za-z0-9_\-]{15,120})(?:$|[^\w/\-+=%])",
+        r"(?:^|[^\w/.\-+=%#&?])([A-Za-z0-9][A-Za-z0-9_\-]{15,})(?:$|[^\w/\-+=%])",
         3.4,
         True,
         False,

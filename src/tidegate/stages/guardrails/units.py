@@ -30,7 +30,9 @@ _GLUES = (" ", ", ")
 
 
 class Seen(Protocol):
-    """What a guard remembers of one text."""
+    """What a guard remembers of one text. `shortest`: characters of a unit that there can be anything in."""
+
+    shortest: int
 
     def scan(self, unit: str, before: str) -> list[Finding]:
         """What is in `unit`, in order, not overlapping; `before`: what stands before it."""
@@ -130,7 +132,10 @@ class UnitWatch:
 
 
 def found(seen: Seen, text: str, complete: Sequence[Unit], before: str = "") -> Iterator[Finding]:
+    shortest = seen.shortest
     for start, end in complete:
+        if end - start < shortest:
+            continue
         near = text[max(start - BEFORE, 0) : start]
         if len(near) < BEFORE and before:
             near = (before + near)[-BEFORE:]
