@@ -22,6 +22,7 @@ QUESTIONS = 20
 WORDS = [f"word {at} " for at in range(10)]
 CONFIG = """
 logs: {{calls: false}}
+api: {{max_per_address: 10000}}
 limits: {{loops: {{policy: "off"}}}}
 budgets: {{default_day: 0}}
 storage: {{valkey: "{valkey}", valkey_timeout: 5s}}
