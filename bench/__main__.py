@@ -9,6 +9,7 @@
   ./run bench cache --data DIR                    hits and wrong hits of the semantic cache, on labelled questions
   ./run bench cache-speed                         what a look into it costs
   ./run bench guards --data DIR                   what guards find, on labelled texts, and what looking costs
+  ./run bench sealed                              what encryption and the audit log cost
   ./run bench resilience                          long days of failing providers, replayed; minutes
   ./run bench outage                              a provider that is gone for minutes, and comes back
 
@@ -21,7 +22,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from bench import admission, cache, cache_speed, guards, outage, overhead, report, resilience, soak
+from bench import admission, cache, cache_speed, guards, outage, overhead, report, resilience, sealed, soak
 from bench.procs import Unavailable
 
 BENCHES = {
@@ -33,6 +34,7 @@ BENCHES = {
     "cache": cache,
     "cache-speed": cache_speed,
     "guards": guards,
+    "sealed": sealed,
 }
 
 

@@ -30,6 +30,7 @@ from bench import environments, report
 from bench.procs import Child, Meter, Unavailable, free_port, require_linux
 from bench.report import Limit, Report
 from tidegate.core.ports import Closed
+from tidegate.storage.personal import SPOOL
 from tidegate.storage.sqlite import SqliteStore
 from tidegate.storage.vault import PlainVault
 
@@ -250,7 +251,7 @@ async def kept(data: Path) -> list[Closed]:
     store = await SqliteStore.open(data / "tidegate.sqlite")
     try:
         vault, decode = PlainVault(), msgspec.json.Decoder(Closed).decode
-        return [decode(vault.unseal(sealed)) for _, sealed in await store.books.after(0, 10_000_000)]
+        return [decode(vault.unseal(sealed, SPOOL)) for _, _, sealed in await store.books.after(0, 10_000_000)]
     finally:
         await store.aclose()
 

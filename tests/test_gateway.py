@@ -16,6 +16,7 @@ import pytest
 from tests.house import Asking, Build, House, until
 from tidegate.core.flight import MAX_UNREAD
 from tidegate.core.ports import Record
+from tidegate.storage.personal import SPOOL
 from tidegate.storage.spool import scan
 from tidegate.storage.vault import PlainVault
 
@@ -34,7 +35,7 @@ def spooled(house: House, tmp_path: Path) -> Iterator[Spooled]:
 
         def look() -> list[tuple[str, str]]:
             payloads = [frame.payload for segment in maps for frame in scan(segment[:]).frames]
-            records = [decode(PlainVault().unseal(payload)) for payload in payloads]
+            records = [decode(PlainVault().unseal(payload, SPOOL)) for payload in payloads]
             return [(type(record).__name__.lower(), record.id) for record in records]
 
         yield look

@@ -22,7 +22,8 @@ from tidegate.core.errors import ConfigError
 from tidegate.core.values import Duration, Moment, Secret, Share, Size
 from tidegate.providers import prices, transport
 from tidegate.providers.discovery import Found
-from tidegate.stages import auth, budgets, cache, guardrails, limits, routes
+from tidegate.stages import auth, bodies, budgets, cache, guardrails, limits, routes
+from tidegate.storage import audit, vault
 from tidegate.telemetry import alerts, logs, traces
 
 DEFAULT_FILE = "tidegate.yaml"
@@ -42,10 +43,12 @@ class RouteConfig(routes.Config, frozen=True, forbid_unknown_fields=True, kw_onl
 
     cache: whether it is answered with what was answered before.
     guardrails: guards of this route, in place of those of all routes; null, the same.
+    store: whether what is said in its calls is kept.
     """
 
     cache: cache.Config = cache.Config()
     guardrails: guardrails.Config | None = None
+    store: bodies.Config = bodies.Config()
 
 
 class Configured(NamedTuple):
@@ -62,6 +65,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     api: how Tidegate is reached.
     storage: where things are kept.
+    vault: whether what is stored is encrypted.
+    audit: whether a log is kept that nobody can change unseen.
     auth: who may come in.
     limits: how many calls may be made.
     budgets: how much may be spent.
@@ -79,6 +84,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     api: api.Config = api.Config()
     storage: storage.Config = storage.Config()
+    vault: vault.Config = vault.Config()
+    audit: audit.Config = audit.Config()
     auth: auth.Config = auth.Config()
     limits: limits.Config = limits.Config()
     budgets: budgets.Config = budgets.Config()
@@ -157,6 +164,7 @@ def _check(config: Config, reading: _Reading) -> None:
         ("api", api.trouble(config.api)),
         ("auth", auth.trouble(config.auth)),
         *((f"routes.{name}.cache", cache.trouble(route.cache)) for name, route in config.routes.items()),
+        *((f"routes.{name}.store", bodies.trouble(route.store)) for name, route in config.routes.items()),
         ("cache", cache.house_trouble(config.cache, config.routes)),
         ("alerts", alerts.trouble(config.alerts)),
         ("traces", traces.trouble(config.traces)),

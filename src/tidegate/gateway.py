@@ -18,12 +18,14 @@ from tidegate.core.flight import Hear
 from tidegate.core.ports import Codec, Codecs, Provider
 from tidegate.core.world import World
 from tidegate.stages.auth import KeyAuth, permit
+from tidegate.stages.bodies import Bodies
 from tidegate.stages.budgets import Budgets
 from tidegate.stages.cache import Cache
 from tidegate.stages.guardrails import Guardrails
 from tidegate.stages.limits import Limits
 from tidegate.stages.record import Recorder
 from tidegate.stages.routes import Routes
+from tidegate.storage.archive import Archive
 from tidegate.upstream import Upstream
 
 
@@ -41,7 +43,9 @@ class Gateway:
     guardrails: Guardrails
     budgets: Budgets
     cache: Cache
+    bodies: Bodies
     upstream: Upstream
+    archive: Archive
 
     async def answer(self, call: Call, send: Callable[[Reply], Awaitable[None]]) -> None:
         """Everything that happens to a call, in order. `send` takes the reply to the client, from inside all of it."""
@@ -56,6 +60,7 @@ class Gateway:
                 if self.guardrails.on:
                     await self.guardrails.check(call)  # 400 refuse, or mask; from here what goes out is fixed
                 async with self.cache.through(call, self.buy) as reply:  # asked before, or in the air? else bought
+                    reply = self.bodies.keep(call, reply)  # where the route says so
                     await send(self.guardrails.restore(call, reply))  # the caller's own masked values
 
     async def heard(self, call: Call) -> list[Event]:

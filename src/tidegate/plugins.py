@@ -47,6 +47,10 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "stores": {
         "postgres": "tidegate.storage.postgres:PostgresStore",
     },
+    "keyrings": {
+        "postgres": "tidegate.storage.postgres.keyring:PostgresKeyring",
+        "is_there": "tidegate.storage.postgres.keyring:is_there",
+    },
     "guardrails": {
         "deep_pii": "tidegate.stages.guardrails.names:DeepPii",
         "injection": "tidegate.stages.guardrails.injection:Injection",

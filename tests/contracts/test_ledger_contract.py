@@ -12,7 +12,7 @@ import pytest
 from tidegate.core.analytics import PeopleAsked, TimesAsked, percentile_us
 from tidegate.core.guard import Verdict
 from tidegate.core.opinions import Opinion
-from tidegate.core.ports import AttemptRow, Closed, Ledger, Opened, Totals
+from tidegate.core.ports import Acted, AttemptRow, Closed, Ledger, Opened, Totals, Vault
 from tidegate.core.search import CallsAsked, Place
 from tidegate.core.usage import Period, UsageAsked
 from tidegate.storage import listing
@@ -22,6 +22,9 @@ from tidegate.storage.postgres import PostgresStore
 from tidegate.storage.rollups import MAX_NAMES
 from tidegate.storage.sqlite import SqliteStore
 from tidegate.storage.vault import PlainVault
+from tidegate.storage.vault.envelope import EnvelopeVault
+from tidegate.storage.vault.kek import Keks
+from tidegate.storage.vault.keyring import MemoryKeyring
 
 Close = Callable[[], Awaitable[None]]
 
@@ -39,14 +42,27 @@ async def postgres(request: pytest.FixtureRequest, folder: Path) -> tuple[Ledger
     return await spooled(folder, await PostgresStore.open(request.getfixturevalue("postgres"), deaf))
 
 
-async def spooled(folder: Path, home: Home) -> tuple[Ledger, Close]:
-    ledger = await SpoolLedger.open(folder, home.books, PlainVault(), deaf)
+async def sealed_sqlite(request: pytest.FixtureRequest, folder: Path) -> tuple[Ledger, Close]:
+    return await spooled(folder, await SqliteStore.open(folder / "tidegate.db"), sealing())
+
+
+def sealing() -> EnvelopeVault:
+    return EnvelopeVault(MemoryKeyring(), Keks([bytes(32)]))
+
+
+async def spooled(folder: Path, home: Home, vault: Vault | None = None) -> tuple[Ledger, Close]:
+    """With a vault that seals there is an audit log, too."""
+    ledger = await SpoolLedger.open(folder, home.books, vault or PlainVault(), deaf, audited=vault is not None)
 
     async def close() -> None:
         await ledger.aclose()
         await home.aclose()
 
     return ledger, close
+
+
+def ledger_seals(ledger: Ledger) -> bool:
+    return isinstance(ledger, SpoolLedger) and ledger._vault.seals
 
 
 def deaf(name: str, fields: Mapping[str, Any]) -> None:
@@ -57,6 +73,7 @@ ADAPTERS: dict[str, Callable[[pytest.FixtureRequest, Path], Awaitable[tuple[Ledg
     "memory": memory,
     "sqlite": sqlite,
     "postgres": postgres,
+    "sealed sqlite": sealed_sqlite,
 }
 
 
@@ -246,7 +263,10 @@ async def test_usage_comes_page_by_page_each_line_once(ledger):
         assert len(page) <= 4
         seen += [(line.begin_ms, *line.names) for line in page]
         question = msgspec.structs.replace(question, after=seen[-1])
-    assert seen == sorted(set(seen)) and len(seen) == 25
+    assert len(seen) == len(set(seen)) == 25
+    assert [at for at, *_ in seen] == sorted(at for at, *_ in seen)
+    if not ledger_seals(ledger):  # where it does, people come in the order of their aliases
+        assert seen == sorted(seen)
 
 
 async def test_names_that_no_database_takes_are_cleaned_and_sums_that_run_over_are_bounded(ledger):
@@ -294,6 +314,23 @@ async def test_closing_twice_is_closing_once(ledger):
     ledger.append(closed("a"))
     await ledger.aclose()
     await ledger.aclose()
+
+
+async def test_rows_of_one_end_user_are_found_by_the_alias_that_stands_in_them(ledger):
+    for id, user in (("a", "ann"), ("b", "bob"), ("c", "ann"), ("d", None)):
+        ledger.append(closed(id, user=user))
+    await ledger.flush()
+    vault = getattr(ledger, "_vault", PlainVault())
+    assert [row.id async for row in ledger.rows(vault.subject("default", "ann"))] == ["a", "c"]
+    assert [row.id async for row in ledger.rows("nobody")] == []
+
+
+async def test_what_administrators_do_is_no_row_and_costs_nothing(ledger):
+    ledger.append(Acted("act_1", 1, "key_created", "k", "admin", "ops", None, {"name": "ci"}))
+    ledger.append(closed("a", cost_nusd=7))
+    await ledger.flush()
+    assert await ids(ledger) == ["a"] and await ledger.find("act_1") is None
+    assert await ledger.totals() == Totals(calls=1, cost_nusd=7)
 
 
 # --- searching

@@ -25,6 +25,7 @@ from tidegate.app import open_home
 from tidegate.core.ports import Closed, Totals
 from tidegate.core.usage import Period, UsageAsked
 from tidegate.core.values import Secret
+from tidegate.storage.personal import SPOOL
 from tidegate.storage.vault import PlainVault
 
 PATIENCE_S = 15.0  # for one thing to happen; on a quiet machine nothing here takes two seconds
@@ -297,6 +298,10 @@ async def kept(data: Path, database: str | None = None) -> tuple[list[Closed], T
         decode = msgspec.json.Decoder(Closed).decode
         (line,) = await store.books.usage(UsageAsked((Period(0, 2**60),)))
         sums = {name: line.sums[name] for name in ("calls", "errors", "unpriced", "cost_nusd")}
-        return [decode(vault.unseal(sealed)) for _, sealed in rows], await store.books.totals(besides=""), sums
+        return (
+            [decode(vault.unseal(sealed, SPOOL)) for _, _, sealed in rows],
+            await store.books.totals(besides=""),
+            sums,
+        )
     finally:
         await store.aclose()

@@ -19,6 +19,7 @@ import pytest
 from tidegate.core.errors import ConfigError, StorageFull
 from tidegate.core.ports import Closed, Opened, StoreDown, Totals
 from tidegate.storage.ledger import SpoolLedger
+from tidegate.storage.personal import SPOOL
 from tidegate.storage.spool import Spool, preallocate, scan
 from tidegate.storage.sqlite import SqliteStore
 from tidegate.storage.vault import PlainVault
@@ -83,7 +84,7 @@ class House:
                 spool._current.end = SEGMENT  # full, as far as it knows
                 spool.prepare()
             for record in records:
-                sealed = PlainVault().seal(msgspec.json.encode(record))
+                sealed = PlainVault().seal(msgspec.json.encode(record), SPOOL)
                 spool.append(f"{n} {record.id}", sealed, closes=isinstance(record, Closed))
         spool.close()
 
@@ -106,6 +107,7 @@ import asyncio, os, pathlib, random, sys
 from tidegate.core.ports import Closed, Opened
 from tidegate.storage.ledger import SpoolLedger
 from tidegate.storage.sqlite import SqliteStore
+from tidegate.storage.personal import SPOOL
 from tidegate.storage.vault import PlainVault
 
 async def main(folder, name):
@@ -317,10 +319,12 @@ async def test_random_damage_to_one_segment_loses_nothing_of_the_others(house, s
 class SecretVault:
     """Seals in a format that a plain vault does not know."""
 
-    def seal(self, plain):
+    seals = False
+
+    def seal(self, plain, place):
         return b"\x07" + plain[::-1]
 
-    def unseal(self, stored):
+    def unseal(self, stored, place):
         if stored[:1] != b"\x07":
             raise ValueError("not mine")
         return stored[:0:-1]
@@ -330,7 +334,9 @@ async def test_what_a_wrong_vault_cannot_read_is_kept_and_read_with_the_right_on
     spool = Spool(house.spool)
     spool.begin(after=0)
     for record in (opened("a"), closed("a"), opened("b")):
-        spool.append(record.id, SecretVault().seal(msgspec.json.encode(record)), closes=isinstance(record, Closed))
+        spool.append(
+            record.id, SecretVault().seal(msgspec.json.encode(record), SPOOL), closes=isinstance(record, Closed)
+        )
     spool.close()
     await house.enter()
     assert await house.rows() == {}
@@ -360,6 +366,7 @@ import asyncio, os, pathlib
 from tidegate.core.errors import ConfigError
 from tidegate.storage.ledger import SpoolLedger
 from tidegate.storage.sqlite import SqliteStore
+from tidegate.storage.personal import SPOOL
 from tidegate.storage.vault import PlainVault
 if os.geteuid() == 0:
     os.seteuid(65534)  # root may write anywhere

@@ -257,7 +257,7 @@ async def test_rows_sums_and_position_are_kept_together(store):
     sums = await take(store, "one", [first, second], Position(7, 99))
     assert (sums.calls, sums.cost_nusd, sums.unpriced, sums.tokens) == (2, 3, 1, 14)
     assert await account(store, "one") == (Position(7, 99), sums)
-    assert await store.books.after(0, 10) == [(1, b"sealed a"), (2, b"sealed b")]
+    assert await store.books.after(0, 10) == [(1, "a", b"sealed a"), (2, "b", b"sealed b")]
 
 
 async def test_rows_that_are_known_count_for_nothing(store):

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 from tidegate import plugins
 from tidegate.api.crowd import Crowd
 from tidegate.api.edge import Edge
 from tidegate.api.incoming import Receive, Scope, Send
+from tidegate.app.homes import check_sealed, open_blobs, open_counters, open_vectors
 from tidegate.app.homes import data_folder as data_folder
-from tidegate.app.homes import open_blobs, open_counters, open_vectors
 from tidegate.app.homes import open_home as open_home
+from tidegate.app.homes import open_keyring as open_keyring
+from tidegate.app.homes import open_vault as open_vault
 from tidegate.app.rooms import Ground, start_providers
 from tidegate.app.rooms import check as check
 from tidegate.app.rooms import codecs as codecs
 from tidegate.app.rooms import make_providers as make_providers
 from tidegate.config import Config
 from tidegate.core.call import Call, Event, Route
-from tidegate.core.errors import ConfigError, ShuttingDown
-from tidegate.core.ports import Blobs, Clock, Key, Provider, Vault
+from tidegate.core.errors import ConfigError, ShuttingDown, StoreDown
+from tidegate.core.ports import Blobs, Clock, Key, Provider, Relay, Vault
 from tidegate.core.shared import Table
 from tidegate.core.world import Nursery, World
 from tidegate.gateway import Gateway
@@ -32,11 +34,16 @@ from tidegate.stages.auth.used import LastUsed
 from tidegate.stages.cache import Shelf
 from tidegate.stages.cache.elsewhere import Elsewhere
 from tidegate.stages.record import Recorder
-from tidegate.storage.ledger import SpoolLedger
-from tidegate.storage.retention import keep
+from tidegate.storage.archive import Archive
+from tidegate.storage.audit.notary import Exports, Notary
+from tidegate.storage.audit.notes import load_signer
+from tidegate.storage.bodies import BodyStore
+from tidegate.storage.ledger import Home, SpoolLedger
+from tidegate.storage.retention import Kind, keep
 from tidegate.storage.vault import PlainVault
 from tidegate.telemetry import Listeners
 from tidegate.telemetry.alerts import Alerts
+from tidegate.telemetry.kept import Kept
 from tidegate.telemetry.logs import Log
 from tidegate.telemetry.metrics import Metrics
 from tidegate.telemetry.pulse import Pulse
@@ -44,7 +51,7 @@ from tidegate.telemetry.traces import Traces
 from tidegate.upstream.sharing import Sharing
 
 # What a running house is built on: it changes with a start only.
-FIXED = ("api", "storage", "cache", "logs", "alerts", "traces", "transport", "prices")
+FIXED = ("api", "storage", "vault", "audit", "cache", "logs", "alerts", "traces", "transport", "prices")
 SHORTEST_KEY = 20
 RETIRE_S = 0.1  # how often to look whether the calls of the last configuration have ended
 LAST_EVENTS_S = 2.0  # for replies that were ended to reach their clients
@@ -180,7 +187,9 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
         undo.callback(log.close)
         metrics = Metrics()
         events = Listeners([log, metrics])
-        world = await _world(config, clock, events, undo)
+        base = await _base(config, clock, events, undo)
+        world = base.world
+        metrics.registry.register(Kept(base.bodies, base.notary))
         if config.alerts.webhooks:
             alerts = Alerts(config.alerts, world)
             events.add(alerts)
@@ -192,7 +201,7 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
             metrics.registry.register(traces)
             undo.push_async_callback(traces.aclose)
         inside = Inside()
-        ground = await _ground(config, environment_key, world, inside, undo)
+        ground = await _ground(config, environment_key, base, inside, undo)
         gateway = ground.gateway(config, providers)
         if world.counters.together:  # alone, there is nobody to agree with
             sharing = world.loop.create_task(Sharing(world, gateway.upstream.targets).run(), name="share breakers")
@@ -201,46 +210,101 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
         return App(config, gateway, ground, inside, metrics, undo.pop_all())
 
 
-async def _world(config: Config, clock: Clock, events: Listeners, undo: AsyncExitStack) -> World:
-    loop, kept = asyncio.get_running_loop(), config.storage
+Purge = Callable[[str], Awaitable[int]]
+
+
+class Base(NamedTuple):
+    """What is at the bottom of a house, beside its World."""
+
+    world: World
+    home: Home
+    vault: Vault
+    archive: Archive
+    bodies: BodyStore
+    blobs: Blobs
+    relay: Relay | None
+    purges: list[Purge]  # of all that keep answers, by tag
+    notary: Notary | None
+
+
+async def _base(config: Config, clock: Clock, events: Listeners, undo: AsyncExitStack) -> Base:
+    loop, kept, notice = asyncio.get_running_loop(), config.storage, events.notice
     data_dir = data_folder(kept.data_dir)
-    store = await open_home(kept, data_dir, events.notice)
-    undo.push_async_callback(store.aclose)
-    ledger = await SpoolLedger.open(data_dir, store.books, PlainVault(), events.notice, max_spool_bytes=kept.max_spool)
+    vault, keyring, keks = await asyncio.to_thread(open_vault, config.vault, kept, data_dir)
+    if keyring is not None:
+        undo.callback(keyring.close)
+    home = await open_home(kept, data_dir, notice)
+    undo.push_async_callback(home.aclose)
+    await check_sealed(home, vault, config.vault)
+    bodies = BodyStore(home.tables, vault, notice)
+    undo.push_async_callback(bodies.aclose)
+    ledger = await SpoolLedger.open(
+        data_dir, home.books, vault, notice, max_spool_bytes=kept.max_spool, audited=config.audit.enabled
+    )
     undo.push_async_callback(ledger.aclose)
-    if kept.keep_rows is not None:
-        keeping = keep(store.books, kept.keep_rows, clock.wall_ns, events.notice)
-        undo.callback(loop.create_task(keeping, name="delete old rows").cancel)
     transport = plugins.find("transports", config.transport.kind)(config.transport, loop=loop)
     undo.push_async_callback(transport.aclose)
-    counters = await open_counters(kept, clock, events.notice)
+    notary = None
+    if config.audit.enabled:
+        signer, exports = load_signer(config.audit.key, data_dir), Exports(config.audit.export, transport)
+        notary = Notary(home.log, signer, ledger.id, exports, notice, clock.wall_ns)
+        undo.push_async_callback(_sign_last, ledger, notary)
+        undo.callback(loop.create_task(notary.run(config.audit.checkpoint), name="sign the audit log").cancel)
+    counters = await open_counters(kept, clock, notice)
     undo.push_async_callback(counters.aclose)
-    return World(loop, clock, Nursery(loop), transport, store, ledger, counters, events)
+    blobs, relay = await open_blobs(kept, clock, notice)
+    purges: list[Purge] = [blobs.purge]
+    undo.push_async_callback(blobs.aclose)
+    archive = Archive(
+        ledger, bodies, home.log, vault, partial(_purge, purges), notary=notary, keyring=keyring, keks=keks
+    )
+    kinds = {"bodies": Kind(0.0, bodies.forget)}
+    kinds |= {} if kept.keep_rows is None else {"rows": Kind(kept.keep_rows, home.books.forget)}
+    kinds |= {} if config.audit.keep is None else {"audit_entries": Kind(config.audit.keep, home.log.forget)}
+    undo.callback(loop.create_task(keep(kinds, clock.wall_ns, notice), name="delete what is old").cancel)
+    world = World(loop, clock, Nursery(loop), transport, home, ledger, counters, events)
+    return Base(world, home, vault, archive, bodies, blobs, relay, purges, notary)
+
+
+async def _purge(purges: Iterable[Purge], tag: str) -> int:
+    return sum([await one(tag) for one in purges])
+
+
+async def _sign_last(ledger: SpoolLedger, notary: Notary) -> None:
+    """What was done until the end is signed, where it can be."""
+    with suppress(StoreDown):
+        await ledger.flush()
+        await notary.sign()
 
 
 async def _ground(
-    config: Config, environment_key: str | None, world: World, inside: Inside, undo: AsyncExitStack
+    config: Config, environment_key: str | None, base: Base, inside: Inside, undo: AsyncExitStack
 ) -> Ground:
+    world, many = base.world, config.storage.valkey is not None
     used = LastUsed(world.store, world.nursery)
     undo.push_async_callback(used.aclose)
-    (blobs, relay), vault = await open_blobs(config.storage, world.clock, world.events.notice), PlainVault()
-    undo.push_async_callback(blobs.aclose)
-    meanings = await _meanings(config, world, inside, blobs, vault) if _compares(config) else None
+    # In memory there is nothing at rest, but what is known of meanings may stand in a file.
+    at_rest = many or (_compares(config) and config.cache.kept != "process")
+    vault: Vault = base.vault if at_rest else PlainVault()
+    meanings = await _meanings(config, world, inside, base.blobs, vault) if _compares(config) else None
     if meanings is not None:
         undo.push_async_callback(meanings.aclose)
+        base.purges.append(meanings.purge)
     table: Table = {}
-    elsewhere = Elsewhere(world, relay, blobs, vault, table) if relay is not None else None
+    elsewhere = Elsewhere(world, base.relay, base.blobs, vault, table) if base.relay is not None else None
     if config.storage.database is None:
         await world.store.forget_begun()  # the data folder is ours alone, and we have only begun
     return Ground(
         world=world,
         codecs=codecs(),
         recorder=Recorder(world, traced=bool(config.traces.to)),
-        shelf=Shelf(blobs, vault, elsewhere, meanings, table),
+        shelf=Shelf(base.blobs, vault, base.vault, elsewhere, meanings, table),
         used=used,
         data_dir=data_folder(config.storage.data_dir),
         environment_key=environment_key,
         ask=inside.ask,
+        archive=base.archive,
+        bodies=base.bodies,
     )
 
 

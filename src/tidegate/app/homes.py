@@ -6,13 +6,20 @@ from pathlib import Path
 
 from tidegate import plugins, storage
 from tidegate.core.errors import ConfigError
-from tidegate.core.ports import Blobs, Clock, Counters, Relay, Vectors
+from tidegate.core.ports import Blobs, Clock, Counters, Keyring, Relay, Vault, Vectors
 from tidegate.stages import cache
 from tidegate.storage.blobs import MemoryBlobs
 from tidegate.storage.ledger import Home, Notice
 from tidegate.storage.memory import MemoryCounters
 from tidegate.storage.sqlite import SqliteStore
 from tidegate.storage.standin import StandIn
+from tidegate.storage.vault import PLAIN, PlainVault
+from tidegate.storage.vault import Config as VaultConfig
+from tidegate.storage.vault.envelope import EnvelopeVault
+from tidegate.storage.vault.kek import Keks, load_keks
+from tidegate.storage.vault.keyring import FILE, SqliteKeyring
+
+POSTGRES = ("postgresql://", "postgres://")
 
 
 def data_folder(name: str) -> Path:
@@ -73,3 +80,53 @@ async def open_vectors(config: storage.Config, house: cache.House, data_dir: Pat
             config.database.value, house.entries, notice, prepares=config.database_prepares, look_s=house.timeout
         )
     return found
+
+
+# --- what is encrypted
+
+
+def keyring_place(config: VaultConfig, kept: storage.Config, data_dir: Path) -> str | Path:
+    """The URL of a PostgreSQL, or a folder."""
+    if config.keyring is not None:
+        named = config.keyring.value
+        return named if named.startswith(POSTGRES) else Path(named).expanduser()
+    return kept.database.value if kept.database is not None else data_dir / "keyring"
+
+
+def open_keyring(config: VaultConfig, kept: storage.Config, data_dir: Path) -> Keyring:
+    """Blocks. Raises ConfigError."""
+    place = keyring_place(config, kept, data_dir)
+    if isinstance(place, Path):
+        return SqliteKeyring(place)
+    keyring: Keyring = plugins.find("keyrings", "postgres")(place, kept.database_prepares)
+    return keyring
+
+
+async def check_sealed(home: Home, vault: Vault, config: VaultConfig) -> None:
+    """Rows of before there was a key are read only where that was said. Raises ConfigError."""
+    if vault.seals and not config.plain and any(row[:1] == PLAIN for _, _, row in await home.books.after(0, 1)):
+        raise ConfigError(
+            "vault.plain: there are rows from before there was a key, and they would not be read; set it to true, or "
+            "begin with an empty database"
+        )
+
+
+def open_vault(config: VaultConfig, kept: storage.Config, data_dir: Path) -> tuple[Vault, Keyring | None, Keks | None]:
+    """Blocks. Raises ConfigError: where something is encrypted already, nothing starts without its keys."""
+    if not config.keys:
+        place = keyring_place(config, kept, data_dir)
+        there = (place / FILE).exists() if isinstance(place, Path) else plugins.find("keyrings", "is_there")(place)
+        if there:
+            where = place / FILE if isinstance(place, Path) else "the database"
+            raise ConfigError(
+                f"vault.keys: names no key, and what is stored is encrypted (the keyring is in {where}): name the "
+                "key-encrypting key that was used"
+            )
+        return PlainVault(), None, None
+    keks = load_keks(config.keys)
+    keyring = open_keyring(config, kept, data_dir)
+    try:
+        return EnvelopeVault(keyring, keks, plain=config.plain), keyring, keks
+    except BaseException:
+        keyring.close()
+        raise

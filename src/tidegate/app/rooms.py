@@ -18,6 +18,7 @@ from tidegate.gateway import Gateway
 from tidegate.providers.prices import PriceList
 from tidegate.stages.auth import KeyAuth
 from tidegate.stages.auth.used import LastUsed
+from tidegate.stages.bodies import Bodies
 from tidegate.stages.budgets import Budgets
 from tidegate.stages.budgets.period import zone_of
 from tidegate.stages.cache import Cache, Shelf, policies
@@ -25,6 +26,8 @@ from tidegate.stages.guardrails import Guardrails
 from tidegate.stages.limits import Limits
 from tidegate.stages.record import Recorder
 from tidegate.stages.routes import Routes
+from tidegate.storage.archive import Archive
+from tidegate.storage.bodies import BodyStore
 from tidegate.storage.pepper import load_peppers
 from tidegate.upstream import Upstream
 
@@ -45,6 +48,8 @@ class Ground:
     data_dir: Path
     environment_key: str | None
     ask: Callable[[Call], Awaitable[str]]  # the front door, seen from inside
+    archive: Archive
+    bodies: BodyStore
 
     def gateway(
         self, config: Config, providers: Providers, before: Gateway | None = None, was: Config | None = None
@@ -71,6 +76,8 @@ class Ground:
             cache=Cache(
                 world, self.shelf, words, recorder, policies(config.routes, config.providers, config.guardrails)
             ),
+            bodies=Bodies({name: route.store for name, route in config.routes.items()}, self.bodies),
+            archive=self.archive,
             upstream=Upstream(config.upstream, world, words, before.upstream.targets if before else None),
         )
 

@@ -10,6 +10,7 @@ import yaml
 
 from tidegate import __version__, config, plugins
 from tidegate.app import check as verify
+from tidegate.cli.audit import audit
 from tidegate.cli.cache import cache
 from tidegate.cli.chat import chat
 from tidegate.cli.doctor import doctor
@@ -20,8 +21,10 @@ from tidegate.cli.report import report
 from tidegate.cli.requests import requests
 from tidegate.cli.serve import serve
 from tidegate.cli.shared import FILE, Teaching, found_here, settings
+from tidegate.cli.subjects import bodies, subjects
 from tidegate.cli.teams import organisations, teams, users
 from tidegate.cli.usage import usage
+from tidegate.cli.vault import vault
 from tidegate.core.errors import ConfigError
 
 
@@ -44,26 +47,20 @@ def main() -> None:
     tidegate feedback REQUEST --up     what its answer was worth
     tidegate cache purge --route fast  drop the answers that are kept of a route
     tidegate guard try FILE            what the guards would make of a text
+    tidegate subjects erase ID         make everything of an end user unreadable
+    tidegate bodies show ID            what was said in a call, where its route keeps that
+    tidegate audit verify FILE         whether the audit log is what was signed
+    tidegate vault rotate              seal all keys under a new key-encrypting key
     tidegate local install             the small model that needs no key
     tidegate semantic install          the embedding model of the semantic cache
     """
 
 
-for command in (
-    serve,
-    keys,
-    teams,
-    users,
-    organisations,
-    usage,
-    report,
-    requests,
-    feedback,
-    cache,
-    guard,
-    chat,
-    doctor,
-):
+COMMANDS = (
+    *(serve, keys, teams, users, organisations, usage, report, requests, feedback),
+    *(cache, guard, subjects, bodies, audit, vault, chat, doctor),
+)
+for command in COMMANDS:
     main.add_command(command)
 
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import click
 
 from tidegate import config, plugins, storage
-from tidegate.app import SystemClock, codecs, make_providers, open_home
+from tidegate.app import SystemClock, codecs, make_providers, open_home, open_vault
 from tidegate.cli.shared import FILE, found_here, run, settings
 from tidegate.core.call import Call, Target
 from tidegate.core.errors import ConfigError, TidegateError
@@ -63,7 +63,7 @@ def doctor(file: Path | None) -> None:
     else:
         where = config.where(file, os.environ)
         tell(Finding(True, f"configuration: {where if where.exists() else 'none, so what is found here is served'}"))
-        ground = (_data_dir(found.storage.data_dir), *_database(found.storage), *_owners(found))
+        ground = (_data_dir(found.storage.data_dir), *_database(found.storage), *_vault(found), *_owners(found))
         for finding in (*ground, _port(found), *_certificate(found)):
             tell(finding)
         run(lambda: _providers(found, providers, tell))
@@ -114,6 +114,28 @@ def _database(configured: storage.Config) -> Iterator[Finding]:
         )
     else:
         yield Finding(True, "database: PostgreSQL answers, and its tables are up to date")
+
+
+def _vault(found: config.Config) -> Iterator[Finding]:
+    """Keys of what is encrypted, and whether what proves the audit log goes anywhere."""
+    data_dir = Path(found.storage.data_dir).expanduser()
+    try:
+        _, keyring, keks = open_vault(found.vault, found.storage, data_dir)
+    except TidegateError as wrong:
+        yield Finding(False, "vault: what is stored cannot be read", wrong.message)
+        return
+    if keyring is not None and keks is not None:
+        count = keyring.count()
+        keyring.close()
+        older = sum(number for kek, number in count.items() if kek != keks.last.fingerprint)
+        rest = f", {older:,} of them under an older one: tidegate vault rotate" if older else ""
+        yield Finding(True, f"vault: {sum(count.values()):,} keys, sealed under {keks.last.fingerprint}{rest}")
+    if found.audit.enabled and not found.audit.export:
+        yield Finding(
+            False,
+            "audit: its state is exported nowhere, so that the log could be taken back to an earlier one unseen",
+            "set audit.export to a place off this machine",
+        )
 
 
 def _owners(found: config.Config) -> Iterator[Finding]:

@@ -39,7 +39,8 @@ class Period(msgspec.Struct, frozen=True):
 class UsageAsked(msgspec.Struct, frozen=True):
     """Sums of each period, by what calls are told apart, of those where `only` holds.
 
-    Lines come in the order of their period and names; `after` is where the last page ended: begin_ms, then names.
+    Lines come in the order of their period and names (of end users: aliases, where these are sealed); `after` is
+    where the last page ended: begin_ms, then names.
     """
 
     periods: tuple[Period, ...]

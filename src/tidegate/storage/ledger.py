@@ -4,21 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
 from tidegate.core.analytics import PeopleAsked, PeopleLine, TimesAsked, TimesLine
 from tidegate.core.errors import ConfigError, StorageFull
 from tidegate.core.opinions import Opinion
-from tidegate.core.ports import Backlog, CallsFound, CallsTaken, Closed, Opened, Record, Store, StoreDown, Totals, Vault
+from tidegate.core.ports import (
+    Acted,
+    Backlog,
+    CallsFound,
+    CallsTaken,
+    Closed,
+    Opened,
+    Record,
+    Store,
+    StoreDown,
+    Totals,
+    Vault,
+)
 from tidegate.core.search import CallsAsked, Place
 from tidegate.core.usage import UsageAsked, UsageLine
+from tidegate.storage import personal
+from tidegate.storage.audit.log import Log
 from tidegate.storage.opinions import Said
+from tidegate.storage.personal import SPOOL, Rows
 from tidegate.storage.spool import (
     MAX_BYTES,
     RESERVE_BYTES,
@@ -30,7 +45,9 @@ from tidegate.storage.spool import (
     scan,
     set_aside,
 )
+from tidegate.storage.tables import Tables
 
+T = TypeVar("T")
 Notice = Callable[[str, Mapping[str, Any]], None]
 
 WORTH_WRITING = 200  # rows, or
@@ -53,7 +70,7 @@ class Position(NamedTuple):
 
 
 class Row(NamedTuple):
-    closed: Closed
+    closed: Closed  # with aliases for names, where the vault seals
     sealed: bytes  # the same, as it is stored
 
 
@@ -66,8 +83,11 @@ class Books(Protocol):
     def account(self, spool: str) -> tuple[Position, Totals]:
         """How far this spool has been read, and what came from it sums to; from its beginning if it is new."""
 
-    def take(self, spool: str, rows: Sequence[Row], position: Position) -> Totals:
-        """Store those whose id is new, the sums and the position, all or nothing. Returns what the new ones sum to."""
+    def take(self, spool: str, rows: Sequence[Row], position: Position, said: Sequence[Closed | Acted] = ()) -> Totals:
+        """Store those whose id is new, the sums and the position, all or nothing. Returns what the new ones sum to.
+
+        `said`: these and what administrators did, for the audit log; what is new of it is chained there.
+        """
 
     async def totals(self, besides: str) -> Totals:
         """The sums over all spools but this one."""
@@ -75,8 +95,8 @@ class Books(Protocol):
     async def find(self, call_id: str) -> bytes | None:
         """The row as it was sealed."""
 
-    async def after(self, seq: int, most: int) -> list[tuple[int, bytes]]:
-        """The next rows in the order in which they were taken, each with its number."""
+    async def after(self, seq: int, most: int, user: str | None = None) -> list[tuple[int, str, bytes]]:
+        """The next rows, or an end user's, in the order in which they were taken, each with its number and id."""
 
     async def times(self, asked: TimesAsked) -> list[TimesLine]: ...
 
@@ -95,7 +115,7 @@ class Books(Protocol):
     async def usage(self, asked: UsageAsked) -> list[UsageLine]:
         """Answered from sums that `take` brings up to date in its transaction."""
 
-    async def calls(self, asked: CallsAsked) -> tuple[list[bytes], Place | None]:
+    async def calls(self, asked: CallsAsked) -> tuple[list[tuple[str, bytes]], Place | None]:
         """The rows of a page as they were sealed, and behind which the next one begins."""
 
     async def forget(self, before_ms: int, most: int) -> int:
@@ -110,6 +130,13 @@ class Home(Store, Protocol):
 
     @property
     def books(self) -> Books: ...
+
+    @property
+    def log(self) -> Log:
+        """The audit log."""
+
+    @property
+    def tables(self) -> Tables: ...
 
 
 class Tally:
@@ -196,9 +223,13 @@ class SpoolLedger:
 
     _spool: Spool  # from `open` on
 
-    def __init__(self, books: Books, vault: Vault, notice: Notice, make_spool: Callable[[], Spool]) -> None:
+    def __init__(
+        self, books: Books, vault: Vault, notice: Notice, make_spool: Callable[[], Spool], *, audited: bool = False
+    ) -> None:
         self._books = books
         self._vault = vault
+        self._rows = Rows(vault)
+        self.audited = audited
         self._notice = notice
         self._make_spool = make_spool
         self._loop = asyncio.get_running_loop()
@@ -231,6 +262,7 @@ class SpoolLedger:
         segment_bytes: int = SEGMENT_BYTES,
         reserve_bytes: int = RESERVE_BYTES,
         allocate: Callable[[int, int], None] = preallocate,
+        audited: bool = False,
     ) -> SpoolLedger:
         """Claim `<data_dir>/spool`, and first bring into the books what the last process left there.
 
@@ -246,7 +278,7 @@ class SpoolLedger:
                 allocate=allocate,
             )
 
-        ledger = cls(books, vault, notice, make_spool)
+        ledger = cls(books, vault, notice, make_spool, audited=audited)
         ledger._thread.start()
         try:
             ledger._spool = await asyncio.wrap_future(ledger._ready)
@@ -257,8 +289,16 @@ class SpoolLedger:
 
     # --- from the event loop ---
 
+    @property
+    def id(self) -> str:
+        """Of the spool: who writes, in the audit log."""
+        return self._spool.id
+
     def append(self, record: Record) -> None:
-        spool, sealed = self._spool, self._vault.seal(self._encode(record))
+        if isinstance(record, Acted):
+            self._append_act(record)
+            return
+        spool, sealed = self._spool, self._vault.seal(self._encode(record), SPOOL)
         if not isinstance(record, Closed):
             spool.append(record.id, sealed, closes=False)
         elif spool.append(record.id, sealed, closes=True, row=record):
@@ -266,35 +306,62 @@ class SpoolLedger:
             if spool.waiting in (1, WORTH_WRITING):
                 self._wake.set()
 
+    def _append_act(self, act: Acted) -> None:
+        if self.audited:
+            self._spool.append(act.id, self._vault.seal(self._encode(act), SPOOL), closes=True, row=act)
+            self._wake.set()
+
     async def find(self, call_id: str) -> Closed | None:
-        sealed = self._spool.find(call_id) or await self._books.find(call_id)
-        return self._closed(sealed) if sealed else None
+        waiting = self._spool.find(call_id)
+        if waiting is not None:
+            found = self._record(waiting)
+            return found if isinstance(found, Closed) else None
+        stored = await self._books.find(call_id)
+        return (await self._opened([(call_id, stored)]))[0] if stored else None
 
     async def totals(self) -> Totals:
         others = await self._books.totals(besides=self._spool.id)
         return add(add(others, self._mine.totals()), self._twice, -1)
 
-    async def rows(self) -> AsyncIterator[Closed]:
+    async def rows(self, user: str | None = None) -> AsyncIterator[Closed]:
         await self.flush()
         seq = 0
-        while page := await self._books.after(seq, PAGE):
-            for _, sealed in page:
-                yield self._closed(sealed)
+        while page := await self._books.after(seq, PAGE, user):
+            for row in await self._opened([(id, sealed) for _, id, sealed in page]):
+                yield row
             seq = page[-1][0]
 
     async def usage(self, asked: UsageAsked) -> list[UsageLine]:
         await self.flush()
-        return await self._books.usage(asked)
+        return await self._named(asked, self._books.usage)
+
+    async def _named(
+        self, asked: UsageAsked, ask: Callable[[UsageAsked], Awaitable[list[UsageLine]]]
+    ) -> list[UsageLine]:
+        """Asked with aliases, answered with names."""
+        if not self._vault.seals:
+            return await ask(asked)
+        aliased = await asyncio.to_thread(personal.by_alias, asked, self._vault)
+        return await asyncio.to_thread(personal.by_name, asked, await ask(aliased), self._vault)
+
+    async def _opened(self, stored: Sequence[tuple[str, bytes]]) -> list[Closed]:
+        return await self._aside(lambda: [self._rows.opened(id, sealed) for id, sealed in stored])
+
+    async def _aside(self, work: Callable[..., T], *args: Any) -> T:
+        """Beside the event loop, where the vault may have to wait for a key."""
+        return await asyncio.to_thread(work, *args) if self._vault.seals else work(*args)
 
     async def calls(self, asked: CallsAsked) -> CallsFound:
         await self.flush()
-        sealed, reached = await self._books.calls(asked)
-        return CallsFound([self._closed(one) for one in sealed], reached)
+        if self._vault.seals:
+            asked = await asyncio.to_thread(personal.calls_by_alias, asked, self._vault)
+        stored, reached = await self._books.calls(asked)
+        return CallsFound(await self._opened(stored), reached)
 
     async def taken(self, behind: int | None, most: int = 1000) -> CallsTaken:
         found = [] if behind is None else await self._books.after(behind, most)
         seq = found[-1][0] if found else await self._books.last() if behind is None else behind
-        return CallsTaken([self._closed(sealed) for _, sealed in found], seq)
+        return CallsTaken(await self._opened([(id, sealed) for _, id, sealed in found]), seq)
 
     async def times(self, asked: TimesAsked) -> list[TimesLine]:
         await self.flush()
@@ -305,14 +372,13 @@ class SpoolLedger:
         return await self._books.people(asked)
 
     async def opine(self, opinion: Opinion, of: Closed) -> None:
-        await self._books.opine(Said(opinion, of, self._vault.seal(self._encode(opinion))))
+        await self._books.opine(await self._aside(self._rows.said, opinion, of))
 
     async def opinions(self, call_id: str) -> list[Opinion]:
-        sealed = await self._books.opinions(call_id)
-        return [msgspec.json.decode(self._vault.unseal(one), type=Opinion) for one in sealed]
+        return await self._aside(self._rows.opinions, call_id, await self._books.opinions(call_id))
 
     async def opined(self, asked: UsageAsked) -> list[UsageLine]:
-        return await self._books.opined(asked)
+        return await self._named(asked, self._books.opined)
 
     def backlog(self) -> Backlog:
         return Backlog(self._spool.waiting, self._spool.bytes, self._unreadable)
@@ -336,11 +402,8 @@ class SpoolLedger:
         await asyncio.wrap_future(self._done)
         self._thread.join()
 
-    def _closed(self, sealed: bytes) -> Closed:
-        record = self._decoder.decode(self._vault.unseal(sealed))
-        if not isinstance(record, Closed):
-            raise ValueError(f"the record of call {record.id!r} where its row should be is its opening")
-        return record
+    def _record(self, spooled: bytes) -> Record:
+        return self._decoder.decode(self._vault.unseal(spooled, SPOOL))
 
     # --- from our own thread ---
 
@@ -378,21 +441,21 @@ class SpoolLedger:
         damaged: list[Path] = []
         for path in spool.leftovers:
             records, bad_bytes = self._read(path)
-            rows: list[Row] = []
+            ended: list[tuple[Closed | Acted, bytes]] = []
             for frame, record in records:
                 if isinstance(record, Opened):
                     opened[record.id] = record
                     continue
                 opened.pop(record.id, None)
                 if int(path.stem) != position.segment or frame.start >= position.byte:
-                    rows.append(Row(record, frame.payload))
-            self._take_all(spool, rows, position)
+                    ended.append((record, frame.payload))
+            self._take_all(spool, ended, position)
             if bad_bytes:
                 damaged.append(path)
         orphans = [interrupted(record) for record in opened.values()]
-        ended = self._take_all(spool, [Row(row, self._vault.seal(self._encode(row))) for row in orphans], position)
-        if ended:
-            self._tell("calls_interrupted", calls=ended)
+        lost = self._take_all(spool, [(row, self._vault.seal(self._encode(row), SPOOL)) for row in orphans], position)
+        if lost:
+            self._tell("calls_interrupted", calls=lost)
         for path in spool.leftovers:
             set_aside(path) if path in damaged else path.unlink()
         spool.begin(after=position.segment)
@@ -406,7 +469,7 @@ class SpoolLedger:
         bad_bytes = found.damaged
         for frame in found.frames:
             try:
-                records.append((frame, self._decoder.decode(self._vault.unseal(frame.payload))))
+                records.append((frame, self._record(frame.payload)))
             except ValueError:
                 bad_bytes += len(frame.payload)
         if found.torn:
@@ -421,10 +484,33 @@ class SpoolLedger:
             )
         return records, bad_bytes
 
-    def _take_all(self, spool: Spool, rows: Sequence[Row], position: Position) -> int:
-        """How many of them were new."""
-        batches = (rows[begin : begin + BATCH] for begin in range(0, len(rows), BATCH))
-        return sum(self._books.take(spool.id, batch, position).calls for batch in batches)
+    def _take_all(self, spool: Spool, ended: Sequence[tuple[Closed | Acted, bytes]], position: Position) -> int:
+        """How many calls of them were new."""
+        batches = (ended[begin : begin + BATCH] for begin in range(0, len(ended), BATCH))
+        return sum(self._take(spool, batch, position)[0].calls for batch in batches)
+
+    def _take(
+        self, spool: Spool, ended: Sequence[tuple[Closed | Acted, bytes]], position: Position
+    ) -> tuple[Totals, list[Row]]:
+        """Store what has ended, each with the bytes that were spooled."""
+        said: list[Closed | Acted] = []
+        rows: list[Row] = []
+        if self._vault.seals:
+            self._rows.expect(one for one, _ in ended if isinstance(one, Closed))
+        for one, spooled in ended:
+            if isinstance(one, Closed):
+                row = self._stored(one, spooled)
+                rows.append(row)
+                said.append(row.closed)
+            else:
+                said.append(self._rows.veiled(one))
+        return self._books.take(spool.id, rows, position, said if self.audited else ()), rows
+
+    def _stored(self, closed: Closed, spooled: bytes) -> Row:
+        if not self._vault.seals:
+            return Row(closed, spooled)
+        masked = self._rows.masked(closed)
+        return Row(masked, self._rows.sealed(masked))
 
     def _move_rows(self, spool: Spool) -> None:
         wait_s = 0.0
@@ -466,8 +552,8 @@ class SpoolLedger:
 
     def _move_waiting(self, spool: Spool) -> None:
         while entries := spool.oldest(BATCH):
-            rows = [row for entry in entries if (row := self._row(entry))]
-            new = self._books.take(spool.id, rows, Position(entries[-1].segment.number, entries[-1].end))
+            ended = [one for entry in entries if (one := self._ended(entry))]
+            new, rows = self._take(spool, ended, Position(entries[-1].segment.number, entries[-1].end))
             if new.calls != len(rows):
                 counted = tally(*(row.closed for row in rows))
                 self._twice = add(self._twice, add(counted, new, -1))
@@ -479,10 +565,13 @@ class SpoolLedger:
                 return
         self._answer_flushes(spool.released, None)
 
-    def _row(self, entry: Entry) -> Row | None:
-        sealed = entry.segment.payload(entry.start, entry.end)
+    def _ended(self, entry: Entry) -> tuple[Closed | Acted, bytes] | None:
+        spooled = entry.segment.payload(entry.start, entry.end)
         try:
-            return Row(entry.row or self._closed(sealed), sealed)
+            record = entry.row or self._record(spooled)
+            if isinstance(record, Opened):
+                raise ValueError(f"the record of call {record.id!r} where its row should be is its opening")
+            return record, spooled
         except ValueError as error:
             entry.segment.keep = True
             self._unreadable += 1

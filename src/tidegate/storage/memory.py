@@ -142,9 +142,10 @@ class MemoryLedger:
     async def totals(self) -> Totals:
         return self._totals
 
-    async def rows(self) -> AsyncIterator[Closed]:
+    async def rows(self, user: str | None = None) -> AsyncIterator[Closed]:
         for row in list(self._rows.values()):
-            yield row
+            if user in (None, row.user):
+                yield row
 
     async def usage(self, asked: UsageAsked) -> list[UsageLine]:
         return answer(asked, self._sums.values())

@@ -21,9 +21,10 @@ from tidegate.core.analytics import PeopleAsked, PeopleLine, TimesAsked, TimesLi
 from tidegate.core.errors import ConfigError
 from tidegate.core.money import Usage
 from tidegate.core.opinions import OPINION_SUMS
-from tidegate.core.ports import Bearer, Kept, Key, Once, Organisation, StoreDown, Team, Totals, User
+from tidegate.core.ports import Acted, Bearer, Closed, Kept, Key, Once, Organisation, StoreDown, Team, Totals, User
 from tidegate.core.search import CallsAsked, Place, rulings
 from tidegate.core.usage import SUMS, UsageAsked, UsageLine
+from tidegate.storage.audit.log import Chains, Log
 from tidegate.storage.facts import FactTables, facts
 from tidegate.storage.ledger import Position, Row, add, tally
 from tidegate.storage.listing import listing, reached
@@ -31,6 +32,7 @@ from tidegate.storage.once import OnceTable
 from tidegate.storage.opinions import OpinionTable, Said
 from tidegate.storage.rollups import COLUMNS, COUNT, Rollups, line, query, waiting
 from tidegate.storage.rows import TABLES, bearer, bearer_query, columns, restored, value, values
+from tidegate.storage.tables import Dialect, Tables
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -134,6 +136,18 @@ class Database:
     async def write(self, work: Work[T]) -> T:
         return await asyncio.wrap_future(self._writer.submit(work))
 
+    async def look(self, work: Work[T]) -> T:
+        return await self.read(work)
+
+    async def alter(self, work: Work[T]) -> T:
+        """In a transaction."""
+
+        def within(db: sqlite3.Connection) -> T:
+            with transaction(db):
+                return work(db)
+
+        return await self.write(within)
+
     def write_now(self, work: Work[T]) -> T:
         """The same for a thread, which may block."""
         return self._writer.submit(work).result()
@@ -235,6 +249,8 @@ _ADVICE = {
 
 _BEARER = bearer_query("?")
 _ONCE = OnceTable("once", "?")
+_DIALECT = Dialect("", "?")
+_CHAINS = Chains(_DIALECT)
 
 
 class SqliteStore:
@@ -243,6 +259,8 @@ class SqliteStore:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.books = SqliteBooks(database)
+        self.tables = Tables(database, _DIALECT)
+        self.log = Log(self.tables, _CHAINS)
 
     @classmethod
     async def open(cls, path: Path, busy_s: float = BUSY_S) -> SqliteStore:
@@ -354,8 +372,8 @@ class SqliteBooks:
     def account(self, spool: str) -> tuple[Position, Totals]:
         return self._database.write_now(lambda db: _account(db, spool))
 
-    def take(self, spool: str, rows: Sequence[Row], position: Position) -> Totals:
-        return self._database.write_now(lambda db: _take(db, spool, rows, position, self._rollups))
+    def take(self, spool: str, rows: Sequence[Row], position: Position, said: Sequence[Closed | Acted] = ()) -> Totals:
+        return self._database.write_now(lambda db: _take(db, spool, rows, position, said, self._rollups))
 
     async def totals(self, besides: str) -> Totals:
         sums = ", ".join(f"coalesce(sum({name}), 0)" for name in _TOTALS_FIELDS)
@@ -367,9 +385,10 @@ class SqliteBooks:
         found = await self._database.read(lambda db: db.execute(sql, (call_id,)).fetchone())
         return found[0] if found else None
 
-    async def after(self, seq: int, most: int) -> list[tuple[int, bytes]]:
-        sql = "SELECT seq, row FROM calls WHERE seq > ? ORDER BY seq LIMIT ?"
-        return await self._database.read(lambda db: db.execute(sql, (seq, most)).fetchall())
+    async def after(self, seq: int, most: int, user: str | None = None) -> list[tuple[int, str, bytes]]:
+        whose, values = ("", (seq, most)) if user is None else ("user = ? AND", (user, seq, most))
+        sql = f"SELECT seq, id, row FROM calls WHERE {whose} seq > ? ORDER BY seq LIMIT ?"
+        return await self._database.read(lambda db: db.execute(sql, values).fetchall())
 
     async def times(self, asked: TimesAsked) -> list[TimesLine]:
         return await self._database.read(lambda db: _FACTS.times(db, asked))
@@ -400,19 +419,19 @@ class SqliteBooks:
         found = await self._database.read(lambda db: db.execute(sql, (periods, *values)).fetchall())
         return [line(asked, row) for row in found]
 
-    async def calls(self, asked: CallsAsked) -> tuple[list[bytes], Place | None]:
+    async def calls(self, asked: CallsAsked) -> tuple[list[tuple[str, bytes]], Place | None]:
         return await self._database.read(lambda db: _calls(db, asked))
 
     async def forget(self, before_ms: int, most: int) -> int:
         return await self._database.write(lambda db: db.execute(_FORGET, (before_ms, most)).rowcount)
 
 
-def _calls(db: sqlite3.Connection, asked: CallsAsked) -> tuple[list[bytes], Place | None]:
+def _calls(db: sqlite3.Connection, asked: CallsAsked) -> tuple[list[tuple[str, bytes]], Place | None]:
     question = listing(asked, table="calls", mark="?", within="instr")
     some = db.execute(question.some, question.values).fetchall()
     last = None if len(some) == asked.most else db.execute(question.last, question.looked).fetchone()
-    rows = [db.execute("SELECT row FROM calls WHERE seq = ?", (seq,)).fetchone() for _, seq in some]
-    return [sealed for (sealed,) in filter(None, rows)], reached(asked, some, last)
+    rows = [db.execute("SELECT id, row FROM calls WHERE seq = ?", (seq,)).fetchone() for _, seq in some]
+    return [row for row in rows if row is not None], reached(asked, some, last)
 
 
 def _account(db: sqlite3.Connection, spool: str) -> tuple[Position, Totals]:
@@ -420,7 +439,14 @@ def _account(db: sqlite3.Connection, spool: str) -> tuple[Position, Totals]:
     return Position(*found[:2]), Totals(*found[2:])
 
 
-def _take(db: sqlite3.Connection, spool: str, rows: Sequence[Row], position: Position, rollups: Rollups) -> Totals:
+def _take(
+    db: sqlite3.Connection,
+    spool: str,
+    rows: Sequence[Row],
+    position: Position,
+    said: Sequence[Closed | Acted],
+    rollups: Rollups,
+) -> Totals:
     with transaction(db):
         ids = msgspec.json.encode([row.closed.id for row in rows]).decode()
         known = {id for (id,) in db.execute(_KNOWN, (ids,))}
@@ -436,6 +462,8 @@ def _take(db: sqlite3.Connection, spool: str, rows: Sequence[Row], position: Pos
         _, before = _account(db, spool)
         sums = (_bounded(value) for value in msgspec.structs.astuple(add(before, taken)))
         db.execute(_NOTE, (spool, *position, *sums))
+        if said:
+            _CHAINS.append(db, spool, [one for one in said if isinstance(one, Acted) or one.id in new])
     return taken
 
 

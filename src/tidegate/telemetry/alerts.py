@@ -41,6 +41,10 @@ Alert = Literal[
     "counting_together",
     "store_down",
     "store_back",
+    "audit_log_cut",
+    "audit_not_exported",
+    "act_not_recorded",
+    "bodies_dropped",
 ]
 
 

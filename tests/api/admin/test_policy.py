@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends
 from fastapi.routing import APIRoute
 from starlette.routing import Route
 
-from tests.house import House, Reply
+from tests.house import TWO_PROVIDERS, Build, House, Reply
 from tidegate.api.admin import ROUTERS, create, teams
 from tidegate.api.admin.policy import ADMINISTER, LOOK, Policy
 from tidegate.core.ports import Key, Organisation, Team, User
@@ -35,7 +35,16 @@ BODIES: dict[str, dict[str, Any]] = {
     "say_of": {"request_id": "req_1", "thumbs": "up"},
 }
 TARGET = {"provider": "main", "model": "m"}
-QUERIES = {"purge": "?all=true", "tail": "?seconds=0"}  # the same for what is asked in the query
+QUERIES = {  # the same for what is asked in the query
+    "purge": "?all=true",
+    "tail": "?seconds=0",
+    "export_subject": "?id=ann",
+    "erase_subject": "?id=ann",
+    "prove": "?id=req_1",
+    "prove_consistent": "?writer=w&first=1&second=2",
+}
+# What is asked for is not there.
+ABSENT = {"one_request", "wrong", "say_of", "get_body", "export_subject", "erase_subject", "prove", "prove_consistent"}
 IDS = {"organisations": "acme", "teams": "search", "users": "ann"}
 ROLES = ("nobody", "member", "viewer", "manager", "admin")
 
@@ -101,8 +110,10 @@ class Town(House):
 
 
 @pytest.fixture
-async def town(house: House) -> Town:
-    return await Town.found(house)
+async def town(build_house: Build) -> Town:
+    return await Town.found(
+        await build_house(f"{TWO_PROVIDERS}vault: {{keys: ['{'00' * 32}']}}\naudit: {{enabled: true}}\n")
+    )
 
 
 def test_every_path_declares_who_may() -> None:
@@ -144,8 +155,7 @@ async def test_each_role_may_do_what_is_declared_and_nothing_else(town: Town, ro
         elif role not in policy.roles:
             assert (reply.status, reply.error.code) == (403, "permission_denied")
         else:
-            of_a_call = route.name in ("one_request", "wrong", "say_of")
-            good = reply.status in (200, 201) or (of_a_call and reply.status == 404)
+            good = reply.status in (200, 201) or (route.name in ABSENT and reply.status == 404)
             assert good, f"{role} at {route.path}: {reply.status} {reply.body!r}"
             continue
         assert await town.kept() == before, f"{role} changed something"
@@ -261,3 +271,33 @@ async def test_what_an_administrator_does_is_told(town: Town) -> None:
 def test_the_roles_of_looking_and_changing_are_as_the_guide_says() -> None:
     changes = {route.name: policy_of(route).roles for route in routes((teams.router,)) if route.methods != {"GET"}}
     assert all("viewer" not in roles and "member" not in roles for roles in changes.values())
+
+
+@pytest.mark.parametrize(
+    "route",
+    [route for route in routes() if route.methods != {"GET"} or route.name == "get_body"],
+    ids=lambda one: one.name,
+)
+async def test_whatever_is_done_stands_in_the_audit_log_with_who_did_it(town: Town, route: APIRoute) -> None:
+    archive = town.app.gateway.archive
+    reply = await town.call(route, "admin")
+    await town.app.world.ledger.flush()
+    acts = [await archive.entry(link) for link in await archive.log.latest(2**62, "~", 5)]
+    did = [act for act in acts if act["kind"] == "act"]
+    if reply.status < 300 and route.name not in ("chat", "attempt"):
+        (act,) = did
+        assert act["by"] in {key.id for key in await town.app.world.store.every(Key) if key.role == "admin"}
+        assert act["name"] == "a test" and act["id"].startswith("act_")
+    else:
+        assert did == []
+
+
+async def test_an_act_says_what_it_was_before_and_after_and_never_what_a_key_is_known_by(town: Town) -> None:
+    await asked(town, "PATCH", f"/admin/keys/{town.ids['target']}", who="admin", tags=["x"])
+    await town.app.world.ledger.flush()
+    archive = town.app.gateway.archive
+    (link,) = await archive.log.latest(2**62, "~", 1)
+    entry = await archive.entry(link)
+    assert (entry["did"], entry["of"]) == ("key_changed", town.ids["target"])
+    assert (entry["before"]["tags"], entry["after"]["tags"]) == ([], ["x"])
+    assert "digest" not in entry["before"] and b"target" not in link.entry

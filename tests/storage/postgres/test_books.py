@@ -15,6 +15,7 @@ from tidegate.storage import retention
 from tidegate.storage.ledger import Position, Row
 from tidegate.storage.postgres import PostgresStore
 from tidegate.storage.postgres.books import DAY_MS, PostgresBooks
+from tidegate.storage.retention import Kind
 
 DAY = 20_000 * DAY_MS
 ALL = UsageAsked((Period(0, 2**60),))
@@ -54,10 +55,10 @@ async def test_absurd_times_stop_nothing(books):
 
 async def test_days_that_are_too_old_are_dropped_whole_and_their_sums_stay(books, postgres):
     books.take("s", [row(f"{n}", DAY + n * DAY_MS // 2) for n in range(6)], Position(1, 1))
-    assert await retention.forget(books, DAY + 2 * DAY_MS + 5)
+    assert await retention.forget(Kind(0, books.forget), DAY + 2 * DAY_MS + 5)
     assert partitions(postgres) == ["calls_20241006"]
     assert await calls(books) == 6 and await books.totals("") == Totals(calls=6)
-    assert not await retention.forget(books, DAY + 2 * DAY_MS + 5)
+    assert not await retention.forget(Kind(0, books.forget), DAY + 2 * DAY_MS + 5)
 
 
 async def test_a_row_of_a_day_that_was_dropped_makes_it_again(books, postgres):

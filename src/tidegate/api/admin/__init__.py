@@ -14,7 +14,21 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from tidegate import __version__
-from tidegate.api.admin import analytics, cache, chat, feedback, guardrails, keys, requests, targets, teams, usage
+from tidegate.api.admin import (
+    analytics,
+    audit,
+    cache,
+    chat,
+    feedback,
+    guardrails,
+    keys,
+    requests,
+    subjects,
+    targets,
+    teams,
+    usage,
+    vault,
+)
 from tidegate.api.admin.page import page
 from tidegate.api.admin.policy import incoming_of
 from tidegate.core.errors import BadRequest, MethodNotAllowed, NotFound, TidegateError
@@ -23,6 +37,7 @@ from tidegate.gateway import Gateway
 ROUTERS = (
     *(cache.router, keys.router, teams.router, targets.router, guardrails.router),
     *(usage.router, requests.router, feedback.router, analytics.router, chat.router),
+    *(subjects.router, audit.router, vault.router),
 )
 CONTENT_SECURITY = {
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; "

@@ -90,7 +90,7 @@ async def create_key(asked: NewKey, principal: Managing, house: House) -> Create
     wanted = Key("", asked.name, asked.env, b"", 0, 0, **{name: fields[name] for name in fields if name in _GIVEN})
     await _may_give(principal, wanted, house)
     text, key = await house.auth.desk.make_key(fields.pop("name"), fields.pop("env", "live"), **fields)
-    tell(house, principal, "key_created", key.id)
+    tell(house, principal, "key_created", key.id, after=key)
     return CreatedKey(key=text, **_shown(key))
 
 
@@ -118,35 +118,35 @@ async def change_key(id: str, asked: ChangedKey, principal: Managing, house: Hou
     fields = _fields(asked, house)
     await _may_give(principal, _changed(before, fields), house)
     key = await house.auth.desk.change(Key, id, **fields)
-    tell(house, principal, "key_changed", id, fields)
+    tell(house, principal, "key_changed", id, fields, before=before, after=key)
     return ShownKey(**_shown(key))
 
 
 @router.post("/{id}/rotate")
 async def rotate_key(id: str, principal: Managing, house: House, asked: Rotation = Rotation()) -> CreatedKey:  # noqa: B008
     """A new secret under the same id. The one it had stays good for the overlap."""
-    await _mine(id, principal, house)
+    before = await _mine(id, principal, house)
     overlap_s = seconds(asked.overlap, "overlap")
     text, key = await house.auth.desk.rotate(id, overlap_s)
-    tell(house, principal, "key_rotated", id)
+    tell(house, principal, "key_rotated", id, before=before, after=key)
     return CreatedKey(key=text, **_shown(key))
 
 
 @router.post("/{id}/disable")
 async def disable_key(id: str, principal: Managing, house: House) -> ShownKey:
     """Stop a key until it is enabled. It stops working everywhere within a second."""
-    await _mine(id, principal, house)
+    before = await _mine(id, principal, house)
     key = await house.auth.desk.disable(Key, id)
-    tell(house, principal, "key_disabled", id)
+    tell(house, principal, "key_disabled", id, before=before, after=key)
     return ShownKey(**_shown(key))
 
 
 @router.post("/{id}/enable")
 async def enable_key(id: str, principal: Managing, house: House) -> ShownKey:
     """Let a key that was disabled work again."""
-    await _mine(id, principal, house)
+    before = await _mine(id, principal, house)
     key = await house.auth.desk.enable(Key, id)
-    tell(house, principal, "key_enabled", id)
+    tell(house, principal, "key_enabled", id, before=before, after=key)
     return ShownKey(**_shown(key))
 
 
@@ -162,9 +162,9 @@ async def resume_key(id: str, principal: Managing, house: House) -> ShownKey:
 @router.delete("/{id}")
 async def revoke_key(id: str, principal: Managing, house: House) -> ShownKey:
     """End a key for ever. It stops working everywhere within a second."""
-    await _mine(id, principal, house)
+    before = await _mine(id, principal, house)
     key = await house.auth.desk.revoke(id)
-    tell(house, principal, "key_revoked", id)
+    tell(house, principal, "key_revoked", id, before=before, after=key)
     return ShownKey(**_shown(key))
 
 

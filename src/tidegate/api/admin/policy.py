@@ -9,9 +9,11 @@ from fastapi.security import HTTPBearer
 
 from tidegate.api.incoming import Incoming
 from tidegate.core.call import Principal
-from tidegate.core.errors import Forbidden
+from tidegate.core.errors import Forbidden, StorageFull
 from tidegate.core.limits import Role
+from tidegate.core.ports import Acted
 from tidegate.gateway import Gateway
+from tidegate.storage.archive import told
 
 BEARER = HTTPBearer(auto_error=False, description="A key: tg_…, or a token of an issuer that is configured.")
 
@@ -71,9 +73,37 @@ def sees(principal: Principal, team_id: str | None) -> bool:
     return team_id is not None and team_id == principal.team_id
 
 
-def tell(house: Gateway, principal: Principal, did: str, id: str, fields: Mapping[str, Any] | None = None) -> None:
-    """Say to who runs Tidegate what was changed, and by whom."""
+def tell(
+    house: Gateway,
+    principal: Principal,
+    did: str,
+    id: str,
+    fields: Mapping[str, Any] | None = None,
+    *,
+    before: Any = None,
+    after: Any = None,
+) -> None:
+    """Say to who runs Tidegate, and to the audit log, what was done and by whom; `fields` are those that were changed.
+
+    `before` and `after`: what it was done to. Who only reads something that is secret is told of, too.
+    """
+    world = house.world
     changed = {"changed": ", ".join(fields)} if fields else {}
-    house.world.events.notice(
+    world.events.notice(
         "administered", {"did": did, "id": id, "by": principal.key_id, "name": principal.name, **changed}
     )
+    at_ms = world.clock.wall_ns() // 1_000_000
+    act = Acted(
+        f"act_{at_ms:011x}{world.chance.hex()}",
+        at_ms,
+        did,
+        id,
+        principal.key_id,
+        principal.name,
+        told(before),
+        told(after),
+    )
+    try:
+        world.ledger.append(act)
+    except StorageFull as full:  # it is done; that it was cannot be kept
+        world.events.notice("act_not_recorded", {"did": did, "id": id, "error": full.message})

@@ -227,24 +227,27 @@ async def _managed_user(id: str, principal: Principal, house: Gateway) -> None:
 async def _added(kind: type[Kept], asked: NewOrganisation, principal: Principal, house: Gateway) -> dict[str, Any]:
     fields = asked.given()
     one = await house.auth.desk.add(kind, fields.pop("id"), fields.pop("name", ""), **fields)
-    tell(house, principal, f"{kind.__name__.lower()}_created", one.id)
+    tell(house, principal, f"{kind.__name__.lower()}_created", one.id, after=one)
     return shown(one)
 
 
 async def _change(kind: type[Kept], id: str, asked: Bounded, principal: Principal, house: Gateway) -> dict[str, Any]:
     fields = asked.given()
+    before = await house.auth.desk.find(kind, id)
     one = await house.auth.desk.change(kind, id, **fields)
-    tell(house, principal, f"{kind.__name__.lower()}_changed", id, fields)
+    tell(house, principal, f"{kind.__name__.lower()}_changed", id, fields, before=before, after=one)
     return shown(one)
 
 
 async def _disable(kind: type[Kept], id: str, principal: Principal, house: Gateway) -> dict[str, Any]:
+    before = await house.auth.desk.find(kind, id)
     one = await house.auth.desk.disable(kind, id)
-    tell(house, principal, f"{kind.__name__.lower()}_disabled", id)
+    tell(house, principal, f"{kind.__name__.lower()}_disabled", id, before=before, after=one)
     return shown(one)
 
 
 async def _enable(kind: type[Kept], id: str, principal: Principal, house: Gateway) -> dict[str, Any]:
+    before = await house.auth.desk.find(kind, id)
     one = await house.auth.desk.enable(kind, id)
-    tell(house, principal, f"{kind.__name__.lower()}_enabled", id)
+    tell(house, principal, f"{kind.__name__.lower()}_enabled", id, before=before, after=one)
     return shown(one)

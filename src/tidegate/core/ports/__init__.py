@@ -6,7 +6,7 @@ from typing import Protocol
 
 from tidegate.core.errors import StoreDown as StoreDown
 from tidegate.core.ports.blobs import Blobs as Blobs
-from tidegate.core.ports.blobs import Vault as Vault
+from tidegate.core.ports.books import Acted as Acted
 from tidegate.core.ports.books import AttemptRow as AttemptRow
 from tidegate.core.ports.books import Backlog as Backlog
 from tidegate.core.ports.books import CallsFound as CallsFound
@@ -22,6 +22,8 @@ from tidegate.core.ports.guards import Guardrail as Guardrail
 from tidegate.core.ports.guards import Reach as Reach
 from tidegate.core.ports.guards import Reaching as Reaching
 from tidegate.core.ports.guards import Watch as Watch
+from tidegate.core.ports.kept import Bodies as Bodies
+from tidegate.core.ports.kept import Body as Body
 from tidegate.core.ports.meaning import Answer as Answer
 from tidegate.core.ports.meaning import Embedder as Embedder
 from tidegate.core.ports.meaning import Entry as Entry
@@ -41,6 +43,12 @@ from tidegate.core.ports.people import Store as Store
 from tidegate.core.ports.people import Team as Team
 from tidegate.core.ports.people import User as User
 from tidegate.core.ports.relay import Relay as Relay
+from tidegate.core.ports.sealed import Erased as Erased
+from tidegate.core.ports.sealed import Keyring as Keyring
+from tidegate.core.ports.sealed import Place as Place
+from tidegate.core.ports.sealed import Subject as Subject
+from tidegate.core.ports.sealed import Vault as Vault
+from tidegate.core.ports.sealed import Wrapped as Wrapped
 from tidegate.core.ports.told import Events as Events
 from tidegate.core.ports.told import TargetSeen as TargetSeen
 from tidegate.core.ports.vendor import Codec as Codec

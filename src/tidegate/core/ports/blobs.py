@@ -1,12 +1,9 @@
-"""What is kept for a while, and what do stored bytes look like?"""
+"""What is kept for a while?"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
-
-if TYPE_CHECKING:
-    pass
+from typing import Protocol
 
 
 class Blobs(Protocol):
@@ -25,12 +22,3 @@ class Blobs(Protocol):
         """Drop what has this tag, or everything; how many there were. Raises StoreDown."""
 
     async def aclose(self) -> None: ...
-
-
-class Vault(Protocol):
-    """What stored bytes look like. The first byte says how: 0 is plain."""
-
-    def seal(self, plain: bytes) -> bytes: ...
-
-    def unseal(self, stored: bytes) -> bytes:
-        """Raises ValueError for a format that this vault does not know, or bytes that were changed."""

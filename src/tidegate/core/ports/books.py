@@ -95,13 +95,30 @@ class Closed(msgspec.Struct, frozen=True, tag="closed", tag_field="record", omit
     purpose: str | None = None  # of a call of our own: what it was for, and for which call
     parent: str | None = None
     asked_again: bool = False  # in its session, nearly what the call before it had asked
+    personal: bytes | None = None  # as it is kept: what of it is about a person, sealed; `user` is an alias then
 
 
-Record = Opened | Closed
+class Acted(msgspec.Struct, frozen=True, tag="acted", tag_field="record", omit_defaults=True, gc=False):
+    """Something that somebody did who runs Tidegate: for the audit log."""
+
+    id: str
+    at_ms: int
+    did: str  # key_created, subject_erased, …
+    of: str  # the id of what it was done to
+    by: str  # a key's id, or cli:NAME of who is on the machine
+    name: str = ""  # of the key
+    before: Any = None  # what it was: JSON values
+    after: Any = None
+    sealed: bytes | None = None  # as it is kept: the last three, where names are not to be read
+
+
+Record = Opened | Closed | Acted
 
 
 class Ledger(Protocol):
     """What every call cost, append-only.
+
+    What was done by who runs Tidegate goes the same way, into the audit log where there is one.
 
     `append` returns when the record outlives this process (kill -9), and is cheap enough for the event loop. Rows come
     to `find` and `totals` at once, to the store a moment later, each exactly once.
@@ -114,8 +131,8 @@ class Ledger(Protocol):
 
     async def totals(self) -> Totals: ...
 
-    def rows(self) -> AsyncIterator[Closed]:
-        """All rows, oldest first: for exports and tests."""
+    def rows(self, user: str | None = None) -> AsyncIterator[Closed]:
+        """All rows, oldest first, or all of an end user, by the alias that the vault gives: for exports and tests."""
 
     async def usage(self, asked: UsageAsked) -> list[UsageLine]:
         """Sums by hour, day or month. What was appended before is in them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import ip_network
 from typing import Any, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -26,11 +26,16 @@ LONGEST_WINDOW_S = 31 * 86_400
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@|:+-]{0,127}", re.ASCII)
 
 
+Note = Callable[[str, str, Any, Any], None]
+
+
 class Desk:
     """Checks what is asked, and keeps it. Nothing is deleted: what has ended stays, so that the ledger has names."""
 
-    def __init__(self, store: Store, peppers: Peppers, clock: Clock) -> None:
+    def __init__(self, store: Store, peppers: Peppers, clock: Clock, note: Note | None = None) -> None:
+        """`note` is told what was done, to whose id, and what it was before and after."""
         self._store = store
+        self._note = note or _nobody
         self._peppers = peppers
         self._clock = clock
 
@@ -50,6 +55,7 @@ class Desk:
             raise BadRequest("it would have expired already; say a time to come", param="expires_ms")
         await self._checked(key)
         await self._store.add(key)
+        self._note("key_created", id, None, key)
         return text, key
 
     async def rotate(self, id: str, overlap_s: float) -> tuple[str, Key]:
@@ -99,6 +105,7 @@ class Desk:
             raise Conflict(
                 f"there is a {kind.__name__.lower()} {id!r} already; change it, or take another id"
             ) from None
+        self._note(f"{_word(kind)}_created", id, None, one)
         return one
 
     async def change(self, kind: type[Kept], id: str, **fields: Any) -> Kept:
@@ -124,6 +131,7 @@ class Desk:
             raise Conflict(
                 f"{type(one).__name__.lower()} {one.name!r} was changed by somebody else just now; look again"
             )
+        self._note(f"{_word(type(one))}_changed", one.id, one, changed)
         return changed
 
     # --- what may be
@@ -156,6 +164,10 @@ class Desk:
             word = _word(kind)
             raise BadRequest(f"there is no {word} {id[:40]!r}; make it first: tidegate {word}s create", param=param)
         return found
+
+
+def _nobody(did: str, id: str, before: Any, after: Any) -> None:
+    """Who has no audit log, or writes it otherwise."""
 
 
 def _word(kind: type[Any]) -> str:

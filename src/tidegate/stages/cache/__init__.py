@@ -46,7 +46,8 @@ class Shelf:
     """What stays when the configuration changes."""
 
     blobs: Blobs
-    vault: Vault
+    vault: Vault  # of blobs: in this process alone there is nothing to seal
+    outcomes: Vault  # of calls that are made once
     elsewhere: Elsewhere | None = None  # None: there are no other processes
     meanings: Meanings | None = None  # None: no route compares by meaning
     table: Table = field(default_factory=dict)  # flights that can be joined

@@ -13,7 +13,7 @@ from tidegate.core.chat import Change, Channel, Finished
 from tidegate.core.errors import TidegateError
 from tidegate.core.guard import Verdict
 from tidegate.core.money import Usage
-from tidegate.core.ports import Codecs, Headers, Vault
+from tidegate.core.ports import Codecs, Headers, Place, Vault
 from tidegate.core.shared import SharedFlight
 
 KEPT_HEADERS = (b"content-type", b"content-disposition")  # the others are about the one time when it was bought
@@ -105,14 +105,19 @@ def kept_headers(headers: Headers) -> tuple[tuple[bytes, bytes], ...]:
     return tuple((name, value) for name, value in headers if name in KEPT_HEADERS)
 
 
-def pack(entry: Entry, vault: Vault) -> bytes:
+def place(key: bytes) -> Place:
+    """Where an entry of the cache stands, under the house's own key: answers are shared."""
+    return Place("cache", key.hex(), "body")
+
+
+def pack(entry: Entry, vault: Vault, at: Place) -> bytes:
     text = _PACK.encode(entry)
-    return vault.seal(zlib.crc32(text).to_bytes(4, "big") + text)
+    return vault.seal(zlib.crc32(text).to_bytes(4, "big") + text, at)
 
 
-def unpack(stored: bytes, key: bytes, vault: Vault) -> Entry:
+def unpack(stored: bytes, key: bytes, vault: Vault, at: Place) -> Entry:
     """Raises ValueError for what was not stored here, under this key, or was changed since."""
-    plain = vault.unseal(stored)
+    plain = vault.unseal(stored, at)
     text = plain[4:]
     if zlib.crc32(text) != int.from_bytes(plain[:4], "big"):
         raise ValueError("its bytes were changed")

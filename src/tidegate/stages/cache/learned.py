@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from tidegate.core.errors import StoreDown
-from tidegate.core.ports import Learned, Vault, Vectors
+from tidegate.core.ports import Learned, Place, Vault, Vectors
 from tidegate.core.world import World
 from tidegate.stages.cache.semantic import Memory, Semantic
 from tidegate.stages.cache.semantic import Policy as Promise
@@ -21,6 +21,7 @@ from tidegate.stages.cache.verifier import Features, Fit, Label, Noise, State, f
 
 SHARE_NS = 30 * 10**9  # news wait so long, or until they are enough for a new fit
 TRIES = 5
+MEMORY = Place("cache", column="memory")
 
 
 class Packed(msgspec.Struct, frozen=True, array_like=True):
@@ -124,7 +125,7 @@ class Known:
         there = await self._vectors.learned(self._name)
         self._version = there.version if there is not None else 0
         try:
-            shared = unpacked(self._vault.unseal(there.state)) if there is not None else Memory()
+            shared = unpacked(self._vault.unseal(there.state, MEMORY)) if there is not None else Memory()
         except (ValueError, IndexError) as wrong:  # it was damaged; what is known here takes its place
             self._world.events.notice("semantic_memory_lost", {"route": self._route, "error": str(wrong)})
             return
@@ -147,7 +148,7 @@ class Known:
     async def _told(self) -> bool:
         told, all_of_it = self.engine.news(), self.engine.memory()
         shared, stored = await asyncio.to_thread(_fitted, all_of_it, self.promise.max_error)
-        if not await self._vectors.teach(self._name, Learned(self._version + 1, self._vault.seal(stored))):
+        if not await self._vectors.teach(self._name, Learned(self._version + 1, self._vault.seal(stored, MEMORY))):
             return False
         self._version += 1
         self.engine.take_up(shared, told)

@@ -10,7 +10,7 @@ import msgspec
 from tidegate.core.call import Call, Event, ReplyHead
 from tidegate.core.errors import ShuttingDown, StoreDown, TidegateError, UpstreamCutOff, UpstreamFailed, UpstreamTimeout
 from tidegate.core.money import Usage
-from tidegate.core.ports import Codecs, Relay, Vault
+from tidegate.core.ports import Codecs, Place, Relay, Vault
 from tidegate.core.world import World
 from tidegate.stages.cache.exact import kept_headers
 
@@ -60,16 +60,17 @@ class Refused(msgspec.Struct, frozen=True, array_like=True, tag="refused"):
 
 Part = Begin | Said | End | Refused
 _PART = msgspec.msgpack.Decoder(Part)
+LIVE = Place("cache", column="live")
 _PACK = msgspec.msgpack.Encoder().encode
 
 
 def sealed(parts: Iterable[Part], vault: Vault) -> list[bytes]:
-    return [vault.seal(_PACK(part)) for part in parts]
+    return [vault.seal(_PACK(part), LIVE) for part in parts]
 
 
 def unsealed(parts: Iterable[bytes], vault: Vault) -> list[Part]:
     """Raises ValueError for what was not put there by us."""
-    return [_PART.decode(vault.unseal(part)) for part in parts]
+    return [_PART.decode(vault.unseal(part, LIVE)) for part in parts]
 
 
 class Live:

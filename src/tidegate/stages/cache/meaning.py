@@ -14,7 +14,7 @@ import msgspec
 from tidegate.core.call import Call, Route, Wishes
 from tidegate.core.errors import NotFound, TidegateError
 from tidegate.core.own import own_call, payer
-from tidegate.core.ports import Blobs, Embedder, Vault, Vectors
+from tidegate.core.ports import Blobs, Embedder, Place, Vault, Vectors
 from tidegate.core.world import World
 from tidegate.stages.cache.answers import answer
 from tidegate.stages.cache.exact import Kept
@@ -27,6 +27,7 @@ from tidegate.stages.cache.semantic import Policy as Promise
 
 REMEMBERED_S = 7 * 86_400.0  # how long somebody may say that a hit was wrong
 WAITING = 64  # answers that wait to be compared; more are not learned from
+HIT = Place("cache", column="hit")
 
 Ask = Callable[[Call], Awaitable[str]]  # a call of our own through the front door; its text
 
@@ -139,7 +140,7 @@ class Meanings:
         one = self._routes[call.route.name]
         one.engine.served(saved_nusd)
         hit = Hit(call.route.name, look.partition, look.serve.id, look.candidate.features)
-        self._blobs.put(_hit_key(call.id), self._vault.seal(msgspec.msgpack.encode(hit)), REMEMBERED_S)
+        self._blobs.put(_hit_key(call.id), self._vault.seal(msgspec.msgpack.encode(hit), HIT), REMEMBERED_S)
         if look.ask:
             self._spawn(self._check(call, call.route, look, key), f"check {call.id}")
         elif one.has_news:
@@ -211,7 +212,7 @@ class Meanings:
         """The key of its reply; None: no such hit is remembered, or it was judged before. Raises StoreDown."""
         try:
             stored = await self._blobs.get(_hit_key(hit))
-            found = _HIT.decode(self._vault.unseal(stored)) if stored else None
+            found = _HIT.decode(self._vault.unseal(stored, HIT)) if stored else None
         except ValueError:
             found = None
         if found is None:

@@ -13,7 +13,7 @@ from tidegate.core.flight import Buy, Flight, Hear, Reader
 from tidegate.core.shared import SharedFlight, may_lead
 from tidegate.stages.cache import idempotent, keys
 from tidegate.stages.cache.elsewhere import Lease, Stored
-from tidegate.stages.cache.exact import Entry, Kept, entry_of, is_form, may_be_kept, pack, told_again, unpack
+from tidegate.stages.cache.exact import Entry, Kept, entry_of, is_form, may_be_kept, pack, place, told_again, unpack
 from tidegate.stages.cache.idempotent import Claim
 from tidegate.stages.cache.live import End, Live
 from tidegate.stages.cache.policy import ANYTHING, Policy, SemanticConfig, Wish, tags_of, wish_of
@@ -126,7 +126,7 @@ class Passage:
         if stored is None:
             return None
         try:
-            entry = unpack(stored, key, shelf.vault)
+            entry = unpack(stored, key, shelf.vault, place(key))
             age_s = self._now_ms() // 1000 - entry.bought_ms // 1000
             if self._wish.max_age_s is not None and age_s > self._wish.max_age_s:
                 return None
@@ -172,7 +172,7 @@ class Passage:
         key = bytes.fromhex(look.serve.id)
         try:
             stored = await meanings.reply(look)
-            entry = unpack(stored, key, cache.shelf.vault) if stored is not None else None
+            entry = unpack(stored, key, cache.shelf.vault, place(key)) if stored is not None else None
             age_s = self._now_ms() // 1000 - entry.bought_ms // 1000 if entry is not None else 0
             if entry is None:
                 meanings.gone(look)
@@ -202,7 +202,7 @@ class Passage:
             return None
         try:
             found = await idempotent.claim(
-                cache.world, cache.shelf.vault, once, call.route.timeout_s, lambda: key in table
+                cache.world, cache.shelf.outcomes, call, once, call.route.timeout_s, lambda: key in table
             )
             if isinstance(found, Entry):
                 return self._hit(found, "idempotent", self._now_ms() // 1000 - found.bought_ms // 1000)
@@ -334,7 +334,7 @@ class Passage:
         cache, call = self._cache, self._call
         assert call.asked is not None
         try:
-            entry = unpack(stored, key, cache.shelf.vault)
+            entry = unpack(stored, key, cache.shelf.vault, place(key))
             events = told_again(entry, call.asked, call.dialect, cache.codecs, changed=True)
         except ValueError as wrong:
             self._corrupt(str(wrong))
@@ -363,7 +363,8 @@ class Passage:
         elsewhere = self._call.cached is not None and self._call.cached.found
         keeps = policy is not None and policy.keeps and self._wish.store and not elsewhere
         if keeps and policy is not None and key is not None and may_be_kept(flight):
-            packed, tags = pack(entry_of(flight, key, self._now_ms()), shelf.vault), tags_of(self._call)
+            packed = pack(entry_of(flight, key, self._now_ms()), shelf.vault, place(key))
+            tags = self._tags()
             if policy.exact:
                 shelf.blobs.put(key, packed, policy.ttl_s, tags)
             if policy.semantic is not None:
@@ -373,6 +374,13 @@ class Passage:
         for settle in flight.landings:
             settle(flight)
         self._cache.rows.landed(flight)
+
+    def _tags(self) -> list[str]:
+        call, outcomes = self._call, self._cache.shelf.outcomes
+        tags = tags_of(call)
+        if outcomes.seals and call.user:  # so that what they were answered goes when they are erased
+            tags.append(f"subject:{outcomes.word(call.user)}")
+        return tags
 
     def _teach(self, flight: SharedFlight, key: bytes, kept: Kept) -> None:
         meanings = self._cache.meanings

@@ -16,7 +16,7 @@ from tidegate.stages.cache.keys import Scope
 
 HOUR = Duration(3600)
 # Of a route's configuration, what does not change its answers.
-BESIDES = ("aliases", "timeout", "timeouts", "owner", "cache", "limits", "hedge", "on_disconnect", "strategy")
+BESIDES = ("aliases", "timeout", "timeouts", "owner", "cache", "limits", "hedge", "on_disconnect", "strategy", "store")
 
 
 class SemanticConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -12,13 +12,15 @@ import psycopg
 
 from tidegate.core.errors import ConfigError
 from tidegate.core.ports import Bearer, Kept, Key, Once, Organisation, StoreDown, Team, User
+from tidegate.storage.audit.log import Log
 from tidegate.storage.ledger import Notice
 from tidegate.storage.once import OnceTable
-from tidegate.storage.postgres.books import PostgresBooks
+from tidegate.storage.postgres.books import CHAINS, DIALECT, PostgresBooks
 from tidegate.storage.postgres.lanes import Address, Connection, Gone, Lanes
 from tidegate.storage.postgres.schema import bring_up_to_date
 from tidegate.storage.rollups import clean
 from tidegate.storage.rows import TABLES, bearer, bearer_query, columns, restored, value, values
+from tidegate.storage.tables import Tables
 
 CONNECTIONS = 4
 TIMEOUT_S = 5.0
@@ -41,6 +43,8 @@ class PostgresStore:
     def __init__(self, lanes: Lanes) -> None:
         self._lanes = lanes
         self.books = PostgresBooks(lanes)
+        self.tables = Tables(lanes, DIALECT)
+        self.log = Log(self.tables, CHAINS)
         self._known: OrderedDict[str, tuple[float, Bearer]] = OrderedDict()
 
     @classmethod

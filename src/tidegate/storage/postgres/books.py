@@ -11,9 +11,10 @@ import msgspec
 from tidegate.core.analytics import PeopleAsked, PeopleLine, TimesAsked, TimesLine
 from tidegate.core.money import Usage
 from tidegate.core.opinions import OPINION_SUMS
-from tidegate.core.ports import Closed, Totals
+from tidegate.core.ports import Acted, Closed, Totals
 from tidegate.core.search import CallsAsked, Place, rulings
 from tidegate.core.usage import SUMS, UsageAsked, UsageLine
+from tidegate.storage.audit.log import Chains
 from tidegate.storage.facts import FactTables, facts
 from tidegate.storage.ledger import Position, Row, add, tally
 from tidegate.storage.listing import listing, reached
@@ -21,10 +22,13 @@ from tidegate.storage.opinions import OpinionTable, Said
 from tidegate.storage.postgres.lanes import Connection, Lanes
 from tidegate.storage.postgres.schema import LOCK
 from tidegate.storage.rollups import COLUMNS, LAST_MS, Rollups, clean, line, query, waiting
+from tidegate.storage.tables import Dialect
 
 DAY_MS = 86_400_000
 LARGEST = 2**63 - 1
 USAGE_S = 30.0  # a question about usage may take longer than one about a key
+DIALECT = Dialect("tidegate.", "%s", as_bytes=True)
+CHAINS = Chains(DIALECT)
 LOCK_S = 2  # whoever deletes a partition waits so long for those who read it, and tries again later
 
 _CALLS = {  # a column, and its type
@@ -82,13 +86,13 @@ class PostgresBooks:
         self._last[spool] = totals
         return position, totals
 
-    def take(self, spool: str, rows: Sequence[Row], position: Position) -> Totals:
+    def take(self, spool: str, rows: Sequence[Row], position: Position, said: Sequence[Closed | Acted] = ()) -> Totals:
         days = {_day(row.closed.at_ms) for row in rows}
         if not days <= self._days:
             self._lanes.do(lambda db: _make_partitions(db, days))
             self._days |= days
         try:
-            after = self._lanes.do(lambda db: _take(db, spool, rows, position, self._rollups))
+            after = self._lanes.do(lambda db: _take(db, spool, rows, position, said, self._rollups))
         except Exception:
             self._days.clear()  # somebody may have deleted one
             raise
@@ -108,10 +112,11 @@ class PostgresBooks:
         found = await self._lanes.ask(lambda db: db.execute(sql, (clean(call_id),)).fetchone(), again=True)
         return bytes(found[0]) if found else None
 
-    async def after(self, seq: int, most: int) -> list[tuple[int, bytes]]:
-        sql = 'SELECT seq, "row" FROM tidegate.calls WHERE seq > %s ORDER BY seq LIMIT %s'
-        found = await self._lanes.ask(lambda db: db.execute(sql, (seq, most)).fetchall(), again=True)
-        return [(number, bytes(sealed)) for number, sealed in found]
+    async def after(self, seq: int, most: int, user: str | None = None) -> list[tuple[int, str, bytes]]:
+        whose, values = ("", (seq, most)) if user is None else ('"user" = %s AND', (clean(user), seq, most))
+        sql = f'SELECT seq, id, "row" FROM tidegate.calls WHERE {whose} seq > %s ORDER BY seq LIMIT %s'.encode()
+        found = await self._lanes.ask(lambda db: db.execute(sql, values).fetchall(), again=True)
+        return [(number, id, bytes(sealed)) for number, id, sealed in found]
 
     async def times(self, asked: TimesAsked) -> list[TimesLine]:
         return await self._lanes.ask(lambda db: _FACTS.times(db, asked), again=True, within_s=USAGE_S)
@@ -148,7 +153,7 @@ class PostgresBooks:
         )
         return [line(asked, row) for row in found]
 
-    async def calls(self, asked: CallsAsked) -> tuple[list[bytes], Place | None]:
+    async def calls(self, asked: CallsAsked) -> tuple[list[tuple[str, bytes]], Place | None]:
         return await self._lanes.ask(lambda db: _calls(db, asked), again=True, within_s=USAGE_S)
 
     async def forget(self, before_ms: int, most: int) -> int:
@@ -156,16 +161,16 @@ class PostgresBooks:
         return await self._lanes.ask(lambda db: _forget(db, _day(before_ms)), within_s=USAGE_S)
 
 
-def _calls(db: Connection, asked: CallsAsked) -> tuple[list[bytes], Place | None]:
+def _calls(db: Connection, asked: CallsAsked) -> tuple[list[tuple[str, bytes]], Place | None]:
     only = {name: clean(value) for name, value in asked.only.items()}
     question = listing(msgspec.structs.replace(asked, only=only), table="tidegate.calls", mark="%s", within="strpos")
     some = db.execute(question.some.encode(), question.values).fetchall()
     last = None if len(some) == asked.most else db.execute(question.last.encode(), question.looked).fetchone()
     rows = db.execute(
-        b'SELECT "row" FROM tidegate.calls WHERE at_ms = ANY(%s) AND seq = ANY(%s) ORDER BY at_ms DESC, seq DESC',
+        b'SELECT id, "row" FROM tidegate.calls WHERE at_ms = ANY(%s) AND seq = ANY(%s) ORDER BY at_ms DESC, seq DESC',
         ([at for at, _ in some], [seq for _, seq in some]),
     ).fetchall()
-    return [bytes(sealed) for (sealed,) in rows], reached(asked, some, last)
+    return [(id, bytes(sealed)) for id, sealed in rows], reached(asked, some, last)
 
 
 def _account(db: Connection, spool: str) -> tuple[Position, Totals]:
@@ -173,7 +178,14 @@ def _account(db: Connection, spool: str) -> tuple[Position, Totals]:
     return Position(*found[:2]), Totals(*found[2:])
 
 
-def _take(db: Connection, spool: str, rows: Sequence[Row], position: Position, rollups: Rollups) -> Totals:
+def _take(
+    db: Connection,
+    spool: str,
+    rows: Sequence[Row],
+    position: Position,
+    said: Sequence[Closed | Acted],
+    rollups: Rollups,
+) -> Totals:
     """What the spool sums to then."""
     with db.transaction():
         first = {row.closed.id: row.closed for row in reversed(rows)}
@@ -188,6 +200,9 @@ def _take(db: Connection, spool: str, rows: Sequence[Row], position: Position, r
             totals = add(totals, tally(closed))
         totals = Totals(*(_bounded(value) for value in msgspec.structs.astuple(totals)))
         db.execute(_NOTE.encode(), (spool, *position, *msgspec.structs.astuple(totals)))
+        if said:
+            ids = {one.id for one in new}
+            CHAINS.append(db, spool, [one for one in said if isinstance(one, Acted) or one.id in ids])
     return totals
 
 
@@ -205,15 +220,8 @@ def _values(row: Row) -> tuple[Any, ...]:
         *(closed.dialect, closed.operation, _text(closed.route), _text(closed.target), closed.outcome),
         *(closed.status, closed.error, None if closed.cost_nusd is None else _bounded(closed.cost_nusd)),
         *(_bounded(usage.input_total), _bounded(usage.output_total), closed.duration_us),
-        *(
-            _text(closed.user),
-            _text(closed.session),
-            closed.kind,
-            closed.cache,
-            rulings(closed),
-            closed.trace_id,
-            row.sealed,
-        ),
+        *(_text(closed.user), _text(closed.session), closed.kind, closed.cache, rulings(closed)),
+        *(closed.trace_id, row.sealed),
     )
 
 

@@ -151,6 +151,18 @@ class Lanes:
             self._notice("store_back", {"database": self._name})
         return answer
 
+    async def look(self, work: Work[T]) -> T:
+        return await self.ask(work, again=True)
+
+    async def alter(self, work: Work[T]) -> T:
+        """In a transaction."""
+
+        def within(db: Connection) -> T:
+            with db.transaction():
+                return work(db)
+
+        return await self.ask(within)
+
     def _rest(self, gone: Gone) -> None:
         self._rests_until = time.monotonic() + REST_S
         if not self._told_down:
