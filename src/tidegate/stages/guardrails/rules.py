@@ -296,11 +296,6 @@ RULES: tuple[Rule, ...] = (
         r"execute|do|obey|run|comply|perform|act on|carry out)\b.{0,12}\b(?:it|what|them|instructions?|"
         r"that|the result|exactly|commands?)",
     ),
-    Rule(
-        "forced",
-        r"\b(?:respond|reply|answer|say|output|print|write|responde|start your (?:response|"
-        r"answer))\b.{0,24}\b(?:only|nothing but|just|simply)?.{0,16}\bi have been pwned\b|\bhaha pwned\b",
-    ),
 )
 
 # On text as it came: where its lines begin matters.
