@@ -107,7 +107,9 @@ class Archive:
     async def erase(self, name: str, organisation: str | None = None) -> Erasure:
         """Destroy the keys of an end user. What is stored of them is unreadable from then on. Raises NotFound."""
         if not self._vault.seals:
-            raise BadRequest("nothing is encrypted here, so that there is no key to destroy: set vault.keys")
+            raise BadRequest(
+                "nothing is encrypted here, so that there is no key to destroy: set vault.keys", param="vault.keys"
+            )
         found = await self.subjects(name, organisation)
         bodies = 0
         for subject in found:
@@ -131,7 +133,9 @@ class Archive:
         """Seal every key under the last key-encrypting key. How many were. Raises BadRequest."""
         keyring, keks = self._keyring, self._keks
         if keyring is None or keks is None:
-            raise BadRequest("nothing is encrypted here, so that there is nothing to rotate: set vault.keys")
+            raise BadRequest(
+                "nothing is encrypted here, so that there is nothing to rotate: set vault.keys", param="vault.keys"
+            )
 
         def work() -> int:
             return max((done for done, _ in rotate(keyring, keks)), default=0)
@@ -139,7 +143,7 @@ class Archive:
         try:
             return await asyncio.to_thread(work)
         except ValueError as wrong:
-            raise BadRequest(str(wrong)) from None
+            raise BadRequest(str(wrong), param="vault.keys") from None
 
     # --- the audit log
 

@@ -39,7 +39,7 @@ class AnalyticsQuery(BaseModel):
     since: Annotated[Name, Field(description="A date, a time (ISO 8601), or how long ago: 7d. 30 days ago.")] = None
     until: Annotated[Name, Field(description="The same; now.")] = None
     per: Annotated[Literal["hour", "day", "month", "total"], Field(description="Of UTC.")] = "day"
-    by: Annotated[str, Field(max_length=100, description=f"Any of {', '.join(BY)}; with commas.")] = ""
+    by: Annotated[list[str], Field(description=f"Any of {', '.join(BY)}; with commas.")] = []
     team: Name = None
     key: Name = None
     organisation: Name = None
@@ -66,7 +66,7 @@ async def analytics(asked: Annotated[AnalyticsQuery, Query()], principal: Lookin
     """How fast, how good and how dear answers were, who was there, and what the month will cost."""
     now = datetime.fromtimestamp(house.world.clock.wall_ns() / 1e9, UTC)
     only = _only(asked, visible(principal))
-    by = tuple(dict.fromkeys(name.strip() for name in asked.by.split(",") if name.strip()))
+    by = tuple(dict.fromkeys(name.strip() for names in asked.by for name in names.split(",") if name.strip()))
     for name in by:
         if name not in BY:
             raise BadRequest(f"by: there is no {name[:40]!r}; there are: {', '.join(BY)}", param="by")
