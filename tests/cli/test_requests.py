@@ -63,12 +63,14 @@ async def test_a_name_that_would_move_the_cursor_does_not(house):
     assert "\x1b" not in done.output and "\\x1b" in done.output
 
 
-async def test_calls_are_told_as_they_end(house):
+async def test_calls_are_told_as_they_end_until_the_gateway_leaves(house):
+    await house.get("/admin/requests")  # which loads the pages
     async with house.serve() as url:
-        asked = ["requests", "tail", "--json", "--seconds", "2", "--url", url, "--key", house.key]
+        asked = ["requests", "tail", "--json", "--seconds", "86400", "--url", url, "--key", house.key]
         heard = asyncio.create_task(asyncio.to_thread(CliRunner().invoke, main, asked))
-        while not heard.done():
+        for _ in range(50):
             await house.ask(user="ann")
             await asyncio.sleep(0.02)  # time goes on only where there is nothing to do
+    async with asyncio.timeout(20):
         lines = (await heard).output.splitlines()
     assert lines and {json.loads(line)["user"] for line in lines} == {"ann"}
