@@ -28,6 +28,8 @@ async def test_what_the_document_describes_is_what_is_answered(house):
 
 def _walk(document: dict[str, Any], url: str, key: str) -> None:
     for found in schemathesis.openapi.from_dict(document).get_all_operations():
+        if found.ok().path.endswith("/tail"):
+            continue  # it goes on for as long as somebody listens, and this tool listens for ever
         for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
             _ask_all(found.ok(), mode, url, {"Authorization": f"Bearer {key}"})
 
