@@ -313,6 +313,15 @@ async def test_both_homes_decide_alike(steps, valkey):
             await home.aclose()
 
 
+async def test_a_window_that_is_only_looked_at_for_long_is_empty(counters, clock):
+    busy, second = Meter("busy", 0), Meter("second", 2, per_s=1)
+    assert isinstance(await counters.claim(claim((second, 2))), Taken)
+    for _ in range(3):
+        clock.advance(5)
+        assert isinstance(await counters.claim(claim((second, 1), (busy, 1))), Full)
+    assert isinstance(await counters.claim(claim((second, 2))), Taken)
+
+
 # --- what is left for others
 
 

@@ -87,8 +87,10 @@ local function look(key, per)
   if one.low < first and said[3] then
     local gone = {}
     for slice = one.low, math.min(first - 1, top) do gone[#gone + 1] = 's' .. slice end
-    for _, amount in ipairs(redis.call('HMGET', key, unpack(gone))) do one.n = one.n - (amount or 0) end
-    redis.call('HDEL', key, unpack(gone))
+    if #gone > 0 then  -- it may have been looked at since it was last charged, and then all are gone already
+      for _, amount in ipairs(redis.call('HMGET', key, unpack(gone))) do one.n = one.n - (amount or 0) end
+      redis.call('HDEL', key, unpack(gone))
+    end
     redis.call('HSET', key, 'n', one.n, 'low', first)
     one.low = first
   end
