@@ -25,7 +25,7 @@ from bench.report import table
 
 # A fifth to a third above what was measured last: what passes them is a mistake, not the weather.
 LIMITS = {
-    "CPU per call, in bare proxies": 7.5,  # 5.4 on Debian's Python, whose bare proxy costs least; more where cores are shared
+    "CPU per call, in bare proxies": 7.5,  # 5.4 on Debian's Python; more where cores are shared
     "CPU per streamed chunk, in bare proxies": 2.2,
     "memory, KB per 1,000 calls": 40.0,  # what every call leaves behind is more: no object is as small as 40 bytes
     "packages": 35.0,
