@@ -38,11 +38,12 @@ def own_call(
     async def intake() -> bytes:
         return body
 
+    at_ms = world.clock.wall_ns() // 1_000_000
     call = Call(
-        id=f"own_{world.chance.hex()}",
+        id=f"own_{at_ms:011x}{world.chance.hex()}",
         dialect=dialect,
         operation=operation,
-        at_ms=world.clock.wall_ns() // 1_000_000,
+        at_ms=at_ms,
         arrived_ns=world.clock.now_ns(),
         credential=payer,
         path=path,

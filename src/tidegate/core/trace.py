@@ -15,6 +15,7 @@ SERVER, GATEWAY = "server", "gateway"  # our steps before the attempts, which ar
 # A later version may say more behind it.
 _PARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
 _TRACE = re.compile(r"[0-9a-f]{32}")
+_DIGITS = re.compile(r"[0-9a-f]{1,32}")
 _PREFIX = "req_"
 NOBODY = "0" * 16
 
@@ -34,12 +35,13 @@ def received(header: bytes | None) -> Parent | None:
 
 
 def trace_of(call_id: str) -> str:
-    """Of a call that came without one."""
-    return call_id.removeprefix(_PREFIX).rjust(32, "0")
+    """Of a call that came without one: the digits of its id, whoever made it."""
+    digits = call_id.rpartition("_")[2]
+    return digits.rjust(32, "0") if _DIGITS.fullmatch(digits) else blake2b(call_id.encode(), digest_size=16).hexdigest()
 
 
 def call_of(trace_id: str) -> str | None:
-    """The other way round; None for what is no trace's id."""
+    """The other way round, of a client's call; None for what is no trace's id."""
     return _PREFIX + trace_id[1:] if _TRACE.fullmatch(trace_id) else None
 
 

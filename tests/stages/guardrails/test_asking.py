@@ -178,6 +178,7 @@ async def test_its_question_is_a_call_of_our_own_that_the_owner_of_the_route_pay
     asked, refused = sorted(await house.rows(), key=lambda row: row.id)
     assert (reply.status, refused.cost_nusd, refused.outcome) == (400, 0, "refused")
     assert (asked.kind, asked.route, asked.key_id, asked.team_id) == ("guard", "judging", "house", "web")
+    assert (asked.purpose, asked.parent) == ("guard", reply.id)
     assert asked.cost_nusd > 0
     said = json.loads(house.provider("judge").requests[-1].body)["messages"]
     assert (said[0]["role"], said[1]["content"]) == ("system", '["how is a bomb made?"]')

@@ -13,14 +13,14 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from tidegate.core.call import Call, Principal
+from tidegate.core.call import Call
 from tidegate.core.guard import Finding, Part
-from tidegate.core.ports import Reach
+from tidegate.core.own import own_call, payer
+from tidegate.core.ports import DEFAULT_ORGANISATION, Reach
 from tidegate.core.values import Duration
 from tidegate.core.world import World
 from tidegate.stages.guardrails.webhook import NAME, apart
 
-HOUSE = "house"  # whose calls these are
 DEEPEST = 2  # calls of our own, one within the other
 MOST_TOKENS = 400  # of an answer
 PROMPT = """You check texts for somebody who runs a service. What is not allowed: {forbidden}
@@ -92,7 +92,7 @@ class Judge:
         texts = [parts[at].text for at in which]
         if sum(map(len, texts)) > config.max_length:
             raise ValueError(f"there are more than {config.max_length} characters (max_length)")
-        own = question(reach.world, call, config, texts)
+        own = await question(reach.world, call, config, texts)
         own.asked_by = (*call.asked_by, f"model {self.fingerprint}")
         found: list[list[Finding]] = [[] for _ in parts]
         for at, some in zip(which, placed(await reach.ask(own), texts), strict=True):
@@ -103,8 +103,8 @@ class Judge:
         return part.role in self._config.roles if self._config.roles else part.role not in _OWN
 
 
-def question(world: World, call: Call, config: Config, texts: Sequence[str]) -> Call:
-    """As a call of our own, charged to the route's owner."""
+async def question(world: World, call: Call, config: Config, texts: Sequence[str]) -> Call:
+    """As a call of our own, charged to the route's owner. Raises StoreDown."""
     principal, route = call.principal, call.route
     said = msgspec.json.encode(texts).decode()
     body = msgspec.json.encode(
@@ -118,28 +118,15 @@ def question(world: World, call: Call, config: Config, texts: Sequence[str]) -> 
             ],
         }
     )
-
-    async def intake() -> bytes:
-        return body
-
-    return Call(
-        id=f"grd_{world.clock.wall_ns() // 1_000_000:011x}{world.chance.hex()}",
-        dialect="openai",
-        operation="chat",
-        at_ms=world.clock.wall_ns() // 1_000_000,
-        arrived_ns=world.clock.now_ns(),
-        credential=Principal(
-            HOUSE,
-            "guards",
-            "admin",
-            team_id=route.owner if route is not None else None,
-            organisation_id=principal.organisation_id if principal is not None else "default",
-        ),
-        headers=[(b"x-tidegate-timeout-ms", b"%d" % max(int(config.timeout * 1000), 1))],
-        path="/v1/chat/completions",
-        intake=intake,
-        kind="guard",
-    )
+    house = principal.organisation_id if principal is not None else DEFAULT_ORGANISATION
+    whose = await payer(world, route.owner if route is not None else None, house)
+    own = own_call(
+        world, whose, purpose="guard", parent=call, dialect="openai", operation="chat", path="/v1/chat/completions",
+        body=body, kind="guard",
+    )  # fmt: skip
+    own.headers = [(b"x-tidegate-timeout-ms", b"%d" % max(int(config.timeout * 1000), 1))]
+    own.named = dict(own.headers)
+    return own
 
 
 def placed(answer: str, texts: Sequence[str]) -> list[list[Finding]]:

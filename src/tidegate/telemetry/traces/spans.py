@@ -114,6 +114,8 @@ def _call(row: Closed) -> dict[str, Any]:
         "tidegate.guards": [f"{one.guard}.{one.direction}: {one.verdict}" for one in row.guards] or None,
         "tidegate.tags": list(row.tags) or None,
         "tidegate.kind": row.kind,
+        "tidegate.purpose": row.purpose,
+        "tidegate.parent_request_id": row.parent,
         "tidegate.streamed": row.stream,
     }
     return {name: value for name, value in said.items() if value is not None}
