@@ -27,7 +27,7 @@ from bench.report import table
 LIMITS = {
     "CPU per call, in bare proxies": 7.5,  # 5.4 on Debian's Python; more where cores are shared
     "CPU per streamed chunk, in bare proxies": 2.2,
-    "memory, KB per 1,000 calls": 40.0,  # what every call leaves behind is more: no object is as small as 40 bytes
+    "memory, KB per 1,000 calls": 20.0,
     "packages": 35.0,
     "installed, MB": 80.0,
 }

@@ -17,7 +17,8 @@ from prometheus_client.metrics_core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from tidegate.core.call import Call
-from tidegate.core.ports import Closed, Request, Timeouts, TransportError
+from tidegate.core.ports import Closed, Timeouts
+from tidegate.core.posting import NOWHERE, post, refusal
 from tidegate.core.signed import is_address
 from tidegate.core.signed import signature as signature
 from tidegate.core.values import Secret
@@ -166,19 +167,10 @@ class Line:
             (b"x-tidegate-alert", id.encode()),  # the same whenever it is sent again
             (b"x-tidegate-signature", signed.encode()),
         ]
-        try:
-            exchange = self._world.transport.send(Request("POST", self.webhook.url.value, headers, body, TIMEOUTS))
-        except ValueError:
-            return "its address cannot be", False
-        try:
-            status = (await exchange.head()).status
-        except TransportError as wrong:
-            return f"{wrong.kind}", True
-        finally:
-            exchange.close()
-        if 200 <= status < 300:
-            return None, False
-        return f"it answers {status}", status >= 500 or status in MENDED_BY_TIME
+        answer = await post(self._world.transport, self.webhook.url.value, headers, body, TIMEOUTS)
+        if isinstance(answer, str):
+            return answer, answer != NOWHERE
+        return refusal(answer), answer >= 500 or answer in MENDED_BY_TIME
 
     def _drop(self, why: str) -> None:
         self.dropped += 1

@@ -87,15 +87,16 @@ class Town(House):
         town.ids["target"] = key.id
         return town
 
-    async def call(self, route: APIRoute, who: str) -> Reply:
+    async def call(self, route: APIRoute, who: str, more: str = "") -> Reply:
         """`route`, of the team `search` and of what is its."""
         (method,) = route.methods
         id = self.ids["target"] if route.path.startswith("/admin/keys") else IDS.get(route.path.split("/")[2], "x")
         body = json.dumps(BODIES[route.name]).encode() if route.name in BODIES else b""
         if route.name.startswith("create_") and route.name != "create_key":
             body = json.dumps({"id": who.replace(" ", "-")}).encode()
+        query = "&".join(filter(None, (QUERIES.get(route.name, "").removeprefix("?"), more)))
         return await self.begin(
-            path=route.path_format.format(id=id, hit="req_1", **TARGET) + QUERIES.get(route.name, ""),
+            path=f"{route.path_format.format(id=id, hit='req_1', **TARGET)}?{query}",
             method=method,
             body=body,
             key=self.keys[who],
@@ -128,6 +129,15 @@ def test_there_is_no_path_besides_those() -> None:
     assert len(app.routes) == len(OPEN) + len(ROUTERS), "a router that is not among ROUTERS"
     described = {(path, method) for path, methods in app.openapi()["paths"].items() for method in methods}
     assert described == {(route.path_format, method.lower()) for route in routes() for method in route.methods}
+
+
+@pytest.mark.parametrize("route", routes(), ids=lambda route: route.name)
+async def test_a_field_of_the_query_that_a_path_does_not_have_is_refused(town: Town, route: APIRoute) -> None:
+    """It would be passed over, and whoever misspelt one would believe the answer."""
+    before = await town.kept()
+    reply = await town.call(route, "admin", more="colour=red")
+    assert (reply.status, reply.error.param) == (400, "colour")
+    assert await town.kept() == before
 
 
 def test_a_path_without_a_policy_is_seen() -> None:

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 import pytest
 
 from tests.house import House
+from tidegate.core.errors import StoreDown
 from tidegate.core.ports import Team
 
 
@@ -94,7 +95,7 @@ async def test_a_key_sees_its_own_and_a_manager_its_teams(house):
         ({"status": "many"}, "status: Input should be a valid integer"),
         ({"min_cost_usd": -1}, "min_cost_usd: Input should be greater"),
         ({"min_cost_usd": "nan"}, "min_cost_usd"),
-        ({"rout": "fast"}, "rout: Extra inputs are not permitted"),
+        ({"rout": "fast"}, "rout: this path has no such field in its query; there are: organisation, team"),
     ],
 )
 async def test_a_question_that_makes_no_sense_is_told_why(house, asked, says):
@@ -129,3 +130,37 @@ async def test_listening_ends_after_its_time(house):
     reply = await house.get("/admin/requests/tail?seconds=3")
     assert (reply.status, reply.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
     assert b"data: " not in reply.body
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"seconds": -1}, "seconds: Input should be greater than or equal to 0"),
+        ({"seconds": 100_000}, "seconds: Input should be less than or equal to 86400"),
+        ({"seconds": "long"}, "seconds: Input should be a valid number"),
+        ({"since": "1d"}, "since: this path has no such field"),
+        ({"status": 42}, "status: Input should be greater than or equal to 100"),
+    ],
+)
+async def test_listening_to_what_makes_no_sense_is_told_why(house, asked, says):
+    reply = await house.get(f"/admin/requests/tail?{urlencode(asked)}")
+    assert reply.status == 400 and says in reply.error.message
+
+
+async def test_a_store_that_is_away_is_told_before_anybody_listens_and_waited_for_after(house, monkeypatch):
+    ledger = house.app.world.ledger
+    taken = ledger.taken
+
+    async def away(*_: Any) -> Any:
+        raise StoreDown("it is away")
+
+    asking = house.begin(path="/admin/requests/tail?seconds=86400", method="GET", body=b"")
+    await asking.heard(": calls as they end")
+    monkeypatch.setattr(type(ledger), "taken", away)
+    refused = await house.get("/admin/requests/tail")
+    assert (refused.status, refused.error.code) == (503, "store_unavailable")
+    await house.ask(user="ann")
+    await asking.heard(": nothing new")
+    monkeypatch.setattr(type(ledger), "taken", taken.__func__)
+    await asking.heard('"ann"')
+    asking.leave()

@@ -70,7 +70,12 @@ def create(gateway: Callable[[], Gateway]) -> FastAPI:
     app.add_route("/docs", docs, include_in_schema=False)
     for kind in (TidegateError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, problem)
-    app.openapi()  # made now, where it stops nobody, and kept
+    document = app.openapi()  # made now, where it stops nobody, and kept
+    app.state.queries = {
+        (path, method.upper()): [one["name"] for one in said.get("parameters", ()) if one["in"] == "query"]
+        for path, methods in document["paths"].items()
+        for method, said in methods.items()
+    }
     return app
 
 

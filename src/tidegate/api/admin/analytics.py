@@ -115,6 +115,8 @@ async def _lines(
     ledger: Ledger, spans: tuple[Period, ...], by: tuple[str, ...], only: Mapping[str, str]
 ) -> dict[Key, dict[str, Any]]:
     usage = await ledger.usage(UsageAsked(spans, (*by, "cache"), only, most=MAX_LINES))
+    if len(usage) == MAX_LINES:
+        raise BadRequest(f"by: more than {MAX_LINES} lines; ask for fewer periods, or by less", param="by")
     opinions = await ledger.opined(UsageAsked(spans, by, only, most=MAX_LINES))
     said = {(line.begin_ms, line.names): line.sums for line in opinions}
     sums: dict[Key, dict[str, int]] = {}

@@ -9,7 +9,7 @@ from fastapi.security import HTTPBearer
 
 from tidegate.api.incoming import Incoming
 from tidegate.core.call import Principal
-from tidegate.core.errors import Forbidden, StorageFull
+from tidegate.core.errors import BadRequest, Forbidden, StorageFull
 from tidegate.core.limits import Role
 from tidegate.core.ports import Acted
 from tidegate.gateway import Gateway
@@ -51,7 +51,17 @@ class Policy:
                 f"key {principal.name!r} may not administer this: its role is {principal.role}, and this needs {there}"
                 + self.instead
             )
+        _known(request)
         return principal
+
+
+def _known(request: Request) -> None:
+    """Raises BadRequest for a field of the query that this path does not have: it would be passed over."""
+    fields = request.app.state.queries[request.scope["route"].path_format, request.method]
+    for name in request.query_params:
+        if name not in fields:
+            there = f"there are: {', '.join(fields)}" if fields else "there are none"
+            raise BadRequest(f"{name[:40]}: this path has no such field in its query; {there}", param=name[:40])
 
 
 EVERY_KEY = Policy("every key", "admin", "manager", "member", "viewer")  # of its own

@@ -20,7 +20,7 @@ from tidegate.api.admin.usage import Looking, Own, visible
 from tidegate.core.call import Principal
 from tidegate.core.errors import BadRequest, Forbidden, NotFound
 from tidegate.core.money import NUSD_PER_USD, Usage, usd_text
-from tidegate.core.ports import Closed
+from tidegate.core.ports import Closed, StoreDown
 from tidegate.core.search import EQUAL, CallsAsked, Place, fits
 from tidegate.core.world import World
 from tidegate.gateway import Gateway
@@ -120,7 +120,9 @@ async def tail(asked: Annotated[TailQuery, Query()], principal: Looking, house: 
     question = asked.question(visible(principal))
     until_ns = house.world.clock.now_ns() + round(asked.seconds * 1e9)
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-    return StreamingResponse(Ending(house.world, question, until_ns), media_type="text/event-stream", headers=headers)
+    ending = Ending(house.world, question, until_ns)
+    await ending.begin()
+    return StreamingResponse(ending, media_type="text/event-stream", headers=headers)
 
 
 @router.get("/v1/requests/{id}")
@@ -165,21 +167,29 @@ class Ending:
         self._world = world
         self._question = question
         self._until_ns = until_ns
-        self._seq = -1  # not begun
+        self._seq = 0
+        self._heard = False  # and said so
         self._told: OrderedDict[str, None] = OrderedDict()
 
     def __aiter__(self) -> "Ending":
         return self
 
+    async def begin(self) -> None:
+        """From here on. Raises StoreDown."""
+        self._seq = (await self._world.ledger.taken(None)).seq
+        self._fresh((await self._world.ledger.taken(max(self._seq - AGAIN, 0))).rows)
+
     async def __anext__(self) -> bytes:
-        if self._seq < 0:
-            self._seq = (await self._world.ledger.taken(None)).seq
-            self._fresh((await self._world.ledger.taken(max(self._seq - AGAIN, 0))).rows)
+        if not self._heard:
+            self._heard = True
             return b": calls as they end\n\n"
         silent_s = 0.0
         while self._world.clock.now_ns() < self._until_ns and not self._world.closing.is_set():
-            if lines := await self._look():
-                return b"".join(lines)
+            try:
+                if lines := await self._look():
+                    return b"".join(lines)
+            except StoreDown:  # whoever listens goes on, and hears of these calls when it is back
+                silent_s = ALIVE_S
             await self._world.clock.sleep(LOOK_S)
             silent_s += LOOK_S
             if silent_s >= ALIVE_S:

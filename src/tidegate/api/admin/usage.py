@@ -53,7 +53,6 @@ class UsageQuery(BaseModel):
     by: Annotated[list[str], Field(description=f"Any of {', '.join(DIMENSIONS)}; with commas.")] = []
     per: Annotated[Per, Field(description="A line for each of these.")] = "day"
     zone: Annotated[str, Field(max_length=64, description="Whose days and months: Europe/Berlin.")] = "UTC"
-    format: Annotated[str, Field(pattern="^(json|csv)$")] = "json"
     limit: Annotated[int, Field(ge=1, le=MAX_LINES, description="Lines of one page.")] = 1000
     after: Annotated[str | None, Field(max_length=4000, description="`next` of the page before.")] = None
     # Only calls of these; empty: of none.
@@ -71,6 +70,10 @@ class UsageQuery(BaseModel):
     cache: Name = None
 
 
+class TableQuery(UsageQuery):
+    format: Annotated[str, Field(pattern="^(json|csv)$")] = "json"
+
+
 class ShownUsage(BaseModel):
     since: str
     until: str
@@ -80,18 +83,18 @@ class ShownUsage(BaseModel):
 
 
 @router.get("/v1/usage", response_model=ShownUsage, responses=AS_TABLE)
-async def own_usage(asked: Annotated[UsageQuery, Query()], principal: Own, house: House) -> Any:
+async def own_usage(asked: Annotated[TableQuery, Query()], principal: Own, house: House) -> Any:
     """What the calls of this key used and cost."""
     return await _page(asked, {"key": principal.key_id}, house)
 
 
 @router.get("/admin/usage", response_model=ShownUsage, responses=AS_TABLE)
-async def all_usage(asked: Annotated[UsageQuery, Query()], principal: Looking, house: House) -> Any:
+async def all_usage(asked: Annotated[TableQuery, Query()], principal: Looking, house: House) -> Any:
     """What all calls used and cost, by whatever tells them apart; for a manager or a viewer of a team, the team's."""
     return await _page(asked, visible(principal), house)
 
 
-async def _page(asked: UsageQuery, only: Mapping[str, str], house: Gateway) -> Any:
+async def _page(asked: TableQuery, only: Mapping[str, str], house: Gateway) -> Any:
     world = house.world
     now = datetime.fromtimestamp(world.clock.wall_ns() / 1e9, UTC)
     zone = await asyncio.to_thread(zone_of, asked.zone)

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 from tidegate.core.errors import ConfigError, StoreDown
 from tidegate.core.merkle import Tree
-from tidegate.core.ports import Request, Timeouts, Transport, TransportError
+from tidegate.core.ports import Timeouts, Transport
+from tidegate.core.posting import post, refusal
 from tidegate.core.values import Secret
 from tidegate.storage.audit.log import HASHES, Log
 from tidegate.storage.audit.notes import Checkpoint, Signer
@@ -70,17 +71,7 @@ class Exports:
         if self._transport is None:
             return "only the gateway sends to a URL"
         headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"user-agent", b"tidegate")]
-        try:
-            exchange = self._transport.send(Request("POST", url, headers, note.encode(), TIMEOUTS))
-        except ValueError:
-            return "its address cannot be"
-        try:
-            status = (await exchange.head()).status
-        except TransportError as wrong:
-            return wrong.kind
-        finally:
-            exchange.close()
-        return None if 200 <= status < 300 else f"it answers {status}"
+        return refusal(await post(self._transport, url, headers, note.encode(), TIMEOUTS))
 
 
 def _append(path: Path, note: str) -> None:

@@ -19,7 +19,8 @@ from prometheus_client.metrics_core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from tidegate.core.call import Call
-from tidegate.core.ports import Closed, Headers, Request, Timeouts, TransportError
+from tidegate.core.ports import Closed, Headers, Timeouts
+from tidegate.core.posting import NOWHERE, post, refusal
 from tidegate.core.trace import trace_of
 from tidegate.core.values import Duration, Secret, Share
 from tidegate.core.world import World
@@ -227,20 +228,9 @@ class Line:
 
     async def _post(self, body: bytes) -> tuple[str | None, bool]:
         """Why it was not taken, None when it was; and whether that may be otherwise later."""
-        address = self._receiver.address
-        try:
-            exchange = self._world.transport.send(Request("POST", address, self._headers, body, TIMEOUTS))
-        except ValueError:
-            return "its address cannot be", False
-        try:
-            status = (await exchange.head()).status
-        except TransportError as wrong:
-            return f"{wrong.kind}", True
-        finally:
-            exchange.close()
-        if 200 <= status < 300:
-            return None, False
-        return f"it answers {status}", status in MENDED_BY_TIME
+        answer = await post(self._world.transport, self._receiver.address, self._headers, body, TIMEOUTS)
+        again = answer in MENDED_BY_TIME if isinstance(answer, int) else answer != NOWHERE
+        return refusal(answer), again
 
     def _drop(self, calls: int, why: str) -> None:
         self.dropped += calls

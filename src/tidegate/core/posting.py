@@ -1,0 +1,28 @@
+"""Was it taken? Something is told to somebody outside by a POST, whose answer's body nobody reads."""
+
+from __future__ import annotations
+
+from tidegate.core.ports import Headers, Request, Timeouts, Transport, TransportError
+
+NOWHERE = "its address cannot be"
+
+
+async def post(transport: Transport, url: str, headers: Headers, body: bytes, timeouts: Timeouts) -> int | str:
+    """The status of its answer, or why there is none. No redirect is followed."""
+    try:
+        exchange = transport.send(Request("POST", url, headers, body, timeouts))
+    except ValueError:
+        return NOWHERE
+    try:
+        return (await exchange.head()).status
+    except TransportError as wrong:
+        return wrong.kind
+    finally:
+        exchange.close()
+
+
+def refusal(answer: int | str) -> str | None:
+    """None: it was taken."""
+    if isinstance(answer, str):
+        return answer
+    return None if 200 <= answer < 300 else f"it answers {answer}"
