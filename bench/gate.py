@@ -23,7 +23,8 @@ from bench.overhead import SMALL, starts
 from bench.procs import Child, Meter, require_linux
 from bench.report import table
 
-# A fifth and more above what was measured last (5.3 to 5.5 on Debian's Python, 1.3 a chunk, 0 to 0.5 KB): what passes them is a mistake, not the weather.
+# A fifth and more above what was measured last, on Debian's Python: 5.3 to 5.5, 1.3, 0 to 0.5 KB. What passes them is
+# a mistake, not the weather.
 LIMITS = {
     "CPU per call, in bare proxies": 6.5,
     "CPU per streamed chunk, in bare proxies": 2.2,
