@@ -205,7 +205,7 @@ class Storm:
         assert (outcome == "ok") == complete, (outcome, status, body)
         assert not client.sent[-1].get("more_body")
         if script in HEALTHY:
-            # A provider that closed may have been in the middle of it; and faults of the others may have set both aside.
+            # A provider that closed may have been in the middle of it; and others' faults may have set both aside.
             aside = status == 503 and b"nobody may be asked" in body and self.witness.notices["breaker_open"] > 1
             assert complete or self.counts["closed"] or aside, body
             self.counts["answered"] += complete

@@ -74,4 +74,4 @@ async def test_what_another_process_has_answered_from_the_cache_does_not_count_e
         assert answers == [[200]] * 12 and bought(one) + bought(other) == 1
         bought_again = [await statuses(each, 1, route="alone") for _ in range(5) for each in (one, other)]
         assert bought_again == [[200]] * 6 + [[429]] * 4, "one was bought before"
-        await until(lambda: not one.left() and not other.left())  # what one house still does, the other does not count as its own
+        await until(lambda: not one.left() and not other.left())  # else one counts what the other still does as its own

@@ -1,0 +1,1 @@
+"""What drives the front door in the background? Evaluations, and later batches and experiments."""

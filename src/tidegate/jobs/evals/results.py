@@ -1,0 +1,104 @@
+"""What did a run find? Every answer with every score, in one file of JSON lines that grows as answers come.
+
+The first line is a `Run`, each later one an `Answer`. A line that a crash cut off is not there, and its answer is
+missing: whoever reads a run is told which of its cases × repeats there are none of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+Outcome = Literal["scored", "malformed", "refused", "failed"]
+
+
+class Score(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What one scorer makes of one answer. Without a value unless the outcome is `scored`.
+
+    malformed: a judge said something that is no verdict; refused: it would not judge; failed: the scorer itself could
+    not run. None of them is ever a score.
+    """
+
+    scorer: str  # as the suite names it, for a rubric with the criterion: judge.accuracy
+    outcome: Outcome = "scored"
+    value: float | None = None  # higher is better; what checks and passes is 0 or 1, a rubric's criterion 1 to 10
+    passed: bool | None = None  # None: it has no threshold
+    advisory: bool = False  # by a judge that may not gate: it counts for nobody's exit code
+    why: str = ""
+    judge: str = ""  # model/hash of prompt and rubric, where a model judged
+
+
+class Answer(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One case, asked once."""
+
+    case: str
+    repeat: int  # from 0
+    text: str = ""
+    error: str = ""  # code of why there is no answer
+    request_id: str = ""
+    latency_ms: float = 0.0
+    cost_nusd: int = 0  # of the answer alone, as its row says
+    judging_nusd: int = 0  # of all judgments of it
+    tags: tuple[str, ...] = ()
+    scores: tuple[Score, ...] = ()
+
+    @property
+    def passed(self) -> bool | None:
+        """None: nobody who may say so has said. An answer that there is none of has failed."""
+        if self.error:
+            return False
+        said = [score.passed for score in self.scores if score.passed is not None and not score.advisory]
+        return all(said) if said else None
+
+
+class Run(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What was asked of whom."""
+
+    id: str
+    suite: str  # its name
+    suite_hash: str  # of all that makes an answer or a score: cases, scorers, rubrics
+    subject: str  # route:fast, prompt:greet@production, function:app.bot:answer, stored:FILE
+    cases: tuple[str, ...]  # ids, in order
+    repeats: int = 1
+    started: str = ""  # ISO 8601, UTC
+
+
+class Results(msgspec.Struct, frozen=True):
+    """A run as far as it came."""
+
+    run: Run
+    answers: tuple[Answer, ...]
+
+    @property
+    def missing(self) -> list[tuple[str, int]]:
+        there = {(answer.case, answer.repeat) for answer in self.answers}
+        wanted = ((case, repeat) for case in self.run.cases for repeat in range(self.run.repeats))
+        return [each for each in wanted if each not in there]
+
+
+def read(path: Path) -> Results:
+    """Raises ValueError for a file that is no run, naming the line."""
+    lines = _lines(path)
+    try:
+        run = msgspec.json.decode(next(lines, b""), type=Run)
+    except msgspec.DecodeError as wrong:
+        raise ValueError(f"{path}: line 1 is no run of an evaluation ({wrong})") from None
+    answers: dict[tuple[str, int], Answer] = {}
+    for number, line in enumerate(lines, 2):
+        try:
+            answer = msgspec.json.decode(line, type=Answer)
+        except msgspec.DecodeError as wrong:
+            raise ValueError(f"{path}: line {number} is no answer ({wrong})") from None
+        answers.setdefault((answer.case, answer.repeat), answer)  # who resumes may write one twice: the first was paid
+    return Results(run, tuple(answers.values()))
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """Whole lines only: what a crash cut off was never said."""
+    with path.open("rb") as file:
+        for line in file:
+            if line.endswith(b"\n"):
+                yield line
