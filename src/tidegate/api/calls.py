@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from types import TracebackType
 
-from tidegate.api.incoming import JSON, ClientGone, Incoming
+from tidegate.api.incoming import JSON, ClientGone, Incoming, Turn
 from tidegate.api.rooms import room_headers
 from tidegate.core.call import Cached, Call, Event, Reply, Wishes
 from tidegate.core.flight import Reader
@@ -135,7 +135,7 @@ async def _send(world: World, incoming: Incoming, call: Call, codec: Codec, repl
     """Write the reply as it comes: one write for each wake."""
     assert call.asked is not None and call.route is not None
     same = reply.as_asked and reply.head.dialect == call.dialect
-    words = Words(codec, None if same else _encoder(call, codec), incoming)
+    words = Words(codec, None if same else _encoder(call, codec))
     events = await reply.events.__anext__()
     kind = b"text/event-stream; charset=utf-8" if call.asked.stream else JSON
     headers: list[tuple[bytes, bytes]] = []
@@ -157,8 +157,8 @@ async def _send(world: World, incoming: Incoming, call: Call, codec: Codec, repl
     headers.append((b"content-type", kind))
     await incoming.start(reply.head.status, [*headers, (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")])
     await incoming.piece(words.of(events), last=False)
-    if same and isinstance(reply.events, Reader):
-        reply.events.pour = words
+    if same and incoming.turn is not None and isinstance(reply.events, Reader):
+        reply.events.pour = Pouring(incoming.turn)
     async for events in reply.events:
         if events[-1].error and not call.asked.stream:
             raise events[-1].error  # a body that is cut short has no place for words; the connection ends instead
@@ -175,12 +175,11 @@ def _encoder(call: Call, codec: Codec) -> Encoder:
 class Words:
     """Events as this client reads them. `encoder` is None where they are in its dialect already."""
 
-    __slots__ = ("_codec", "_encoder", "_incoming")
+    __slots__ = ("_codec", "_encoder")
 
-    def __init__(self, codec: Codec, encoder: Encoder | None, incoming: Incoming) -> None:
+    def __init__(self, codec: Codec, encoder: Encoder | None) -> None:
         self._codec = codec
         self._encoder = encoder
-        self._incoming = incoming
 
     def of(self, events: Sequence[Event]) -> bytes:
         if self._encoder is not None:
@@ -190,12 +189,18 @@ class Words:
         error = events[-1].error
         return text + self._codec.render_error_event(error, status_of(error)) if error else text
 
-    def is_open(self) -> bool:
-        return self._incoming.flows()
+
+class Pouring:
+    """Events that go to the client from the very callback in which they came: a flight's `Pour`."""
+
+    __slots__ = ("_pour", "is_open")
+
+    def __init__(self, turn: Turn) -> None:
+        self.is_open = turn.flows
+        self._pour = turn.pour
 
     def take(self, events: list[Event]) -> None:
-        text = events[0].raw if len(events) == 1 else b"".join([event.raw for event in events])
-        self._incoming.say(text)
+        self._pour(events[0].raw if len(events) == 1 else b"".join([event.raw for event in events]))
 
 
 def told(call: Call, world: World) -> Headers:

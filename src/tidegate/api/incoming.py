@@ -43,11 +43,14 @@ class Turn(Protocol):
     def answer(self, status: int, headers: Headers, body: bytes) -> bool:
         """The whole response at once, where nothing must be waited for; else False, and `send` must be called."""
 
-    def flows(self) -> bool:
-        """Whether `say` would send a piece."""
-
     def say(self, body: bytes, *, last: bool) -> bool:
         """A piece of the body, the same way."""
+
+    def flows(self) -> bool:
+        """Whether `say` would send a piece, and `pour` may be called."""
+
+    def pour(self, piece: bytes) -> None:
+        """A piece that is not the last, while it flows."""
 
 
 class ClientGone(asyncio.CancelledError):
@@ -215,15 +218,6 @@ class Incoming:
         self.started = True
         close = [(b"connection", b"close")] if self._owed else []
         await self._send({"type": "http.response.start", "status": status, "headers": [*headers, *close, *self.extra]})
-
-    def flows(self) -> bool:
-        """Whether a piece that is not the last would be sent without waiting."""
-        return self.turn is not None and self.turn.flows()
-
-    def say(self, body: bytes) -> None:
-        """A piece, while it flows."""
-        if self.turn is not None:
-            self.turn.say(body, last=False)
 
     async def piece(self, body: bytes, *, last: bool) -> None:
         if self.turn is not None and self.turn.say(body, last=last):

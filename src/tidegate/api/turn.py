@@ -184,6 +184,13 @@ class Turn:
         self._say(body, last=last)
         return True
 
+    def pour(self, piece: bytes) -> None:
+        """A piece that is not the last, while it flows."""
+        if self._chunked and piece and not self._head:
+            self._wire.transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+        else:
+            self._say(piece, last=False)
+
     async def send(self, message: Message) -> None:
         if not self._wire.writable and not self.gone:
             await self._wire.drained()

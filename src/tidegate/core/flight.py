@@ -112,12 +112,24 @@ class Flight:
                 self._ended.set_result(None)
         if events and not self.deserted:
             self._begun = True
+            if self._poured(events):
+                return
             self.events += events
             for event in events:
                 self._unread += len(event.raw)
             if self._unread > MAX_UNREAD and not self._paused:
                 self._hold_up()
             self._wake()
+
+    def _poured(self, events: list[Event]) -> bool:
+        """Whether the only reader has them already. Nobody else can join a private flight."""
+        for reader in self._readers:
+            waiter, pour = reader.waiter, reader.pour
+            if pour is None or waiter is None or self.events or waiter.done() or not pour.is_open():
+                return False
+            pour.take(events)
+            return True
+        return False
 
     def _hold_up(self) -> None:
         if self._source:
@@ -206,7 +218,8 @@ class Flight:
 class Pour(Protocol):
     """Where a reader's events go at once, while it waits for them: a step of the loop and of its task is spared."""
 
-    def is_open(self) -> bool:
+    @property
+    def is_open(self) -> Callable[[], bool]:
         """Whether they would be taken without waiting."""
 
     def take(self, events: list[Event]) -> None:

@@ -70,6 +70,9 @@ class SharedFlight(Flight):
         if not self._readers:
             self._drop()  # it goes on, or is about to end
 
+    def _poured(self, events: list[Event]) -> bool:
+        return False  # others may come, and want them too
+
     def _take(self, reader: Reader) -> list[Event]:
         events = self.events[reader.at - self._seen :]
         if events:

@@ -28,13 +28,14 @@ class Frames:
     def __init__(self) -> None:
         self._rest = bytearray()
 
+    def is_one(self, data: bytes) -> bool:
+        """Whether `data` is just one frame, as almost every piece is."""
+        return data.find(b"\n\n") == len(data) - 2 >= 0 and not self._rest and b"\r" not in data
+
     def feed(self, data: bytes) -> list[bytes]:
         """The frames that are complete now. Raises UpstreamFailed when one grows over MAX_FRAME."""
         text = data
-        if not self._rest:
-            if data.find(b"\n\n") == len(data) - 2 >= 0 and b"\r" not in data and len(data) <= MAX_FRAME:
-                return [data]  # what almost every piece is
-        else:
+        if self._rest:
             looked = len(self._rest) - 2  # a break may begin in what was there, but does not end in it
             self._rest += data
             in_a_line = b"\n" not in data and b"\r" not in data
@@ -93,7 +94,13 @@ class FrameDecoder(ABC):
         """The last event, where a provider has said everything but this; None when it was cut off."""
 
     def feed(self, data: bytes) -> list[Event]:
-        return [] if self._ended else self._events(self._frames.feed(data))
+        if self._ended:
+            return []
+        if self._frames.is_one(data) and self._wrong is None and len(data) <= MAX_FRAME:
+            event = self.event(data)
+            self._ended = event.last
+            return [event]
+        return self._events(self._frames.feed(data))
 
     def end(self) -> list[Event]:
         rest = self._frames.end()

@@ -78,8 +78,8 @@ class HttpExchange:
     """One request and its response: the `Exchange` of the port. First half for its caller, second for the house."""
 
     __slots__ = (
-        "_connect_at", "_connection", "_fault", "_home", "_on_data", "_on_end", "_over", "_pieces", "_size", "_timer",
-        "_waiter", "head_bytes", "paused", "received", "request", "retried", "sent", "total_at",
+        "_connect_at", "_connection", "_fault", "_home", "_on_data", "_on_end", "_on_head", "_over", "_pieces", "_size",
+        "_timer", "_waiter", "head_bytes", "paused", "received", "request", "retried", "sent", "total_at",
     )  # fmt: skip
 
     def __init__(self, home: Way, request: Request, head_bytes: bytes) -> None:
@@ -101,6 +101,7 @@ class HttpExchange:
         self._waiter: asyncio.Future[None] | None = None
         self._on_data: Callable[[bytes], None] | None = None
         self._on_end: Callable[[TransportError | None], None] | None = None
+        self._on_head: Callable[[Head], None] | None = None
 
     async def head(self) -> Head:
         while self.received is None:
@@ -123,10 +124,15 @@ class HttpExchange:
             raise self._error(self._fault)
         return b"" if self._over else None
 
-    def pipe(self, on_data: Callable[[bytes], None], on_end: Callable[[TransportError | None], None]) -> None:
+    def pipe(
+        self,
+        on_data: Callable[[bytes], None],
+        on_end: Callable[[TransportError | None], None],
+        on_head: Callable[[Head], None] | None = None,
+    ) -> None:
         if self._fault is CLOSED:
             return
-        self._on_data, self._on_end = on_data, on_end
+        self._on_data, self._on_end, self._on_head = on_data, on_end, on_head
         if self._pieces:
             on_data(self._take())
         if self._over:
@@ -153,7 +159,7 @@ class HttpExchange:
         self._over = True
         self._fault = CLOSED
         self._pieces.clear()
-        self._on_data = self._on_end = None
+        self._on_data = self._on_end = self._on_head = None
         if self._waiter is not None:
             self._wake()
 
@@ -212,9 +218,13 @@ class HttpExchange:
     def receive(self, head: Head | None, body: bytes) -> None:
         """What one read of the socket brought."""
         self.received = head
-        if self._on_data is not None:
+        if self._on_head is not None and head is not None:
+            on_head, self._on_head = self._on_head, None
+            on_head(head)
+        on_data = self._on_data
+        if on_data is not None:
             if body:
-                self._on_data(body)
+                on_data(body)
             return
         if body:
             self._pieces.append(body)
@@ -246,7 +256,7 @@ class HttpExchange:
 
     def _tell_end(self) -> None:
         on_end = self._on_end
-        self._on_data = self._on_end = None
+        self._on_data = self._on_end = self._on_head = None
         if on_end is None:
             if self._waiter is not None:
                 self._wake()
@@ -361,13 +371,15 @@ class Connection(asyncio.Protocol):
             exchange.receive(head, body)
             self.drop()
             exchange.fail(parser.fault)
-        elif head is not None and exchange.received is None:
+        elif exchange.received is not None:
+            if body:
+                self._moved_at = self._home.loop.time()
+                exchange.receive(head, body)
+        elif head is not None:
             self._moved_at = self._home.loop.time()
             exchange.receive(head, body)
-            self._watch()  # from here on it is another clock
-        elif body:
-            self._moved_at = self._home.loop.time()
-            exchange.receive(head, body)
+            if self._exchange is exchange:
+                self._watch()  # from here on it is another clock
 
     def eof_received(self) -> None:
         exchange = self._exchange
