@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from tidegate.api.heads import Head
 from tidegate.api.incoming import TURN
 from tidegate.api.turn import MUCH, Turn
 
@@ -45,8 +46,9 @@ class Wire:
 
 
 def turn(method: str = "POST", **how: bool) -> tuple[Turn, Wire, dict[str, Any]]:
-    wire, scope = Wire(), cast(dict[str, Any], {"method": method})
-    return Turn(wire, scope, **{"keep_alive": True, "expects_continue": False, **how}), wire, scope
+    wire = Wire()
+    one = Turn(wire, Head({"method": method}), **how)
+    return one, wire, cast(dict[str, Any], one.scope())
 
 
 def start(status: int = 200, *headers: tuple[bytes, bytes]) -> dict[str, Any]:
@@ -169,7 +171,7 @@ async def test_who_sends_much_is_read_again_when_it_was_received():
 
 
 async def test_who_waits_to_be_asked_for_its_body_is_asked():
-    one, wire, _ = turn(expects_continue=True)
+    one, wire, _ = turn(continuing=True)
     waiting = asyncio.ensure_future(one.receive())
     await asyncio.sleep(0)
     assert wire.written == [b"HTTP/1.1 100 Continue\r\n\r\n"]

@@ -100,7 +100,7 @@ class Stream:
     async def win(self, codecs: Codecs, timeouts: Timeouts, *, hurried: bool = False) -> Failure | None:
         """None when the first event is there, else why there is none. `timeouts.first_byte` is for the first event."""
         self._hurried = hurried
-        asked, target, attempt = self._call.asked, self._attempt.target, self._attempt
+        asked, target = self._call.asked, self._attempt.target
         assert asked is not None
         trouble = target.provider.trouble()
         if trouble:

@@ -90,8 +90,8 @@ class Exchange(Protocol):
     ) -> None:
         """From now on push: every further piece to `on_data`, then `on_end` exactly once (never after `close()`).
 
-        `on_head` hears of the head before them, if it comes from now on. All are called on the event loop, from the socket's own callback (what was already buffered: before `pipe`
-        returns), and must not raise.
+        `on_head` hears of the head before them, if it comes from now on. All are called on the event loop, from the
+        socket's own callback (what was already buffered: before `pipe` returns), and must not raise.
         """
 
     def pause(self) -> None:
