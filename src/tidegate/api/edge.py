@@ -65,10 +65,10 @@ class Edge:
             return
         await self._answer(Incoming.of(scope, receive, send, self._config, self._always))
 
-    async def take(self, turn: Turn) -> None:
+    def take(self, turn: Turn) -> Awaitable[None]:
         """The same for a request that our own server took in: who knows it need not be told by ASGI."""
         head = turn.head
-        await self._answer(
+        return self._answer(
             Incoming(head, head.has_body, turn.receive, turn.send, self._config, self._always, turn, head.peer)
         )
 

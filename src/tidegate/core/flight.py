@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
+
+import msgspec
 
 from tidegate.core.call import Call, Event, ReplyHead, Source
 from tidegate.core.errors import Internal, TidegateError
@@ -226,21 +228,18 @@ class Pour(Protocol):
         """Never with the last one of all: that is the reader's. Must not raise."""
 
 
-class Reader:
+class Reader(msgspec.Struct, eq=False):
     """A place in a flight: (flight, index). Waiting consumes nothing, so a cancelled wait loses nothing."""
 
-    __slots__ = ("_done", "at", "flight", "head", "pour", "taken", "waiter")
+    flight: Flight
+    _done: bool = False
+    at: int = 0  # events it has had, and bytes of them: where others read too
+    taken: int = 0
+    waiter: asyncio.Future[None] | None = None
+    pour: Pour | None = None
+    head: ReplyHead = msgspec.UNSET  # type: ignore[assignment]  # until it was entered
 
-    head: ReplyHead  # once it was entered
-    as_asked = True
-
-    def __init__(self, flight: Flight) -> None:
-        self.flight = flight
-        self._done = False
-        self.at = 0  # events it has had, and bytes of them: where others read too
-        self.taken = 0
-        self.waiter: asyncio.Future[None] | None = None
-        self.pour: Pour | None = None
+    as_asked: ClassVar[bool] = True
 
     async def __aenter__(self) -> Reader:
         """Wait for the first events. Raises what went wrong before there were any."""

@@ -56,7 +56,7 @@ class SharedFlight(Flight):
 
     def follow(self, told: Callable[[Event], None]) -> Follower:
         """A reader that pays nothing; `told` is called with the last event before it has it."""
-        reader = Follower(self, told)
+        reader = Follower(self, _told=told)
         self._readers[reader] = None
         return reader
 
@@ -123,14 +123,10 @@ class SharedFlight(Flight):
         self._keys = ()
 
 
-class Follower(Reader):
+class Follower(Reader, kw_only=True):
     """Reads what somebody else pays for."""
 
-    __slots__ = ("_told",)
-
-    def __init__(self, flight: Flight, told: Callable[[Event], None]) -> None:
-        super().__init__(flight)
-        self._told = told
+    _told: Callable[[Event], None]
 
     async def __anext__(self) -> list[Event]:
         events = await super().__anext__()

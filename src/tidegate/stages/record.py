@@ -202,15 +202,12 @@ def _what_the_cache_did(cached: Cached) -> dict[str, Any]:
     }
 
 
-class Recording:
+class Recording(msgspec.Struct, eq=False):
     """The outermost of a call: enters first, leaves last, awaits nothing on the way out."""
 
-    __slots__ = ("_call", "_recorder", "_world")
-
-    def __init__(self, recorder: Recorder, world: World, call: Call) -> None:
-        self._recorder = recorder
-        self._world = world
-        self._call = call
+    _recorder: Recorder
+    _world: World
+    _call: Call
 
     def __enter__(self) -> None:
         self._world.calls.add(self._call)

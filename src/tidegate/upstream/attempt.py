@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from tidegate.core.call import Asked, Attempt, Call, Event, ReplyHead, Target, Why, size
+from tidegate.core.call import Asked, Attempt, Call, Event, ReplyHead, Target, size
 from tidegate.core.errors import BadRequest, TidegateError, UpstreamCutOff, UpstreamFailed, UpstreamRefused
 from tidegate.core.money import NO_USAGE, Usage, estimated_tokens
 from tidegate.core.ports import Codec, Codecs, Decoder, Exchange, Head, Headers, Timeouts, TransportError
@@ -36,60 +36,35 @@ PASSING = frozenset((
 PASSING_PREFIXES = (b"x-ratelimit-", b"anthropic-ratelimit-")
 
 
-class Stream:
+class Stream(msgspec.Struct, eq=False):
     """One attempt, from its request to its last event. Once `win` returned None it is the call's `Source`.
 
     It holds its seat at the target, and gives it back when it has ended, however.
     """
 
-    __slots__ = (
-        "_attempt",
-        "_begun",
-        "_call",
-        "_codec",
-        "_complaint",
-        "_decided",
-        "_decoder",
-        "_ended",
-        "_error_head",
-        "_exchange",
-        "_failure",
-        "_first",
-        "_hurried",
-        "_over",
-        "_over_at",
-        "_push",
-        "_timeouts",
-        "_world",
-        "head",
-        "seat",
-        "warnings",
-    )
-
-    head: ReplyHead
-    _codec: Codec
-    _decoder: Decoder
-    _timeouts: Timeouts
-
-    def __init__(self, world: World, call: Call, target: Target, seat: Seat, why: Why) -> None:
-        self.warnings: tuple[str, ...] = ()
-        self._world = world
-        self._call = call
-        self.seat = seat
-        self._attempt = Attempt(target, world.clock.now_ns(), why)
-        self._hurried = False  # it has less time than it should have, so that a time-out says nothing of the target
-        self._over_at = 0.0  # by the loop's clock: the call's own time is over
-        self._ended: Ended = "left"
-        self._exchange: Exchange | None = None
-        self._first: list[Event] = []  # until somebody listens
-        self._push: Callable[[list[Event]], None] | None = None
-        self._over = False  # the response has ended
-        # One of these two, once it is decided whether this is an answer.
-        self._begun = False
-        self._failure: Failure | None = None
-        self._decided: asyncio.Future[None] | None = None
-        self._complaint: bytearray | None = None  # as much of an error as anyone will read, and its head
-        self._error_head: Head | None = None
+    _world: World
+    _call: Call
+    seat: Seat
+    _attempt: Attempt
+    warnings: tuple[str, ...] = ()
+    _hurried: bool = False  # it has less time than it should have, so that a time-out says nothing of the target
+    _over_at: float = 0.0  # by the loop's clock: the call's own time is over
+    _ended: Ended = "left"
+    _first: list[Event] = []  # until somebody listens
+    _push: Callable[[list[Event]], None] | None = None
+    _over: bool = False  # the response has ended
+    # One of these two, once it is decided whether this is an answer.
+    _begun: bool = False
+    _failure: Failure | None = None
+    _decided: asyncio.Future[None] | None = None
+    _complaint: bytearray | None = None  # as much of an error as anyone will read, and its head
+    _error_head: Head | None = None
+    _exchange: Exchange | None = None
+    # Known from the moment that it is asked.
+    _codec: Codec = msgspec.UNSET  # type: ignore[assignment]
+    _decoder: Decoder = msgspec.UNSET  # type: ignore[assignment]
+    _timeouts: Timeouts = msgspec.UNSET  # type: ignore[assignment]
+    head: ReplyHead = msgspec.UNSET  # type: ignore[assignment]
 
     @property
     def target(self) -> Target:

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from math import inf
 from typing import Protocol, cast
 
+import msgspec
+
 from tidegate.core.ports import Head, Request, TransportError
 from tidegate.providers.transport.wire import Address, Fault, ResponseParser
 
@@ -74,34 +76,28 @@ class Home(Way, Protocol):
         """Its socket is closed."""
 
 
-class HttpExchange:
+class HttpExchange(msgspec.Struct, eq=False):
     """One request and its response: the `Exchange` of the port. First half for its caller, second for the house."""
 
-    __slots__ = (
-        "_connect_at", "_connection", "_fault", "_home", "_on_data", "_on_end", "_on_head", "_over", "_pieces", "_size",
-        "_timer", "_waiter", "head_bytes", "paused", "received", "request", "retried", "sent", "total_at",
-    )  # fmt: skip
-
-    def __init__(self, home: Way, request: Request, head_bytes: bytes) -> None:
-        self._home = home
-        self.request = request
-        self.head_bytes = head_bytes
-        self.total_at = home.loop.time() + request.timeouts.total
-        self.sent = False
-        self.retried = False
-        self.paused = False
-        self.received: Head | None = None
-        self._pieces: list[bytes] = []
-        self._size = 0
-        self._over = False
-        self._fault: Fault | None = None
-        self._connection: Carrier | None = None
-        self._connect_at = inf
-        self._timer: asyncio.TimerHandle | None = None  # only while waiting for a connection
-        self._waiter: asyncio.Future[None] | None = None
-        self._on_data: Callable[[bytes], None] | None = None
-        self._on_end: Callable[[TransportError | None], None] | None = None
-        self._on_head: Callable[[Head], None] | None = None
+    _home: Way
+    request: Request
+    head_bytes: bytes
+    total_at: float  # by the loop's clock
+    sent: bool = False
+    retried: bool = False
+    paused: bool = False
+    received: Head | None = None
+    _pieces: list[bytes] = []
+    _size: int = 0
+    _over: bool = False
+    _fault: Fault | None = None
+    _connection: Carrier | None = None
+    _connect_at: float = inf
+    _timer: asyncio.TimerHandle | None = None  # only while waiting for a connection
+    _waiter: asyncio.Future[None] | None = None
+    _on_data: Callable[[bytes], None] | None = None
+    _on_end: Callable[[TransportError | None], None] | None = None
+    _on_head: Callable[[Head], None] | None = None
 
     async def head(self) -> Head:
         while self.received is None:

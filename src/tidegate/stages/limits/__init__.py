@@ -61,12 +61,13 @@ class Limits:
         """
         return self._gate.passing(address, familiar=familiar)
 
-    def admit(self, call: Call) -> Admission:
+    def admit(self, call: Call) -> Admission | Unlimited:
         """`async with limits.admit(call)`: counted while it lasts. Raises LimitReached, or LoopSuspected for a circle.
 
         Of a call that was refused, here or where money is spent, no request is counted.
         """
-        return Admission(self, self._world, call)
+        rules = self.rules(call)
+        return Admission(self, self._world, call, rules) if rules or self.loops.looks_at(call) else UNLIMITED
 
     def rules(self, call: Call) -> Sequence[Rule]:
         """All that limit this call at the door."""
@@ -120,18 +121,26 @@ class Plan:
         self.rules = Rules(rules)
 
 
-class Admission:
-    __slots__ = ("_call", "_claim", "_limits", "_world")
+class Unlimited:
+    """For a call that nothing limits."""
 
-    def __init__(self, limits: Limits, world: World, call: Call) -> None:
-        self._limits = limits
-        self._world = world
-        self._call = call
-        self._claim: Claim | None = None
+    async def __aenter__(self) -> None: ...
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+
+UNLIMITED = Unlimited()
+
+
+class Admission(msgspec.Struct, eq=False):
+    _limits: Limits
+    _world: World
+    _call: Call
+    _rules: Sequence[Rule]
+    _claim: Claim | None = None
 
     async def __aenter__(self) -> None:
-        call = self._call
-        rules, loops = self._limits.rules(call), self._limits.loops
+        call, rules, loops = self._call, self._rules, self._limits.loops
         looks = loops.looks_at(call)
         seen = loops.ask(call) if looks else None
         if rules:
