@@ -336,6 +336,7 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     warnings: tuple[str, ...] = ()  # what the last attempt had to leave out for another dialect
     status: int | None = None  # record, and what follows
     error: TidegateError | None = None
+    alike: Any = None  # what its records have in common with those of others
     closed: bool = False  # the row is spooled
     traced: bool = False  # record: its steps are told to somebody, and providers are told of theirs
 

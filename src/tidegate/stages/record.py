@@ -41,7 +41,8 @@ class Recorder:
 
     def opened(self, call: Call) -> None:
         """Before the first byte goes upstream. Raises StorageFull: what cannot be accounted for is not bought."""
-        opened = replace(self._usual(call).opened, id=call.id, at_ms=call.at_ms, reserved_nusd=call.reserved_nusd)
+        call.alike = known = self._usual(call)
+        opened = replace(known.opened, id=call.id, at_ms=call.at_ms, reserved_nusd=call.reserved_nusd)
         if call.user or call.session or call.tags:
             opened = replace(opened, user=call.user and call.user[:MAX_WORD], session=call.session, tags=call.tags)
         self._world.ledger.append(opened)
@@ -88,7 +89,7 @@ class Recorder:
         attempts = tuple([self._attempt_row(call, attempt, now) for attempt in call.attempts])
         only = attempts[0] if len(attempts) == 1 else None  # almost always: nothing is to be summed
         row = replace(
-            self._usual(call).closed,
+            (call.alike or self._usual(call)).closed,
             id=call.id,
             at_ms=call.at_ms,
             outcome=outcome,

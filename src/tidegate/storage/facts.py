@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -111,15 +111,26 @@ class Database(Protocol):
     def cursor(self) -> Any: ...
 
 
-class FactTables:
-    """`schema` with its dot; `mark` is where a value goes; `as_bytes`: the driver wants its SQL so."""
+def each(db: Database, sql: Any, rows: Sequence[Sequence[Any]]) -> None:
+    """Take a statement for row after row."""
+    db.cursor().executemany(sql, rows)
 
-    def __init__(self, schema: str, mark: str, *, as_bytes: bool = False) -> None:
+
+class FactTables:
+    """`schema` with its dot; `mark` is where a value goes; `as_bytes`: the driver wants its SQL so.
+
+    `many`: who takes a statement for many rows.
+    """
+
+    def __init__(
+        self, schema: str, mark: str, *, as_bytes: bool = False, many: Callable[[Any, Any, Any], None] = each
+    ) -> None:
         def sql(text: str) -> Any:
             text = text.replace("@", schema).replace("?", mark)
             return text.encode() if as_bytes else text
 
         self._sql = sql
+        self._many = many
         self._take = sql(
             "INSERT INTO @times AS t (hour, route, target, what, bucket, calls) VALUES (?, ?, ?, ?, ?, ?) "
             "ON CONFLICT (hour, route, target, what, bucket) DO UPDATE SET calls = t.calls + excluded.calls"
@@ -150,9 +161,9 @@ class FactTables:
     def add(self, db: Database, found: Facts) -> None:
         """In the transaction of the rows."""
         if found.times:
-            db.cursor().executemany(self._take, [(*names, calls) for names, calls in found.times])
+            self._many(db, self._take, [(*names, calls) for names, calls in found.times])
         if found.active:
-            db.cursor().executemany(self._see, found.active)
+            self._many(db, self._see, found.active)
         for episode in found.episodes:
             self._extend(db, episode)
 

@@ -342,9 +342,6 @@ _CALL_FIELDS = (
     "output_tokens, duration_us, user, session, organisation_id, team_id, kind, cache, guards, trace_id, row"
 )
 _INSERT_CALL = f"INSERT OR IGNORE INTO calls ({_CALL_FIELDS}) VALUES ({_marks(_CALL_FIELDS.count(',') + 1)})"
-# Each step of a statement gives the interpreter away and has to get it back, from a loop that is busy: so few of them.
-TOGETHER = 50  # rows; an old SQLite takes 999 values
-_INSERT_CALLS = _INSERT_CALL + f", ({_marks(_CALL_FIELDS.count(',') + 1)})" * (TOGETHER - 1)
 _KNOWN = "SELECT id FROM calls WHERE id IN (SELECT value FROM json_each(?))"
 _ACCOUNT = f"SELECT segment, byte, {', '.join(_TOTALS_FIELDS)} FROM spools WHERE id = ?"
 _NOTE = (
@@ -357,7 +354,25 @@ _ROLL_UP = (
     f"INSERT INTO usage_hours ({COLUMNS}) VALUES ({_marks(COUNT)}) ON CONFLICT (hour, digest) DO UPDATE SET "
     + ", ".join(f"{name} = min({name} + excluded.{name}, {LARGEST})" for name in SUMS)
 )
-_FACTS = FactTables("", "?")
+HANDFULS = (64, 16, 4, 1)  # rows to a statement: few sizes, for each is a statement of its own
+
+
+def _in_handfuls(db: sqlite3.Connection, sql: str, rows: Sequence[Sequence[object]]) -> None:
+    """What `executemany` does, in few steps of `sql`, an INSERT of the values of one row.
+
+    Each step gives the interpreter away and has to get it back, from a loop that is busy.
+    """
+    before, values, behind = sql.partition(" VALUES ")
+    one, end, after = behind.partition(")")
+    at = 0
+    for size in HANDFULS:
+        many = before + values + ", ".join([one + end] * size) + after
+        while len(rows) - at >= size:
+            db.execute(many, [*chain.from_iterable(rows[at : at + size])])
+            at += size
+
+
+_FACTS = FactTables("", "?", many=_in_handfuls)
 _OPINIONS = OpinionTable("opinions", "?")
 _FORGET = "DELETE FROM calls WHERE seq IN (SELECT seq FROM calls WHERE at_ms < ? ORDER BY at_ms LIMIT ?)"
 
@@ -451,12 +466,8 @@ def _take(
         ids = msgspec.json.encode([row.closed.id for row in rows]).decode()
         known = {id for (id,) in db.execute(_KNOWN, (ids,))}
         new = {row.closed.id: row for row in reversed(rows) if row.closed.id not in known}  # of two alike, the first
-        calls = [_values(row) for row in reversed(new.values())]
-        whole = len(calls) // TOGETHER * TOGETHER
-        for at in range(0, whole, TOGETHER):
-            db.execute(_INSERT_CALLS, [*chain.from_iterable(calls[at : at + TOGETHER])])
-        db.executemany(_INSERT_CALL, calls[whole:])
-        db.executemany(_ROLL_UP, [one.values for one in rollups.of(row.closed for row in new.values())])
+        _in_handfuls(db, _INSERT_CALL, [_values(row) for row in reversed(new.values())])
+        _in_handfuls(db, _ROLL_UP, [one.values for one in rollups.of(row.closed for row in new.values())])
         _FACTS.add(db, facts((row.closed for row in new.values()), rollups))
         taken = tally(*(row.closed for row in new.values()))
         _, before = _account(db, spool)

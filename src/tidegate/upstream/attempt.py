@@ -290,12 +290,12 @@ class Stream(msgspec.Struct, eq=False):
             return
         attempt.ended_ns = self._world.clock.now_ns()
         self._give_seat_back()
+        told = attempt.usage != NO_USAGE
+        if told and attempt.outcome == "ok":
+            return
         sent = self._exchange is not None and self._exchange.sent
         worked = sent and attempt.outcome in ("ok", "cut_off", "abandoned", "timeout")
         if not worked or asked is None or asked.codec.metering == "free":
-            return
-        told = attempt.usage != NO_USAGE
-        if told and attempt.outcome == "ok":
             return
         said = estimated_tokens(attempt.text_bytes)
         if told:
