@@ -279,7 +279,7 @@ def _tried(call: Call) -> str:
 def _safe(name: str) -> str:
     """A name as a header can carry it: clients choose some of them."""
     if name.isascii() and name.isprintable():
-        return name if len(name) <= MAX_LABEL else name[:MAX_LABEL]
+        return name[:MAX_LABEL]
     return name.encode("ascii", "backslashreplace").translate(_PRINTABLE)[:MAX_LABEL].decode()
 
 

@@ -25,52 +25,34 @@ Ending = Literal["complete", "failed", "broken", "abandoned"]
 MAX_UNREAD = 256 * 1024  # bytes of events that wait for a slow reader before the socket is paused
 
 
-class Flight:
+class Flight(msgspec.Struct, eq=False):
     """One purchase, from take-off to landing.
 
     `ending` is None while in the air; then `complete` (last event, no error), `broken` (last event with an error),
     `failed` (no event ever; `failure` says why) or `abandoned` (nobody wanted the rest).
     """
 
-    __slots__ = (
-        "_begun",
-        "_buy",
-        "_ended",
-        "_landing",
-        "_last",
-        "_paused",
-        "_readers",
-        "_source",
-        "_stopped_by",
-        "_task",
-        "_unread",
-        "_world",
-        "call",
-        "deserted",
-        "ending",
-        "events",
-        "failure",
-        "head",
-    )
+    _world: World
+    _buy: Buy
+    call: Call
+    _landing: Callable[[Flight], None]
+    head: ReplyHead | None = None  # known once the first events are there
+    events: list[Event] = []
+    ending: Ending | None = None
+    failure: TidegateError | None = None
+    deserted: bool = False  # its last reader left before the last event came
+    _readers: dict[Reader, None] = {}  # in the order they boarded; of thousands, any may leave at any time
+    _source: Source | None = None
+    _ended: asyncio.Future[None] | None = None
+    _last: Event | None = None
+    _begun: bool = False  # something of the reply was there to be read
+    _stopped_by: TidegateError | None = None
+    _unread: int = 0
+    _paused: bool = False
+    _task: asyncio.Task[None] = msgspec.UNSET  # type: ignore[assignment]  # from its first moment on
 
-    def __init__(self, world: World, buy: Buy, call: Call, landing: Callable[[Flight], None]) -> None:
-        self.call = call
-        self.head: ReplyHead | None = None  # known once the first events are there
-        self.events: list[Event] = []
-        self.ending: Ending | None = None
-        self.failure: TidegateError | None = None
-        self.deserted = False  # its last reader left before the last event came
-        self._world = world
-        self._buy = buy
-        self._landing = landing
-        self._readers: dict[Reader, None] = {}  # in the order they boarded; of thousands, any may leave at any time
-        self._source: Source | None = None
-        self._ended: asyncio.Future[None] | None = None
-        self._last: Event | None = None
-        self._begun = False  # something of the reply was there to be read
-        self._stopped_by: TidegateError | None = None
-        self._unread = 0
-        self._paused = False
+    def __post_init__(self) -> None:
+        world = self._world
         world.flights.add(self)
         self._task = world.nursery.spawn(self._fly(), "flight", self._after)
 

@@ -16,6 +16,8 @@ T = TypeVar("T")
 
 MAX_FRAME = 4 * 1024 * 1024  # an image in a delta is large; a line without an end is larger
 
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
 _BREAK = re.compile(rb"\n\r?\n|\r\r")  # after a line: an empty one, however lines end
 _LINE = re.compile(rb"\r\n|\n|\r")
 
@@ -154,8 +156,12 @@ def understood(decoder: msgspec.json.Decoder[T], text: bytes) -> T:
     """What a provider said, typed. Raises UpstreamFailed."""
     try:
         return decoder.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as wrong:
-        raise UpstreamFailed(f"it sent something that is no answer: {str(wrong)[:200]}") from None
+    except UNREADABLE as wrong:
+        raise no_answer(wrong) from None
+
+
+def no_answer(wrong: Exception) -> UpstreamFailed:
+    return UpstreamFailed(f"it sent something that is no answer: {str(wrong)[:200]}")
 
 
 def without_data(frame: bytes) -> Event:

@@ -6,8 +6,8 @@ End users and sessions are kept as digests: they are counted, and nobody is name
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -15,7 +15,7 @@ import msgspec
 from tidegate.core.analytics import DAY_MS, SESSION_MS, PeopleAsked, PeopleLine, TimesAsked, TimesLine, bucket
 from tidegate.core.ports import Closed
 from tidegate.core.usage import HOUR_MS
-from tidegate.storage.rollups import LAST_MS, MAX_WORD, Rollups, clean
+from tidegate.storage.rollups import MAX_WORD, Rollups, clean, within
 
 Times = dict[tuple[int, str, str, str, int], int]  # hour, route, target, what, bucket → calls
 
@@ -63,18 +63,15 @@ class Facts(NamedTuple):
 
 def facts(rows: Iterable[Closed], rollups: Rollups) -> Facts:
     """`rollups` bounds the names that clients choose."""
-    times: Times = defaultdict(int)
+    answered: defaultdict[tuple[int, str | None, str | None], list[Closed]] = defaultdict(list)
     active: set[Active] = set()
     calls: list[Episode] = []
     for row in rows:
-        at_ms = min(max(row.at_ms, 0), LAST_MS)
-        hour = at_ms // HOUR_MS * HOUR_MS
+        at_ms = within(row.at_ms)
         if row.outcome == "ok":  # how long a failure took says nothing of how long answers take
-            route = rollups.bounded(hour, "route", _word(row.route))
-            target = rollups.bounded(hour, "target", _word(row.target))
-            times[hour, route, target, "duration", bucket(row.duration_us)] += 1
-            if row.first_us is not None:
-                times[hour, route, target, "first", bucket(row.first_us)] += 1
+            answered[at_ms // HOUR_MS * HOUR_MS, row.route, row.target].append(row)
+        if not (row.user or row.session):
+            continue
         whose = (row.organisation_id or "", row.team_id or "")
         if row.user:
             who = _digest(whose[0], row.user)
@@ -82,7 +79,22 @@ def facts(rows: Iterable[Closed], rollups: Rollups) -> Facts:
         if row.session:
             id = _digest(row.key_id, row.session)
             calls.append(Episode(id, at_ms, at_ms, 1, int(row.asked_again), *whose, row.key_id))
-    return Facts(sorted(times.items()), sorted(active), _episodes(calls))
+    return Facts(sorted(_times(answered, rollups).items()), sorted(active), _episodes(calls))
+
+
+def _times(answered: Mapping[tuple[int, str | None, str | None], Sequence[Closed]], rollups: Rollups) -> Times:
+    times: Times = defaultdict(int)
+    for (hour, route, target), rows in answered.items():
+        names = (
+            hour, rollups.bounded(hour, "route", _word(route)), rollups.bounded(hour, "target", _word(target))
+        )  # fmt: skip
+        for what, took in (
+            ("duration", Counter([bucket(row.duration_us) for row in rows])),
+            ("first", Counter([bucket(row.first_us) for row in rows if row.first_us is not None])),
+        ):
+            for at, calls in took.items():
+                times[(*names, what, at)] += calls
+    return times
 
 
 def _episodes(calls: list[Episode]) -> list[Episode]:

@@ -480,7 +480,7 @@ def _take(
 
 def _values(row: Row) -> tuple[object, ...]:
     closed = row.closed
-    usage = msgspec.convert(closed.usage, Usage)
+    heard, said = _tokens(closed.usage)
     return (
         closed.id,
         closed.at_ms,
@@ -493,8 +493,8 @@ def _values(row: Row) -> tuple[object, ...]:
         closed.status,
         closed.error,
         None if closed.cost_nusd is None else _bounded(closed.cost_nusd),
-        _bounded(usage.input_total),
-        _bounded(usage.output_total),
+        heard,
+        said,
         closed.duration_us,
         closed.user,
         closed.session,
@@ -502,7 +502,7 @@ def _values(row: Row) -> tuple[object, ...]:
         closed.team_id,
         closed.kind,
         closed.cache,
-        rulings(closed),
+        rulings(closed) if closed.guards else None,
         closed.trace_id,
         row.sealed,
     )
@@ -510,4 +510,13 @@ def _values(row: Row) -> tuple[object, ...]:
 
 def _bounded(number: int) -> int:
     """As much of `number` as a column holds: a provider may report any usage, and a row must never be refused."""
-    return max(-LARGEST, min(number, LARGEST))
+    return number if -LARGEST <= number <= LARGEST else max(-LARGEST, min(number, LARGEST))
+
+
+def _tokens(used: Mapping[str, int]) -> tuple[int, int]:
+    """Of input and of output, as much of them as a column holds."""
+    heard, said = used.get("input", 0), used.get("output", 0)
+    if len(used) > 2 or "input" not in used or "output" not in used:  # almost all have these two alone
+        usage = msgspec.convert(used, Usage)
+        heard, said = usage.input_total, usage.output_total
+    return _bounded(heard), _bounded(said)

@@ -17,7 +17,7 @@ from tidegate.core.chat import Began, Change, Channel, Delta, Finished, ToolBega
 from tidegate.core.errors import Complaint, TidegateError, UpstreamFailed, UpstreamRefused
 from tidegate.core.money import Usage
 from tidegate.core.places import replaced
-from tidegate.core.stream import FrameDecoder, WholeDecoder, payload, understood, without_data
+from tidegate.core.stream import UNREADABLE, FrameDecoder, WholeDecoder, no_answer, payload, without_data
 
 DONE = b"data: [DONE]\n\n"
 
@@ -303,10 +303,13 @@ def _said(channel: Channel, text: str) -> dict[str, object]:
 
 def read_reply(text: bytes) -> Reply:
     """Raises UpstreamFailed: not this dialect, or an error where an answer should be."""
-    reply = understood(_REPLY, text)
+    try:
+        reply = _REPLY.decode(text)
+    except UNREADABLE as wrong:
+        raise no_answer(wrong) from None
     if reply.error is not UNSET and bytes(reply.error) != b"null":
-        wrong = complaint(text)
-        raise UpstreamFailed(f"it sent an error: {wrong.message or 'without words'}", complaint=wrong)
+        said = complaint(text)
+        raise UpstreamFailed(f"it sent an error: {said.message or 'without words'}", complaint=said)
     return reply
 
 
