@@ -158,6 +158,13 @@ async def test_a_body_that_has_come_is_had_without_waiting():
     assert one.whole() is None
 
 
+async def test_a_request_that_was_said_before_has_the_length_that_it_has_now():
+    head = Head({"method": "POST", "path": "/", "headers": [(b"host", b"a"), (b"content-length", b"2")]})
+    one = Turn.whole_one(Wire(), head, b"hello")
+    assert one.scope()["headers"] == [(b"host", b"a"), (b"content-length", b"5")]
+    assert await one.receive() == {"type": "http.request", "body": b"hello", "more_body": False}
+
+
 async def test_who_sends_much_is_read_again_when_it_was_received():
     one, wire, _ = turn()
     one.take(bytes(MUCH + 1))

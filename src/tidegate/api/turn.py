@@ -158,9 +158,8 @@ class Turn(msgspec.Struct, eq=False):
         return {"type": "http.request", "body": self._take(), "more_body": self.more}
 
     def _take(self) -> bytes:
-        pieces = self._pieces
+        pieces, self._pieces = self._pieces, []
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        pieces.clear()
         self._size = 0
         self._unseen = False
         return body

@@ -122,7 +122,7 @@ class Recorder:
         principal, route, asked = call.principal, call.route, call.asked
         assert principal is not None
         name = route.name if route is not None else ""
-        model, stream = (asked.model, asked.stream) if asked is not None else (None, False)
+        model, stream = (asked.model[:MAX_WORD], asked.stream) if asked is not None else (None, False)
         place = (principal.key_id, name, call.dialect, call.operation, call.kind, model, stream)
         known = self._usuals.get(place)
         if known is None or known.principal is not principal or known.route is not route:

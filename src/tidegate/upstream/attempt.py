@@ -288,8 +288,10 @@ class Stream(msgspec.Struct, eq=False):
         attempt, asked = self._attempt, self._call.asked
         if attempt.ended_ns is not None:
             return
-        attempt.ended_ns = self._world.clock.now_ns()
-        self._give_seat_back()
+        attempt.ended_ns = now_ns = self._world.clock.now_ns()
+        first_s = (attempt.first_ns - attempt.sent_ns) / 1e9 if attempt.first_ns else None
+        took_s = (now_ns - attempt.sent_ns) / 1e9
+        self.seat.give_back(now_ns, self._ended, first_s=first_s, took_s=took_s, why=attempt.said or "")
         told = attempt.usage != NO_USAGE
         if told and attempt.outcome == "ok":
             return
@@ -312,13 +314,6 @@ class Stream(msgspec.Struct, eq=False):
         attempt.usage = Usage(input=estimated_tokens(heard), output=said)
         attempt.usage_estimated = True
 
-    def _give_seat_back(self) -> None:
-        attempt = self._attempt
-        assert attempt.ended_ns is not None
-        first_s = (attempt.first_ns - attempt.sent_ns) / 1e9 if attempt.first_ns else None
-        took_s = (attempt.ended_ns - attempt.sent_ns) / 1e9
-        self.seat.give_back(attempt.ended_ns, self._ended, first_s=first_s, took_s=took_s, why=attempt.said or "")
-
     def outrun(self) -> None:
         """Another one was faster. What it would have taken is not known, but that it is longer than this."""
         attempt = self._attempt
@@ -329,8 +324,8 @@ class Stream(msgspec.Struct, eq=False):
 
     def close(self) -> None:
         """Leave, at any time: the account is closed, and the socket freed, at once or when a whole reply has ended."""
-        if self._exchange is not None:
-            if self._attempt.outcome == "ok" and not self._over:
+        if self._exchange is not None and not self._over:  # else it has let go of everything
+            if self._attempt.outcome == "ok":
                 self._world.loop.call_later(LINGER_S, self._exchange.close)
             else:
                 self._exchange.close()
