@@ -38,6 +38,7 @@ from tidegate.storage.archive import Archive
 from tidegate.storage.audit.notary import Exports, Notary
 from tidegate.storage.audit.notes import load_signer
 from tidegate.storage.bodies import BodyStore
+from tidegate.storage.days import keep_folded
 from tidegate.storage.ledger import Home, SpoolLedger
 from tidegate.storage.retention import Kind, keep
 from tidegate.storage.vault import PlainVault
@@ -262,6 +263,7 @@ async def _base(config: Config, clock: Clock, events: Listeners, undo: AsyncExit
     kinds |= {} if kept.keep_rows is None else {"rows": Kind(kept.keep_rows, home.books.forget)}
     kinds |= {} if config.audit.keep is None else {"audit_entries": Kind(config.audit.keep, home.log.forget)}
     undo.callback(loop.create_task(keep(kinds, clock.wall_ns, notice), name="delete what is old").cancel)
+    undo.callback(loop.create_task(keep_folded(home.books.fold, clock.wall_ns), name="fold days").cancel)
     world = World(loop, clock, Nursery(loop), transport, home, ledger, counters, events)
     return Base(world, home, vault, archive, bodies, blobs, relay, purges, notary)
 
