@@ -73,8 +73,7 @@ async def analytics(asked: Annotated[AnalyticsQuery, Query()], principal: Lookin
     spans = _periods(asked, now)
     ledger = house.world.ledger
     people = await ledger.people(PeopleAsked(spans, only)) if asked.per != "hour" else []
-    lines = await _lines(ledger, spans, by, only)
-    spent = {one.begin_ms: line.sums["cost_nusd"] for one, line in await _whole(ledger, spans, only)} if people else {}
+    lines, spent = await _lines(ledger, spans, by, only)
     return ShownAnalytics(
         since=iso(spans[0].begin_ms, UTC),
         until=iso(spans[-1].until_ms, UTC),
@@ -113,15 +112,18 @@ def _periods(asked: AnalyticsQuery, now: datetime) -> tuple[Period, ...]:
 
 async def _lines(
     ledger: Ledger, spans: tuple[Period, ...], by: tuple[str, ...], only: Mapping[str, str]
-) -> dict[Key, dict[str, Any]]:
+) -> tuple[dict[Key, dict[str, Any]], dict[int, int]]:
+    """By period and names; and what was spent, by period."""
     usage = await ledger.usage(UsageAsked(spans, (*by, "cache"), only, most=MAX_LINES))
     if len(usage) == MAX_LINES:
         raise BadRequest(f"by: more than {MAX_LINES} lines; ask for fewer periods, or by less", param="by")
     opinions = await ledger.opined(UsageAsked(spans, by, only, most=MAX_LINES))
     said = {(line.begin_ms, line.names): line.sums for line in opinions}
     sums: dict[Key, dict[str, int]] = {}
+    spent: dict[int, int] = {}
     for line in usage:
         *names, cache = line.names
+        spent[line.begin_ms] = spent.get(line.begin_ms, 0) + line.sums["cost_nusd"]
         total = sums.setdefault((line.begin_ms, tuple(names)), dict.fromkeys((*line.sums, "hits", "asked_cache"), 0))
         for name, value in line.sums.items():
             total[name] += value
@@ -131,7 +133,7 @@ async def _lines(
     if TIMED.issuperset(by) and not only:
         for key, times in (await _times(ledger, spans, by)).items():
             shown.setdefault(key, {}).update(times)
-    return shown
+    return shown, spent
 
 
 def _line(sums: Mapping[str, int], said: Mapping[str, int]) -> dict[str, Any]:
@@ -170,11 +172,6 @@ async def _times(ledger: Ledger, spans: tuple[Period, ...], by: tuple[str, ...])
 # --- who was there --------------------------------------------------------------------------------------------------
 
 
-async def _whole(ledger: Ledger, spans: tuple[Period, ...], only: Mapping[str, str]) -> list[tuple[Period, Any]]:
-    at = {one.begin_ms: one for one in spans}
-    return [(at[line.begin_ms], line) for line in await ledger.usage(UsageAsked(spans, (), only, most=MAX_LINES))]
-
-
 def _people(line: PeopleLine, cost_nusd: int) -> dict[str, Any]:
     sessions = line.sessions
     return {
@@ -194,16 +191,16 @@ def _people(line: PeopleLine, cost_nusd: int) -> dict[str, Any]:
 async def _forecast(ledger: Ledger, only: Mapping[str, str], now: datetime) -> ShownForecast | None:
     """Days before the first call are no days without calls."""
     today = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    month = today.replace(day=1)
-    days = tuple(periods(today - timedelta(days=LEARNT_FROM), today, "day"))
+    month, learnt_from = today.replace(day=1), today - timedelta(days=LEARNT_FROM)
+    days = tuple(periods(min(month, learnt_from), today + timedelta(days=1), "day"))
     told = {line.begin_ms: line.sums["cost_nusd"] for line in await ledger.usage(UsageAsked(days, (), only))}
-    daily = [told.get(one.begin_ms, 0) for one in days if told and one.begin_ms >= min(told)]
+    learnt = [one.begin_ms for one in days if ms(learnt_from) <= one.begin_ms < ms(today)]
+    daily = [told.get(begin, 0) for begin in learnt if told and begin >= min(told)]
     left = monthrange(now.year, now.month)[1] - (now - month) / timedelta(days=1)
     found = forecast(daily, left)
     if found is None:
         return None
-    so_far = await ledger.usage(UsageAsked((Period(ms(month), ms(now) + 3_600_000),), (), only))
-    spent = sum(line.sums["cost_nusd"] for line in so_far)
+    spent = sum(nusd for begin, nusd in told.items() if begin >= ms(month))
     least, likely, most = (_usd(spent + more) for more in found)
     return ShownForecast(month=f"{now:%Y-%m}", spent_usd=_usd(spent), likely_usd=likely, least_usd=least, most_usd=most)
 
