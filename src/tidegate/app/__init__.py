@@ -100,7 +100,7 @@ class App:
         self.pulse = Pulse(world.loop, world.transport, world.ledger.backlog)  # beats when who serves starts it
         self._ground = ground
         self._inside = inside
-        self._metrics = metrics
+        self.metrics = metrics
         self._undo = undo
         self._take_up(config, gateway)
         targets = gateway.upstream.targets
@@ -142,7 +142,7 @@ class App:
     def _take_up(self, config: Config, gateway: Gateway) -> None:
         self.config = config
         self.gateway = self._inside.gateway = gateway
-        self._metrics.expect(gateway.routes.labels)
+        self.metrics.expect(gateway.routes.labels)
         gateway.upstream.targets.expect(gateway.routes.targets)
 
     async def leave(self) -> None:
