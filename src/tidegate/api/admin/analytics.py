@@ -1,6 +1,7 @@
 """How fast, how good, how dear? The numbers that a business asks for, of the ledger's sums."""
 
 # No postponed annotations here: FastAPI evaluates them.
+import asyncio
 from calendar import monthrange
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,7 @@ from tidegate.api.admin.moments import iso, moment
 from tidegate.api.admin.policy import House
 from tidegate.api.admin.shapes import ERRORS
 from tidegate.api.admin.usage import INSTANT, MAX_PERIODS, Looking, visible
-from tidegate.core.analytics import OF, PeopleAsked, PeopleLine, TimesAsked, merged, percentile_us
+from tidegate.core.analytics import OF, PeopleAsked, PeopleLine, TimesAsked, TimesLine, merged, percentile_us
 from tidegate.core.errors import BadRequest, Forbidden
 from tidegate.core.money import KINDS, NUSD_PER_USD, Usage
 from tidegate.core.ports import Ledger
@@ -72,15 +73,19 @@ async def analytics(asked: Annotated[AnalyticsQuery, Query()], principal: Lookin
             raise BadRequest(f"by: there is no {name[:40]!r}; there are: {', '.join(BY)}", param="by")
     spans = _periods(asked, now)
     ledger = house.world.ledger
-    people = await ledger.people(PeopleAsked(spans, only)) if asked.per != "hour" else []
-    lines, spent = await _lines(ledger, spans, by, only)
+    # At once, so that what waits to be stored is waited for once.
+    people, (lines, spent), expected = await asyncio.gather(
+        ledger.people(PeopleAsked(spans if asked.per != "hour" else (), only)),
+        _lines(ledger, spans, by, only),
+        _forecast(ledger, only, now),
+    )
     return ShownAnalytics(
         since=iso(spans[0].begin_ms, UTC),
         until=iso(spans[-1].until_ms, UTC),
         lines=[{"from": iso(begin, UTC), **dict(zip(by, _none(names), strict=True)), **line}
                for (begin, names), line in lines.items()],
         people=[_people(one, spent.get(one.begin_ms, 0)) for one in people],
-        forecast=await _forecast(ledger, only, now),
+        forecast=expected,
     )  # fmt: skip
 
 
@@ -114,10 +119,13 @@ async def _lines(
     ledger: Ledger, spans: tuple[Period, ...], by: tuple[str, ...], only: Mapping[str, str]
 ) -> tuple[dict[Key, dict[str, Any]], dict[int, int]]:
     """By period and names; and what was spent, by period."""
-    usage = await ledger.usage(UsageAsked(spans, (*by, "cache"), only, most=MAX_LINES))
+    usage, opinions, times = await asyncio.gather(
+        ledger.usage(UsageAsked(spans, (*by, "cache"), only, most=MAX_LINES)),
+        ledger.opined(UsageAsked(spans, by, only, most=MAX_LINES)),
+        ledger.times(TimesAsked(spans if TIMED.issuperset(by) and not only else (), by)),
+    )
     if len(usage) == MAX_LINES:
         raise BadRequest(f"by: more than {MAX_LINES} lines; ask for fewer periods, or by less", param="by")
-    opinions = await ledger.opined(UsageAsked(spans, by, only, most=MAX_LINES))
     said = {(line.begin_ms, line.names): line.sums for line in opinions}
     sums: dict[Key, dict[str, int]] = {}
     spent: dict[int, int] = {}
@@ -130,9 +138,8 @@ async def _lines(
         total["hits"] += line.sums["calls"] if cache in ("hit", "shared") else 0
         total["asked_cache"] += line.sums["calls"] if cache in ("hit", "shared", "miss") else 0
     shown = {key: _line(total, said.get(key, {})) for key, total in sums.items()}
-    if TIMED.issuperset(by) and not only:
-        for key, times in (await _times(ledger, spans, by)).items():
-            shown.setdefault(key, {}).update(times)
+    for key, percentiles in _times(times).items():
+        shown.setdefault(key, {}).update(percentiles)
     return shown, spent
 
 
@@ -158,10 +165,9 @@ def _line(sums: Mapping[str, int], said: Mapping[str, int]) -> dict[str, Any]:
     }
 
 
-async def _times(ledger: Ledger, spans: tuple[Period, ...], by: tuple[str, ...]) -> dict[Key, dict[str, float | None]]:
-    found = merged(await ledger.times(TimesAsked(spans, by)))
+def _times(lines: Sequence[TimesLine]) -> dict[Key, dict[str, float | None]]:
     shown: dict[Key, dict[str, float | None]] = {}
-    for (begin, names, what), counts in found.items():
+    for (begin, names, what), counts in merged(lines).items():
         prefix = "" if what == "duration" else "first_"
         for name, share in SHARES.items():
             us = percentile_us(counts, share)
