@@ -120,7 +120,7 @@ async def test_a_call_without_a_trace_is_found_by_the_one_it_was_given(house):
 def test_a_call_of_our_own_is_traced_as_any_other(id) -> None:
     one = row(id=id, purpose="guard", parent="req_1")
     assert taken(one, traces.Config(share=Share(0.5))) in (True, False)
-    _server, ours = read(traces.encoded([one], traces.Receiver(url="http://otel")))
+    _server, ours = read(traces.encoded([traces.Step(one)], traces.Receiver(url="http://otel"), {}))
     assert (len(ours.trace_id), ours.said["tidegate.purpose"], ours.said["tidegate.parent_request_id"]) == (
         *(32, "guard", "req_1"),
     )
