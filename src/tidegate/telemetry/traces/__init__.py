@@ -28,7 +28,7 @@ from tidegate.core.values import Duration, Secret, Share
 from tidegate.core.world import World
 from tidegate.telemetry.traces.content import content_of
 from tidegate.telemetry.traces.otlp import CONTENT_TYPE, export
-from tidegate.telemetry.traces.spans import NOTHING, Span, inferred, spans_of
+from tidegate.telemetry.traces.spans import NOTHING, Span, inferred, priced, spans_of
 
 Preset = Literal["otlp", "langfuse", "langsmith", "phoenix", "mlflow"]
 
@@ -286,7 +286,7 @@ class Line:
 
     async def _post(self, body: bytes) -> tuple[str | None, bool]:
         """Why it was not taken, None when it was; and whether that may be otherwise later."""
-        answer = await post(self._world.transport, self._receiver.address, self._headers, body, TIMEOUTS)
+        answer = await post(self._world.transport, self._receiver.address, self._headers, body, TIMEOUTS, pages=False)
         again = answer in MENDED_BY_TIME if isinstance(answer, int) else answer != NOWHERE
         return refusal(answer), again
 
@@ -319,4 +319,6 @@ def encoded(steps: Sequence[Step], receiver: Receiver, codecs: Codecs) -> bytes:
     if receiver.preset == "phoenix":
         spans = [inferred(span) for span in spans]
         resource = {"openinference.project.name": receiver.project or "tidegate"}
+    elif receiver.preset == "mlflow":
+        spans = [priced(span) for span in spans]
     return gzip.compress(export(spans, resource), 1)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from tidegate.core.money import NUSD_PER_USD, Usage
+from tidegate.core.money import NUSD_PER_USD, Price, Usage
 from tidegate.core.ports import AttemptRow, Closed
 from tidegate.core.trace import GATEWAY, SERVER, step_of, trace_of
 from tidegate.telemetry.traces.content import Content
@@ -32,6 +32,8 @@ INFERENCE = {
     "gen_ai.usage.input_tokens": "llm.token_count.prompt",
     "gen_ai.usage.output_tokens": "llm.token_count.completion",
     "gen_ai.usage.cost": "llm.cost.total",
+    "tidegate.input_cost_usd": "llm.cost.prompt",
+    "tidegate.output_cost_usd": "llm.cost.completion",
     "gen_ai.provider.name": "llm.provider",
     "gen_ai.input.messages": "input.value",
     "gen_ai.output.messages": "output.value",
@@ -105,6 +107,19 @@ def inferred(span: Span) -> Span:
     return span._replace(attributes={**span.attributes, **more, "openinference.span.kind": kind})
 
 
+def priced(span: Span) -> Span:
+    """The same with MLflow's name for what it cost, so that it asks no price list of its own."""
+    said = span.attributes
+    if "gen_ai.usage.cost" not in said:
+        return span
+    cost = {
+        "input_cost": said["tidegate.input_cost_usd"],
+        "output_cost": said["tidegate.output_cost_usd"],
+        "total_cost": said["gen_ai.usage.cost"],
+    }
+    return span._replace(attributes={**said, "mlflow.llm.cost": msgspec.json.encode(cost)})
+
+
 def _said(content: Content) -> dict[str, Any]:
     told = {
         "gen_ai.system_instructions": content.system,
@@ -153,6 +168,7 @@ def _call(row: Closed) -> dict[str, Any]:
 
 def _attempt(row: Closed, attempt: AttemptRow) -> dict[str, Any]:
     usage = msgspec.convert(attempt.usage, Usage)
+    heard_nusd, said_nusd = _shares(attempt, usage)
     said = {
         "gen_ai.operation.name": OPERATIONS.get(row.operation, row.operation),
         "gen_ai.provider.name": attempt.provider,
@@ -161,6 +177,8 @@ def _attempt(row: Closed, attempt: AttemptRow) -> dict[str, Any]:
         "gen_ai.usage.input_tokens": usage.input_total if attempt.usage else None,
         "gen_ai.usage.output_tokens": usage.output_total if attempt.usage else None,
         "gen_ai.usage.cost": attempt.cost_nusd / NUSD_PER_USD if attempt.cost_nusd and attempt.usage else None,
+        "tidegate.input_cost_usd": heard_nusd / NUSD_PER_USD if attempt.cost_nusd and attempt.usage else None,
+        "tidegate.output_cost_usd": said_nusd / NUSD_PER_USD if attempt.cost_nusd and attempt.usage else None,
         "http.response.status_code": attempt.status,
         "error.type": None if attempt.outcome in ("ok", "abandoned") else attempt.outcome,
         "tidegate.why": attempt.why,
@@ -169,3 +187,14 @@ def _attempt(row: Closed, attempt: AttemptRow) -> dict[str, Any]:
         "tidegate.usage_estimated": True if attempt.usage_estimated else None,
     }
     return {name: value for name, value in said.items() if value is not None}
+
+
+def _shares(attempt: AttemptRow, usage: Usage) -> tuple[int, int]:
+    """What of an attempt's cost is for input, and what for output; in nano-dollars, and never more than both."""
+    total = attempt.cost_nusd or 0
+    if not total or attempt.price is None:
+        return total, 0
+    # Of input alone, so that it is the tier of that many tokens.
+    heard = msgspec.structs.replace(usage, output=0, reasoning=0, audio_output=0)
+    cost = msgspec.convert(attempt.price, Price).cost_nusd(heard) or 0
+    return min(cost, total), total - min(cost, total)
