@@ -26,7 +26,7 @@ from tidegate.app.rooms import make_providers as make_providers
 from tidegate.config import Config
 from tidegate.core.call import Call, Event, Route
 from tidegate.core.errors import ConfigError, ShuttingDown, StoreDown
-from tidegate.core.ports import Blobs, Clock, Key, Provider, Relay, Vault
+from tidegate.core.ports import Blobs, Clock, Codecs, Key, Provider, Relay, Vault
 from tidegate.core.shared import Table
 from tidegate.core.world import Nursery, World
 from tidegate.gateway import Gateway
@@ -143,6 +143,8 @@ class App:
         self.config = config
         self.gateway = self._inside.gateway = gateway
         self.metrics.expect(gateway.routes.labels)
+        if self._ground.traces is not None:
+            self._ground.traces.expect(name for name, route in config.routes.items() if route.store.traces)
         gateway.upstream.targets.expect(gateway.routes.targets)
 
     async def leave(self) -> None:
@@ -196,13 +198,14 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
             events.add(alerts)
             metrics.registry.register(alerts)
             undo.push_async_callback(alerts.aclose)
+        traces, words = None, codecs()
         if config.traces.to:
-            traces = Traces(config.traces, world)
+            traces = Traces(config.traces, world, words)
             events.add(traces)
             metrics.registry.register(traces)
             undo.push_async_callback(traces.aclose)
         inside = Inside()
-        ground = await _ground(config, environment_key, base, inside, undo)
+        ground = await _ground(config, environment_key, base, inside, undo, traces, words)
         gateway = ground.gateway(config, providers)
         if world.counters.together:  # alone, there is nobody to agree with
             sharing = world.loop.create_task(Sharing(world, gateway.upstream.targets).run(), name="share breakers")
@@ -280,7 +283,13 @@ async def _sign_last(ledger: SpoolLedger, notary: Notary) -> None:
 
 
 async def _ground(
-    config: Config, environment_key: str | None, base: Base, inside: Inside, undo: AsyncExitStack
+    config: Config,
+    environment_key: str | None,
+    base: Base,
+    inside: Inside,
+    undo: AsyncExitStack,
+    traces: Traces | None,
+    words: Codecs,
 ) -> Ground:
     world, many = base.world, config.storage.valkey is not None
     used = LastUsed(world.store, world.nursery)
@@ -298,8 +307,8 @@ async def _ground(
         await world.store.forget_begun()  # the data folder is ours alone, and we have only begun
     return Ground(
         world=world,
-        codecs=codecs(),
-        recorder=Recorder(world, traced=bool(config.traces.to)),
+        codecs=words,
+        recorder=Recorder(world, traced=traces is not None),
         shelf=Shelf(base.blobs, vault, base.vault, elsewhere, meanings, table),
         used=used,
         data_dir=data_folder(config.storage.data_dir),
@@ -307,6 +316,7 @@ async def _ground(
         ask=inside.ask,
         archive=base.archive,
         bodies=base.bodies,
+        traces=traces,
     )
 
 
