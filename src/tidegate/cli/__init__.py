@@ -14,7 +14,7 @@ from tidegate.cli.audit import audit
 from tidegate.cli.cache import cache
 from tidegate.cli.chat import chat
 from tidegate.cli.doctor import doctor
-from tidegate.cli.eval import evaluation
+from tidegate.cli.evals import evaluation
 from tidegate.cli.feedback import feedback
 from tidegate.cli.guard import guard
 from tidegate.cli.keys import keys

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import product
 from statistics import fmean
@@ -14,6 +13,7 @@ from tidegate.core.stats.distributions import coin_at_most
 
 DRAWS = 9_999
 FEW = 12  # differences of which every combination of signs is tried
+PLANES = 20  # bits of a difference
 
 
 class McNemar(NamedTuple):
@@ -39,21 +39,38 @@ def flipped(differences: Sequence[float], draws: int = DRAWS, seed: int = 0) -> 
     """The two-sided p of a sum as far from 0 as theirs, were each sign that of a coin.
 
     Every combination of few, drawn ones of many. Pieces of a cluster are made one difference first: their signs are not
-    independent.
+    independent. Where a tenth of the first thousand are as far there is nothing to find, and no more are drawn.
     """
-    sizes = Counter(abs(one) for one in differences if one)
-    seen = abs(math.fsum(differences)) * (1 - 1e-12)
-    if sizes.total() <= FEW:
-        sums = [abs(math.fsum(signs)) for signs in product(*((-one, one) for one in sizes.elements()))]
-        return sum(one >= seen for one in sums) / len(sums)
-    # Of those of one size only how many are above 0 matters: one number of random bits for all of them.
-    chance, whole = random.Random(seed), math.fsum(size * count for size, count in sizes.items())
-    groups = list(sizes.items())
-    as_far = 0
-    for _ in range(draws):
-        above = sum(size * chance.getrandbits(count).bit_count() for size, count in groups)
-        as_far += abs(2 * above - whole) >= seen
+    sizes = [abs(one) for one in differences if one]
+    seen = abs(math.fsum(differences))
+    if len(sizes) <= FEW:
+        sums = [abs(math.fsum(signs)) for signs in product(*((-one, one) for one in sizes))]
+        return sum(one >= seen * (1 - 1e-12) for one in sums) / len(sums)
+    # Whole numbers, of which each bit is a mask over the cases: a draw is a few counts of bits, however many there are.
+    unit, off = _unit(sizes)
+    whole = [round(size / unit) for size in sizes]
+    planes = max(whole).bit_length()
+    masks = [sum(1 << at for at, size in enumerate(whole) if size >> plane & 1) for plane in range(planes)]
+    far, total = seen / unit - off * len(whole), sum(whole)  # what rounding may have taken off counts as being as far
+    chance, as_far = random.Random(seed), 0
+    for drawn in range(1, draws + 1):
+        signs = chance.getrandbits(len(whole))
+        above = sum((signs & mask).bit_count() << plane for plane, mask in enumerate(masks))
+        as_far += abs(2 * above - total) >= far
+        if drawn == 1_000 and as_far >= 100:
+            draws = drawn
+            break
     return (as_far + 1) / (draws + 1)
+
+
+def _unit(sizes: Sequence[float]) -> tuple[float, float]:
+    """What they are multiples of, points and means of few points for instance, and how far off one may be then."""
+    most, different = max(sizes), set(sizes)
+    for steps in range(1, 128):
+        unit = most / steps
+        if all(abs(size / unit - round(size / unit)) < 1e-6 for size in different):
+            return unit, 1e-5
+    return most / 2**PLANES, 1.0
 
 
 def bootstrap(
