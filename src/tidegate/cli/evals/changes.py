@@ -8,9 +8,13 @@ from pathlib import Path
 import click
 
 from tidegate.cli.evals.cards import FILE, read_run
+from tidegate.cli.evals.reports import outputs, write
 from tidegate.core.errors import ConfigError
+from tidegate.jobs.evals import deck
 from tidegate.jobs.evals.compare import Change, Comparison, Rule, compared, differing
+from tidegate.jobs.evals.reports import Told, between, change_name, number, shortage
 from tidegate.jobs.evals.results import Results
+from tidegate.jobs.evals.tally import counted
 
 REGRESSED, COULD_NOT_RUN = 2, 3
 SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
@@ -29,18 +33,24 @@ SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
     multiple=True,
     help="Compare all the same, where the suite or a judge has changed, or answers are missing.",
 )
-def compare(base: Path, head: Path, alpha: float, matters: float, allow: tuple[str, ...]) -> None:
+@outputs
+def compare(
+    base: Path, head: Path, alpha: float, matters: float, allow: tuple[str, ...], cards: Path, **files: Path | None
+) -> None:
     """Say of each criterion, and of each tag, whether HEAD is better or worse than BASE.
 
     Exit codes: 0 nothing is worse, 2 something is, 3 they could not be compared.
 
     \b
     tidegate eval compare base.jsonl head.jsonl
+    tidegate eval compare base.jsonl head.jsonl --html changes.html --markdown -
     tidegate eval compare base.jsonl head.jsonl --allow judge
     """
-    found = comparison(read_run(base), read_run(head), Rule(alpha=alpha, matters=matters), allow)
-    for line in told(found):
-        click.echo(line)
+    after = read_run(head)
+    found = comparison(read_run(base), after, Rule(alpha=alpha, matters=matters), allow)
+    if not write(Told(after, counted(after, deck.card_of(cards)), found), files):
+        for line in told(found):
+            click.echo(line)
     raise click.exceptions.Exit(exit_code(found, allow))
 
 
@@ -87,30 +97,15 @@ def told(found: Comparison) -> Iterator[str]:
 
 
 def _change(one: Change, rule: Rule) -> Iterator[str]:
-    name = f"{one.criterion} [{one.tag}]" if one.tag else one.criterion
+    name = change_name(one)
     word = f"{one.verdict}{' (advisory)' if one.advisory else ''}"
-    yield f"  {name:32} {word:22} {figures(one)}"
+    yield f"  {name:32} {word:22} {_figures(one)}"
     if one.verdict == "underpowered":
-        yield f"  {'':32} {shortage(one, rule)}"
+        yield f"  {'':32} {shortage(one, rule.matters)}"
 
 
-def figures(one: Change) -> str:
-    low, high = one.difference.low or 0.0, one.difference.high or 0.0
+def _figures(one: Change) -> str:
     return (
-        f"{value(one.base, one)} → {value(one.head, one)}  ({moved(low, one)} to {moved(high, one)}, "
+        f"{number(one.base, one)} → {number(one.head, one)}  ({between(one)}, "
         f"p {one.adjusted:.2g}, {one.lost} of {one.cases} cases worse, {one.gained} better)"
     )
-
-
-def shortage(one: Change, rule: Rule) -> str:
-    """What an underpowered comparison can see, and what it would take."""
-    least = "nothing is found" if one.smallest is None else f"only a change of {value(one.smallest, one)} is found"
-    return f"with {one.cases} cases {least}; about {one.wanted} would show {rule.matters:.0%} of the scale"
-
-
-def value(number: float, one: Change) -> str:
-    return f"{number:.1%}" if one.kind == "share" else f"{number:.2f}"
-
-
-def moved(number: float, one: Change) -> str:
-    return f"{number:+.1%}" if one.kind == "share" else f"{number:+.2f}"

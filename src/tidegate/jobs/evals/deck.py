@@ -86,3 +86,14 @@ def may_gate(folder: Path, policy: Policy) -> Callable[[str], bool]:
         return known[judge]
 
     return may
+
+
+def card_of(folder: Path) -> Callable[[str], Card | None]:
+    """The newest card of a judge of single answers, with which the share that it lets pass is corrected."""
+    newest: dict[str, Card] = {}
+    for kept in read(folder):
+        card = kept.card
+        before = newest.get(card.judge)
+        if card.kind != "pair" and (before is None or before.made < card.made):
+            newest[card.judge] = card
+    return newest.get
