@@ -162,7 +162,7 @@ class World:
             lost = dice.random() < broken
             for repeat in range(self.repeats):
                 good = dice.random() < ease and not lost
-                point = 4 + 5 * ease + dice.gauss(0, 1) - lower
+                point = 3 + 4 * ease + dice.gauss(0, 1) - lower  # seldom at an end of the scale
                 tag = "odd" if at % 2 else "even"
                 values = {"exact": float(good), "tidy": float(good or dice.random() < 0.5)}
                 values["judge"] = float(min(10, max(1, round(point))))

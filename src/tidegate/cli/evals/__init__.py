@@ -8,6 +8,7 @@ import click
 
 from tidegate.cli.evals.cards import calibrate, judges
 from tidegate.cli.evals.changes import compare
+from tidegate.cli.evals.labelling import agreement, label
 from tidegate.cli.evals.reports import report
 from tidegate.core.errors import TidegateError
 
@@ -39,5 +40,5 @@ def evaluation() -> None:
     """Suites of cases, judges that are tested themselves, and what has changed."""
 
 
-for command in (report, compare, calibrate, judges):
+for command in (report, compare, label, agreement, calibrate, judges):
     evaluation.add_command(command)
