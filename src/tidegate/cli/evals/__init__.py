@@ -1,0 +1,46 @@
+"""tidegate eval: how good are the answers? Exit codes: 0 good, 1 not, 2 worse than before, 3 it could not be run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from tidegate.cli.evals.suites import run
+from tidegate.core.errors import TidegateError
+
+COULD_NOT_RUN = 3
+
+
+class Stopped(click.ClickException):
+    exit_code = COULD_NOT_RUN
+
+
+class Misused(click.UsageError):
+    exit_code = COULD_NOT_RUN
+
+
+class Evaluating(click.Group):
+    """Whatever keeps a command from its end has an exit code of its own: a pipeline tells it from a bad answer."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except TidegateError as wrong:
+            raise Stopped(str(wrong)) from None
+        except click.UsageError as wrong:
+            raise Misused(wrong.format_message(), wrong.ctx) from None
+
+
+@click.group("eval", cls=Evaluating)
+def evaluation() -> None:
+    """Suites of cases, asked and scored.
+
+    \b
+    tidegate eval run suite.yaml
+    tidegate eval run suite.yaml --subject route:fast --repeats 3 --max-cost 0.50
+    tidegate eval run suite.yaml --replay recorded.jsonl
+    """
+
+
+evaluation.add_command(run)
