@@ -61,6 +61,13 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "shape": "tidegate.stages.guardrails.shape:Shape",
         "webhook": "tidegate.stages.guardrails.webhook:Webhook",
     },
+    "scorers": {
+        "contains": "tidegate.jobs.evals.scorers.contains:Contains",
+        "equality": "tidegate.jobs.evals.scorers.equality:Equality",
+        "regex": "tidegate.jobs.evals.scorers.regex:Regex",
+    },
+    "functions": {},  # of users: MODULE:NAME
+    "suites": {},
     "pages": {
         "admin": "tidegate.api.admin:create",
     },

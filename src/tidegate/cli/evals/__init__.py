@@ -10,6 +10,7 @@ from tidegate.cli.evals.cards import calibrate, judges
 from tidegate.cli.evals.changes import compare
 from tidegate.cli.evals.labelling import agreement, label
 from tidegate.cli.evals.reports import report
+from tidegate.cli.evals.suites import run
 from tidegate.core.errors import TidegateError
 
 COULD_NOT_RUN = 3
@@ -37,8 +38,17 @@ class Evaluating(click.Group):
 
 @click.group("eval", cls=Evaluating)
 def evaluation() -> None:
-    """Suites of cases, judges that are tested themselves, and what has changed."""
+    """Suites of cases, judges that are tested themselves, and what has changed.
+
+    \b
+    tidegate eval run suite.yaml                         ask, score, and say who has failed
+    tidegate eval run suite.yaml --repeats 3 --max-cost 0.50
+    tidegate eval compare base.jsonl head.jsonl          what has become better, or worse
+    tidegate eval report head.jsonl --html report.html   a page with every answer
+    tidegate eval label head.jsonl                       say yourself which answers are good
+    tidegate eval calibrate labels.csv                   may this judge gate?
+    """
 
 
-for command in (report, compare, label, agreement, calibrate, judges):
+for command in (run, report, compare, label, agreement, calibrate, judges):
     evaluation.add_command(command)

@@ -8,27 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
-Outcome = Literal["scored", "malformed", "refused", "failed"]
-
-
-class Score(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What one scorer makes of one answer. Without a value unless the outcome is `scored`.
-
-    malformed: a judge said something that is no verdict; refused: it would not judge; failed: the scorer itself could
-    not run. None of them is ever a score.
-    """
-
-    scorer: str  # as the suite names it, for a rubric with the criterion: judge.accuracy
-    outcome: Outcome = "scored"
-    value: float | None = None  # higher is better; what checks and passes is 0 or 1, a rubric's criterion 1 to 10
-    passed: bool | None = None  # None: it has no threshold
-    advisory: bool = False  # by a judge that may not gate: it counts for nobody's exit code
-    why: str = ""
-    judge: str = ""  # model/hash of prompt and rubric, where a model judged
+from tidegate.core.scores import Outcome as Outcome
+from tidegate.core.scores import Score as Score
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -42,6 +26,8 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     latency_ms: float = 0.0
     cost_nusd: int = 0  # of the answer alone, as its row says
     judging_nusd: int = 0  # of all judgments of it
+    unpriced: bool = False  # some of that has a price that nobody knows
+    guards: tuple[str, ...] = ()  # what they ruled: pii:mask
     tags: tuple[str, ...] = ()
     scores: tuple[Score, ...] = ()
 
