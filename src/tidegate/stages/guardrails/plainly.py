@@ -65,9 +65,10 @@ def readings(text: str) -> Iterator[str]:
     said = plain(text)
     yield said
     data = said.encode("utf-8", "surrogatepass")
-    worn = {_DISGUISES[number] for number in _SEEN.which(data)} | {_CODES[number] for number in _CODED.which(data)}
-    if not worn:
+    seen, coded = _SEEN.which(data), _CODED.which(data)
+    if not seen and not coded:
         return
+    worn = {_DISGUISES[number] for number in seen} | {_CODES[number] for number in coded}
     if _LEETED in worn:
         yield data.translate(_LEET).decode("utf-8", "surrogatepass")
     if _SPELLED in worn:

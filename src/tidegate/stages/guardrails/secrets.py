@@ -26,6 +26,7 @@ SHORTEST_LOT = 10  # what has no form of its own is known by its digits
 # Nearly every text would have one of these, so no set looks for them. Two take a word before them, one need not.
 NAMED = [number for number, form in enumerate(FORMS) if form.named]
 DRAWN = [number for number, form in enumerate(FORMS) if form.alone]
+DIGITS = b"0123456789"
 _DIGIT = re.compile(rb"[0-9]")
 _LETTER = re.compile(rb"[A-Za-z\x80-\xff]")
 
@@ -34,8 +35,9 @@ _LETTER = re.compile(rb"[A-Za-z\x80-\xff]")
 _WORDS = Patterns(
     [r"(?i)key|token|secret|passw|pwd|passphrase|credential|auth|bearer|basic|api|access|client|private|session|-u"]
 )
+_LOTS = Patterns([r"[A-Za-z0-9][A-Za-z0-9_\-]{15,}"])
 _X = r"[^\x00-\x20\"'`<>{}\[\],;|\\]*"
-_LOTS = Patterns([r"[A-Za-z0-9][A-Za-z0-9_\-]{15,}", f"{_X}[0-9]{_X}"])
+_NUMBERED = Patterns([f"{_X}[0-9]{_X}"])
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,11 +75,12 @@ class Secrets(UnitGuard):
         found = [place for number in self._patterns.which(text) for place in self._patterns.finds(number, text)]
         if self._exact is not None:
             found += [(start, end) for _, start, end in self._exact.find_matches_as_indexes(text, overlapping=True)]
-        which = _LOTS.which(text)
-        if 0 in which:
+        if len(text.translate(None, DIGITS)) == len(text):
+            return found
+        if _LOTS.which(text):
             found += [place for place in _LOTS.finds(0, text) if _all_lots(text[slice(*place)].decode())]
-        if 1 in which and _WORDS.which(text):
-            found += [place for place in _LOTS.finds(1, text) if _may_be_named(text, *place)]
+        if _WORDS.which(text):
+            found += [place for place in _NUMBERED.finds(0, text) if _may_be_named(text, *place)]
         return found
 
     def begin(self) -> Seen:
