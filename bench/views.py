@@ -82,7 +82,7 @@ async def waited(rows: int, rounds: int, database: str | None = None) -> Waited:
     """In SQLite, or in the empty PostgreSQL at `database`."""
     with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as folder:
         home: Home = (
-            await PostgresStore.open(database, lambda name, fields: None)
+            await PostgresStore.open(database, lambda name, fields: None, timeout_s=120)
             if database
             else await SqliteStore.open(Path(folder, "tidegate.sqlite"))
         )
