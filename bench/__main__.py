@@ -10,6 +10,7 @@
   ./run bench cache-speed                         what a look into it costs
   ./run bench guards --data DIR                   what guards find, on labelled texts, and what looking costs
   ./run bench sealed                              what encryption and the audit log cost
+  ./run bench telemetry                           what being seen costs a call, and how long whoever looks waits
   ./run bench resilience                          long days of failing providers, replayed; minutes
   ./run bench outage                              a provider that is gone for minutes, and comes back
 
@@ -22,7 +23,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from bench import admission, cache, cache_speed, guards, outage, overhead, report, resilience, sealed, soak
+from bench import admission, cache, cache_speed, guards, outage, overhead, report, resilience, sealed, soak, telemetry
 from bench.procs import Unavailable
 
 BENCHES = {
@@ -35,6 +36,7 @@ BENCHES = {
     "cache-speed": cache_speed,
     "guards": guards,
     "sealed": sealed,
+    "telemetry": telemetry,
 }
 
 

@@ -38,6 +38,7 @@ from tidegate.storage.archive import Archive
 from tidegate.storage.audit.notary import Exports, Notary
 from tidegate.storage.audit.notes import load_signer
 from tidegate.storage.bodies import BodyStore
+from tidegate.storage.days import keep_folded
 from tidegate.storage.ledger import Home, SpoolLedger
 from tidegate.storage.retention import Kind, keep
 from tidegate.storage.vault import PlainVault
@@ -99,7 +100,7 @@ class App:
         self.pulse = Pulse(world.loop, world.transport, world.ledger.backlog)  # beats when who serves starts it
         self._ground = ground
         self._inside = inside
-        self._metrics = metrics
+        self.metrics = metrics
         self._undo = undo
         self._take_up(config, gateway)
         targets = gateway.upstream.targets
@@ -141,7 +142,7 @@ class App:
     def _take_up(self, config: Config, gateway: Gateway) -> None:
         self.config = config
         self.gateway = self._inside.gateway = gateway
-        self._metrics.expect(gateway.routes.labels)
+        self.metrics.expect(gateway.routes.labels)
         if self._ground.traces is not None:
             self._ground.traces.expect(name for name, route in config.routes.items() if route.store.traces)
         gateway.upstream.targets.expect(gateway.routes.targets)
@@ -265,6 +266,7 @@ async def _base(config: Config, clock: Clock, events: Listeners, undo: AsyncExit
     kinds |= {} if kept.keep_rows is None else {"rows": Kind(kept.keep_rows, home.books.forget)}
     kinds |= {} if config.audit.keep is None else {"audit_entries": Kind(config.audit.keep, home.log.forget)}
     undo.callback(loop.create_task(keep(kinds, clock.wall_ns, notice), name="delete what is old").cancel)
+    undo.callback(loop.create_task(keep_folded(home.books.fold, clock.wall_ns), name="fold days").cancel)
     world = World(loop, clock, Nursery(loop), transport, home, ledger, counters, events)
     return Base(world, home, vault, archive, bodies, blobs, relay, purges, notary)
 
