@@ -27,9 +27,11 @@ from tidegate.jobs.evals.journal import Journal, begin
 from tidegate.jobs.evals.results import Answer, Run
 from tidegate.jobs.evals.run import Means, go
 from tidegate.jobs.evals.subject import Asker, Function, Model, Nobody, Subject, stored
-from tidegate.jobs.evals.suite import Ready, Suite, load, ready
+from tidegate.jobs.evals.suite import Plugins, Ready, Suite, load, ready
 
 WHERE = click.option("--url", envvar="TIDEGATE_URL", help="A gateway that is running; left out, one of its own.")
+
+PLUGINS = Plugins(plugins.find, plugins.config_of)
 
 
 @click.command()
@@ -109,19 +111,13 @@ async def _door(at: Reachable, run: str) -> AsyncIterator[Door]:
 
 def _read(name: str) -> Ready:
     if name.endswith((".yaml", ".yml")) or Path(name).is_file():
-        return load(Path(name), plugin)
+        return load(Path(name), PLUGINS)
     if ":" not in name:
         raise ConfigError(f"no suite {name}; name a file of YAML, or MODULE:NAME of one in Python")
     found = plugins.find("suites", name)
     if not isinstance(found, Suite):
         raise ConfigError(f"{name} is no tidegate.jobs.evals.suite.Suite")
-    return ready(found if found.name else msgspec.structs.replace(found, name=name.partition(":")[2]), plugin)
-
-
-def plugin(kind: str) -> tuple[Any, type[msgspec.Struct]]:
-    """A scorer's class and its Config. Raises ConfigError."""
-    made = plugins.find("scorers", kind)
-    return made, plugins.config_of(made)
+    return ready(found if found.name else msgspec.structs.replace(found, name=name.partition(":")[2]), PLUGINS)
 
 
 def _changed(
