@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tidegate.core.scores import Said
+from tidegate.providers.scripted.script import Answer, Script, answer, read_request
+from tidegate.providers.scripted.server import Received, Server
 
 NONCE = "4f1d8a0c9b7e4a55"
 
@@ -40,6 +42,19 @@ def said(code: str, *, evidence: str = "", scores: Mapping[str, Any] | None = No
         for name, score in (scores or {"accuracy": 8, "tone": 5}).items()
     ]
     return json.dumps({"code": code, "criteria": graded, "reasoning": "because"} | more)
+
+
+class JudgeServer(Server):
+    """A provider that reads a judge's prompt, and says what a test makes of it."""
+
+    def __init__(self, verdict: Callable[[Prompt], str]) -> None:
+        super().__init__()
+        self._verdict = verdict
+
+    def answer(self, request: Received) -> Answer:
+        asked, _ = read_request(request.body)
+        text = self._verdict(read(json.loads(request.body)["messages"]))
+        return answer(Script(text=text), asked, chat=True)
 
 
 class Bench:

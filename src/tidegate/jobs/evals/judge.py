@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from tidegate.core.ports import Bench
-from tidegate.core.scores import Outcome, Score
+from tidegate.core.scores import Outcome
 from tidegate.jobs.evals.refusals import refuses
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -25,7 +25,6 @@ T = TypeVar("T", bound=msgspec.Struct)
 MayGate = Callable[[str], bool]  # a judge, as model/hash of prompt and rubric
 
 MOST = 16_000  # characters of a text that a judge is shown
-MOST_SAID = 20_000  # characters of a verdict that are kept
 CODE = 8  # letters of the word that a verdict repeats
 
 SYSTEM = """\
@@ -131,15 +130,10 @@ def _escaped(one: str) -> str:
 class NoVerdict(Exception):
     """What a judge said is none: `outcome` says which kind of none."""
 
-    def __init__(self, outcome: Outcome, why: str, said: str = "") -> None:
+    def __init__(self, outcome: Outcome, why: str) -> None:
         super().__init__(why)
         self.outcome: Outcome = outcome
         self.why = why
-        self.said = said
-
-    def score(self, judge: str) -> Score:
-        said = (self.said,) if self.said else ()
-        return Score(scorer="", outcome=self.outcome, why=self.why[:500], judge=judge, advisory=True, said=said)
 
 
 class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -159,17 +153,17 @@ def read(text: str, kind: type[T], nonce: str) -> T:
         verdict = msgspec.json.decode((found[1] if found else said).encode("utf-8", "replace"), type=kind)
     except (msgspec.DecodeError, RecursionError) as wrong:
         if not said.startswith(("{", "```")) and refuses(said):
-            raise NoVerdict("refused", said, text) from None
-        raise NoVerdict("malformed", f"{wrong}: {said[:200]!r}", text) from None
+            raise NoVerdict("refused", said) from None
+        raise NoVerdict("malformed", f"{wrong}: {said[:200]!r}") from None
     if getattr(verdict, "code", "") != code_of(nonce):
-        raise NoVerdict("malformed", "it does not repeat the code, so it may be somebody else's verdict", text)
+        raise NoVerdict("malformed", "it does not repeat the code, so it may be somebody else's verdict")
     return verdict
 
 
-def check_quote(quote: str, text: str, what: str, said: str) -> None:
+def check_quote(quote: str, text: str, what: str) -> None:
     """Raises NoVerdict where a quote is none."""
     if not is_quote(quote, text):
-        raise NoVerdict("malformed", f"{what}: quotes what is not there: {quote[:200]!r}", said)
+        raise NoVerdict("malformed", f"{what}: quotes what is not there: {quote[:200]!r}")
 
 
 def is_quote(quote: str, text: str) -> bool:
@@ -188,8 +182,8 @@ def _plain(text: str) -> str:
 
 async def verdict_of(
     bench: Bench, model: str, form: Form, texts: Sequence[Text], step: str, *, structured: bool
-) -> tuple[Any, str]:
-    """A verdict in its form, and what was said word by word. Raises NoVerdict."""
+) -> Any:
+    """A verdict in its form. Raises NoVerdict."""
     nonce = bench.nonce(step)
     parameters: Mapping[str, Any] = {"temperature": 0}
     if structured:
@@ -199,8 +193,8 @@ async def verdict_of(
     if said.error:
         raise NoVerdict("failed", f"{model}: {said.error}: {said.why}")
     if said.refused:
-        raise NoVerdict("refused", said.text, said.text[:MOST_SAID])
-    return read(said.text, form.verdict, nonce), said.text[:MOST_SAID]
+        raise NoVerdict("refused", said.text)
+    return read(said.text, form.verdict, nonce)
 
 
 def schema_of(kind: type[msgspec.Struct]) -> dict[str, Any]:

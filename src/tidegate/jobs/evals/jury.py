@@ -22,7 +22,6 @@ class Opinion(msgspec.Struct, frozen=True):
 
     values: dict[str, tuple[float, str]]
     passed: bool
-    said: tuple[str, ...]
 
 
 Judge = Callable[[str, str], Awaitable[Opinion]]  # a model, and a step of its own. Raises NoVerdict
@@ -45,15 +44,13 @@ async def scores(models: Sequence[str], judge: str, ask: Judge, bench: Bench) ->
     if len(opinions) * 2 <= len(models):
         outcome = Counter(one.outcome for one in none).most_common(1)[0][0]
         whys = "; ".join(dict.fromkeys(one.why for one in none))
-        said = tuple(one.said for one in none)
-        return [Score(scorer="", outcome=outcome, why=whys[:500], judge=judge, advisory=True, said=said)]
+        return [Score(scorer="", outcome=outcome, why=whys[:500], judge=judge, advisory=True)]
     advisory = not bench.may_gate(judge)
     passed = sum(one.passed for one in opinions) * 2 > len(models)
-    said = tuple(text for one in opinions for text in one.said)
     found = []
     for thing in opinions[0].values:
         value = float(median(one.values[thing][0] for one in opinions))
         why = " | ".join(one.values[thing][1] for one in opinions)[:1000]
         score = Score(scorer=thing, value=value, why=why, judge=judge, advisory=advisory)
-        found.append(score if thing else msgspec.structs.replace(score, passed=passed, said=said))
+        found.append(score if thing else msgspec.structs.replace(score, passed=passed))
     return found

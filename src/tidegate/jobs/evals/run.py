@@ -19,8 +19,8 @@ from tidegate.core.scores import Case, Said, Score
 from tidegate.jobs.evals.door import Full, Halt
 from tidegate.jobs.evals.journal import Journal
 from tidegate.jobs.evals.judge import MayGate, nobody_may
-from tidegate.jobs.evals.results import Answer
-from tidegate.jobs.evals.subject import Asker, Messages, Subject
+from tidegate.jobs.evals.results import Answer, Judgment
+from tidegate.jobs.evals.subject import Asker, Messages, Subject, digest
 from tidegate.jobs.evals.suite import Looker, Ready
 
 BLOCKED = "guardrail_blocked"
@@ -131,13 +131,14 @@ class _Going:
         run, means = self._journal.run, self._means
         at, bill = f"{run.id}\0{case.id}\0{repeat}", Bill()
         once = Seat(at, "", bill, means).once("")
-        said = await means.subject.answer(case, repeat, self._ready.asked[case.id], once)
+        messages = self._ready.asked[case.id]
+        said = await means.subject.answer(case, repeat, messages, once)
         scores = await scored(self._ready.lookers[case.id], case, said, lambda name: Seat(at, name, bill, means))
         return Answer(
             case=case.id,
             repeat=repeat,
             text=said.text,
-            error="" if said.error == BLOCKED and scores else said.error,  # somebody looked at what was blocked
+            error=said.error,
             request_id=said.request_id,
             latency_ms=said.latency_ms,
             cost_nusd=said.cost_nusd or 0,
@@ -146,6 +147,8 @@ class _Going:
             guards=said.guards,
             tags=case.tags,
             scores=scores,
+            asked=digest(messages, self._ready.suite.parameters),
+            judgments=tuple(bill.judgments),
         )
 
 
@@ -155,6 +158,7 @@ class Bill:
     def __init__(self) -> None:
         self.cost_nusd = 0
         self.unpriced = False
+        self.judgments: list[Judgment] = []
 
 
 class Seat:
@@ -166,7 +170,13 @@ class Seat:
         self._means = means
 
     async def ask(self, model: str, messages: Messages, step: str, **parameters: Any) -> Said:
-        said = await self._means.judges.ask(model, messages, parameters, once=self.once(step), fresh=True)
+        once = self.once(step)
+        said = await self._means.judges.ask(model, messages, parameters, once=once, fresh=True)
+        asked = digest(messages, {**parameters, "model": model})
+        judgment = Judgment(
+            once=once, asked=asked, text=said.text, error=said.error, why=said.why, refused=said.refused
+        )
+        self._bill.judgments.append(judgment)
         self._bill.cost_nusd += said.cost_nusd or 0
         self._bill.unpriced = self._bill.unpriced or said.cost_nusd is None
         return said

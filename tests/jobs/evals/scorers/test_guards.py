@@ -39,4 +39,5 @@ async def test_a_question_that_was_blocked_can_be_right(build_house, tmp_path: P
         and [one.scorer for one in answer.scores] == ["guards"]
     )
     found = await run(house, prepared(case, scorers=({"type": "contains"},)), tmp_path / "two.jsonl")
-    assert found.results.answers[0].error == "guardrail_blocked" and found.results.answers[0].passed is False
+    assert found.results.answers[0].error == "guardrail_blocked"
+    assert found.results.answers[0].passed is False

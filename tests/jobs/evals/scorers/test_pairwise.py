@@ -40,7 +40,7 @@ async def test_both_orders_are_asked_and_disagreement_is_a_tie(
 ):
     bench = judge(prefers)
     score = await look(Pairwise(Config(("judge",))), answer, of=case(reference="the rest"), bench=bench)
-    assert (score.value, score.passed, len(score.said)) == (value, passed, 2)
+    assert (score.value, score.passed, len(bench.asked)) == (value, passed, 2)
     assert len(set(bench.steps)) == 2
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -31,7 +30,6 @@ async def test_the_overall_score_is_ours_by_the_weights():
     assert {name: one.value for name, one in scores.items()} == {"accuracy": 8, "tone": 5, "": 7.25}
     assert scores[""].passed is True and scores["accuracy"].passed is None
     assert scores["accuracy"].why == "so it is with accuracy ('14 days')" and scores[""].why == "because"
-    assert json.loads(scores[""].said[0])["reasoning"] == "because"
     low = await graded(lambda model, prompt: said(prompt.code, evidence="14 days", scores={"tone": 10, "accuracy": 5}))
     assert (low[""].value, low[""].passed) == (6.25, False)
 
@@ -141,7 +139,7 @@ async def test_a_jury_says_what_is_in_its_middle():
 
     scores = await graded(answers, "a", "b", "c")
     assert {name: one.value for name, one in scores.items()} == {"accuracy": 8, "tone": 2, "": 6.5}
-    assert scores[""].passed is False and scores[""].judge.startswith("a+b+c/") and len(scores[""].said) == 3
+    assert scores[""].passed is False and scores[""].judge.startswith("a+b+c/")
 
 
 async def test_a_jury_needs_more_than_half_of_its_verdicts():

@@ -75,16 +75,16 @@ class Faithful:
     async def _look_up(self, case: Case, answer: str, bench: Bench, model: str, step: str) -> Opinion:
         """Raises NoVerdict."""
         texts = [Text("QUESTION", asked(case)), Text("CONTEXT", case.context), Text("ANSWER", answer)]
-        found, said = await verdict_of(bench, model, self.form, texts, step, structured=self._config.structured)
+        found = await verdict_of(bench, model, self.form, texts, step, structured=self._config.structured)
         claims: tuple[Claim, ...] = found.claims
         if not 0 < len(claims) <= MOST_CLAIMS:  # an answer without any would pass for saying nothing
-            raise NoVerdict("malformed", f"it finds {len(claims)} claims, not 1 to {MOST_CLAIMS}", said)
+            raise NoVerdict("malformed", f"it finds {len(claims)} claims, not 1 to {MOST_CLAIMS}")
         for one in claims:
-            check_quote(one.claim, shown(answer), "claim", said)
+            check_quote(one.claim, shown(answer), "claim")
         without = [one.claim for one in claims if not self._stands(one, shown(case.context))]
         value = 1 - len(without) / len(claims)
         why = "; ".join(f"without support: {claim[:200]!r}" for claim in without[:SHOWN])
-        return Opinion({"": (value, why)}, value >= self._config.pass_at, (said,))
+        return Opinion({"": (value, why)}, value >= self._config.pass_at)
 
     def _stands(self, claim: Claim, context: str) -> bool:
         return claim.supported and bool(claim.support.strip()) and is_quote(claim.support, context)

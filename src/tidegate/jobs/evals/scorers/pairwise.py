@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from tidegate.core.ports import Bench
 from tidegate.core.scores import Case, Said, Score
-from tidegate.jobs.evals.judge import Form, NoVerdict, Text, Verdict, check_quote, shown, verdict_of
+from tidegate.jobs.evals.judge import Form, Text, Verdict, check_quote, shown, verdict_of
 from tidegate.jobs.evals.jury import Models, Opinion, named, scores
 from tidegate.jobs.evals.scorers.rubric import asked
 
@@ -60,25 +60,21 @@ class Pairwise:
 
     async def score(self, case: Case, said: Said, bench: Bench) -> Sequence[Score]:
         async def ask(model: str, step: str) -> Opinion:
-            first, one = await self._prefer(case, said.text, case.reference, bench, model, f"{step} 1")
-            second, other = await self._prefer(case, case.reference, said.text, bench, model, f"{step} 2")
+            first = await self._prefer(case, said.text, case.reference, bench, model, f"{step} 1")
+            second = await self._prefer(case, case.reference, said.text, bench, model, f"{step} 2")
             ours = {first.better == "first", second.better == "second"}
             theirs = {first.better == "second", second.better == "first"}
             value = 1.0 if ours == {True} else 0.0 if theirs == {True} else 0.5
             order = "" if value != 0.5 or first.better == second.better == "tie" else "it depends on the order; "
             why = f"{order}{first.explanation} / {second.explanation}"
-            return Opinion({"": (value, why)}, value >= self._config.pass_at, (one, other))
+            return Opinion({"": (value, why)}, value >= self._config.pass_at)
 
         return await scores(self._config.model, self.judge, ask, bench)
 
-    async def _prefer(
-        self, case: Case, first: str, second: str, bench: Bench, model: str, step: str
-    ) -> tuple[Preference, str]:
+    async def _prefer(self, case: Case, first: str, second: str, bench: Bench, model: str, step: str) -> Preference:
         """Raises NoVerdict."""
         texts = [Text("QUESTION", asked(case)), Text("FIRST", first), Text("SECOND", second)]
-        found, said = await verdict_of(bench, model, self.form, texts, step, structured=self._config.structured)
-        if not isinstance(found, Preference):
-            raise NoVerdict("malformed", "it is no preference", said)
-        check_quote(found.evidence_first, shown(first), "first", said)
-        check_quote(found.evidence_second, shown(second), "second", said)
-        return found, said
+        found: Preference = await verdict_of(bench, model, self.form, texts, step, structured=self._config.structured)
+        check_quote(found.evidence_first, shown(first), "first")
+        check_quote(found.evidence_second, shown(second), "second")
+        return found

@@ -104,23 +104,23 @@ class Rubric:
 
     async def _grade(self, case: Case, answer: str, bench: Bench, model: str, step: str) -> Opinion:
         texts, structured = self.texts(case, answer), self._config.structured
-        grades, said = await verdict_of(bench, model, self.form, texts, step, structured=structured)
-        graded = self._checked(grades, shown(answer), said)
+        grades: Grades = await verdict_of(bench, model, self.form, texts, step, structured=structured)
+        graded = self._checked(grades, shown(answer))
         overall = sum(graded[one.name].score * one.weight for one in self._config.criteria)
         overall /= sum(one.weight for one in self._config.criteria)
         values = {one.name: (float(graded[one.name].score), _why(graded[one.name])) for one in self._config.criteria}
-        return Opinion({**values, "": (overall, grades.reasoning)}, overall >= self._config.pass_at, (said,))
+        return Opinion({**values, "": (overall, grades.reasoning)}, overall >= self._config.pass_at)
 
-    def _checked(self, grades: Grades, answer: str, said: str) -> dict[str, Graded]:
+    def _checked(self, grades: Grades, answer: str) -> dict[str, Graded]:
         """By criterion. Raises NoVerdict for what is not this rubric's."""
         graded = {one.criterion: one for one in grades.criteria}
         wanted = [one.name for one in self._config.criteria]
         if sorted(one.criterion for one in grades.criteria) != sorted(wanted):
-            raise NoVerdict("malformed", f"it grades {', '.join(graded) or 'nothing'}, not {', '.join(wanted)}", said)
+            raise NoVerdict("malformed", f"it grades {', '.join(graded) or 'nothing'}, not {', '.join(wanted)}")
         for one in grades.criteria:
             if not LOWEST <= one.score <= HIGHEST:
-                raise NoVerdict("malformed", f"{one.criterion}: a score of {one.score}, not of 1 to 10", said)
-            check_quote(one.evidence, answer, one.criterion, said)
+                raise NoVerdict("malformed", f"{one.criterion}: a score of {one.score}, not of 1 to 10")
+            check_quote(one.evidence, answer, one.criterion)
         return graded
 
 
