@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from tidegate.cli.evals.imports import bring, keep
 from tidegate.cli.evals.suites import run
 from tidegate.core.errors import TidegateError
 
@@ -40,7 +41,10 @@ def evaluation() -> None:
     tidegate eval run suite.yaml
     tidegate eval run suite.yaml --subject route:fast --repeats 3 --max-cost 0.50
     tidegate eval run suite.yaml --replay recorded.jsonl
+    tidegate eval import promptfooconfig.yaml --from promptfoo
+    tidegate eval case req_019b… --suite suite.yaml
     """
 
 
-evaluation.add_command(run)
+for command in (run, bring, keep):
+    evaluation.add_command(command)
