@@ -19,6 +19,7 @@ from tidegate.api.admin import (
     audit,
     cache,
     chat,
+    evaluation,
     feedback,
     guardrails,
     keys,
@@ -37,6 +38,7 @@ from tidegate.gateway import Gateway
 ROUTERS = (
     *(cache.router, keys.router, teams.router, targets.router, guardrails.router),
     *(usage.router, requests.router, feedback.router, analytics.router, chat.router),
+    evaluation.router,
     *(subjects.router, audit.router, vault.router),
 )
 CONTENT_SECURITY = {
