@@ -18,7 +18,11 @@ from tidegate.compat import LLMEvaluator
 
 LOCAL = """
 providers: {small: {type: local}}
-routes: {judge: {targets: [{provider: small, model: smollm2-135m-instruct}]}}
+routes:
+  judge:
+    targets: [{provider: small, model: smollm2-135m-instruct}]
+    timeout: 110s
+    timeouts: {first_token: 100s}  # other tests have the cores, too
 """
 CRITERIA = ["accuracy", "tone", "Does it name a number of days, in words or digits?"]
 
@@ -93,7 +97,7 @@ async def test_a_gateway_that_is_not_there_is_told():
 async def test_the_small_local_model_judges_badly_and_never_decides(tmp_path: Path):
     """It is asked for real: what it says is a verdict or none, and advises at most."""
     async with gateway(tmp_path, LOCAL) as at:
-        evaluator = LLMEvaluator(KEY, base_url=at.url, parameters={"max_tokens": 48})
+        evaluator = LLMEvaluator(KEY, base_url=at.url, parameters={"max_tokens": 16})
         asked = ("Answer a customer", "How long?", "It takes 14 days.", ["accuracy"])
         try:
             found = await asyncio.to_thread(evaluator.evaluate_response, *asked)
