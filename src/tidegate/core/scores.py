@@ -57,4 +57,3 @@ class Score(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     advisory: bool = False  # by a judge that may not gate: it counts for nobody's exit code
     why: str = ""
     judge: str = ""  # model/hash of prompt and rubric, where a model judged
-    said: tuple[str, ...] = ()  # word by word, by judges: what a replay reads again

@@ -12,7 +12,7 @@ import pytest
 
 from tests.house import House
 from tidegate import plugins
-from tidegate.cli.evals.suites import plugin
+from tidegate.cli.evals.suites import PLUGINS
 from tidegate.core.scores import Case
 from tidegate.jobs.evals.door import Door
 from tidegate.jobs.evals.journal import begin
@@ -24,7 +24,7 @@ from tidegate.jobs.evals.suite import Ready, Suite, ready
 from tidegate.providers.transport import HttpTransport
 
 for name in plugins.names("scorers"):
-    plugin(name)  # loaded now: in a test it would block the loop
+    plugins.find("scorers", name)  # loaded now: in a test it would block the loop
 
 
 class Found(NamedTuple):
@@ -50,7 +50,7 @@ def prepared(*cases: Case | str, scorers: tuple[dict[str, Any], ...] = (), **fie
     found = tuple(
         Case(id=case, input=case, expected_elements=(case,)) if isinstance(case, str) else case for case in cases
     )
-    return ready(Suite(name="s", cases=found, scorers=scorers or ({"type": "contains"},), **fields), plugin)
+    return ready(Suite(name="s", cases=found, scorers=scorers or ({"type": "contains"},), **fields), PLUGINS)
 
 
 async def run(

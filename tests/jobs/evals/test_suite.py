@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.cli.evals.suites import plugin
+from tidegate.cli.evals.suites import PLUGINS
 from tidegate.core.errors import ConfigError
 from tidegate.core.scores import Case, Turn
 from tidegate.jobs.evals.suite import Suite, load, ready
@@ -37,14 +37,14 @@ def told(tmp_path: Path, text: str) -> str:
     path = tmp_path / "suite.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError) as wrong:
-        load(path, plugin)
+        load(path, PLUGINS)
     return str(wrong.value).replace(f"{path}", "suite.yaml")
 
 
 def test_a_suite_says_what_is_asked_and_who_looks(tmp_path: Path):
     path = tmp_path / "suite.yaml"
     path.write_text(GOOD.replace('prompt: "Question: {{input}}"\n', ""), encoding="utf-8")
-    found = load(path, plugin)
+    found = load(path, PLUGINS)
     assert found.suite.answers == ("route", "fast") and found.suite.cases[0].tags == ("billing",)
     assert [one.name for one in found.lookers["refund"]] == ["contains", "elements"]
     assert found.asked["refund"] == [
@@ -56,7 +56,7 @@ def test_a_suite_says_what_is_asked_and_who_looks(tmp_path: Path):
 
 def test_a_suite_in_python_is_the_same():
     found = ready(
-        Suite(name="s", scorers=({"type": "contains", "all": ["x"]},), cases=(Case(id="a", input="hi"),)), plugin
+        Suite(name="s", scorers=({"type": "contains", "all": ["x"]},), cases=(Case(id="a", input="hi"),)), PLUGINS
     )
     assert found.asked["a"] == [{"role": "user", "content": "hi"}]
 
@@ -66,7 +66,7 @@ def test_its_hash_is_of_what_makes_an_answer_or_a_score():
     first = Suite(name="s", scorers=({"type": "contains", "all": ["x"]},), cases=(case,))
     same = Suite(name="t", scorers=({"all": ["x"], "type": "contains"},), cases=(case,), repeats=3, max_cost_usd=1.0)
     other = Suite(name="s", scorers=({"type": "contains", "all": ["y"]},), cases=(case,))
-    assert ready(first, plugin).hash == ready(same, plugin).hash != ready(other, plugin).hash
+    assert ready(first, PLUGINS).hash == ready(same, PLUGINS).hash != ready(other, PLUGINS).hash
 
 
 @pytest.mark.parametrize(
@@ -112,4 +112,4 @@ def test_what_is_no_suite_is_told_too(tmp_path: Path):
     assert "nobody looks at its answer" in told(tmp_path, "cases: [{id: a, input: x}]\n")
     assert "refers to itself" in told(tmp_path, "name: x\ncases: &a\n  - *a\n")
     with pytest.raises(ConfigError, match="cannot be read"):
-        load(tmp_path / "none.yaml", plugin)
+        load(tmp_path / "none.yaml", PLUGINS)

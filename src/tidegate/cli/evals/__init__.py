@@ -8,6 +8,7 @@ import click
 
 from tidegate.cli.evals.cards import calibrate, judges
 from tidegate.cli.evals.changes import compare
+from tidegate.cli.evals.imports import bring, keep
 from tidegate.cli.evals.labelling import agreement, label
 from tidegate.cli.evals.reports import report
 from tidegate.cli.evals.suites import run
@@ -43,6 +44,9 @@ def evaluation() -> None:
     \b
     tidegate eval run suite.yaml                         ask, score, and say who has failed
     tidegate eval run suite.yaml --repeats 3 --max-cost 0.50
+    tidegate eval run suite.yaml --replay head.jsonl     score again what was said, without a key
+    tidegate eval import promptfooconfig.yaml --from promptfoo
+    tidegate eval case req_019b… --suite suite.yaml      a stored request becomes a case
     tidegate eval compare base.jsonl head.jsonl          what has become better, or worse
     tidegate eval report head.jsonl --html report.html   a page with every answer
     tidegate eval label head.jsonl                       say yourself which answers are good
@@ -50,5 +54,5 @@ def evaluation() -> None:
     """
 
 
-for command in (run, report, compare, label, agreement, calibrate, judges):
+for command in (run, bring, keep, report, compare, label, agreement, calibrate, judges):
     evaluation.add_command(command)

@@ -24,12 +24,15 @@ from tidegate.core.money import usd_text
 from tidegate.core.ports import Vector
 from tidegate.jobs.evals.door import Door
 from tidegate.jobs.evals.journal import Journal, begin
-from tidegate.jobs.evals.results import Answer, Run
+from tidegate.jobs.evals.recording import Recording
+from tidegate.jobs.evals.results import Answer, Results, Run
 from tidegate.jobs.evals.run import Means, go
-from tidegate.jobs.evals.subject import Asker, Function, Model, Nobody, Subject, stored
-from tidegate.jobs.evals.suite import Ready, Suite, load, ready
+from tidegate.jobs.evals.subject import Asker, Function, Model, Nobody, Subject, read_run, stored
+from tidegate.jobs.evals.suite import Plugins, Ready, Suite, load, ready
 
 WHERE = click.option("--url", envvar="TIDEGATE_URL", help="A gateway that is running; left out, one of its own.")
+
+PLUGINS = Plugins(plugins.find, plugins.config_of)
 
 
 @click.command()
@@ -39,6 +42,7 @@ WHERE = click.option("--url", envvar="TIDEGATE_URL", help="A gateway that is run
 @click.option("--max-cost", type=click.FloatRange(0, min_open=True), help="In dollars; then nothing more is asked.")
 @click.option("--concurrency", type=click.IntRange(1, 256), help="How many answers are asked for at the same time.")
 @click.option("--out", type=click.Path(path_type=Path), help="The results; a file that is there is gone on with.")
+@click.option("--replay", type=click.Path(path_type=Path), help="Nobody is asked: what was said is in this file.")
 @WHERE
 @KEY
 @FILE
@@ -50,17 +54,20 @@ def run(ctx: click.Context, /, suite: str, out: Path | None, url: str | None, ke
     tidegate eval run suite.yaml
     tidegate eval run suite.yaml --subject route:fast --repeats 3 --max-cost 0.50
     tidegate eval run my_suites:support --out before.jsonl
+    tidegate eval run suite.yaml --replay before.jsonl
     """
-    file = given.pop("file")
+    file, replay = given.pop("file"), given.pop("replay")
     if url and not key:
         raise ConfigError("a key is needed: set TIDEGATE_KEY, or make one with: tidegate keys create --scope eval")
-    found = _changed(_read(suite), **given)
-    journal = begin(out or _named(found), _new(found))
+    recorded = read_run(replay) if replay else None
+    found = _replayed(_read(suite), recorded, given) if recorded else _changed(_read(suite), **given)
+    journal = begin(out or _named(found), _new(found, recorded.run.id if recorded else secrets.token_hex(16)))
     gone = len(journal.answers)
     click.echo(f"{journal.path}" + (f" is gone on with: {gone} answers are there" if gone else ""), err=True)
     why = "it was interrupted"
     try:
-        why = _gone_through(found, journal, Reachable(url, key or "") if url else None, file)
+        at = Reachable(url, key or "") if url else None
+        why = _heard_again(found, journal, recorded) if recorded else _gone_through(found, journal, at, file)
     except KeyboardInterrupt:
         pass
     finally:
@@ -80,6 +87,16 @@ def _gone_through(found: Ready, journal: Journal, at: Reachable | None, file: Pa
             subject = await asyncio.to_thread(_subject, found.suite, door)
             with Progress(journal) as progress:
                 ended.append(await go(found, journal, Means(subject, door, Embedding(), tell=progress.tell)))
+
+    on_loop(all_of_it)
+    return ended[0]
+
+
+def _heard_again(found: Ready, journal: Journal, recorded: Results) -> str:
+    recording, ended = Recording(recorded, found.suite.parameters), []
+
+    async def all_of_it() -> None:
+        ended.append(await go(found, journal, Means(recording, recording, Embedding())))
 
     on_loop(all_of_it)
     return ended[0]
@@ -109,19 +126,13 @@ async def _door(at: Reachable, run: str) -> AsyncIterator[Door]:
 
 def _read(name: str) -> Ready:
     if name.endswith((".yaml", ".yml")) or Path(name).is_file():
-        return load(Path(name), plugin)
+        return load(Path(name), PLUGINS)
     if ":" not in name:
         raise ConfigError(f"no suite {name}; name a file of YAML, or MODULE:NAME of one in Python")
     found = plugins.find("suites", name)
     if not isinstance(found, Suite):
         raise ConfigError(f"{name} is no tidegate.jobs.evals.suite.Suite")
-    return ready(found if found.name else msgspec.structs.replace(found, name=name.partition(":")[2]), plugin)
-
-
-def plugin(kind: str) -> tuple[Any, type[msgspec.Struct]]:
-    """A scorer's class and its Config. Raises ConfigError."""
-    made = plugins.find("scorers", kind)
-    return made, plugins.config_of(made)
+    return ready(found if found.name else msgspec.structs.replace(found, name=name.partition(":")[2]), PLUGINS)
 
 
 def _changed(
@@ -144,10 +155,21 @@ def _subject(suite: Suite, door: Asker) -> Subject:
     return Model(door, name, suite.parameters, fresh=suite.repeats > 1)
 
 
-def _new(found: Ready) -> Run:
+def _replayed(found: Ready, recorded: Results, given: dict[str, Any]) -> Ready:
+    """As it was recorded; only how often may be said anew. It costs nothing, so nothing is capped."""
+    suite = msgspec.structs.replace(
+        found.suite,
+        subject=recorded.run.subject,
+        repeats=given["repeats"] or recorded.run.repeats,
+        max_cost_usd=None,
+    )
+    return found._replace(suite=suite)
+
+
+def _new(found: Ready, id: str) -> Run:
     suite = found.suite
     return Run(
-        id=secrets.token_hex(16),
+        id=id,
         suite=suite.name,
         suite_hash=found.hash,
         subject=":".join(suite.answers),

@@ -76,7 +76,7 @@ def _failures(answers: Sequence[Answer]) -> Iterator[str]:
     failed = [answer for answer in answers if answer.passed is False]
     for answer in failed[:SHOWN]:
         whys = [f"{one.scorer}: {one.why}" for one in answer.scores if one.passed is False and not one.advisory]
-        said = f"there is no answer: {answer.error}" if answer.error else "; ".join(whys)
+        said = "; ".join(whys) or f"there is no answer: {answer.error}"
         yield f"  failed: {answer.case} #{answer.repeat + 1}: {said}"[:WIDTH]
     if len(failed) > SHOWN:
         yield f"  … and {len(failed) - SHOWN} more"

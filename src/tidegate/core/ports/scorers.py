@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 from tidegate.core.ports.meaning import Vector
 from tidegate.core.scores import Case, Said, Score
@@ -27,7 +27,11 @@ class Bench(Protocol):
 
 
 class Scorer(Protocol):
-    """Made from its own Config, once for a suite. One that uses `bench.ask` says so: `asks = True`."""
+    """Made from its own Config, once for a suite.
+
+    One that uses `bench.ask` says so: `asks = True`. One that is shown questions too that a guard has blocked, without
+    an answer, says `looks_at_blocked = True`.
+    """
 
     def lacks(self, case: Case) -> str | None:
         """What it needs of a case that this one has not; None: it can look at it. Asked before anything is paid for."""
@@ -35,3 +39,11 @@ class Scorer(Protocol):
     async def score(self, case: Case, said: Said, bench: Bench) -> Sequence[Score]:
         """One score, or one for each thing it looks at; `scorer` is "" or the name of that thing, and the suite's own
         name for it is put before. Whatever is raised means: it has not looked."""
+
+
+@runtime_checkable
+class Loading(Protocol):
+    """A scorer that needs what is loaded only for it."""
+
+    def join(self, load: Callable[[str, str], Any]) -> None:
+        """Once, before the first answer; by the table of plugins. Raises ConfigError, or ValueError."""

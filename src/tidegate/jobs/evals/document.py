@@ -38,7 +38,7 @@ class Document:
     def into(self, kind: type[T], value: Any, path: str) -> T:
         """`value`, which stands at `path`, as `kind`. Raises ConfigError with line and nearest name."""
         try:
-            return msgspec.convert(value, kind, dec_hook=_read)
+            return msgspec.convert(value, kind, dec_hook=_read, str_keys=True)
         except msgspec.ValidationError as wrong:
             found = _AT.fullmatch(str(wrong))
             inner, said = (found["path"] or "", found["said"]) if found else ("", str(wrong))

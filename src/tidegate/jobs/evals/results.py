@@ -15,6 +15,17 @@ from tidegate.core.scores import Outcome as Outcome
 from tidegate.core.scores import Score as Score
 
 
+class Judgment(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What a model said to a scorer, word by word, so that a replay reads it again."""
+
+    once: str  # which question of which scorer
+    asked: str  # a digest of all that was asked
+    text: str = ""
+    error: str = ""
+    why: str = ""
+    refused: bool = False
+
+
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One case, asked once."""
 
@@ -30,11 +41,14 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     guards: tuple[str, ...] = ()  # what they ruled: pii:mask
     tags: tuple[str, ...] = ()
     scores: tuple[Score, ...] = ()
+    asked: str = ""  # a digest of what was asked: an answer to something else is not replayed
+    judgments: tuple[Judgment, ...] = ()
 
     @property
     def passed(self) -> bool | None:
-        """None: nobody who may say so has said. An answer that there is none of has failed."""
-        if self.error:
+        """None: nobody who may say so has said. An answer that there is none of has failed, but where a scorer has
+        looked at just that."""
+        if self.error and not self.scores:
             return False
         said = [score.passed for score in self.scores if score.passed is not None and not score.advisory]
         return all(said) if said else None

@@ -14,15 +14,16 @@ from typing import Any, NamedTuple
 import msgspec
 
 from tidegate.core.money import NUSD_PER_USD, usd_text
-from tidegate.core.ports import Vector
+from tidegate.core.ports import Bench, Scorer, Vector
 from tidegate.core.scores import Case, Said, Score
 from tidegate.jobs.evals.door import Full, Halt
 from tidegate.jobs.evals.journal import Journal
 from tidegate.jobs.evals.judge import MayGate, nobody_may
-from tidegate.jobs.evals.results import Answer
-from tidegate.jobs.evals.subject import Asker, Messages, Subject
+from tidegate.jobs.evals.results import Answer, Judgment
+from tidegate.jobs.evals.subject import Asker, Messages, Subject, digest
 from tidegate.jobs.evals.suite import Looker, Ready
 
+BLOCKED = "guardrail_blocked"
 Embed = Callable[[str], Awaitable[Vector]]
 Tell = Callable[[Answer, int], None]  # the answer, and what the run has cost so far
 
@@ -128,9 +129,11 @@ class _Going:
 
     async def _answer(self, case: Case, repeat: int) -> Answer:
         run, means = self._journal.run, self._means
-        seat = Seat(run.id, case.id, repeat, means)
-        said = await means.subject.answer(case, repeat, self._ready.asked[case.id], seat.once(""))
-        scores = await scored(self._ready.lookers[case.id], case, said, seat)
+        at, bill = f"{run.id}\0{case.id}\0{repeat}", Bill()
+        once = Seat(at, "", bill, means).once("")
+        messages = self._ready.asked[case.id]
+        said = await means.subject.answer(case, repeat, messages, once)
+        scores = await scored(self._ready.lookers[case.id], case, said, lambda name: Seat(at, name, bill, means))
         return Answer(
             case=case.id,
             repeat=repeat,
@@ -139,27 +142,43 @@ class _Going:
             request_id=said.request_id,
             latency_ms=said.latency_ms,
             cost_nusd=said.cost_nusd or 0,
-            judging_nusd=seat.cost_nusd,
-            unpriced=said.cost_nusd is None or seat.unpriced,
+            judging_nusd=bill.cost_nusd,
+            unpriced=said.cost_nusd is None or bill.unpriced,
             guards=said.guards,
             tags=case.tags,
             scores=scores,
+            asked=digest(messages, self._ready.suite.parameters),
+            judgments=tuple(bill.judgments),
         )
 
 
-class Seat:
-    """At one answer: what its scorers may reach, and what that has cost."""
+class Bill:
+    """What the scorers of one answer have asked for."""
 
-    def __init__(self, run: str, case: str, repeat: int, means: Means) -> None:
-        self._at = f"{run}\0{case}\0{repeat}\0"
-        self._means = means
+    def __init__(self) -> None:
         self.cost_nusd = 0
         self.unpriced = False
+        self.judgments: list[Judgment] = []
+
+
+class Seat:
+    """At one answer, for one scorer: what it may reach. `at`: a word for that answer in that run."""
+
+    def __init__(self, at: str, scorer: str, bill: Bill, means: Means) -> None:
+        self._at = f"{at}\0{scorer}\0"
+        self._bill = bill
+        self._means = means
 
     async def ask(self, model: str, messages: Messages, step: str, **parameters: Any) -> Said:
-        said = await self._means.judges.ask(model, messages, parameters, once=self.once(step), fresh=True)
-        self.cost_nusd += said.cost_nusd or 0
-        self.unpriced = self.unpriced or said.cost_nusd is None
+        once = self.once(step)
+        said = await self._means.judges.ask(model, messages, parameters, once=once, fresh=True)
+        asked = digest(messages, {**parameters, "model": model})
+        judgment = Judgment(
+            once=once, asked=asked, text=said.text, error=said.error, why=said.why, refused=said.refused
+        )
+        self._bill.judgments.append(judgment)
+        self._bill.cost_nusd += said.cost_nusd or 0
+        self._bill.unpriced = self._bill.unpriced or said.cost_nusd is None
         return said
 
     async def embed(self, text: str) -> Vector:
@@ -179,20 +198,25 @@ class Seat:
         return hashlib.sha256(f"{self._at}{use}\0{step}".encode()).hexdigest()[:32]
 
 
-async def scored(lookers: Sequence[Looker], case: Case, said: Said, seat: Seat) -> tuple[Score, ...]:
-    """What all scorers make of one answer; nothing of one that there is none of. Raises Halt."""
-    if said.error:
-        return ()
+async def scored(lookers: Sequence[Looker], case: Case, said: Said, seat: Callable[[str], Bench]) -> tuple[Score, ...]:
+    """What all scorers make of one answer; nothing of one that there is none of, but where a guard has blocked it those
+    that look at just that. Raises Halt."""
     found: list[Score] = []
     for name, scorer in lookers:
+        if said.error and not (said.error == BLOCKED and is_for_blocked(scorer)):
+            continue
         try:
-            scores = await scorer.score(case, said, seat)
+            scores = await scorer.score(case, said, seat(name))
         except Halt:
             raise
         except Exception as wrong:  # noqa: BLE001 a scorer is a plugin, and whatever it raises means the same
             scores = [Score(scorer="", outcome="failed", why=f"{type(wrong).__name__}: {wrong}"[:500])]
         found += [_named(one, name) for one in scores]
     return tuple(found)
+
+
+def is_for_blocked(scorer: Scorer) -> bool:
+    return bool(getattr(scorer, "looks_at_blocked", False))
 
 
 def _named(score: Score, name: str) -> Score:

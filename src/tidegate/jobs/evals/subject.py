@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,11 @@ from tidegate.core.scores import Case, Said
 from tidegate.jobs.evals.results import Answer, Results, read
 
 Messages = Sequence[Mapping[str, str]]
+
+
+def digest(messages: Messages, parameters: Mapping[str, Any]) -> str:
+    """Of all that is asked."""
+    return hashlib.sha256(msgspec.json.encode((messages, parameters), order="deterministic")).hexdigest()[:16]
 
 
 class Subject(Protocol):
@@ -122,8 +128,9 @@ def read_run(path: Path) -> Results:
 
 
 def said_before(answer: Answer) -> Said:
-    """An answer of a run as it was said; it costs nothing any more."""
+    """An answer of a run as it was said."""
     return Said(
+        cost_nusd=None if answer.unpriced and not answer.judgments else answer.cost_nusd,
         text=answer.text,
         error=answer.error,
         request_id=answer.request_id,

@@ -12,15 +12,20 @@ import msgspec
 from msgspec import Meta
 
 from tidegate.core.errors import ConfigError
-from tidegate.core.ports import Scorer
+from tidegate.core.ports import Loading, Scorer
 from tidegate.core.scores import Case, Turn
 from tidegate.jobs.evals.document import Document, near, read
-
-Plugin = Callable[[str], tuple[Any, type[msgspec.Struct]]]  # by its type: the class and its Config. Raises ConfigError
 
 HOLE = re.compile(r"\{\{\s*([\w.-]+)\s*\}\}")
 SUBJECTS = ("route", "model", "function", "stored")
 NAMED = re.compile(r"[\w][\w .:/@+-]{0,199}")
+
+
+class Plugins(NamedTuple):
+    """The door that is open to everybody's scorers, and whatever else is loaded by a name. They raise ConfigError."""
+
+    find: Callable[[str, str], Any]
+    config_of: Callable[[type], type[msgspec.Struct]]
 
 
 class Suite(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
@@ -83,7 +88,7 @@ class Ready(NamedTuple):
         return self.suite.answers[0] in ("route", "model") or any(getattr(one, "asks", False) for one in scorers)
 
 
-def load(path: Path, plugin: Plugin) -> Ready:
+def load(path: Path, plugins: Plugins) -> Ready:
     """A suite in a file of YAML. Raises ConfigError, naming the line."""
     try:
         text = path.read_text(encoding="utf-8")
@@ -93,10 +98,10 @@ def load(path: Path, plugin: Plugin) -> Ready:
     if not isinstance(document.tree, dict):
         raise ConfigError(f"{path}: must be keys and values: cases, scorers, subject")
     suite = document.into(Suite, document.tree, "")
-    return ready(suite if suite.name else msgspec.structs.replace(suite, name=path.stem), plugin, document)
+    return ready(suite if suite.name else msgspec.structs.replace(suite, name=path.stem), plugins, document)
 
 
-def ready(suite: Suite, plugin: Plugin, document: Document | None = None) -> Ready:
+def ready(suite: Suite, plugins: Plugins, document: Document | None = None) -> Ready:
     """Look at everything before anything is paid for. Raises ConfigError."""
     at = document or Document(suite.name or "suite", {"cases": [{"id": case.id} for case in suite.cases]}, {})
     kind = suite.subject.partition(":")[0]
@@ -105,13 +110,13 @@ def ready(suite: Suite, plugin: Plugin, document: Document | None = None) -> Rea
     if not suite.cases:
         raise at.wrong("cases", "there is none; each has an id and an input")
     _no_two_alike(suite, at)
-    shared = _lookers(suite.scorers, "scorers", plugin, at)
+    shared = _lookers(suite.scorers, "scorers", plugins, at)
     lookers: dict[str, Sequence[Looker]] = {}
     asked: dict[str, Sequence[Mapping[str, str]]] = {}
     for number, case in enumerate(suite.cases):
         path = f"cases[{number}]"
         asked[case.id] = _messages(suite, case, path, at)
-        own = _lookers(case.scorers, f"{path}.scorers", plugin, at)
+        own = _lookers(case.scorers, f"{path}.scorers", plugins, at)
         names = {one.name for one in own}
         lookers[case.id] = all_of_it = [*(one for one in shared if one.name not in names), *own]
         if not all_of_it:
@@ -133,7 +138,7 @@ def _no_two_alike(suite: Suite, at: Document) -> None:
         seen[case.id] = number
 
 
-def _lookers(asked: Sequence[dict[str, Any]], path: str, plugin: Plugin, at: Document) -> list[Looker]:
+def _lookers(asked: Sequence[dict[str, Any]], path: str, plugins: Plugins, at: Document) -> list[Looker]:
     found: list[Looker] = []
     for number, one in enumerate(asked):
         here, settings = f"{path}[{number}]", dict(one)
@@ -141,7 +146,8 @@ def _lookers(asked: Sequence[dict[str, Any]], path: str, plugin: Plugin, at: Doc
         if not isinstance(kind, str):
             raise at.wrong(here, "needs a type, such as {type: contains}")
         try:
-            made, config = plugin(kind)
+            made = plugins.find("scorers", kind)
+            config = plugins.config_of(made)
         except ConfigError as unknown:
             raise at.wrong(f"{here}.type", unknown.message) from None
         if name is not None and not (isinstance(name, str) and NAMED.fullmatch(name)):
@@ -150,11 +156,20 @@ def _lookers(asked: Sequence[dict[str, Any]], path: str, plugin: Plugin, at: Doc
         if name in taken:
             raise at.wrong(f"{here}.name", f"{name!r} is the name of another one")
         name = name or next(word for word in _words(kind.rpartition(":")[2]) if word not in taken)
+        given = at.into(config, settings, here)
         try:
-            found.append(Looker(name, made(at.into(config, settings, here))))
+            found.append(Looker(name, _joined(made(given), plugins)))
+        except ConfigError as wrong:
+            raise at.wrong(here, wrong.message) from None
         except ValueError as wrong:
             raise at.wrong(here, str(wrong)) from None
     return found
+
+
+def _joined(scorer: Scorer, plugins: Plugins) -> Scorer:
+    if isinstance(scorer, Loading):
+        scorer.join(plugins.find)
+    return scorer
 
 
 def _words(kind: str) -> Sequence[str]:
