@@ -39,10 +39,19 @@ def test_points_are_taken_where_people_gave_points_and_no_verdict_is_none():
 
 
 def test_who_is_meant_must_be_plain():
-    two = run(Score(scorer="j.a", value=1, judge="m/1"), Score(scorer="j.b", value=1, judge="m/1"))
+    two = run(*(Score(scorer=f"j.{name}", value=1, passed=True, judge="m/1") for name in "ab"))
     with pytest.raises(ConfigError, match=r"several judgments fit.*--scorer j\.b"):
         judged(LABELS, two, "m/1", None)
     with pytest.raises(ConfigError, match=r"there is: --judge m/1 --scorer j\.a"):
         judged(LABELS, two, "m/2", None)
     with pytest.raises(ConfigError, match="none at all"):
         judged(LABELS, run(Score(scorer="contains", value=1)), None, None)
+
+
+def test_of_a_rubric_the_verdict_over_all_is_meant():
+    rubric = (Score(scorer="j", value=8, passed=True, judge="m/1"), Score(scorer="j.tone", value=3, judge="m/1"))
+    for kind, verdict in (("pass", "pass"), ("scale", 8)):
+        _, found = judged(LABELS._replace(kind=kind), run(*rubric), None, None)
+        assert found.items[0].verdicts == (verdict,)
+    _, found = judged(LABELS._replace(kind="scale"), run(*rubric), None, "j.tone")
+    assert found.items[0].verdicts == (3,)
