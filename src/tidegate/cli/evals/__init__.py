@@ -10,6 +10,7 @@ from tidegate.cli.evals.cards import calibrate, judges
 from tidegate.cli.evals.changes import compare
 from tidegate.cli.evals.labelling import agreement, label
 from tidegate.cli.evals.reports import report
+from tidegate.cli.evals.suites import run
 from tidegate.core.errors import TidegateError
 
 COULD_NOT_RUN = 3
@@ -37,8 +38,17 @@ class Evaluating(click.Group):
 
 @click.group("eval", cls=Evaluating)
 def evaluation() -> None:
-    """Suites of cases, judges that are tested themselves, and what has changed."""
+    """Suites of cases, asked and scored; judges that are tried themselves; and what has changed.
+
+    \b
+    tidegate eval run suite.yaml
+    tidegate eval run suite.yaml --subject route:fast --repeats 3 --max-cost 0.50
+    tidegate eval run suite.yaml --replay recorded.jsonl
+    tidegate eval compare base.jsonl head.jsonl
+    tidegate eval label base.jsonl
+    tidegate eval calibrate labels.jsonl --run base.jsonl
+    """
 
 
-for command in (report, compare, label, agreement, calibrate, judges):
+for command in (run, report, compare, label, agreement, calibrate, judges):
     evaluation.add_command(command)
