@@ -78,6 +78,15 @@ def test_points_are_compared_as_points():
     assert judge.smallest is not None and 0 < judge.smallest < 1
 
 
+def test_a_scale_is_what_the_scorer_says_it_is():
+    def answers(value: float) -> list[Answer]:
+        score = Score(scorer="judge", value=value, scale=(1, 10))
+        return [Answer(case=f"c{at}", repeat=0, scores=(score,)) for at in range(30)]
+
+    same = of(compared(run(answers(1)), run(answers(1)), Rule()), "judge")
+    assert same.kind == "points" and same.smallest is not None and same.smallest > 0.05
+
+
 def test_a_change_in_one_tag_is_told_of_that_tag():
     def answers(broken: int) -> list[Answer]:
         return [

@@ -38,6 +38,14 @@ def test_points_are_taken_where_people_gave_points_and_no_verdict_is_none():
     assert found.items[0].verdicts == (None,)
 
 
+def test_of_two_answers_both_orders_are_taken():
+    pair = Labels("l", "h", "pair", (Item("a", {"ann": "1"}), Item("b", {"ann": "2"})))
+    _, found = judged(pair, run(Score(scorer="j", value=0.5, judge="m/1", orders=("1", "2"))), None, None)
+    assert [item.verdicts for item in found.items] == [("1", "2"), ("1", "2")]
+    _, found = judged(pair, run(Score(scorer="j", outcome="refused", judge="m/1")), None, None)
+    assert found.items[0].verdicts == (None, None)
+
+
 def test_who_is_meant_must_be_plain():
     two = run(*(Score(scorer=f"j.{name}", value=1, passed=True, judge="m/1") for name in "ab"))
     with pytest.raises(ConfigError, match=r"several judgments fit.*--scorer j\.b"):

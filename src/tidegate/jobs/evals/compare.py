@@ -95,6 +95,7 @@ class Look(NamedTuple):
     value: float
     why: str
     text: str
+    scale: tuple[float, float] = (0.0, 1.0)
 
 
 Looks = Mapping[str, Mapping[str, Sequence[Look]]]  # by criterion and case
@@ -177,18 +178,18 @@ def _looks(answers: Sequence[Answer]) -> dict[str, dict[str, list[Look]]]:
     """An answer that there is none of has no score, and has not passed."""
     found: dict[str, dict[str, list[Look]]] = {}
 
-    def add(criterion: str, answer: Answer, value: float, why: str) -> None:
-        found.setdefault(criterion, {}).setdefault(answer.case, []).append(Look(value, why, answer.text))
+    def add(criterion: str, answer: Answer, look: Look) -> None:
+        found.setdefault(criterion, {}).setdefault(answer.case, []).append(look)
 
     for answer in answers:
         passed = answer.passed
         if passed is not None:
-            add(PASSED, answer, float(passed), answer.error)
+            add(PASSED, answer, Look(float(passed), answer.error, answer.text))
         for score in answer.scores:
             if score.outcome == "scored" and score.value is not None:
-                add(score.scorer, answer, score.value, score.why)
+                add(score.scorer, answer, Look(score.value, score.why, answer.text, score.scale))
             elif score.outcome == "scored" and score.passed is not None:
-                add(score.scorer, answer, float(score.passed), score.why)
+                add(score.scorer, answer, Look(float(score.passed), score.why, answer.text))
     return found
 
 
@@ -221,8 +222,9 @@ class _Pairs:
         self._base, self._head = base, head
         self.once = all(len(side[case]) == 1 for side in (base, head) for case in self.cases)
         values = {look.value for side in (base, head) for case in self.cases for look in side[case]}
-        self.share = values <= {0.0, 1.0}
-        self.scale = _scale(values)
+        scales = {look.scale for side in (base, head) for case in self.cases for look in side[case]}
+        self.share = values <= {0.0, 1.0} and scales == {(0.0, 1.0)}
+        self.scale = _scale(values, scales)
         self.before = [_mean(base[case]) for case in self.cases]
         self.after = [_mean(head[case]) for case in self.cases]
         self.differences = [after - before for before, after in zip(self.before, self.after, strict=True)]
@@ -279,10 +281,11 @@ def _mean(looks: Sequence[Look]) -> float:
     return fmean(look.value for look in looks)
 
 
-def _scale(values: set[float]) -> float:
-    """From the least to the most that the scorer could say, by what it said."""
-    if min(values) >= 0 and max(values) <= 1:
-        return 1.0
+def _scale(values: set[float], scales: set[tuple[float, float]]) -> float:
+    """From the least to the most that the scorer can say; where it goes beyond that, by what it said."""
+    low, high = min(scale[0] for scale in scales), max(scale[1] for scale in scales)
+    if low <= min(values) and max(values) <= high:
+        return high - low
     if min(values) >= 1 and max(values) <= POINTS:
         return POINTS - 1
     return max(values) - min(values)
