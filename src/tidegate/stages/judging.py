@@ -26,12 +26,14 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     share: of the calls that end well.
     max_usd_per_day: no more is judged when so much was spent on it, in each process; the owner of the route pays.
     max_bytes: of an answer; a longer one is not judged.
+    cards: the folder of the judges' cards; a judge without a good one advises.
     """
 
     suite: str | None = None
     share: Share = Share(0.01)
     max_usd_per_day: Annotated[float, Meta(ge=0)] = 1.0
     max_bytes: Size = Size(64 * 1024)
+    cards: str = "judge-cards"
 
 
 def trouble(config: Config) -> tuple[str, str] | None:

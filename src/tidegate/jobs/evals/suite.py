@@ -144,6 +144,11 @@ def _no_two_alike(suite: Suite, at: Document) -> None:
         seen[case.id] = number
 
 
+def shared(suite: Suite, plugins: Plugins) -> list[Looker]:
+    """Who looks at every answer, whatever the case. Raises ConfigError."""
+    return _lookers(suite.scorers, "scorers", plugins, Document(suite.name or "suite", {}, {}))
+
+
 def _lookers(asked: Sequence[dict[str, Any]], path: str, plugins: Plugins, at: Document) -> list[Looker]:
     found: list[Looker] = []
     for number, one in enumerate(asked):

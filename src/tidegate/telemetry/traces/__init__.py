@@ -25,7 +25,7 @@ from tidegate.core.trace import trace_of
 from tidegate.core.values import Duration, Secret, Share
 from tidegate.core.world import World
 from tidegate.telemetry.traces.otlp import CONTENT_TYPE, export
-from tidegate.telemetry.traces.spans import inferred, spans_of
+from tidegate.telemetry.traces.spans import Evaluated, inferred, span_of, spans_of
 
 Preset = Literal["otlp", "langfuse", "langsmith", "phoenix", "mlflow"]
 
@@ -123,9 +123,11 @@ def taken(row: Closed, config: Config) -> bool:
     """Whether a call is traced; the same in every process that sees its trace."""
     if row.outcome not in WELL or row.duration_us >= config.slow * 1e6:
         return True
-    if config.share >= 1:
-        return True
-    return int((row.trace_id or trace_of(row.id))[-14:], 16) < config.share * 16**14
+    return in_share(row.trace_id or trace_of(row.id), config)
+
+
+def in_share(trace_id: str, config: Config) -> bool:
+    return config.share >= 1 or int(trace_id[-14:], 16) < config.share * 16**14
 
 
 class Traces(Collector):
@@ -135,6 +137,7 @@ class Traces(Collector):
         self._config = config
         self._lines = [Line(receiver, world) for receiver in config.to]
         self._unreadable = 0  # traceparents
+        self._wall_ns = world.clock.wall_ns
 
     def call_began(self, call: Call) -> None:
         """There is nothing to tell yet."""
@@ -149,7 +152,10 @@ class Traces(Collector):
                 line.take(row)
 
     def notice(self, name: str, fields: Mapping[str, Any]) -> None:
-        """Not of calls."""
+        """Only what is said of a call."""
+        if name == "evaluation" and fields.get("criterion") and in_share(str(fields["trace_id"]), self._config):
+            for line in self._lines:
+                line.take(Evaluated(self._wall_ns(), fields))
 
     def collect(self) -> Iterator[Metric]:
         calls = CounterMetricFamily(
@@ -176,7 +182,7 @@ class Line:
         self.name = f"{receiver.preset} {urlsplit(receiver.address).hostname}"
         self._receiver = receiver
         self._world = world
-        self._rows: list[Closed] = []
+        self._rows: list[Closed | Evaluated] = []
         self._failing = False  # and said so
         self._closing = asyncio.Event()
         self._headers = [
@@ -187,7 +193,7 @@ class Line:
         ]
         self._sending = world.loop.create_task(self._run(), name="traces")
 
-    def take(self, row: Closed) -> None:
+    def take(self, row: Closed | Evaluated) -> None:
         if len(self._rows) < WAITING:
             self._rows.append(row)
         else:
@@ -246,9 +252,9 @@ class Line:
         self.dropped += len(self._rows)
 
 
-def encoded(rows: Sequence[Closed], receiver: Receiver) -> bytes:
+def encoded(rows: Sequence[Closed | Evaluated], receiver: Receiver) -> bytes:
     """In a thread: half a millisecond for ten calls."""
-    spans = [span for row in rows for span in spans_of(row)]
+    spans = [span for row in rows for span in ([span_of(row)] if isinstance(row, Evaluated) else spans_of(row))]
     resource: dict[str, str] = {}
     if receiver.preset == "phoenix":
         spans = [inferred(span) for span in spans]
