@@ -32,6 +32,7 @@ from tidegate.stages.routes import Routes
 from tidegate.storage.archive import Archive
 from tidegate.storage.bodies import BodyStore
 from tidegate.storage.pepper import load_peppers
+from tidegate.telemetry.traces import Traces
 from tidegate.upstream import Upstream
 
 SUITES = Plugins(plugins.find, plugins.config_of)
@@ -55,6 +56,7 @@ class Ground:
     archive: Archive
     bodies: BodyStore
     online: Online
+    traces: Traces | None
 
     def gateway(
         self, config: Config, providers: Providers, before: Gateway | None = None, was: Config | None = None
@@ -81,7 +83,11 @@ class Ground:
             cache=Cache(
                 world, self.shelf, words, recorder, policies(config.routes, config.providers, config.guardrails)
             ),
-            bodies=Bodies({name: route.store for name, route in config.routes.items()}, self.bodies),
+            bodies=Bodies(
+                {name: route.store for name, route in config.routes.items()},
+                self.bodies,
+                self.traces.said if self.traces is not None else None,
+            ),
             judging=Judging(self.online.ears({name: route.judge for name, route in config.routes.items()})),
             archive=self.archive,
             upstream=Upstream(config.upstream, world, words, before.upstream.targets if before else None),

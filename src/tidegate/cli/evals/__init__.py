@@ -38,15 +38,16 @@ class Evaluating(click.Group):
 
 @click.group("eval", cls=Evaluating)
 def evaluation() -> None:
-    """Suites of cases, asked and scored; judges that are tried themselves; and what has changed.
+    """Suites of cases, judges that are tested themselves, and what has changed.
 
     \b
-    tidegate eval run suite.yaml
-    tidegate eval run suite.yaml --subject route:fast --repeats 3 --max-cost 0.50
+    tidegate eval run suite.yaml                         ask, score, and say who has failed
+    tidegate eval run suite.yaml --repeats 3 --max-cost 0.50
     tidegate eval run suite.yaml --replay recorded.jsonl
-    tidegate eval compare base.jsonl head.jsonl
-    tidegate eval label base.jsonl
-    tidegate eval calibrate labels.jsonl --run base.jsonl
+    tidegate eval compare base.jsonl head.jsonl          what has become better, or worse
+    tidegate eval report head.jsonl --html report.html   a page with every answer
+    tidegate eval label head.jsonl                       say yourself which answers are good
+    tidegate eval calibrate labels.csv                   may this judge gate?
     """
 
 
