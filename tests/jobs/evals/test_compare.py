@@ -45,7 +45,7 @@ def test_what_fails_now_and_passed_before_is_a_regression():
     exact = of(found, "exact")
     assert (exact.verdict, exact.lost, exact.gained, exact.base, exact.head) == ("regressed", 15, 0, 1, 0.85)
     assert exact.difference.low is not None and exact.difference.low < -0.15 < exact.difference.high
-    assert {one.criterion for one in found.regressed} == {"exact", "passed"}
+    assert {one.criterion for one in found.regressed} == {"exact"}, "it decides alone, and is told once"
     worse = [one for one in found.examples if one.criterion == "exact"]
     assert len(worse) == 3 and {(one.base, one.head, one.head_text, one.head_why) for one in worse} == {
         (1, 0, "oh", "since 0")

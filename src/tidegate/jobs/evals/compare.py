@@ -146,6 +146,8 @@ def _judges(answers: Sequence[Answer]) -> dict[str, str]:
 def compared(base: Results, head: Results, rule: Rule, allowed: Sequence[str] = ()) -> Comparison:
     """Raises ValueError where they have nothing in common."""
     before, after = _looks(base.answers), _looks(head.answers)
+    if any(_same(before, after, name) for name in before if name != PASSED):
+        before.pop(PASSED, None)  # one criterion decides alone: it is told once
     tags = _tags((*base.answers, *head.answers))
     advisory = _advisory((*base.answers, *head.answers))
     whole = [_Pairs(name, "", before[name], after[name]) for name in before if name in after]
@@ -191,6 +193,15 @@ def _looks(answers: Sequence[Answer]) -> dict[str, dict[str, list[Look]]]:
             elif score.outcome == "scored" and score.passed is not None:
                 add(score.scorer, answer, Look(float(score.passed), score.why, answer.text))
     return found
+
+
+def _same(before: Looks, after: Looks, name: str) -> bool:
+    """Whether answers pass where this criterion does, in both runs."""
+
+    def values(looks: Looks, criterion: str) -> dict[str, list[float]]:
+        return {case: [look.value for look in found] for case, found in looks.get(criterion, {}).items()}
+
+    return all(values(looks, name) == values(looks, PASSED) for looks in (before, after))
 
 
 def _tags(answers: Sequence[Answer]) -> dict[str, set[str]]:
