@@ -19,7 +19,7 @@ from tidegate.app.homes import data_folder as data_folder
 from tidegate.app.homes import open_home as open_home
 from tidegate.app.homes import open_keyring as open_keyring
 from tidegate.app.homes import open_vault as open_vault
-from tidegate.app.rooms import Ground, start_providers
+from tidegate.app.rooms import SUITES, Ground, start_providers
 from tidegate.app.rooms import check as check
 from tidegate.app.rooms import codecs as codecs
 from tidegate.app.rooms import make_providers as make_providers
@@ -31,6 +31,7 @@ from tidegate.core.shared import Table
 from tidegate.core.shares import Share, What
 from tidegate.core.world import Nursery, World
 from tidegate.gateway import Gateway
+from tidegate.jobs.evals.online import Online
 from tidegate.stages.auth.used import LastUsed
 from tidegate.stages.cache import Shelf
 from tidegate.stages.cache.elsewhere import Elsewhere
@@ -343,6 +344,7 @@ async def _ground(
         ask=inside.ask,
         archive=base.archive,
         bodies=base.bodies,
+        online=Online(world, inside.hear, SUITES),
         traces=traces,
     )
 
