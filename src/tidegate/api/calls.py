@@ -14,6 +14,7 @@ from tidegate.api.heads import MAX_LABEL, Head, lines, parted
 from tidegate.api.incoming import ClientGone, Incoming, Turn
 from tidegate.api.rooms import room_headers
 from tidegate.core.call import Cached, Call, Event, Reply, Wishes
+from tidegate.core.errors import BadRequest
 from tidegate.core.flight import Reader
 from tidegate.core.guard import said as verdicts
 from tidegate.core.money import usd_text
@@ -23,6 +24,7 @@ from tidegate.gateway import Gateway
 from tidegate.stages.record import status_of
 
 MAX_TAGS = 16
+KINDS = (None, "live", "eval")  # of calls, as clients may say them
 # Of what a provider keeps, somebody may have put it there for a browser: a page, an image with a script.
 INERT = (b"content-security-policy", b"sandbox; default-src 'none'")
 WHOLE, STREAMED = b"content-type: application/json\r\n", b"content-type: text/event-stream; charset=utf-8\r\n"
@@ -59,7 +61,11 @@ def new_call(world: World, incoming: Incoming, dialect: str, operation: str) -> 
 
 
 def _labels(call: Call, head: Head) -> None:
-    """What the client calls itself."""
+    """What the client calls itself. Raises BadRequest."""
+    kind = head.text(b"x-tidegate-kind")
+    if kind not in KINDS:
+        raise BadRequest(f"x-tidegate-kind: live or eval, not {kind!r}")
+    call.kind = kind or "live"
     call.user = head.text(b"x-tidegate-user")
     call.session = head.text(b"x-tidegate-session") or head.text(b"x-claude-code-session-id")
     tags = head.text(b"x-tidegate-tags", MAX_LABEL * MAX_TAGS)
@@ -264,7 +270,9 @@ def _cached(cached: Cached) -> str:
     if cached.found:
         text += f"x-tidegate-cache-layer: {cached.layer}\r\n"
     if cached.result == "hit":
-        text += f"x-tidegate-cache-age: {cached.age_s}\r\nx-tidegate-saved-usd: {usd_text(cached.saved_nusd)}\r\n"
+        text += f"x-tidegate-cache-age: {cached.age_s}\r\n"
+    if cached.result == "hit" or cached.saved_nusd:  # of one that is read along, when the other has been paid for
+        text += f"x-tidegate-saved-usd: {usd_text(cached.saved_nusd)}\r\n"
     if cached.similarity is not None:
         text += f"x-tidegate-cache-similarity: {cached.similarity:.3f}\r\n"
     return text

@@ -16,7 +16,9 @@ Scope = MutableMapping[str, Any]
 JSON = b"application/json"
 MAX_LABEL = 256  # characters of a user, a session or a tag: they go into every row
 # What only some clients say, and what is looked for only in heads that hold any of it.
-LABELS = frozenset((b"x-tidegate-user", b"x-tidegate-session", b"x-claude-code-session-id", b"x-tidegate-tags"))
+LABELS = frozenset(
+    (b"x-tidegate-user", b"x-tidegate-session", b"x-claude-code-session-id", b"x-tidegate-tags", b"x-tidegate-kind")
+)
 WISHES = frozenset((b"cache-control", b"idempotency-key"))
 
 
