@@ -25,27 +25,23 @@ _LINE = re.compile(rb"\r\n|\n|\r")
 class Frames:
     """Cuts a byte stream into whole frames, terminators included: joined again, they are the stream."""
 
-    __slots__ = ("_rest",)
+    __slots__ = ("rest",)
 
     def __init__(self) -> None:
-        self._rest = bytearray()
-
-    def is_one(self, data: bytes) -> bool:
-        """Whether `data` is just one frame, as almost every piece is."""
-        return data.find(b"\n\n") == len(data) - 2 >= 0 and not self._rest and b"\r" not in data
+        self.rest = bytearray()  # of a frame that is not complete
 
     def feed(self, data: bytes) -> list[bytes]:
         """The frames that are complete now. Raises UpstreamFailed when one grows over MAX_FRAME."""
         text = data
-        if self._rest:
-            looked = len(self._rest) - 2  # a break may begin in what was there, but does not end in it
-            self._rest += data
+        if self.rest:
+            looked = len(self.rest) - 2  # a break may begin in what was there, but does not end in it
+            self.rest += data
             in_a_line = b"\n" not in data and b"\r" not in data
-            if in_a_line or not _BREAK.search(self._rest, max(looked, 0)):
+            if in_a_line or not _BREAK.search(self.rest, max(looked, 0)):
                 self._check()
                 return []
-            text = bytes(self._rest)
-            self._rest.clear()
+            text = bytes(self.rest)
+            self.rest.clear()
         frames: list[bytes] = []
         at = 0
         if b"\r" in text:
@@ -58,18 +54,18 @@ class Frames:
                 frames.append(text[at : end + 2])
                 at = end + 2
                 end = text.find(b"\n\n", at)
-        self._rest += text[at:]
+        self.rest += text[at:]
         self._check()
         return frames
 
     def _check(self) -> None:
-        if len(self._rest) > MAX_FRAME:
+        if len(self.rest) > MAX_FRAME:
             raise UpstreamFailed(f"one event of the stream is larger than {MAX_FRAME // 1024 // 1024} MiB")
 
     def end(self) -> bytes:
         """What is left when the stream has ended: a frame without its empty line, or nothing."""
-        rest = bytes(self._rest)
-        self._rest.clear()
+        rest = bytes(self.rest)
+        self.rest.clear()
         return rest
 
 
@@ -98,8 +94,9 @@ class FrameDecoder(ABC):
     def feed(self, data: bytes) -> list[Event]:
         if self._ended:
             return []
-        if self._frames.is_one(data) and self._wrong is None and len(data) <= MAX_FRAME:
-            event = self.event(data)
+        end = len(data) - 2
+        if data.find(b"\n\n") == end >= 0 and not self._frames.rest and b"\r" not in data and self._wrong is None:
+            event = self.event(data)  # what almost every piece is: one frame
             self._ended = event.last
             return [event]
         return self._events(self._frames.feed(data))

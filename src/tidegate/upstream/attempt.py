@@ -203,9 +203,12 @@ class Stream(msgspec.Struct, eq=False):
             events = self._decoder.feed(data)
         except TidegateError as wrong:
             self._makes_no_sense(wrong)
-        else:
-            if events:
-                self._release(events)
+            return
+        if self._push is not None and events and self._attempt.ended_ns is None:
+            self._note(events)
+            self._push(events)
+        elif events:
+            self._release(events)
 
     def _on_end(self, error: TransportError | None) -> None:
         self._over = True

@@ -95,7 +95,7 @@ class HttpExchange(msgspec.Struct, eq=False):
     _connect_at: float = inf
     _timer: asyncio.TimerHandle | None = None  # only while waiting for a connection
     _waiter: asyncio.Future[None] | None = None
-    _on_data: Callable[[bytes], None] | None = None
+    on_data: Callable[[bytes], None] | None = None
     _on_end: Callable[[TransportError | None], None] | None = None
     _on_head: Callable[[Head], None] | None = None
 
@@ -128,7 +128,7 @@ class HttpExchange(msgspec.Struct, eq=False):
     ) -> None:
         if self._fault is CLOSED:
             return
-        self._on_data, self._on_end, self._on_head = on_data, on_end, on_head
+        self.on_data, self._on_end, self._on_head = on_data, on_end, on_head
         if self._pieces:
             on_data(self._take())
         if self._over:
@@ -155,7 +155,7 @@ class HttpExchange(msgspec.Struct, eq=False):
         self._over = True
         self._fault = CLOSED
         self._pieces.clear()
-        self._on_data = self._on_end = self._on_head = None
+        self.on_data = self._on_end = self._on_head = None
         if self._waiter is not None:
             self._wake()
 
@@ -217,7 +217,7 @@ class HttpExchange(msgspec.Struct, eq=False):
         if self._on_head is not None and head is not None:
             on_head, self._on_head = self._on_head, None
             on_head(head)
-        on_data = self._on_data
+        on_data = self.on_data
         if on_data is not None:
             if body:
                 on_data(body)
@@ -252,7 +252,7 @@ class HttpExchange(msgspec.Struct, eq=False):
 
     def _tell_end(self) -> None:
         on_end = self._on_end
-        self._on_data = self._on_end = self._on_head = None
+        self.on_data = self._on_end = self._on_head = None
         if on_end is None:
             if self._waiter is not None:
                 self._wake()
@@ -370,7 +370,10 @@ class Connection(asyncio.Protocol):
         elif exchange.received is not None:
             if body:
                 self._moved_at = self._home.loop.time()
-                exchange.receive(head, body)
+                if exchange.on_data is not None:
+                    exchange.on_data(body)
+                else:
+                    exchange.receive(head, body)
         elif head is not None:
             self._moved_at = self._home.loop.time()
             exchange.receive(head, body)
