@@ -9,6 +9,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from tidegate.core.addresses import neighbourhood
 from tidegate.core.call import Call, Principal, Route
 from tidegate.core.errors import BudgetSpent, LimitReached, LoopSuspected
 from tidegate.core.limits import Charge, Claim, Full, Limit, LimitConfig, Room, Rule
@@ -29,7 +30,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     default: of each key that has no limits of its own.
     per_end_user: of each end user of an organisation, as clients name them.
-    per_address: of each address that calls come from.
+    per_address: of each address that calls come from; of IPv6 a /64 counts as one, here and below.
     chat: of each address, for /api/chat.
     guesses: wrong keys that an address may present in a minute before it has to wait.
     loops: programs that ask themselves.
@@ -81,9 +82,12 @@ class Limits:
         if self._per_end_user and call.user:
             rules = [*rules, *_rules(f"{house}:end user:{call.user}", "this user", self._per_end_user)]
         if self._per_address:
-            rules = [*rules, *_rules(f"{house}:address:{call.address}", "this address", self._per_address)]
+            rules = [
+                *rules,
+                *_rules(f"{house}:address:{neighbourhood(call.address)}", "this address", self._per_address),
+            ]
         if call.path == CHAT:
-            rules = [*rules, *_rules(f"{house}:chat:{call.address}", "this address", self._chat)]
+            rules = [*rules, *_rules(f"{house}:chat:{neighbourhood(call.address)}", "this address", self._chat)]
         return rules
 
     def _plan(self, principal: Principal, route: Route) -> Plan:
