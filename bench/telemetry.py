@@ -77,7 +77,7 @@ def run(options: argparse.Namespace) -> Report:
 
 
 def said(found: Report) -> str:
-    head = f"{found.machine['cpu']}, {found.machine['cores']} cores, Python {found.machine['python']}"
+    head = " · ".join(f"{name} {value}" for name, value in found.machine.items())
     slowest = sorted((row for row in found.rows if "p95_ms" in row), key=lambda row: -row["p95_ms"])[:10]
     shown = report.table(
         ("slowest views", "store", "p50 ms", "p95 ms"),
