@@ -22,7 +22,7 @@ from tidegate.core.errors import ConfigError
 from tidegate.core.values import Duration, Moment, Secret, Share, Size
 from tidegate.providers import prices, transport
 from tidegate.providers.discovery import Found
-from tidegate.stages import auth, bodies, budgets, cache, guardrails, limits, routes
+from tidegate.stages import auth, bodies, budgets, cache, guardrails, judging, limits, routes
 from tidegate.storage import audit, vault
 from tidegate.telemetry import alerts, logs, metrics, traces
 
@@ -44,11 +44,13 @@ class RouteConfig(routes.Config, frozen=True, forbid_unknown_fields=True, kw_onl
     cache: whether it is answered with what was answered before.
     guardrails: guards of this route, in place of those of all routes; null, the same.
     store: whether what is said in its calls is kept.
+    judge: whether a share of its answers is judged afterwards.
     """
 
     cache: cache.Config = cache.Config()
     guardrails: guardrails.Config | None = None
     store: bodies.Config = bodies.Config()
+    judge: judging.Config = judging.Config()
 
 
 class Configured(NamedTuple):
@@ -166,7 +168,11 @@ def _check(config: Config, reading: _Reading) -> None:
         ("api", api.trouble(config.api)),
         ("auth", auth.trouble(config.auth)),
         *((f"routes.{name}.cache", cache.trouble(route.cache)) for name, route in config.routes.items()),
-        *((f"routes.{name}.store", bodies.trouble(route.store)) for name, route in config.routes.items()),
+        *(
+            (f"routes.{name}.store", bodies.trouble(route.store, traced=bool(config.traces.to)))
+            for name, route in config.routes.items()
+        ),
+        *((f"routes.{name}.judge", judging.trouble(route.judge)) for name, route in config.routes.items()),
         ("cache", cache.house_trouble(config.cache, config.routes)),
         ("alerts", alerts.trouble(config.alerts)),
         ("traces", traces.trouble(config.traces)),

@@ -19,18 +19,19 @@ from tidegate.app.homes import data_folder as data_folder
 from tidegate.app.homes import open_home as open_home
 from tidegate.app.homes import open_keyring as open_keyring
 from tidegate.app.homes import open_vault as open_vault
-from tidegate.app.rooms import Ground, start_providers
+from tidegate.app.rooms import SUITES, Ground, start_providers
 from tidegate.app.rooms import check as check
 from tidegate.app.rooms import codecs as codecs
 from tidegate.app.rooms import make_providers as make_providers
 from tidegate.config import Config
 from tidegate.core.call import Call, Event, Route
 from tidegate.core.errors import ConfigError, ShuttingDown, StoreDown
-from tidegate.core.ports import Blobs, Clock, Key, Provider, Relay, Vault
+from tidegate.core.ports import Blobs, Clock, Codecs, Key, Provider, Relay, Vault
 from tidegate.core.shared import Table
 from tidegate.core.shares import Share, What
 from tidegate.core.world import Nursery, World
 from tidegate.gateway import Gateway
+from tidegate.jobs.evals.online import Online
 from tidegate.stages.auth.used import LastUsed
 from tidegate.stages.cache import Shelf
 from tidegate.stages.cache.elsewhere import Elsewhere
@@ -156,6 +157,8 @@ class App:
         self.config = config
         self.gateway = self._inside.gateway = gateway
         self.metrics.expect(gateway.routes.labels)
+        if self._ground.traces is not None:
+            self._ground.traces.expect(name for name, route in config.routes.items() if route.store.traces)
         gateway.upstream.targets.expect(gateway.routes.targets)
 
     async def leave(self) -> None:
@@ -216,14 +219,15 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
             metrics.registry.register(alerts)
             dropped["alerts"] = lambda: alerts.dropped
             undo.push_async_callback(alerts.aclose)
+        traces, words = None, codecs()
         if config.traces.to:
-            traces = Traces(config.traces, world)
+            traces = Traces(config.traces, world, words)
             events.add(traces)
             metrics.registry.register(traces)
             dropped["traces"] = lambda: traces.dropped
             undo.push_async_callback(traces.aclose)
         inside = Inside()
-        ground = await _ground(config, environment_key, base, inside, undo)
+        ground = await _ground(config, environment_key, base, inside, undo, traces, words)
         gateway = ground.gateway(config, providers)
         if world.counters.together:  # alone, there is nobody to agree with
             sharing = world.loop.create_task(Sharing(world, gateway.upstream.targets).run(), name="share breakers")
@@ -307,7 +311,13 @@ async def _sign_last(ledger: SpoolLedger, notary: Notary) -> None:
 
 
 async def _ground(
-    config: Config, environment_key: str | None, base: Base, inside: Inside, undo: AsyncExitStack
+    config: Config,
+    environment_key: str | None,
+    base: Base,
+    inside: Inside,
+    undo: AsyncExitStack,
+    traces: Traces | None,
+    words: Codecs,
 ) -> Ground:
     world, many = base.world, config.storage.valkey is not None
     used = LastUsed(world.store, world.nursery)
@@ -325,8 +335,8 @@ async def _ground(
         await world.store.forget_begun()  # the data folder is ours alone, and we have only begun
     return Ground(
         world=world,
-        codecs=codecs(),
-        recorder=Recorder(world, traced=bool(config.traces.to)),
+        codecs=words,
+        recorder=Recorder(world, traced=traces is not None),
         shelf=Shelf(base.blobs, vault, base.vault, elsewhere, meanings, table),
         used=used,
         data_dir=data_folder(config.storage.data_dir),
@@ -334,6 +344,8 @@ async def _ground(
         ask=inside.ask,
         archive=base.archive,
         bodies=base.bodies,
+        online=Online(world, inside.hear, SUITES),
+        traces=traces,
     )
 
 

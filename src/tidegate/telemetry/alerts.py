@@ -46,6 +46,7 @@ Alert = Literal[
     "audit_not_exported",
     "act_not_recorded",
     "bodies_dropped",
+    "judge_score_fell",
 ]
 
 

@@ -32,6 +32,7 @@ MOST = 2**63  # a provider may report any usage, and a page must hold it
 AT_ONCE = 100  # rows: a hundred together take half of what each by itself does
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 EACH = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+TENTHS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 STATES = {"closed": 0, "half_open": 1, "open": 2}
 A_SECOND = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
 OVERHEAD = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
@@ -115,6 +116,8 @@ class Metrics(Collector):
         self._refusals: defaultdict[tuple[str, str], int] = defaultdict(int)  # (whose limit, of what)
         self.rows_lost = 0
         self._opinions: defaultdict[tuple[str, str], int] = defaultdict(int)  # (source, good | bad | none)
+        self._judgments: defaultdict[tuple[str, str, str], int] = defaultdict(int)  # (route, criterion, outcome)
+        self._scores: dict[tuple[str, str], Buckets] = {}  # (route, criterion)
         self._notices = Counter("tidegate_notices", "What an operator should know of", ["name"], registry=registry)
 
     def call_began(self, call: Call) -> None:
@@ -177,6 +180,15 @@ class Metrics(Collector):
             score = fields.get("score")
             verdict = "none" if score is None or score == GOOD else "good" if score > GOOD else "bad"
             self._opinions[str(fields.get("source")), verdict] += 1
+        elif name == "evaluation":
+            self._judged(fields)
+
+    def _judged(self, fields: Mapping[str, Any]) -> None:
+        """Criteria are an operator's own words, and few."""
+        route, criterion, score = self._bounded(str(fields["route"])), str(fields["criterion"]), fields.get("score")
+        self._judgments[route, criterion, str(fields["outcome"])] += 1
+        if score is not None:
+            self._scores.setdefault((route, criterion), Buckets(TENTHS)).observe(score)
 
     def watch(self, seen: Callable[[], Iterable[TargetSeen]], keys_aside: Callable[[], Mapping[str, int]]) -> None:
         """Look at the targets whenever somebody asks: nothing is counted meanwhile."""
@@ -222,7 +234,7 @@ class Metrics(Collector):
         )
         for whose_and_of, calls in self._refusals.items():
             refusals.add_metric(whose_and_of, calls)
-        yield from (errors, opinions, refusals)
+        yield from (errors, opinions, refusals, *self._evaluations())
 
     def _by_route(self) -> Iterator[Metric]:
         requests = CounterMetricFamily(
@@ -261,6 +273,19 @@ class Metrics(Collector):
             if count.saved_nusd:
                 saved.add_metric([route], min(count.saved_nusd, MOST) / NUSD_PER_USD)
         yield from (requests, duration, first, each, pace, tokens, cost, saved)
+
+    def _evaluations(self) -> Iterator[Metric]:
+        judgments = CounterMetricFamily(
+            "tidegate_eval_judgments", "Judgments of live answers", labels=["route", "criterion", "outcome"]
+        )
+        for labels, count in self._judgments.items():
+            judgments.add_metric(labels, count)
+        scores = HistogramMetricFamily(
+            "tidegate_eval_score", "What judges make of live answers, 0 to 1", labels=["route", "criterion"]
+        )
+        for route_and_criterion, buckets in self._scores.items():
+            scores.add_metric(route_and_criterion, buckets.cumulative(), buckets.total)
+        yield from (judgments, scores)
 
     def _verdicts(self) -> Metric:
         verdicts = CounterMetricFamily(
