@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from bench import environments, gate, load, mock, soak, virtual
+from bench import environments, gate, load, mock, soak, telemetry, views, virtual
 from bench.load import Job
 from bench.procs import Child
 from bench.report import Limit, Report
@@ -183,3 +183,18 @@ def test_questions_that_are_not_there_are_named(tmp_path):
     done = bench("cache", "--data", str(tmp_path))
     assert done.returncode == 1
     assert "cache/banking77_train.csv" in done.stderr
+
+
+async def test_the_bench_of_telemetry_takes_every_figure(provider: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(telemetry, "CALLS", 5)
+    monkeypatch.setattr(telemetry, "NAMES", 50)
+    text = telemetry.SEEN.replace("PROVIDER", provider.removesuffix("/chat/completions"))
+    found = Report("telemetry", True, {}, {}, {}, limits=telemetry.LIMITS)
+    await telemetry.hot_path(found, text, 2)
+    found.take("series_with_10k_models", [await telemetry.series(text)])
+    telemetry.take_waits(found, {"sqlite": await views.waited(600, 1)})
+    assert set(telemetry.LIMITS) <= set(found.figures)
+    assert set(found.missing) == {name for name in found.figures if name.endswith("_postgres")}
+    assert found.figures["series_with_10k_models"] > 100
+    assert {row["view"] for row in found.rows} > {*views.EXPLORER, *views.ANALYTICS}
+    assert telemetry.said(found)

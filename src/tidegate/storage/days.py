@@ -66,22 +66,23 @@ def table_of(asked: UsageAsked) -> str | None:
 
 class Database(Protocol):
     def execute(self, query: Any, params: Sequence[Any] = ..., /) -> Any: ...
-    def cursor(self) -> Any: ...
 
 
 class Days:
     """`schema` with its dot; `mark` is where a value goes; `as_bytes`: the driver wants its SQL so.
 
-    `alone` begins a fold where the database does not see to it that nobody stores rows meanwhile.
+    Where a database has several writers, `alone` waits until nobody stores rows of a day, given by its number, and
+    keeps others away from it until the transaction ends; `among` is what these say first.
     """
 
-    def __init__(self, schema: str, mark: str, *, as_bytes: bool = False, alone: str = "") -> None:
+    def __init__(self, schema: str, mark: str, *, as_bytes: bool = False, alone: str = "", among: str = "") -> None:
         def sql(text: str) -> Any:
             text = text.replace("@", schema).replace("?", mark)
             return text.encode() if as_bytes else text
 
         self._schema = schema
         self._alone = sql(alone) if alone else None
+        self._among = sql(among) if among else None
         self._folded = sql("SELECT day FROM @folded_days WHERE day >= ? AND day < ?")
         self._unfold = sql("DELETE FROM @folded_days WHERE day = ?")
         self._any = sql("SELECT max(hour) FROM @usage_hours WHERE hour >= ? AND hour < ?")
@@ -107,7 +108,10 @@ class Days:
 
     def unfold(self, db: Database, days: Iterable[int]) -> None:
         """In the transaction that stores something of these days, and before it does."""
-        db.cursor().executemany(self._unfold, [(day,) for day in sorted(days)])
+        for day in sorted(days):
+            if self._among is not None:
+                db.execute(self._among, (day // DAY_MS,))
+            db.execute(self._unfold, (day,))
 
     def fold(self, db: Database, before_ms: int) -> bool:
         """One day, the last that ended before then and is not folded; in a transaction. False: there is none."""
@@ -123,7 +127,7 @@ class Days:
                 break
             end = day
         if self._alone is not None:
-            db.execute(self._alone)
+            db.execute(self._alone, (day // DAY_MS,))
             self.unfold(db, [day])  # somebody else may have folded it meanwhile
         for clear, sums in zip(self._clear, self._sum, strict=True):
             db.execute(clear, (day,))

@@ -19,6 +19,8 @@ from tidegate.core.usage import HOUR_MS, Period
 from tidegate.storage.days import Days, pieces
 from tidegate.storage.rollups import MAX_WORD, Rollups, clean, within
 
+TOGETHER = 100  # sessions that are looked for at once
+
 Times = dict[tuple[int, str, str, str, int], int]  # hour, route, target, what, bucket → calls
 
 
@@ -165,6 +167,10 @@ class FactTables:
             "SELECT id, begin_ms, last_ms, calls, asked_again, organisation, team, key FROM @sessions "
             "WHERE id = ? AND begin_ms <= ? AND last_ms >= ? ORDER BY begin_ms"
         )
+        self._around = sql(
+            f"SELECT id, begin_ms, last_ms FROM @sessions WHERE id IN ({', '.join('?' * TOGETHER)}) "
+            "AND begin_ms <= ? AND last_ms >= ?"
+        )
         self._drop = sql("DELETE FROM @sessions WHERE id = ? AND begin_ms = ?")
         grown = (
             "calls = s.calls + {0}calls, asked_again = s.asked_again + {0}asked_again, "
@@ -187,8 +193,35 @@ class FactTables:
             self._many(db, self._take, [(*names, calls) for names, calls in found.times])
         if found.active:
             self._many(db, self._see, found.active)
-        for episode in found.episodes:
-            self._extend(db, episode, days)
+        for at in range(0, len(found.episodes), TOGETHER):
+            self._extend_all(db, found.episodes[at : at + TOGETHER], days)
+
+    def _extend_all(self, db: Database, episodes: Sequence[Episode], days: Days) -> None:
+        """In their order. Almost all begin a session, or go on with one, and are said together."""
+        there, times = self._there(db, episodes), Counter(episode.id for episode in episodes)
+        plain: list[Episode] = []
+        for episode in episodes:
+            near = [other.begin_ms for other in there[episode.id] if other.touches(episode)]
+            if times[episode.id] > 1 or len(near) > 1 or (near and near[0] > episode.begin_ms):
+                db.cursor().executemany(self._begin, plain)
+                plain = []
+                self._extend(db, episode, days)
+                continue
+            for begin_ms in near:
+                if _day(begin_ms) != _day(episode.begin_ms):
+                    days.unfold(db, [_day(begin_ms)])  # a session that began yesterday
+            plain.append(episode._replace(begin_ms=min([*near, episode.begin_ms])))
+        db.cursor().executemany(self._begin, plain)
+
+    def _there(self, db: Database, episodes: Sequence[Episode]) -> defaultdict[bytes, list[Episode]]:
+        """What there is of the sessions of these, about their time."""
+        found: defaultdict[bytes, list[Episode]] = defaultdict(list)
+        ids = [episode.id for episode in episodes]
+        last_ms, first_ms = max(one.last_ms for one in episodes), min(one.begin_ms for one in episodes)
+        asked = (*ids, *ids[:1] * (TOGETHER - len(ids)), last_ms + SESSION_MS, first_ms - SESSION_MS)
+        for id, begin_ms, last_ms in db.execute(self._around, asked).fetchall():
+            found[bytes(id)].append(Episode(bytes(id), begin_ms, last_ms, 0, 0, "", "", ""))
+        return found
 
     def _extend(self, db: Database, episode: Episode, days: Days) -> None:
         """The one that it goes on with, if there is one; a call that was long under way may join two."""

@@ -70,8 +70,14 @@ _PARTITIONS = (
 )
 _FACTS = FactTables("tidegate.", "%s", as_bytes=True)
 _OPINIONS = OpinionTable("tidegate.opinions", "%s", as_bytes=True)
-# Whoever folds a day waits for those who store rows, and they for him: their first act is to unfold theirs.
-_DAYS = Days("tidegate.", "%s", as_bytes=True, alone="LOCK TABLE tidegate.folded_days IN SHARE ROW EXCLUSIVE MODE")
+FOLD = int.from_bytes(b"fold", "big")  # locks of days, beside LOCK
+_DAYS = Days(
+    "tidegate.",
+    "%s",
+    as_bytes=True,
+    alone=f"SELECT pg_advisory_xact_lock({FOLD}, ?)",
+    among=f"SELECT pg_advisory_xact_lock_shared({FOLD}, ?)",
+)
 _PIECES = "SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]) AS one (of_ms, begin_ms, until_ms)"
 
 
