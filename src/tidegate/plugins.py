@@ -78,6 +78,12 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "schema": "tidegate.jobs.evals.scorers.schema:Schema",
         "similarity": "tidegate.jobs.evals.scorers.similarity:Similarity",
     },
+    "imports": {
+        "csv": "tidegate.jobs.evals.imports.table:imported",
+        "langfuse": "tidegate.jobs.evals.imports.langfuse:imported",
+        "openai": "tidegate.jobs.evals.imports.openai:imported",
+        "promptfoo": "tidegate.jobs.evals.imports.promptfoo:imported",
+    },
     "functions": {},  # of users: MODULE:NAME
     "suites": {},
     "pages": {

@@ -8,6 +8,7 @@ import click
 
 from tidegate.cli.evals.cards import calibrate, judges
 from tidegate.cli.evals.changes import compare
+from tidegate.cli.evals.imports import bring, keep
 from tidegate.cli.evals.labelling import agreement, label
 from tidegate.cli.evals.reports import report
 from tidegate.cli.evals.suites import run
@@ -48,8 +49,10 @@ def evaluation() -> None:
     tidegate eval report head.jsonl --html report.html   a page with every answer
     tidegate eval label head.jsonl                       say yourself which answers are good
     tidegate eval calibrate labels.csv                   may this judge gate?
+    tidegate eval import promptfooconfig.yaml --from promptfoo
+    tidegate eval case req_019b… --suite suite.yaml
     """
 
 
-for command in (run, report, compare, label, agreement, calibrate, judges):
+for command in (run, bring, keep, report, compare, label, agreement, calibrate, judges):
     evaluation.add_command(command)

@@ -12,7 +12,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -180,15 +180,24 @@ def _plain(text: str) -> str:
 # --- asking ----------------------------------------------------------------------------------------------------------
 
 
-async def verdict_of(
-    bench: Bench, model: str, form: Form, texts: Sequence[Text], step: str, *, structured: bool
-) -> Any:
+class Asking(Protocol):
+    """How a judge's model is asked."""
+
+    @property
+    def structured(self) -> bool: ...
+
+    @property
+    def parameters(self) -> dict[str, Any]: ...
+
+
+async def verdict_of(bench: Bench, model: str, form: Form, texts: Sequence[Text], step: str, *, config: Asking) -> Any:
     """A verdict in its form. Raises NoVerdict."""
     nonce = bench.nonce(step)
-    parameters: Mapping[str, Any] = {"temperature": 0}
-    if structured:
+    parameters = {"temperature": 0, **config.parameters}
+    if config.structured:
         schema = {"name": "verdict", "strict": True, "schema": schema_of(form.verdict)}
-        parameters = {**parameters, "response_format": {"type": "json_schema", "json_schema": schema}}
+        parameters["response_format"] = {"type": "json_schema", "json_schema": schema}
+    parameters = {name: value for name, value in parameters.items() if value is not None}
     said = await bench.ask(model, form.messages(texts, nonce), step, **parameters)
     if said.error:
         raise NoVerdict("failed", f"{model}: {said.error}: {said.why}")

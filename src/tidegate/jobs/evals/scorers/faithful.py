@@ -6,7 +6,7 @@ Where a claim is said to stand is looked up by us: a support that is not in the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -27,11 +27,13 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     model: a route or provider/model that judges, or several, as a jury.
     pass_at: the share of claims with support that is a pass.
     structured: the judge's model is told the form of a verdict as a JSON schema; off for one that takes none.
+    parameters: of the question to it, beside or in place of {temperature: 0}; null leaves one out.
     """
 
     model: Models
     pass_at: Annotated[float, Meta(ge=0, le=1)] = 1.0
     structured: bool = True
+    parameters: dict[str, Any] = {}
 
 
 class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -61,7 +63,7 @@ class Faithful:
     def __init__(self, config: Config) -> None:
         self._config = config
         self.form = Form(TASK, RULES, REMINDER, SHAPE, Claims)
-        self.judge = named(config.model, self.form)
+        self.judge = named(config.model, self.form, config)
 
     def lacks(self, case: Case) -> str | None:
         return None if case.context else "there is nothing to be faithful to; give the case a context"
@@ -75,7 +77,7 @@ class Faithful:
     async def _look_up(self, case: Case, answer: str, bench: Bench, model: str, step: str) -> Opinion:
         """Raises NoVerdict."""
         texts = [Text("QUESTION", asked(case)), Text("CONTEXT", case.context), Text("ANSWER", answer)]
-        found = await verdict_of(bench, model, self.form, texts, step, structured=self._config.structured)
+        found = await verdict_of(bench, model, self.form, texts, step, config=self._config)
         claims: tuple[Claim, ...] = found.claims
         if not 0 < len(claims) <= MOST_CLAIMS:  # an answer without any would pass for saying nothing
             raise NoVerdict("malformed", f"it finds {len(claims)} claims, not 1 to {MOST_CLAIMS}")

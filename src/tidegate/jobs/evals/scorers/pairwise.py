@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -22,12 +22,14 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     criteria: what makes one better, in your words.
     pass_at: 0 is worse, 0.5 a tie, 1 better; what is a pass.
     structured: the judge's model is told the form of a verdict as a JSON schema; off for one that takes none.
+    parameters: of the question to it, beside or in place of {temperature: 0}; null leaves one out.
     """
 
     model: Models
     criteria: Annotated[str, Meta(min_length=1)] = "it is right, does what was asked, and is no longer than it must be"
     pass_at: Annotated[float, Meta(ge=0, le=1)] = 0.5
     structured: bool = True
+    parameters: dict[str, Any] = {}
 
 
 class Preference(Verdict, frozen=True, forbid_unknown_fields=True):
@@ -56,7 +58,7 @@ class Pairwise:
     def __init__(self, config: Config) -> None:
         self._config = config
         self.form = Form(TASK, RULES.format(criteria=config.criteria), REMINDER, SHAPE, Preference)
-        self.judge = named(config.model, self.form)
+        self.judge = named(config.model, self.form, config)
 
     def lacks(self, case: Case) -> str | None:
         return None if case.reference else "there is nothing to compare with; give the case a reference"
@@ -78,7 +80,7 @@ class Pairwise:
     async def _prefer(self, case: Case, first: str, second: str, bench: Bench, model: str, step: str) -> Preference:
         """Raises NoVerdict."""
         texts = [Text("QUESTION", asked(case)), Text("FIRST", first), Text("SECOND", second)]
-        found: Preference = await verdict_of(bench, model, self.form, texts, step, structured=self._config.structured)
+        found: Preference = await verdict_of(bench, model, self.form, texts, step, config=self._config)
         check_quote(found.evidence_first, shown(first), "first")
         check_quote(found.evidence_second, shown(second), "second")
         return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -32,11 +32,13 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     model: a route or provider/model that judges, or several, as a jury.
     pass_at: the score of a pass, of 1 to 10.
     structured: the judge's model is told the form of a verdict as a JSON schema; off for one that takes none.
+    parameters: of the question to it, beside or in place of {temperature: 0}; null leaves one out.
     """
 
     model: Models
     pass_at: Annotated[float, Meta(ge=1, le=10)] = 7.0
     structured: bool = True
+    parameters: dict[str, Any] = {}
 
 
 class Reference(Rubric):
@@ -48,6 +50,7 @@ class Reference(Rubric):
                 task="Answer as the reference does.",
                 pass_at=config.pass_at,
                 structured=config.structured,
+                parameters=config.parameters,
             )
         )
 

@@ -6,7 +6,7 @@ The overall score is ours: the criteria's, by their weights. The model's own sum
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -42,6 +42,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     task: what the answer was to do.
     pass_at: the overall score of a pass.
     structured: the judge's model is told the form of a verdict as a JSON schema; off for one that takes none.
+    parameters: of the question to it, beside or in place of {temperature: 0}; null leaves one out.
     """
 
     model: Models
@@ -49,6 +50,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     task: str = "Answer what the user asks."
     pass_at: Annotated[float, Meta(ge=1, le=10)] = 7.0
     structured: bool = True
+    parameters: dict[str, Any] = {}
 
 
 class Graded(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -88,7 +90,7 @@ class Rubric:
         self._config = config
         rules = RULES.format(task=config.task, criteria="\n".join(map(_said, config.criteria)))
         self.form = Form(TASK, rules, REMINDER, SHAPE, Grades)
-        self.judge = named(config.model, self.form)
+        self.judge = named(config.model, self.form, config)
 
     def lacks(self, case: Case) -> str | None:
         return None
@@ -103,8 +105,8 @@ class Rubric:
         return [Text("QUESTION", asked(case)), Text("ANSWER", answer)]
 
     async def _grade(self, case: Case, answer: str, bench: Bench, model: str, step: str) -> Opinion:
-        texts, structured = self.texts(case, answer), self._config.structured
-        grades: Grades = await verdict_of(bench, model, self.form, texts, step, structured=structured)
+        texts = self.texts(case, answer)
+        grades: Grades = await verdict_of(bench, model, self.form, texts, step, config=self._config)
         graded = self._checked(grades, shown(answer))
         overall = sum(graded[one.name].score * one.weight for one in self._config.criteria)
         overall /= sum(one.weight for one in self._config.criteria)
