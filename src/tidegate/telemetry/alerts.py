@@ -111,6 +111,10 @@ class Alerts(Collector):
         family.add_metric(["dropped"], sum(line.dropped for line in self._lines))
         yield family
 
+    @property
+    def dropped(self) -> int:
+        return sum(line.dropped for line in self._lines)
+
     async def aclose(self) -> None:
         """What still waits has a moment."""
         await asyncio.gather(*(line.aclose() for line in self._lines))

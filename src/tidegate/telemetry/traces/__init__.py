@@ -210,6 +210,10 @@ class Traces(Collector):
             "tidegate_traceparents_unreadable", "Calls whose traceparent said nothing", self._unreadable
         )
 
+    @property
+    def dropped(self) -> int:
+        return sum(line.dropped for line in self._lines)
+
     async def aclose(self) -> None:
         """What still waits has a moment."""
         await asyncio.gather(*(line.aclose() for line in self._lines))
