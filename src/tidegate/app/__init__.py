@@ -144,9 +144,10 @@ class App:
                 raise ConfigError(f"{part}: cannot change while serving; put it back, or start again")
         if self.gateway.cache.meanings is None and _compares(config):
             raise ConfigError("routes: the first one with a semantic cache cannot come while serving; start again")
+        ears = await self._ground.ears(config)
         before, was = self.gateway, self.config
         made = make_providers(config, {name: (was.providers.get(name), one) for name, one in before.providers.items()})
-        gateway = self._ground.gateway(config, made, before, was)
+        gateway = self._ground.gateway(config, made, ears, before, was)
         await start_providers(self.world, [one for one in made.values() if one not in before.providers.values()])
         self._take_up(config, gateway)
         stale = [one for one in before.providers.values() if one not in made.values()]
@@ -228,7 +229,7 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
             undo.push_async_callback(traces.aclose)
         inside = Inside()
         ground = await _ground(config, environment_key, base, inside, undo, traces, words)
-        gateway = ground.gateway(config, providers)
+        gateway = ground.gateway(config, providers, await ground.ears(config))
         if world.counters.together:  # alone, there is nobody to agree with
             sharing = world.loop.create_task(Sharing(world, gateway.upstream.targets).run(), name="share breakers")
             undo.callback(sharing.cancel)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from statistics import median
@@ -29,9 +30,12 @@ class Opinion(msgspec.Struct, frozen=True):
 Judge = Callable[[str, str], Awaitable[Opinion]]  # a model, and a step of its own. Raises NoVerdict
 
 
-def named(models: Sequence[str], form: Form) -> str:
-    """A jury is a judge of its own, with a card of its own."""
-    return f"{'+'.join(sorted(models))}/{form.hash}"
+def named(models: Sequence[str], form: Form, config: msgspec.Struct) -> str:
+    """A jury is a judge of its own, with a card of its own; and so is one that is asked with other parameters, or that
+    weighs or passes otherwise."""
+    said = msgspec.to_builtins((form.hash, msgspec.structs.replace(config, model=())), str_keys=True)
+    hashed = hashlib.sha256(msgspec.json.encode(said, order="deterministic")).hexdigest()[:16]
+    return f"{'+'.join(sorted(models))}/{hashed}"
 
 
 async def scores(models: Sequence[str], judge: str, ask: Judge, bench: Bench) -> list[Score]:
