@@ -164,7 +164,10 @@ def _check(config: Config, reading: _Reading) -> None:
         ("api", api.trouble(config.api)),
         ("auth", auth.trouble(config.auth)),
         *((f"routes.{name}.cache", cache.trouble(route.cache)) for name, route in config.routes.items()),
-        *((f"routes.{name}.store", bodies.trouble(route.store)) for name, route in config.routes.items()),
+        *(
+            (f"routes.{name}.store", bodies.trouble(route.store, traced=bool(config.traces.to)))
+            for name, route in config.routes.items()
+        ),
         ("cache", cache.house_trouble(config.cache, config.routes)),
         ("alerts", alerts.trouble(config.alerts)),
         ("traces", traces.trouble(config.traces)),

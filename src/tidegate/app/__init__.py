@@ -26,7 +26,7 @@ from tidegate.app.rooms import make_providers as make_providers
 from tidegate.config import Config
 from tidegate.core.call import Call, Event, Route
 from tidegate.core.errors import ConfigError, ShuttingDown, StoreDown
-from tidegate.core.ports import Blobs, Clock, Key, Provider, Relay, Vault
+from tidegate.core.ports import Blobs, Clock, Codecs, Key, Provider, Relay, Vault
 from tidegate.core.shared import Table
 from tidegate.core.world import Nursery, World
 from tidegate.gateway import Gateway
@@ -38,6 +38,7 @@ from tidegate.storage.archive import Archive
 from tidegate.storage.audit.notary import Exports, Notary
 from tidegate.storage.audit.notes import load_signer
 from tidegate.storage.bodies import BodyStore
+from tidegate.storage.days import keep_folded
 from tidegate.storage.ledger import Home, SpoolLedger
 from tidegate.storage.retention import Kind, keep
 from tidegate.storage.vault import PlainVault
@@ -99,7 +100,7 @@ class App:
         self.pulse = Pulse(world.loop, world.transport, world.ledger.backlog)  # beats when who serves starts it
         self._ground = ground
         self._inside = inside
-        self._metrics = metrics
+        self.metrics = metrics
         self._undo = undo
         self._take_up(config, gateway)
         targets = gateway.upstream.targets
@@ -141,7 +142,9 @@ class App:
     def _take_up(self, config: Config, gateway: Gateway) -> None:
         self.config = config
         self.gateway = self._inside.gateway = gateway
-        self._metrics.expect(gateway.routes.labels)
+        self.metrics.expect(gateway.routes.labels)
+        if self._ground.traces is not None:
+            self._ground.traces.expect(name for name, route in config.routes.items() if route.store.traces)
         gateway.upstream.targets.expect(gateway.routes.targets)
 
     async def leave(self) -> None:
@@ -195,13 +198,14 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
             events.add(alerts)
             metrics.registry.register(alerts)
             undo.push_async_callback(alerts.aclose)
+        traces, words = None, codecs()
         if config.traces.to:
-            traces = Traces(config.traces, world)
+            traces = Traces(config.traces, world, words)
             events.add(traces)
             metrics.registry.register(traces)
             undo.push_async_callback(traces.aclose)
         inside = Inside()
-        ground = await _ground(config, environment_key, base, inside, undo)
+        ground = await _ground(config, environment_key, base, inside, undo, traces, words)
         gateway = ground.gateway(config, providers)
         if world.counters.together:  # alone, there is nobody to agree with
             sharing = world.loop.create_task(Sharing(world, gateway.upstream.targets).run(), name="share breakers")
@@ -262,6 +266,7 @@ async def _base(config: Config, clock: Clock, events: Listeners, undo: AsyncExit
     kinds |= {} if kept.keep_rows is None else {"rows": Kind(kept.keep_rows, home.books.forget)}
     kinds |= {} if config.audit.keep is None else {"audit_entries": Kind(config.audit.keep, home.log.forget)}
     undo.callback(loop.create_task(keep(kinds, clock.wall_ns, notice), name="delete what is old").cancel)
+    undo.callback(loop.create_task(keep_folded(home.books.fold, clock.wall_ns), name="fold days").cancel)
     world = World(loop, clock, Nursery(loop), transport, home, ledger, counters, events)
     return Base(world, home, vault, archive, bodies, blobs, relay, purges, notary)
 
@@ -278,7 +283,13 @@ async def _sign_last(ledger: SpoolLedger, notary: Notary) -> None:
 
 
 async def _ground(
-    config: Config, environment_key: str | None, base: Base, inside: Inside, undo: AsyncExitStack
+    config: Config,
+    environment_key: str | None,
+    base: Base,
+    inside: Inside,
+    undo: AsyncExitStack,
+    traces: Traces | None,
+    words: Codecs,
 ) -> Ground:
     world, many = base.world, config.storage.valkey is not None
     used = LastUsed(world.store, world.nursery)
@@ -296,8 +307,8 @@ async def _ground(
         await world.store.forget_begun()  # the data folder is ours alone, and we have only begun
     return Ground(
         world=world,
-        codecs=codecs(),
-        recorder=Recorder(world, traced=bool(config.traces.to)),
+        codecs=words,
+        recorder=Recorder(world, traced=traces is not None),
         shelf=Shelf(base.blobs, vault, base.vault, elsewhere, meanings, table),
         used=used,
         data_dir=data_folder(config.storage.data_dir),
@@ -305,6 +316,7 @@ async def _ground(
         ask=inside.ask,
         archive=base.archive,
         bodies=base.bodies,
+        traces=traces,
     )
 
 

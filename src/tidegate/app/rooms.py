@@ -29,6 +29,7 @@ from tidegate.stages.routes import Routes
 from tidegate.storage.archive import Archive
 from tidegate.storage.bodies import BodyStore
 from tidegate.storage.pepper import load_peppers
+from tidegate.telemetry.traces import Traces
 from tidegate.upstream import Upstream
 
 QUICK_START_S = 0.25  # a provider that is ready by then is waited for; others get ready while calls come in
@@ -50,6 +51,7 @@ class Ground:
     ask: Callable[[Call], Awaitable[str]]  # the front door, seen from inside
     archive: Archive
     bodies: BodyStore
+    traces: Traces | None
 
     def gateway(
         self, config: Config, providers: Providers, before: Gateway | None = None, was: Config | None = None
@@ -76,7 +78,11 @@ class Ground:
             cache=Cache(
                 world, self.shelf, words, recorder, policies(config.routes, config.providers, config.guardrails)
             ),
-            bodies=Bodies({name: route.store for name, route in config.routes.items()}, self.bodies),
+            bodies=Bodies(
+                {name: route.store for name, route in config.routes.items()},
+                self.bodies,
+                self.traces.said if self.traces is not None else None,
+            ),
             archive=self.archive,
             upstream=Upstream(config.upstream, world, words, before.upstream.targets if before else None),
         )

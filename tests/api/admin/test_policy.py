@@ -34,6 +34,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "say": {"breaker": "reset"},
     "attempt": {"text": "hi"},
     "say_of": {"request_id": "req_1", "thumbs": "up"},
+    "replay": {"route": "fast"},
 }
 TARGET = {"provider": "main", "model": "m"}
 QUERIES = {  # the same for what is asked in the query
@@ -45,7 +46,10 @@ QUERIES = {  # the same for what is asked in the query
     "prove_consistent": "?writer=w&first=1&second=2",
 }
 # What is asked for is not there.
-ABSENT = {"one_request", "wrong", "say_of", "get_body", "export_subject", "erase_subject", "prove", "prove_consistent"}
+ABSENT = {
+    *("one_request", "wrong", "say_of", "get_body", "export_subject", "erase_subject", "prove", "prove_consistent"),
+    "replay",
+}
 IDS = {"organisations": "acme", "teams": "search", "users": "ann"}
 ROLES = ("nobody", "member", "viewer", "manager", "admin")
 

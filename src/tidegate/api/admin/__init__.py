@@ -23,6 +23,7 @@ from tidegate.api.admin import (
     feedback,
     guardrails,
     keys,
+    replay,
     requests,
     subjects,
     targets,
@@ -37,7 +38,7 @@ from tidegate.gateway import Gateway
 
 ROUTERS = (
     *(cache.router, keys.router, teams.router, targets.router, guardrails.router),
-    *(usage.router, requests.router, feedback.router, analytics.router, chat.router),
+    *(usage.router, requests.router, replay.router, feedback.router, analytics.router, chat.router),
     evaluation.router,
     *(subjects.router, audit.router, vault.router),
 )

@@ -15,6 +15,7 @@ import click
 import msgspec
 
 from tidegate import plugins
+from tidegate.cli.evals.cards import CARDS
 from tidegate.cli.evals.house import Reachable, gateway
 from tidegate.cli.evals.summary import exit_code, summary
 from tidegate.cli.shared import FILE, KEY
@@ -22,8 +23,11 @@ from tidegate.cli.shared import run as on_loop
 from tidegate.core.errors import ConfigError
 from tidegate.core.money import usd_text
 from tidegate.core.ports import Vector
+from tidegate.jobs.evals import deck
+from tidegate.jobs.evals.card import Policy
 from tidegate.jobs.evals.door import Door
 from tidegate.jobs.evals.journal import Journal, begin
+from tidegate.jobs.evals.judge import MayGate
 from tidegate.jobs.evals.recording import Recording
 from tidegate.jobs.evals.results import Answer, Results, Run
 from tidegate.jobs.evals.run import Means, go
@@ -43,6 +47,7 @@ PLUGINS = Plugins(plugins.find, plugins.config_of)
 @click.option("--concurrency", type=click.IntRange(1, 256), help="How many answers are asked for at the same time.")
 @click.option("--out", type=click.Path(path_type=Path), help="The results; a file that is there is gone on with.")
 @click.option("--replay", type=click.Path(path_type=Path), help="Nobody is asked: what was said is in this file.")
+@CARDS
 @WHERE
 @KEY
 @FILE
@@ -56,7 +61,7 @@ def run(ctx: click.Context, /, suite: str, out: Path | None, url: str | None, ke
     tidegate eval run my_suites:support --out before.jsonl
     tidegate eval run suite.yaml --replay before.jsonl
     """
-    file, replay = given.pop("file"), given.pop("replay")
+    file, replay, may_gate = given.pop("file"), given.pop("replay"), deck.may_gate(given.pop("cards"), Policy())
     if url and not key:
         raise ConfigError("a key is needed: set TIDEGATE_KEY, or make one with: tidegate keys create --scope eval")
     recorded = read_run(replay) if replay else None
@@ -67,7 +72,10 @@ def run(ctx: click.Context, /, suite: str, out: Path | None, url: str | None, ke
     why = "it was interrupted"
     try:
         at = Reachable(url, key or "") if url else None
-        why = _heard_again(found, journal, recorded) if recorded else _gone_through(found, journal, at, file)
+        if recorded:
+            why = _heard_again(found, journal, recorded, may_gate)
+        else:
+            why = _gone_through(found, journal, at, file, may_gate)
     except KeyboardInterrupt:
         pass
     finally:
@@ -78,7 +86,7 @@ def run(ctx: click.Context, /, suite: str, out: Path | None, url: str | None, ke
     ctx.exit(exit_code(journal.results))
 
 
-def _gone_through(found: Ready, journal: Journal, at: Reachable | None, file: Path | None) -> str:
+def _gone_through(found: Ready, journal: Journal, at: Reachable | None, file: Path | None, may_gate: MayGate) -> str:
     """Why it ended before its end, or ""."""
     ended = []
 
@@ -86,17 +94,17 @@ def _gone_through(found: Ready, journal: Journal, at: Reachable | None, file: Pa
         async with _reached(found, journal.run.id, at, file) as door:
             subject = await asyncio.to_thread(_subject, found.suite, door)
             with Progress(journal) as progress:
-                ended.append(await go(found, journal, Means(subject, door, Embedding(), tell=progress.tell)))
+                ended.append(await go(found, journal, Means(subject, door, Embedding(), may_gate, progress.tell)))
 
     on_loop(all_of_it)
     return ended[0]
 
 
-def _heard_again(found: Ready, journal: Journal, recorded: Results) -> str:
+def _heard_again(found: Ready, journal: Journal, recorded: Results, may_gate: MayGate) -> str:
     recording, ended = Recording(recorded, found.suite.parameters), []
 
     async def all_of_it() -> None:
-        ended.append(await go(found, journal, Means(recording, recording, Embedding())))
+        ended.append(await go(found, journal, Means(recording, recording, Embedding(), may_gate)))
 
     on_loop(all_of_it)
     return ended[0]

@@ -47,7 +47,7 @@ def _pairs(field: int, attributes: Mapping[str, Any]) -> bytes:
 
 
 def _value(value: Any) -> bytes:
-    """An AnyValue. A bool is an int, too: it is asked first."""
+    """An AnyValue. A bool is an int, too: it is asked first. Bytes are text that is bounded elsewhere."""
     if isinstance(value, bool):
         return _number(2, int(value))
     if isinstance(value, int):
@@ -56,6 +56,8 @@ def _value(value: Any) -> bytes:
         return _tag(4, 1) + struct.pack("<d", value)
     if isinstance(value, list):
         return _bytes(5, b"".join(_bytes(1, _value(one)) for one in value))
+    if isinstance(value, bytes):
+        return _bytes(1, value)
     return _text(1, str(value)[:MOST_TEXT])
 
 
