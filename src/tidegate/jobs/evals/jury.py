@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from statistics import median
 from typing import Annotated
 
@@ -14,7 +14,7 @@ from tidegate.core.ports import Bench
 from tidegate.core.scores import Score
 from tidegate.jobs.evals.judge import Form, NoVerdict
 
-Models = Annotated[tuple[str, ...], Meta(min_length=1, max_length=9)]
+Models = str | Annotated[tuple[str, ...], Meta(min_length=1, max_length=9)]
 
 
 class Opinion(msgspec.Struct, frozen=True):
@@ -27,13 +27,22 @@ class Opinion(msgspec.Struct, frozen=True):
 Judge = Callable[[str, str], Awaitable[Opinion]]  # a model, and a step of its own. Raises NoVerdict
 
 
-def named(models: Sequence[str], form: Form) -> str:
-    """A jury is a judge of its own, with a card of its own."""
-    return f"{'+'.join(sorted(models))}/{form.hash}"
+def jurors(models: Models) -> tuple[str, ...]:
+    """Raises ValueError."""
+    each = (models,) if isinstance(models, str) else models
+    if not all(each) or len({*each}) != len(each):
+        raise ValueError("model: needs names, each once")
+    return each
 
 
-async def scores(models: Sequence[str], judge: str, ask: Judge, bench: Bench) -> list[Score]:
+def named(models: Models, form: Form) -> str:
+    """A jury is a judge of its own, with a card of its own. Raises ValueError."""
+    return f"{'+'.join(sorted(jurors(models)))}/{form.hash}"
+
+
+async def scores(asked: Models, judge: str, ask: Judge, bench: Bench) -> list[Score]:
     """One score for each thing and for the whole. Without a verdict of more than half of them there is none."""
+    models = jurors(asked)
     opinions: list[Opinion] = []
     none: list[NoVerdict] = []
     for model in models:
