@@ -350,8 +350,8 @@ def scorers_page() -> str:
         GENERATED.strip(),
         "\nA suite is a file of YAML, or the same in Python: [how to use one](../guides/evaluation.md).\n",
         section("suite", Suite),
-        "## `scorers[]`\n\nEach has a `type`, what the type can be told, and perhaps a `name`; without one it is called "
-        "as its type.\n",
+        "## `scorers[]`\n\nEach has a `type`, what the type can be told, and perhaps a `name`; without one it is "
+        "called as its type.\n",
     ]
     for name in sorted(plugins.BUILT_IN["scorers"]):
         scorer = plugins.find("scorers", name)
