@@ -42,7 +42,7 @@ def named(models: Models, form: Form) -> str:
 
 async def scores(asked: Models, judge: str, ask: Judge, bench: Bench) -> list[Score]:
     """One score for each thing and for the whole. Without a verdict of more than half of them there is none."""
-    models = jurors(asked)
+    models, advisory = jurors(asked), not bench.may_gate(judge)
     opinions: list[Opinion] = []
     none: list[NoVerdict] = []
     for model in models:
@@ -53,8 +53,7 @@ async def scores(asked: Models, judge: str, ask: Judge, bench: Bench) -> list[Sc
     if len(opinions) * 2 <= len(models):
         outcome = Counter(one.outcome for one in none).most_common(1)[0][0]
         whys = "; ".join(dict.fromkeys(one.why for one in none))
-        return [Score(scorer="", outcome=outcome, why=whys[:500], judge=judge, advisory=True)]
-    advisory = not bench.may_gate(judge)
+        return [Score(scorer="", outcome=outcome, why=whys[:500], judge=judge, advisory=advisory)]
     passed = sum(one.passed for one in opinions) * 2 > len(models)
     found = []
     for thing in opinions[0].values:
