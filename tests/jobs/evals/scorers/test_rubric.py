@@ -173,3 +173,10 @@ async def test_a_jury_needs_more_than_half_of_its_verdicts():
 def test_a_rubric_says_what_its_scores_mean(criteria: tuple[Criterion, ...], told: str):
     with pytest.raises(ValueError, match=told):
         Rubric(Config(model=("judge",), criteria=criteria))
+
+
+def test_one_judge_is_named_without_a_list_and_none_twice():
+    assert Rubric(Config(model="judge", criteria=CRITERIA)).judge == rubric().judge
+    for model in ("", ("a", "a"), ("a", "")):
+        with pytest.raises(ValueError, match="model: needs names, each once"):
+            Rubric(Config(model=model, criteria=CRITERIA))
