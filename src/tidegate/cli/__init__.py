@@ -48,8 +48,9 @@ def main() -> None:
     tidegate feedback REQUEST --up     what its answer was worth
     tidegate cache purge --route fast  drop the answers that are kept of a route
     tidegate guard try FILE            what the guards would make of a text
-    tidegate eval calibrate LABELS     how good a judge is, and whether it may gate
     tidegate eval run suite.yaml       how good the answers are
+    tidegate eval compare BASE HEAD    what has become worse, and how sure that is
+    tidegate eval calibrate LABELS     how good a judge is, and whether it may gate
     tidegate subjects erase ID         make everything of an end user unreadable
     tidegate bodies show ID            what was said in a call, where its route keeps that
     tidegate audit verify FILE         whether the audit log is what was signed

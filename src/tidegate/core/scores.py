@@ -72,3 +72,5 @@ class Score(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     advisory: bool = False  # by a judge that may not gate: it counts for nobody's exit code
     why: str = ""
     judge: str = ""  # model/hash of prompt and rubric, where a model judged
+    scale: tuple[float, float] = (0.0, 1.0)  # the least and the most that a value may be
+    orders: tuple[str, ...] = ()  # of two answers, which was better when each stood first: 1 (the answer), 2, tie

@@ -66,7 +66,8 @@ class Log:
             self._line("call", {key: value for key, value in fields.items() if value is not None})
 
     def notice(self, name: str, fields: Mapping[str, Any]) -> None:
-        self._line(name, fields)
+        if self._calls or name != "evaluation":  # which is of one call
+            self._line(name, fields)
 
     def _sample(self, call: Call) -> bool:
         """Whether this address, which presents no good key, gets a line: one a minute."""

@@ -42,6 +42,17 @@ def test_somebody_says_what_answers_are_worth():
         "label", "run.jsonl", "--as", "ann")][1].output  # fmt: skip
 
 
+def test_what_was_asked_is_shown_where_the_suite_is_named():
+    Path("suite.yaml").write_text("""\
+subject: route:fast
+scorers: [{type: contains}]
+cases: [{id: c0, input: "what is it?", expected_elements: [it]}]
+""")
+    written("run.jsonl", run([said("c0", text="it", judge=9)]))
+    done = call("label", "run.jsonl", "--suite", "suite.yaml", "--as", "ann", typed="p\n\n")
+    assert "user: what is it?\nanswer: it" in done.output, done.output
+
+
 def test_points_are_from_1_to_10():
     done = call("label", "run.jsonl", "--as", "ann", "--points", "--most", "1", typed="11\n0\n7\n\n")
     assert done.exit_code == 0 and lines()[0]["label"] == 7

@@ -9,6 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tidegate.cli import main
+from tidegate.jobs.evals import deck
+from tidegate.jobs.evals.card import Policy
 
 SUITE = """\
 subject: route:fast
@@ -51,6 +53,33 @@ def test_a_bad_answer_ends_with_1(here: Path):
     assert done.exit_code == 1
     assert "failed: hello #1: contains: without 'world'" in done.output
     assert "failed: bye #1: there is no answer: not_stored" in done.output
+
+
+JUDGED = """\
+subject: stored:answers.jsonl
+gate: {{accuracy: {accuracy}, items: 5}}
+scorers: [{{type: rubric, model: [fast], criteria: [{{name: right, anchors: {{1: wrong, 10: right}}}}]}}]
+cases: [{{id: hello, input: hello}}]
+"""
+
+
+def test_a_judge_with_a_card_decides_and_one_without_advises(here: Path):
+    (here / "suite.yaml").write_text(JUDGED.format(accuracy=0.8), encoding="utf-8")
+    done = run("suite.yaml", "--out", "first.jsonl")  # the scripted model is no judge: what it says is no verdict
+    (score,) = json.loads((here / "first.jsonl").read_text("utf-8").splitlines()[1])["scores"]
+    assert (score["outcome"], score["advisory"]) == ("malformed", True), done.output
+    lines = (
+        f'{{"item": "{at}", "label": "{word}", "verdict": "{word}"}}\n'
+        for at in range(30)
+        for word in ["pass", "fail"][at % 2 : at % 2 + 1]
+    )
+    (here / "labels.jsonl").write_text("".join(lines), encoding="utf-8")
+    assert CliRunner().invoke(main, ["eval", "calibrate", "labels.jsonl", "--judge", score["judge"]]).exit_code == 0
+    assert deck.may_gate(here / "judge-cards", Policy(items=5))(score["judge"])
+    assert not deck.may_gate(here / "judge-cards", Policy(accuracy=0.95))(score["judge"])
+    strict = JUDGED.format(accuracy=0.95)
+    (here / "suite.yaml").write_text(strict, encoding="utf-8")
+    assert run("suite.yaml", "--out", "first.jsonl").exit_code == 0, "what may gate is no part of a suite's hash"
 
 
 def test_what_could_not_be_run_to_its_end_ends_with_3_and_says_what_is_missing(here: Path):

@@ -45,7 +45,7 @@ def test_what_fails_now_and_passed_before_is_a_regression():
     exact = of(found, "exact")
     assert (exact.verdict, exact.lost, exact.gained, exact.base, exact.head) == ("regressed", 15, 0, 1, 0.85)
     assert exact.difference.low is not None and exact.difference.low < -0.15 < exact.difference.high
-    assert {one.criterion for one in found.regressed} == {"exact", "passed"}
+    assert {one.criterion for one in found.regressed} == {"exact"}, "it decides alone, and is told once"
     worse = [one for one in found.examples if one.criterion == "exact"]
     assert len(worse) == 3 and {(one.base, one.head, one.head_text, one.head_why) for one in worse} == {
         (1, 0, "oh", "since 0")
@@ -76,6 +76,15 @@ def test_points_are_compared_as_points():
     judge = of(compared(base, head, Rule()), "judge")
     assert (judge.kind, judge.verdict) == ("points", "regressed")
     assert judge.smallest is not None and 0 < judge.smallest < 1
+
+
+def test_a_scale_is_what_the_scorer_says_it_is():
+    def answers(value: float) -> list[Answer]:
+        score = Score(scorer="judge", value=value, scale=(1, 10))
+        return [Answer(case=f"c{at}", repeat=0, scores=(score,)) for at in range(30)]
+
+    same = of(compared(run(answers(1)), run(answers(1)), Rule()), "judge")
+    assert same.kind == "points" and same.smallest is not None and same.smallest > 0.05
 
 
 def test_a_change_in_one_tag_is_told_of_that_tag():

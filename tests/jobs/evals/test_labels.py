@@ -47,6 +47,13 @@ def test_two_answers_are_judged_in_both_orders(said):
     assert [(item.gold, item.verdicts) for item in labels.items] == [("1", ("1", None)), ("tie", ("2", "tie"))]
 
 
+def test_which_of_two_is_better_is_seen_in_words_or_told(said, tmp_path: Path):
+    assert said('{"item": "a", "label": "A"}\n{"item": "b", "label": "tie"}').kind == "pair"
+    text = '{"item": "a", "label": 1}\n{"item": "b", "label": 2}'
+    assert said(text).kind == "scale"
+    assert [item.gold for item in read(tmp_path / "labels.jsonl", "pair").items] == ["1", "2"]
+
+
 def test_people_who_are_split_say_nothing(said):
     assert said('{"item": "a", "labels": {"ann": "pass", "bob": "fail"}}').items[0].gold is None
 

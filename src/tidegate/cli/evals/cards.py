@@ -49,6 +49,7 @@ def policed(command: Any) -> Any:
 @click.option("--judge", help="Whose verdicts: model/hash of prompt and rubric, as a run names it.")
 @click.option("--run", type=FILE, help="The run whose answers were labelled; without it, verdicts stand in LABELS.")
 @click.option("--scorer", help="Which of its judgments, where there are several: judge.accuracy.")
+@click.option("--two", is_flag=True, help="Labels say which of two answers is better: 1, 2 or tie.")
 @click.option("--pass-at", type=float, default=7.0, show_default=True, help="Of points: from where on it is a pass.")
 @click.option("--json", "as_json", is_flag=True, help="The card itself.")
 @click.option("--strict", is_flag=True, help="Exit 1 when it may not gate.")
@@ -59,6 +60,7 @@ def calibrate(
     judge: str | None,
     run: Path | None,
     scorer: str | None,
+    two: bool,
     pass_at: float,
     as_json: bool,
     strict: bool,
@@ -72,7 +74,7 @@ def calibrate(
     tidegate eval calibrate labels.csv --judge gpt-4o/3f6c0d9a
     """
     policy, now = _policy(bars), datetime.now(UTC)
-    said = labels.read(file)
+    said = labels.read(file, "pair" if two else None)
     if run is not None:
         judge, said = verdicts.judged(said, read_run(run), judge, scorer)
     elif not judge:

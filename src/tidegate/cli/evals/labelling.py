@@ -9,10 +9,12 @@ from pathlib import Path
 import click
 
 from tidegate.cli.evals.cards import FILE, read_run
+from tidegate.cli.evals.suites import PLUGINS
 from tidegate.core.errors import ConfigError
 from tidegate.jobs.evals import queue
 from tidegate.jobs.evals.labels import Word, read
 from tidegate.jobs.evals.results import Answer
+from tidegate.jobs.evals.suite import load
 from tidegate.jobs.evals.verdicts import item_of
 
 WORDS = {"p": "pass", "f": "fail", "pass": "pass", "fail": "fail"}
@@ -32,14 +34,16 @@ HOW_POINTS = "1 to 10 · s skip · q quit"
 )
 @click.option("--as", "labeller", help="Your name; that of your account.")
 @click.option("--points", is_flag=True, help="Give 1 to 10 points instead of pass or fail.")
+@click.option("--suite", type=FILE, help="The suite, so that what was asked is shown too.")
 @click.option("--most", type=click.IntRange(min=1), default=50, show_default=True, help="How many this time.")
-def label(run: Path, labels: Path, labeller: str | None, points: bool, most: int) -> None:
+def label(run: Path, labels: Path, labeller: str | None, points: bool, suite: Path | None, most: int) -> None:
     """Go through the answers of a run that you have not labelled yet, and say what they are worth.
 
     What a judge said is not shown, and the order is another one for everybody.
 
     \b
     tidegate eval label base.jsonl
+    tidegate eval label base.jsonl --suite suite.yaml
     tidegate eval label base.jsonl --as ann --labels ours.jsonl --most 20
     """
     name = (labeller or getpass.getuser()).strip()
@@ -50,10 +54,13 @@ def label(run: Path, labels: Path, labeller: str | None, points: bool, most: int
     if not left:
         click.echo(f"{name} has labelled everything there is in {run}")
         return
+    asked = load(suite, PLUGINS).asked if suite is not None else {}
     said = 0
     for at, answer in enumerate(left[:most], 1):
         click.echo(f"\n--- {at} of {min(most, len(left))}: {shown(answer.case)} #{answer.repeat + 1}")
-        click.echo(shown(answer.text))
+        for turn in asked.get(answer.case, ()):
+            click.echo(f"{turn['role']}: {shown(turn['content'])}")
+        click.echo(f"answer: {shown(answer.text)}" if asked else shown(answer.text))
         word = _asked(points)
         if word is None:
             break

@@ -24,7 +24,6 @@ from tidegate.core.errors import ConfigError
 from tidegate.core.money import usd_text
 from tidegate.core.ports import Vector
 from tidegate.jobs.evals import deck
-from tidegate.jobs.evals.card import Policy
 from tidegate.jobs.evals.door import Door
 from tidegate.jobs.evals.journal import Journal, begin
 from tidegate.jobs.evals.judge import MayGate
@@ -113,7 +112,7 @@ def _heard_again(found: Ready, journal: Journal, recorded: Results, may_gate: Ma
 
 def _permitted(found: Ready, cards: Path) -> MayGate:
     """Which judges may decide: a card that is none is told before anything is paid for. Raises ConfigError."""
-    may = deck.may_gate(cards, Policy())
+    may = deck.may_gate(cards, found.suite.gate)
     judges = {getattr(one.scorer, "judge", "") for lookers in found.lookers.values() for one in lookers}
     permitted = frozenset(judge for judge in judges if judge and may(judge))
     return permitted.__contains__

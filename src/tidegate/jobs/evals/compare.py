@@ -95,6 +95,7 @@ class Look(NamedTuple):
     value: float
     why: str
     text: str
+    scale: tuple[float, float] = (0.0, 1.0)
 
 
 Looks = Mapping[str, Mapping[str, Sequence[Look]]]  # by criterion and case
@@ -145,6 +146,8 @@ def _judges(answers: Sequence[Answer]) -> dict[str, str]:
 def compared(base: Results, head: Results, rule: Rule, allowed: Sequence[str] = ()) -> Comparison:
     """Raises ValueError where they have nothing in common."""
     before, after = _looks(base.answers), _looks(head.answers)
+    if any(_same(before, after, name) for name in before if name != PASSED):
+        before.pop(PASSED, None)  # one criterion decides alone: it is told once
     tags = _tags((*base.answers, *head.answers))
     advisory = _advisory((*base.answers, *head.answers))
     whole = [_Pairs(name, "", before[name], after[name]) for name in before if name in after]
@@ -177,19 +180,28 @@ def _looks(answers: Sequence[Answer]) -> dict[str, dict[str, list[Look]]]:
     """An answer that there is none of has no score, and has not passed."""
     found: dict[str, dict[str, list[Look]]] = {}
 
-    def add(criterion: str, answer: Answer, value: float, why: str) -> None:
-        found.setdefault(criterion, {}).setdefault(answer.case, []).append(Look(value, why, answer.text))
+    def add(criterion: str, answer: Answer, look: Look) -> None:
+        found.setdefault(criterion, {}).setdefault(answer.case, []).append(look)
 
     for answer in answers:
         passed = answer.passed
         if passed is not None:
-            add(PASSED, answer, float(passed), answer.error)
+            add(PASSED, answer, Look(float(passed), answer.error, answer.text))
         for score in answer.scores:
             if score.outcome == "scored" and score.value is not None:
-                add(score.scorer, answer, score.value, score.why)
+                add(score.scorer, answer, Look(score.value, score.why, answer.text, score.scale))
             elif score.outcome == "scored" and score.passed is not None:
-                add(score.scorer, answer, float(score.passed), score.why)
+                add(score.scorer, answer, Look(float(score.passed), score.why, answer.text))
     return found
+
+
+def _same(before: Looks, after: Looks, name: str) -> bool:
+    """Whether answers pass where this criterion does, in both runs."""
+
+    def values(looks: Looks, criterion: str) -> dict[str, list[float]]:
+        return {case: [look.value for look in found] for case, found in looks.get(criterion, {}).items()}
+
+    return all(values(looks, name) == values(looks, PASSED) for looks in (before, after))
 
 
 def _tags(answers: Sequence[Answer]) -> dict[str, set[str]]:
@@ -221,8 +233,9 @@ class _Pairs:
         self._base, self._head = base, head
         self.once = all(len(side[case]) == 1 for side in (base, head) for case in self.cases)
         values = {look.value for side in (base, head) for case in self.cases for look in side[case]}
-        self.share = values <= {0.0, 1.0}
-        self.scale = _scale(values)
+        scales = {look.scale for side in (base, head) for case in self.cases for look in side[case]}
+        self.share = values <= {0.0, 1.0} and scales == {(0.0, 1.0)}
+        self.scale = _scale(values, scales)
         self.before = [_mean(base[case]) for case in self.cases]
         self.after = [_mean(head[case]) for case in self.cases]
         self.differences = [after - before for before, after in zip(self.before, self.after, strict=True)]
@@ -279,10 +292,11 @@ def _mean(looks: Sequence[Look]) -> float:
     return fmean(look.value for look in looks)
 
 
-def _scale(values: set[float]) -> float:
-    """From the least to the most that the scorer could say, by what it said."""
-    if min(values) >= 0 and max(values) <= 1:
-        return 1.0
+def _scale(values: set[float], scales: set[tuple[float, float]]) -> float:
+    """From the least to the most that the scorer can say; where it goes beyond that, by what it said."""
+    low, high = min(scale[0] for scale in scales), max(scale[1] for scale in scales)
+    if low <= min(values) and max(values) <= high:
+        return high - low
     if min(values) >= 1 and max(values) <= POINTS:
         return POINTS - 1
     return max(values) - min(values)

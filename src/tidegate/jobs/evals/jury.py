@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from statistics import median
 from typing import Annotated
 
@@ -22,6 +22,8 @@ class Opinion(msgspec.Struct, frozen=True):
 
     values: dict[str, tuple[float, str]]
     passed: bool
+    scale: tuple[float, float] = (0.0, 1.0)
+    orders: tuple[str, ...] = ()  # of two answers: as in Score
 
 
 Judge = Callable[[str, str], Awaitable[Opinion]]  # a model, and a step of its own. Raises NoVerdict
@@ -55,10 +57,18 @@ async def scores(asked: Models, judge: str, ask: Judge, bench: Bench) -> list[Sc
         whys = "; ".join(dict.fromkeys(one.why for one in none))
         return [Score(scorer="", outcome=outcome, why=whys[:500], judge=judge, advisory=advisory)]
     passed = sum(one.passed for one in opinions) * 2 > len(models)
+    orders = tuple(_most(said) for said in zip(*(one.orders for one in opinions), strict=True))
     found = []
     for thing in opinions[0].values:
         value = float(median(one.values[thing][0] for one in opinions))
         why = " | ".join(one.values[thing][1] for one in opinions)[:1000]
-        score = Score(scorer=thing, value=value, why=why, judge=judge, advisory=advisory)
+        scale = opinions[0].scale
+        score = Score(scorer=thing, value=value, why=why, judge=judge, advisory=advisory, scale=scale, orders=orders)
         found.append(score if thing else msgspec.structs.replace(score, passed=passed))
     return found
+
+
+def _most(said: Sequence[str]) -> str:
+    """What more of them say than anything else; else a tie."""
+    first, *others = Counter(said).most_common(2)
+    return "tie" if others and others[0][1] == first[1] else first[0]

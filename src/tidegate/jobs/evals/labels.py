@@ -62,8 +62,8 @@ class Labels(NamedTuple):
     items: tuple[Item, ...]
 
 
-def read(path: Path) -> Labels:
-    """Raises ConfigError, naming the line."""
+def read(path: Path, kind: Kind | None = None) -> Labels:
+    """`kind`: where it is known; else by what they look like. Raises ConfigError, naming the line."""
     try:
         said = path.read_bytes()
         lines = list(_rows(said.decode("utf-8-sig"), path))
@@ -71,7 +71,7 @@ def read(path: Path) -> Labels:
         raise ConfigError(f"{path}: cannot be read: {wrong}") from None
     if not lines:
         raise ConfigError(f"{path}: nobody has said anything; each line is an item with a label")
-    kind = _kind([row for _, row in lines])
+    kind = kind or _kind([row for _, row in lines])
     items: dict[str, Item] = {}
     for number, row in lines:
         try:
@@ -103,7 +103,9 @@ def _kind(rows: list[dict[str, Any]]) -> Kind:
     """By what they look like: in both orders, in words, or as points."""
     if any("ab" in row or "ba" in row for row in rows):
         return "pair"
-    said = {_plain(value) for row in rows for value in _labels(row, 0).values()}
+    said = {_plain(value) for row in rows for value in _labels(row, 0).values()} - NOTHING
+    if said & {"a", "b", "tie"}:
+        return "pair"
     return "pass" if said <= set(PASSED) or said <= {"0", "1"} else "scale"
 
 

@@ -14,6 +14,7 @@ from msgspec import Meta
 from tidegate.core.errors import ConfigError
 from tidegate.core.ports import Loading, Scorer
 from tidegate.core.scores import Case, Turn
+from tidegate.jobs.evals.card import Policy
 from tidegate.jobs.evals.document import Document, near, read
 
 HOLE = re.compile(r"\{\{\s*([\w.-]+)\s*\}\}")
@@ -39,6 +40,7 @@ class Suite(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
     repeats: how often each case is asked.
     max_cost_usd: nothing more is asked when so much may be spent.
     concurrency: how many cases are asked at the same time.
+    gate: what a judge's card must show before its verdict counts; without it, it advises.
     scorers: who looks at every answer, each with its `type`.
     cases: what is asked.
     """
@@ -51,6 +53,7 @@ class Suite(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
     repeats: Annotated[int, Meta(ge=1, le=1000)] = 1
     max_cost_usd: Annotated[float, Meta(gt=0)] | None = None
     concurrency: Annotated[int, Meta(ge=1, le=256)] = 16
+    gate: Policy = Policy()
     scorers: tuple[dict[str, Any], ...] = ()
     cases: tuple[Case, ...] = ()
 
@@ -77,8 +80,11 @@ class Ready(NamedTuple):
 
     @property
     def hash(self) -> str:
-        """Of all that makes an answer or a score. Who answers, how often and for how much are not among it."""
-        besides = msgspec.structs.replace(self.suite, name="", subject="", repeats=1, max_cost_usd=None, concurrency=16)
+        """Of all that makes an answer or a score. Who answers, how often, for how much and who may
+        judge are not among it."""
+        besides = msgspec.structs.replace(
+            self.suite, name="", subject="", repeats=1, max_cost_usd=None, concurrency=16, gate=Policy()
+        )
         return hashlib.sha256(msgspec.json.encode(besides, order="deterministic")).hexdigest()[:16]
 
     @property
@@ -136,6 +142,11 @@ def _no_two_alike(suite: Suite, at: Document) -> None:
         if case.id in seen:
             raise at.wrong(f"cases[{number}].id", f"{case.id!r} is the id of cases[{seen[case.id]}] too")
         seen[case.id] = number
+
+
+def shared(suite: Suite, plugins: Plugins) -> list[Looker]:
+    """Who looks at every answer, whatever the case. Raises ConfigError."""
+    return _lookers(suite.scorers, "scorers", plugins, Document(suite.name or "suite", {}, {}))
 
 
 def _lookers(asked: Sequence[dict[str, Any]], path: str, plugins: Plugins, at: Document) -> list[Looker]:

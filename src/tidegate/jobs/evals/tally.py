@@ -137,7 +137,7 @@ def _line(results: Results, case: str, answers: Sequence[Answer]) -> CaseLine:
 
 
 def why_failed(answer: Answer) -> str:
-    if answer.error:
+    if answer.error and not answer.scores:
         return f"there is no answer: {answer.error}"
     said = [score for score in answer.scores if score.passed is False and not score.advisory]
     return "; ".join(f"{score.scorer}: {score.why or 'failed'}" for score in said)

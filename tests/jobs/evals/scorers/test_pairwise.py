@@ -44,6 +44,32 @@ async def test_both_orders_are_asked_and_disagreement_is_a_tie(
     assert len(set(bench.steps)) == 2
 
 
+@pytest.mark.parametrize(
+    ("prefers", "orders"),
+    [
+        (longer, ("1", "1")),
+        (lambda first, second: "first", ("1", "2")),
+        (lambda first, second: "tie", ("tie", "tie")),
+        (lambda first, second: "tie" if "answer" in first else "first", ("tie", "2")),
+    ],
+)
+async def test_what_was_said_in_each_order_is_kept_for_a_card(
+    prefers: Callable[[str, str], str], orders: tuple[str, str]
+):
+    score = await look(
+        Pairwise(Config(("judge",))), "the longer answer", of=case(reference="the rest"), bench=judge(prefers)
+    )
+    assert score.orders == orders
+
+
+async def test_a_jury_has_the_orders_of_most():
+    opinions = iter([("first", "first"), ("first", "second"), ("tie", "tie")])
+    verdicts = iter([one for pair in opinions for one in pair])
+    bench = judge(lambda first, second: next(verdicts))
+    score = await look(Pairwise(Config(("a", "b", "c"))), "an answer", of=case(reference="the rest"), bench=bench)
+    assert score.orders == ("1", "tie"), "the second order: 2, 1 and a tie"
+
+
 async def test_one_verdict_of_the_two_is_none():
     turns = iter(["{}", "{}"])
     score = await look(Pairwise(Config(("judge",))), "x", of=case(reference="y"), bench=Bench(lambda m, p: next(turns)))

@@ -76,4 +76,4 @@ def shortage(one: Change, matters: float) -> str:
 
 
 def dollars(nusd: int) -> str:
-    return f"${nusd / 1e9:,.4f}"
+    return f"${nusd / 1e9:,.2f}" if nusd >= 1e9 else f"${nusd / 1e9:.6f}"

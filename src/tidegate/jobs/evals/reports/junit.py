@@ -54,7 +54,7 @@ def _outcome(one: ElementTree.Element, answer: Answer | None) -> str:
     if answer.passed is None:
         ElementTree.SubElement(one, "skipped", message="nobody who may decide has said anything")
         return "skipped"
-    if answer.error:
+    if not answer.passed and answer.error:
         ElementTree.SubElement(one, "error", type="failed", message=clean(why_failed(answer)))
         return "errors"
     if not answer.passed:

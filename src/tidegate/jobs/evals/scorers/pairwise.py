@@ -48,6 +48,9 @@ of the text SECOND; "explanation" says in two sentences what follows; then "bett
 REMINDER = "say which of the texts FIRST and SECOND is the better answer, or that neither is, with a quote of each."
 SHAPE = '{"code": "…", "evidence_first": "…", "evidence_second": "…", "explanation": "…", "better": "first"}'
 
+PLACES = {"first": "1", "second": "2", "tie": "tie"}  # whose is the text that stands there: 1 is the answer's
+OTHER_WAY = {"first": "2", "second": "1", "tie": "tie"}
+
 
 class Pairwise:
     asks = True
@@ -69,7 +72,8 @@ class Pairwise:
             value = 1.0 if ours == {True} else 0.0 if theirs == {True} else 0.5
             order = "" if value != 0.5 or first.better == second.better == "tie" else "it depends on the order; "
             why = f"{order}{first.explanation} / {second.explanation}"
-            return Opinion({"": (value, why)}, value >= self._config.pass_at)
+            orders = (PLACES[first.better], OTHER_WAY[second.better])
+            return Opinion({"": (value, why)}, value >= self._config.pass_at, orders=orders)
 
         return await scores(self._config.model, self.judge, ask, bench)
 

@@ -111,7 +111,7 @@ class Rubric:
         overall = sum(graded[one.name].score * one.weight for one in self._config.criteria)
         overall /= sum(one.weight for one in self._config.criteria)
         values = {one.name: (float(graded[one.name].score), _why(graded[one.name])) for one in self._config.criteria}
-        return Opinion({**values, "": (overall, grades.reasoning)}, overall >= self._config.pass_at)
+        return Opinion({**values, "": (overall, grades.reasoning)}, overall >= self._config.pass_at, (LOWEST, HIGHEST))
 
     def _checked(self, grades: Grades, answer: str) -> dict[str, Graded]:
         """By criterion. Raises NoVerdict for what is not this rubric's."""
