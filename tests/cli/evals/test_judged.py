@@ -57,6 +57,12 @@ async def test_what_was_recorded_is_heard_again_and_a_card_lets_the_judge_decide
     assert done.exit_code == 1, done.output
     assert "1 passed, 1 failed, 0 with nobody who may decide" in done.output and "advisory" not in done.output
 
+    text = await asyncio.to_thread((tmp_path / "run.jsonl").read_text, "utf-8")
+    run_id = (await asyncio.to_thread(read, tmp_path / "run.jsonl")).run.id
+    await asyncio.to_thread((tmp_path / "else.jsonl").write_text, text.replace(run_id, "0" * 32), "utf-8")
+    done = await run("--replay", "run.jsonl", "--out", "else.jsonl", "--cards", "cards")
+    assert done.exit_code == 3 and "else.jsonl is of another run than the one that is replayed" in done.output
+
     other = SUITE.replace("10: right", "10: perfect")  # another rubric is another judge, and was not asked
     await asyncio.to_thread((tmp_path / "suite.yaml").write_text, other, "utf-8")
     done = await run("--replay", "run.jsonl", "--out", "other.jsonl", "--cards", "cards")

@@ -67,6 +67,8 @@ def run(ctx: click.Context, /, suite: str, out: Path | None, url: str | None, ke
     found = _replayed(_read(suite), recorded, given) if recorded else _changed(_read(suite), **given)
     may_gate = _permitted(found, cards)
     journal = begin(out or _named(found), _new(found, recorded.run.id if recorded else secrets.token_hex(16)))
+    if recorded and journal.run.id != recorded.run.id:
+        raise ConfigError(f"{journal.path} is of another run than the one that is replayed; take another --out")
     gone = len(journal.answers)
     click.echo(f"{journal.path}" + (f" is gone on with: {gone} answers are there" if gone else ""), err=True)
     why = "it was interrupted"
