@@ -52,12 +52,14 @@ def listing(asked: CallsAsked, *, table: str, mark: str, within: str) -> Listing
             outer.append(column)
             values.append(least)
     behind_these = f"FROM {table} WHERE {' AND '.join(inner)} ORDER BY at_ms DESC, seq DESC"
-    where = f" WHERE {' AND '.join(outer)}" if outer else ""
+    some = f"SELECT at_ms, seq {behind_these}"  # an index has them in this order, and nothing behind them is read
+    if outer:
+        looked_at = f"SELECT * {behind_these} LIMIT {LOOKED_AT}"
+        some = f"SELECT at_ms, seq FROM ({looked_at}) looked WHERE {' AND '.join(outer)} ORDER BY at_ms DESC, seq DESC"
     return Listing(
-        f"SELECT at_ms, seq FROM (SELECT * {behind_these} LIMIT {LOOKED_AT}) looked{where} "
-        f"ORDER BY at_ms DESC, seq DESC LIMIT {mark}",
+        f"{some} LIMIT {mark}",
         f"SELECT at_ms, seq {behind_these} LIMIT 1 OFFSET {LOOKED_AT - 1}",
-        [*looked, *values, asked.most],
+        [*looked, *values, min(asked.most, LOOKED_AT)],
         looked,
     )
 
