@@ -23,7 +23,7 @@ from bench.overhead import SMALL, starts
 from bench.procs import Child, Meter, require_linux
 from bench.report import table
 
-# A sixth and more above what was measured last, on Debian's Python and busy cores: 3.8 to 4.5, 1.3 to 1.6, 0 to 2 KB.
+# A fifth and more above what was measured last, on Debian's Python and a busy machine: 3.5 to 4.4, 1.3 to 1.6, 2 KB.
 # What passes them is a mistake, not the weather.
 LIMITS = {
     "CPU per call, in bare proxies": 5.4,
