@@ -8,7 +8,7 @@ import sys
 
 from click.testing import CliRunner, Result
 
-from tests.house import House
+from tests.house import TWO_PROVIDERS, House
 from tidegate.cli import main
 
 
@@ -74,3 +74,18 @@ async def test_calls_are_told_as_they_end_until_the_gateway_leaves(house):
     async with asyncio.timeout(20):
         lines = (await heard).output.splitlines()
     assert lines and {json.loads(line)["user"] for line in lines} == {"ann"}
+
+
+async def test_two_answers_stand_side_by_side(build_house):
+    kept = "    store: {prompts: true, replies: true}\n"
+    other = "  other: {targets: [{provider: spare, model: n}]}\n"
+    house = await build_house(TWO_PROVIDERS + kept + other)
+    house.provider("main").says("from main\x1b[2J")
+    house.provider("spare").says("from spare")
+    done = await run(house, "replay", (await house.ask()).id, "--route", "other")
+    assert done.exit_code == 0, done.output
+    lines = done.output.splitlines()
+    assert next(line for line in lines if line.startswith("answered")).split() == ["answered", "main/m", "spare/n"]
+    assert lines[-3:] == ["", "--- now", "from spare"] and "\x1b" not in done.output
+    missing = await run(house, "replay", "req_0", "--route", "other")
+    assert missing.exit_code == 1 and "there is no request 'req_0'" in missing.output

@@ -27,6 +27,8 @@ from tidegate.storage.vault.kek import Keks
 from tidegate.storage.vault.keyring import MemoryKeyring
 
 Close = Callable[[], Awaitable[None]]
+DAY = 86_400_000
+OLD = 30 * DAY
 
 
 async def memory(request: pytest.FixtureRequest, folder: Path) -> tuple[Ledger, Close]:
@@ -44,6 +46,29 @@ async def postgres(request: pytest.FixtureRequest, folder: Path) -> tuple[Ledger
 
 async def sealed_sqlite(request: pytest.FixtureRequest, folder: Path) -> tuple[Ledger, Close]:
     return await spooled(folder, await SqliteStore.open(folder / "tidegate.db"), sealing())
+
+
+async def folded_sqlite(request: pytest.FixtureRequest, folder: Path) -> tuple[Ledger, Close]:
+    return await folding(folder, await SqliteStore.open(folder / "tidegate.db"))
+
+
+async def folded_postgres(request: pytest.FixtureRequest, folder: Path) -> tuple[Ledger, Close]:
+    return await folding(folder, await PostgresStore.open(request.getfixturevalue("postgres"), deaf))
+
+
+async def folding(folder: Path, home: Home) -> tuple[Ledger, Close]:
+    """Every day is folded whenever something is stored, so that all questions are asked of days."""
+    ledger, close = await spooled(folder, home)
+    flush = ledger.flush
+
+    async def flush_and_fold() -> None:
+        await flush()
+        for end_ms in (OLD, 1_790_000_000_000 + 2 * DAY):  # each looks back for a year
+            while await home.books.fold(end_ms):
+                pass
+
+    ledger.flush = flush_and_fold  # type: ignore[method-assign]
+    return ledger, close
 
 
 def sealing() -> EnvelopeVault:
@@ -74,6 +99,8 @@ ADAPTERS: dict[str, Callable[[pytest.FixtureRequest, Path], Awaitable[tuple[Ledg
     "sqlite": sqlite,
     "postgres": postgres,
     "sealed sqlite": sealed_sqlite,
+    "folded sqlite": folded_sqlite,
+    "folded postgres": folded_postgres,
 }
 
 
@@ -473,8 +500,6 @@ async def test_opinions_are_summed_exactly_in_the_hour_of_their_call(ledger):
 
 # --- who was there, and how long they waited
 
-DAY = 86_400_000
-
 
 async def test_percentiles_of_buckets_are_those_of_the_calls_to_a_bucket(ledger):
     took = [round(1000 * 1.3**n) for n in range(40)]
@@ -520,3 +545,33 @@ async def test_a_call_that_was_long_under_way_joins_what_it_lies_between(ledger)
         await ledger.flush()
     (line,) = await ledger.people(PeopleAsked((Period(0, DAY),)))
     assert (line.sessions, line.session_calls, line.session_ms) == (1, 3, 50 * minute)
+
+
+async def test_what_comes_late_counts_with_what_was_there(ledger):
+    for n, hour in enumerate((1, 2, 25, 30, 26, 1)):
+        ledger.append(closed(f"{n}", at_ms=hour * HOUR_MS, cost_nusd=5, user="ann", session=f"s{n}", duration_us=3000))
+        await ledger.flush()  # the day of the last two was folded before they came, where days are
+    days = (Period(0, DAY), Period(DAY, 2 * DAY))
+    for by in ((), ("end_user",), ("end_user", "route")):
+        assert [line.sums["calls"] for line in await ledger.usage(UsageAsked(days, by))] == [3, 3]
+    assert [sum(line.counts.values()) for line in await ledger.times(TimesAsked(days))] == [3, 3]
+    assert [(line.end_users, line.sessions) for line in await ledger.people(PeopleAsked(days))] == [(1, 3), (1, 3)]
+
+
+async def test_a_session_that_goes_on_after_midnight_is_of_the_day_in_which_it_began(ledger):
+    minute = 60_000
+    for n, at in enumerate((-20, -5, 10, 35)):
+        ledger.append(closed(f"{n}", at_ms=DAY + at * minute, session="s"))
+        await ledger.flush()
+    lines = await ledger.people(PeopleAsked((Period(0, DAY), Period(DAY, 2 * DAY))))
+    assert [(line.sessions, line.session_calls, line.session_ms) for line in lines] == [(1, 4, 55 * minute), (0, 0, 0)]
+
+
+async def test_a_period_that_cuts_days_has_what_lies_within_it(ledger):
+    for hour in range(24 * 4):
+        ledger.append(closed(f"{hour}", at_ms=hour * HOUR_MS, duration_us=3000))
+    for begin, until in ((5, 90), (5, 20), (24, 72), (30, 71), (0, 96), (5, 96)):
+        cut = (Period(begin * HOUR_MS, until * HOUR_MS),)
+        (line,) = await ledger.usage(UsageAsked(cut))
+        (times,) = await ledger.times(TimesAsked(cut))
+        assert line.sums["calls"] == sum(times.counts.values()) == until - begin

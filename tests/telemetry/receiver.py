@@ -14,6 +14,7 @@ class Receiver:
         self.heard: list[tuple[dict[str, str], bytes]] = []
         self.paths: list[str] = []
         self.silent = False
+        self.kind = ""  # what it calls its answers
         self.lines: list[asyncio.Transport] = []
 
     def connected(self) -> Connection:
@@ -41,7 +42,8 @@ class Connection(asyncio.Protocol):
         self._receiver.heard.append((headers, body))
         if not self._receiver.silent:
             status = self._receiver.answers.pop(0) if self._receiver.answers else 200
-            self._transport.write(b"HTTP/1.1 %d Said\r\ncontent-length: 0\r\n\r\n" % status)
+            kind = f"content-type: {self._receiver.kind}\r\n" if self._receiver.kind else ""
+            self._transport.write(b"HTTP/1.1 %d Said\r\n%bcontent-length: 0\r\n\r\n" % (status, kind.encode()))
 
 
 @asynccontextmanager

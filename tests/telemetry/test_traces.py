@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import gzip
 import re
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -120,7 +122,7 @@ async def test_a_call_without_a_trace_is_found_by_the_one_it_was_given(house):
 def test_a_call_of_our_own_is_traced_as_any_other(id) -> None:
     one = row(id=id, purpose="guard", parent="req_1")
     assert taken(one, traces.Config(share=Share(0.5))) in (True, False)
-    _server, ours = read(traces.encoded([one], traces.Receiver(url="http://otel")))
+    _server, ours = read(traces.encoded([traces.Step(one)], traces.Receiver(url="http://otel"), {}))
     assert (len(ours.trace_id), ours.said["tidegate.purpose"], ours.said["tidegate.parent_request_id"]) == (
         *(32, "guard", "req_1"),
     )
@@ -182,6 +184,17 @@ async def test_who_is_busy_is_asked_again_and_who_refuses_is_not(build_house, re
     assert await count(house, "sent") == 1
 
 
+async def test_a_page_for_people_is_no_receiver_of_traces(build_house, receiver):
+    """A proxy that wants a login says 200 to everything."""
+    heard, url = receiver
+    heard.kind = "text/html; charset=utf-8"
+    house = await build_house(text(url))
+    assert (await house.ask()).status == 200
+    while await count(house, "dropped") != 1:
+        await house.clock.sleep(0.1)
+    assert await count(house, "sent") == 0 and len(heard.heard) == traces.TRIES
+
+
 async def test_nobody_there_costs_memory_that_is_bounded_and_no_call_its_time(build_house):
     house = await build_house(text("http://127.0.0.1:9"))
     assert (await house.ask()).status == 200
@@ -189,6 +202,31 @@ async def test_nobody_there_costs_memory_that_is_bounded_and_no_call_its_time(bu
     for _ in range(WAITING + 10):
         house.app.world.events.call_ended(_Call(), one)
     assert await count(house, "dropped") >= 10
+    assert (await house.ask()).status == 200
+
+
+async def test_an_hour_with_nobody_there_is_bounded_counted_and_slows_nothing_down(build_house, monkeypatch):
+    monkeypatch.setattr(traces, "WAITING", 1_000)
+    monkeypatch.setattr(traces, "AT_ONCE", 50)
+    house = await build_house(text("http://127.0.0.1:9"))
+    assert (await house.ask()).status == 200
+    one = (await house.rows())[0]
+    (listener,) = [one for one in house.app.world.events._listeners if isinstance(one, traces.Traces)]
+    (line,) = listener._lines
+    house.clock.hold()
+    told, tasks, sizes = 1, len(asyncio.all_tasks()), []
+    for minute in range(60):
+        for _ in range(500):
+            listener.call_ended(_Call(), one)
+        told += 500
+        await house.clock.advance(60)
+        assert len(line._rows) <= 1_000
+        if minute > 10:
+            sizes.append(sys.getsizeof(line._rows) + sum(map(sys.getsizeof, vars(line).values())))
+    assert 0 <= told - line.dropped - len(line._rows) <= 50  # that are being sent just now
+    assert line.dropped == await count(house, "dropped") > 28_000
+    assert max(sizes) < 1.5 * min(sizes)
+    assert len(asyncio.all_tasks()) <= tasks + 3
     assert (await house.ask()).status == 200
 
 
@@ -223,6 +261,32 @@ def test_each_tool_is_reached_as_it_wants(said, address, headers) -> None:
     key = Secret(said["key"]) if "key" in said else None
     receiver = traces.Receiver(**{**said, "key": key})
     assert (receiver.address, dict(headers_of(receiver))) == (address, headers)
+
+
+@pytest.mark.parametrize(
+    ("preset", "path", "headers"),
+    [
+        ("preset: langfuse, key: 'pk-1:sk-2'", "/api/public/otel/v1/traces",
+         {"authorization": "Basic cGstMTpzay0y", "x-langfuse-ingestion-version": "4"}),
+        ("preset: langsmith, key: ls-1, project: mine", "/otel/v1/traces",
+         {"x-api-key": "ls-1", "langsmith-project": "mine"}),
+    ],
+    ids=["langfuse", "langsmith"],
+)  # fmt: skip
+async def test_langfuse_and_langsmith_are_sent_the_same_bytes_where_they_take_them(
+    build_house, receiver, preset, path, headers
+):
+    heard, url = receiver
+    house = await build_house(text(url, f", {preset}"))
+    house.provider("main").says(status=503)
+    await house.ask(user="ann", headers={"x-tidegate-session": "s1"})
+    await spans(heard)
+    sent, body = heard.heard[0]
+    assert (heard.paths[0], sent["content-type"], sent["content-encoding"]) == (path, "application/x-protobuf", "gzip")
+    assert sent == sent | headers
+    row = (await house.rows())[0]
+    plain = traces.encoded([traces.Step(row)], traces.Receiver(url="http://otel"), {})
+    assert gzip.decompress(body) == gzip.decompress(plain), "the very spans that any receiver is sent"
 
 
 async def test_phoenix_reads_its_own_names(build_house, receiver):

@@ -19,17 +19,19 @@ from tidegate.app.homes import data_folder as data_folder
 from tidegate.app.homes import open_home as open_home
 from tidegate.app.homes import open_keyring as open_keyring
 from tidegate.app.homes import open_vault as open_vault
-from tidegate.app.rooms import Ground, start_providers
+from tidegate.app.rooms import SUITES, Ground, start_providers
 from tidegate.app.rooms import check as check
 from tidegate.app.rooms import codecs as codecs
 from tidegate.app.rooms import make_providers as make_providers
 from tidegate.config import Config
 from tidegate.core.call import Call, Event, Route
 from tidegate.core.errors import ConfigError, ShuttingDown, StoreDown
-from tidegate.core.ports import Blobs, Clock, Key, Provider, Relay, Vault
+from tidegate.core.ports import Blobs, Clock, Codecs, Key, Provider, Relay, Vault
 from tidegate.core.shared import Table
+from tidegate.core.shares import Share, What
 from tidegate.core.world import Nursery, World
 from tidegate.gateway import Gateway
+from tidegate.jobs.evals.online import Online
 from tidegate.stages.auth.used import LastUsed
 from tidegate.stages.cache import Shelf
 from tidegate.stages.cache.elsewhere import Elsewhere
@@ -38,20 +40,23 @@ from tidegate.storage.archive import Archive
 from tidegate.storage.audit.notary import Exports, Notary
 from tidegate.storage.audit.notes import load_signer
 from tidegate.storage.bodies import BodyStore
+from tidegate.storage.days import keep_folded
 from tidegate.storage.ledger import Home, SpoolLedger
 from tidegate.storage.retention import Kind, keep
 from tidegate.storage.vault import PlainVault
 from tidegate.telemetry import Listeners
 from tidegate.telemetry.alerts import Alerts
+from tidegate.telemetry.aliases import Aliases
 from tidegate.telemetry.kept import Kept
 from tidegate.telemetry.logs import Log
 from tidegate.telemetry.metrics import Metrics
 from tidegate.telemetry.pulse import Pulse
+from tidegate.telemetry.room import Room
 from tidegate.telemetry.traces import Traces
 from tidegate.upstream.sharing import Sharing
 
 # What a running house is built on: it changes with a start only.
-FIXED = ("api", "storage", "vault", "audit", "cache", "logs", "alerts", "traces", "transport", "prices")
+FIXED = ("api", "storage", "vault", "audit", "cache", "logs", "alerts", "traces", "metrics", "transport", "prices")
 SHORTEST_KEY = 20
 RETIRE_S = 0.1  # how often to look whether the calls of the last configuration have ended
 LAST_EVENTS_S = 2.0  # for replies that were ended to reach their clients
@@ -99,7 +104,7 @@ class App:
         self.pulse = Pulse(world.loop, world.transport, world.ledger.backlog)  # beats when who serves starts it
         self._ground = ground
         self._inside = inside
-        self._metrics = metrics
+        self.metrics = metrics
         self._undo = undo
         self._take_up(config, gateway)
         targets = gateway.upstream.targets
@@ -111,6 +116,16 @@ class App:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.edge(scope, receive, send)
+
+    def now_ms(self) -> int:
+        return self.world.clock.wall_ns() // 1_000_000
+
+    def limits_used(self) -> Iterable[tuple[What, Share, int]]:
+        """How much of each is used, of organisations, teams and routes."""
+        return self.gateway.limits.shares.now(self.now_ms())
+
+    def budgets_used(self) -> Iterable[tuple[What, Share, int]]:
+        return self.gateway.budgets.shares.now(self.now_ms())
 
     async def first_key(self) -> str | None:
         """An admin key's text, when there was none at all; it is shown now and never again."""
@@ -141,7 +156,9 @@ class App:
     def _take_up(self, config: Config, gateway: Gateway) -> None:
         self.config = config
         self.gateway = self._inside.gateway = gateway
-        self._metrics.expect(gateway.routes.labels)
+        self.metrics.expect(gateway.routes.labels)
+        if self._ground.traces is not None:
+            self._ground.traces.expect(name for name, route in config.routes.items() if route.store.traces)
         gateway.upstream.targets.expect(gateway.routes.targets)
 
     async def leave(self) -> None:
@@ -190,24 +207,39 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
         base = await _base(config, clock, events, undo)
         world = base.world
         metrics.registry.register(Kept(base.bodies, base.notary))
+        ledger, bodies = world.ledger, base.bodies
+        dropped = {
+            "ledger": lambda: ledger.backlog().lost + metrics.rows_lost,
+            "log": lambda: log.dropped,
+            "bodies": lambda: bodies.dropped,
+        }
         if config.alerts.webhooks:
             alerts = Alerts(config.alerts, world)
             events.add(alerts)
             metrics.registry.register(alerts)
+            dropped["alerts"] = lambda: alerts.dropped
             undo.push_async_callback(alerts.aclose)
+        traces, words = None, codecs()
         if config.traces.to:
-            traces = Traces(config.traces, world)
+            traces = Traces(config.traces, world, words)
             events.add(traces)
             metrics.registry.register(traces)
+            dropped["traces"] = lambda: traces.dropped
             undo.push_async_callback(traces.aclose)
         inside = Inside()
-        ground = await _ground(config, environment_key, base, inside, undo)
+        ground = await _ground(config, environment_key, base, inside, undo, traces, words)
         gateway = ground.gateway(config, providers)
         if world.counters.together:  # alone, there is nobody to agree with
             sharing = world.loop.create_task(Sharing(world, gateway.upstream.targets).run(), name="share breakers")
             undo.callback(sharing.cancel)
         await start_providers(world, providers.values())
-        return App(config, gateway, ground, inside, metrics, undo.pop_all())
+        app = App(config, gateway, ground, inside, metrics, undo.pop_all())
+        metrics.registry.register(Room(app.limits_used, app.budgets_used, dropped))
+        if config.metrics.litellm_names:
+            aliases = Aliases(gateway.upstream.targets.seen, app.budgets_used, app.now_ms)
+            events.add(aliases)
+            metrics.registry.register(aliases)
+        return app
 
 
 Purge = Callable[[str], Awaitable[int]]
@@ -262,6 +294,7 @@ async def _base(config: Config, clock: Clock, events: Listeners, undo: AsyncExit
     kinds |= {} if kept.keep_rows is None else {"rows": Kind(kept.keep_rows, home.books.forget)}
     kinds |= {} if config.audit.keep is None else {"audit_entries": Kind(config.audit.keep, home.log.forget)}
     undo.callback(loop.create_task(keep(kinds, clock.wall_ns, notice), name="delete what is old").cancel)
+    undo.callback(loop.create_task(keep_folded(home.books.fold, clock.wall_ns), name="fold days").cancel)
     world = World(loop, clock, Nursery(loop), transport, home, ledger, counters, events)
     return Base(world, home, vault, archive, bodies, blobs, relay, purges, notary)
 
@@ -278,7 +311,13 @@ async def _sign_last(ledger: SpoolLedger, notary: Notary) -> None:
 
 
 async def _ground(
-    config: Config, environment_key: str | None, base: Base, inside: Inside, undo: AsyncExitStack
+    config: Config,
+    environment_key: str | None,
+    base: Base,
+    inside: Inside,
+    undo: AsyncExitStack,
+    traces: Traces | None,
+    words: Codecs,
 ) -> Ground:
     world, many = base.world, config.storage.valkey is not None
     used = LastUsed(world.store, world.nursery)
@@ -296,8 +335,8 @@ async def _ground(
         await world.store.forget_begun()  # the data folder is ours alone, and we have only begun
     return Ground(
         world=world,
-        codecs=codecs(),
-        recorder=Recorder(world, traced=bool(config.traces.to)),
+        codecs=words,
+        recorder=Recorder(world, traced=traces is not None),
         shelf=Shelf(base.blobs, vault, base.vault, elsewhere, meanings, table),
         used=used,
         data_dir=data_folder(config.storage.data_dir),
@@ -305,6 +344,8 @@ async def _ground(
         ask=inside.ask,
         archive=base.archive,
         bodies=base.bodies,
+        online=Online(world, inside.hear, SUITES),
+        traces=traces,
     )
 
 

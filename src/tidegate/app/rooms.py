@@ -15,6 +15,8 @@ from tidegate.core.errors import TidegateError
 from tidegate.core.ports import Codecs, Provider, Reach
 from tidegate.core.world import World
 from tidegate.gateway import Gateway
+from tidegate.jobs.evals.online import Online, panel
+from tidegate.jobs.evals.suite import Plugins
 from tidegate.providers.prices import PriceList
 from tidegate.stages.auth import KeyAuth
 from tidegate.stages.auth.used import LastUsed
@@ -23,14 +25,17 @@ from tidegate.stages.budgets import Budgets
 from tidegate.stages.budgets.period import zone_of
 from tidegate.stages.cache import Cache, Shelf, policies
 from tidegate.stages.guardrails import Guardrails
+from tidegate.stages.judging import Judging
 from tidegate.stages.limits import Limits
 from tidegate.stages.record import Recorder
 from tidegate.stages.routes import Routes
 from tidegate.storage.archive import Archive
 from tidegate.storage.bodies import BodyStore
 from tidegate.storage.pepper import load_peppers
+from tidegate.telemetry.traces import Traces
 from tidegate.upstream import Upstream
 
+SUITES = Plugins(plugins.find, plugins.config_of)
 QUICK_START_S = 0.25  # a provider that is ready by then is waited for; others get ready while calls come in
 
 Providers = dict[str, Provider]
@@ -50,6 +55,8 @@ class Ground:
     ask: Callable[[Call], Awaitable[str]]  # the front door, seen from inside
     archive: Archive
     bodies: BodyStore
+    online: Online
+    traces: Traces | None
 
     def gateway(
         self, config: Config, providers: Providers, before: Gateway | None = None, was: Config | None = None
@@ -76,7 +83,12 @@ class Ground:
             cache=Cache(
                 world, self.shelf, words, recorder, policies(config.routes, config.providers, config.guardrails)
             ),
-            bodies=Bodies({name: route.store for name, route in config.routes.items()}, self.bodies),
+            bodies=Bodies(
+                {name: route.store for name, route in config.routes.items()},
+                self.bodies,
+                self.traces.said if self.traces is not None else None,
+            ),
+            judging=Judging(self.online.ears({name: route.judge for name, route in config.routes.items()})),
             archive=self.archive,
             upstream=Upstream(config.upstream, world, words, before.upstream.targets if before else None),
         )
@@ -102,6 +114,9 @@ def check(config: Config, providers: Providers | None = None) -> None:
     if config.api.tls.certificate is not None:
         plugins.find("listeners", "tls")(config.api.tls)
     Routes(config.routes, make_providers(config, {}) if providers is None else providers)
+    for name, route in config.routes.items():
+        if route.judge.suite is not None:
+            panel(name, route.judge, SUITES)
 
 
 def codecs() -> Codecs:

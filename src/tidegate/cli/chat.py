@@ -95,9 +95,9 @@ class Line:
             found: dict[str, Any] = json.loads(answer.read())
             return found
 
-    def post(self, path: str, said: object = None) -> None:
+    def post(self, path: str, said: object = None) -> Any:
         with self._asked("POST", path, None if said is None else json.dumps(said)) as answer:
-            answer.read()
+            return json.loads(answer.read() or b"null")
 
     def say(self, model: str, turns: Sequence[Turn]) -> Iterator[str]:
         asked = {"model": model, "messages": list(turns), "stream": True}

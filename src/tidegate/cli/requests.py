@@ -49,6 +49,7 @@ def requests() -> None:
     tidegate requests list --outcome failed --since 7d
     tidegate requests show req_019b…
     tidegate requests tail --min-duration-ms 2000
+    tidegate requests replay req_019b… --route other
     """
 
 
@@ -109,6 +110,25 @@ def show(id: str, as_json: bool, url: str, key: str | None) -> None:
     """
     row = json.loads(_line(url, key).get(f"/v1/requests/{quote(id, safe='')}")[0])
     for text in [json.dumps(row, indent=2)] if as_json else _whole(row):
+        click.echo(text)
+
+
+@requests.command()
+@click.argument("id")
+@click.option("--route", required=True, help="Whom to ask: a route, or provider/model.")
+@click.option("--json", "as_json", is_flag=True, help="Everything.")
+@URL
+@KEY
+def replay(id: str, route: str, as_json: bool, url: str, key: str | None) -> None:
+    """Ask another route what was asked in a call, and see both answers. Its route must have kept what was asked.
+
+    \b
+    tidegate requests replay req_019b… --route other
+    """
+    found = _line(url, key).post(f"/admin/requests/{quote(id, safe='')}/replay", {"route": route})
+    for text in (
+        [json.dumps(found, indent=2, ensure_ascii=False)] if as_json else _beside(found["before"], found["now"])
+    ):
         click.echo(text)
 
 
@@ -195,6 +215,34 @@ def _whole(row: dict[str, Any]) -> list[str]:
         lines.append(f"  {one['source']:<10} says: {_plain(', '.join(words))}")
     lines += _waterfall(row)
     return [*lines, *(f"  passed     {_plain(why)}" for why in row.get("passed_over", ()))]
+
+
+def _beside(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
+    """What can be compared in a line each, and then what both said."""
+    for name, fact in COMPARED.items():
+        left, right = (_plain(fact(one)) for one in (before, now))
+        yield f"{name:<10} {left:<40} {right}".rstrip()
+    for name, one in (("before", before), ("now", now)):
+        tools = [f"{tool['name']}({tool['arguments']})" for tool in one["tools"]]
+        nothing = one["why"] or ("" if tools else "(not kept)" if name == "before" else "(nothing)")
+        yield f"\n--- {name}"
+        yield from (_plain(line) for said in [one["text"] or nothing, *tools] for line in said.splitlines())
+
+
+def _cost(one: dict[str, Any]) -> str:
+    return "not known" if one["cost_usd"] is None else f"${one['cost_usd']}"
+
+
+COMPARED: dict[str, Callable[[dict[str, Any]], str]] = {
+    "": lambda one: one["id"],
+    "route": lambda one: one["route"] or "",
+    "answered": lambda one: one["target"] or "",
+    "outcome": lambda one: one["outcome"] + (f": {one['error']}" if one["error"] else ""),
+    "took": lambda one: _ms(one["duration_ms"]),
+    "first": lambda one: "" if one["first_ms"] is None else _ms(one["first_ms"]),
+    "tokens": lambda one: f"{one['input_tokens']:,}→{one['output_tokens']:,}",
+    "cost": _cost,
+}
 
 
 def _waterfall(row: dict[str, Any]) -> list[str]:

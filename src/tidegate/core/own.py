@@ -28,7 +28,7 @@ def own_call(
     payer: Principal,
     *,
     purpose: str,
-    parent: Call | None,
+    parent: Call | str | None,
     dialect: str,
     operation: str,
     path: str,
@@ -50,6 +50,9 @@ def own_call(
         intake=intake,
         kind=kind,
     )
-    depth = parent.own.depth + 1 if parent is not None and parent.own is not None else 1
-    call.own = Own(purpose, parent.id if parent is not None else None, depth)
+    if isinstance(parent, Call):
+        depth = parent.own.depth + 1 if parent.own is not None else 1
+        call.own = Own(purpose, parent.id, depth)
+    else:
+        call.own = Own(purpose, parent)
     return call

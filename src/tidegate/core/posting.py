@@ -5,16 +5,25 @@ from __future__ import annotations
 from tidegate.core.ports import Headers, Request, Timeouts, Transport, TransportError
 
 NOWHERE = "its address cannot be"
+A_PAGE = "it answers with a page for people (text/html)"
 
 
-async def post(transport: Transport, url: str, headers: Headers, body: bytes, timeouts: Timeouts) -> int | str:
-    """The status of its answer, or why there is none. No redirect is followed."""
+async def post(
+    transport: Transport, url: str, headers: Headers, body: bytes, timeouts: Timeouts, *, pages: bool = True
+) -> int | str:
+    """The status of its answer, or why there is none. No redirect is followed.
+
+    `pages`: whether whoever takes it may say so in HTML; otherwise that is somebody else, such as a proxy's login.
+    """
     try:
         exchange = transport.send(Request("POST", url, headers, body, timeouts))
     except ValueError:
         return NOWHERE
     try:
-        return (await exchange.head()).status
+        head = await exchange.head()
+        if not pages and head.status < 300 and (head.header(b"content-type") or b"").startswith(b"text/html"):
+            return A_PAGE
+        return head.status
     except TransportError as wrong:
         return wrong.kind
     finally:

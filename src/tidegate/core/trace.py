@@ -7,6 +7,7 @@ can be made of a row, and a row be found by its trace.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ _TRACE = re.compile(r"[0-9a-f]{32}")
 _DIGITS = re.compile(r"[0-9a-f]{1,32}")
 _PREFIX = "req_"
 NOBODY = "0" * 16
+CONTENT = b"x-tidegate-trace-content"  # `off`: what this client says is in no trace
 
 
 class Parent(NamedTuple):
@@ -32,6 +34,11 @@ def received(header: bytes | None) -> Parent | None:
         return None
     trace_id, step_id = found[1].decode(), found[2].decode()
     return Parent(trace_id, step_id) if int(trace_id, 16) and step_id != NOBODY else None
+
+
+def may_be_told(named: Mapping[bytes, bytes]) -> bool:
+    """Whether the client leaves it to its route what of a call stands in traces; it may only say no."""
+    return CONTENT not in named or named[CONTENT].strip().lower() not in (b"off", b"no", b"false", b"0")
 
 
 def trace_of(call_id: str) -> str:

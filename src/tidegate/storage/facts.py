@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
+from itertools import repeat
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
 from tidegate.core.analytics import DAY_MS, SESSION_MS, PeopleAsked, PeopleLine, TimesAsked, TimesLine, bucket
 from tidegate.core.ports import Closed
-from tidegate.core.usage import HOUR_MS
+from tidegate.core.usage import HOUR_MS, Period
+from tidegate.storage.days import Days, pieces
 from tidegate.storage.rollups import LAST_MS, MAX_WORD, Rollups, clean
 
 Times = dict[tuple[int, str, str, str, int], int]  # hour, route, target, what, bucket → calls
@@ -78,11 +80,20 @@ def facts(rows: Iterable[Closed], rollups: Rollups) -> Facts:
         whose = (row.organisation_id or "", row.team_id or "")
         if row.user:
             who = _digest(whose[0], row.user)
-            active.add(Active(at_ms // DAY_MS * DAY_MS, row.key_id, who, *whose))
+            active.add(Active(_day(at_ms), row.key_id, who, *whose))
         if row.session:
             id = _digest(row.key_id, row.session)
             calls.append(Episode(id, at_ms, at_ms, 1, int(row.asked_again), *whose, row.key_id))
     return Facts(sorted(times.items()), sorted(active), _episodes(calls))
+
+
+def days_of(rows: Iterable[Closed]) -> set[int]:
+    """When these calls began."""
+    return {_day(min(max(row.at_ms, 0), LAST_MS)) for row in rows}
+
+
+def _day(at_ms: int) -> int:
+    return at_ms // DAY_MS * DAY_MS
 
 
 def _episodes(calls: list[Episode]) -> list[Episode]:
@@ -147,19 +158,22 @@ class FactTables:
             "calls = calls + ?, asked_again = asked_again + ? WHERE id = ? AND begin_ms = ?"
         )
 
-    def add(self, db: Database, found: Facts) -> None:
-        """In the transaction of the rows."""
+    def add(self, db: Database, found: Facts, days: Days) -> None:
+        """In the transaction of the rows, which are of days that were unfolded."""
         if found.times:
             db.cursor().executemany(self._take, [(*names, calls) for names, calls in found.times])
         if found.active:
             db.cursor().executemany(self._see, found.active)
         for episode in found.episodes:
-            self._extend(db, episode)
+            self._extend(db, episode, days)
 
-    def _extend(self, db: Database, episode: Episode) -> None:
+    def _extend(self, db: Database, episode: Episode, days: Days) -> None:
         """The one that it goes on with, if there is one; a call that was long under way may join two."""
         near = (episode.id, episode.last_ms + SESSION_MS, episode.begin_ms - SESSION_MS)
         there = [Episode(bytes(row[0]), *row[1:]) for row in db.execute(self._near, near).fetchall()]
+        before = {_day(other.begin_ms) for other in there} - {_day(episode.begin_ms)}
+        if before:  # a session that began yesterday
+            days.unfold(db, before)
         for other in there[1:]:
             db.execute(self._drop, (other.id, other.begin_ms))
             episode = episode.and_then(other)
@@ -170,33 +184,54 @@ class FactTables:
                 return
         db.execute(self._begin, episode)
 
-    def times(self, db: Database, asked: TimesAsked) -> list[TimesLine]:
+    def times(self, db: Database, asked: TimesAsked, days: Days) -> list[TimesLine]:
         names = "".join(f", {name}" for name in asked.by)
         only = "".join(f" AND {name} = ?" for name in asked.only)
-        sql = self._sql(
-            f"SELECT what, bucket, sum(calls){names} FROM @times WHERE hour >= ? AND hour < ?{only} "
+        sql = (
+            f"SELECT what, bucket, sum(calls){names} FROM @{{}} WHERE {{}} >= ? AND {{}} < ?{only} "
             f"GROUP BY what, bucket{names}"
         )
+        by_day, by_hour = (
+            self._sql(sql.format("times_days", "day", "day")),
+            self._sql(sql.format("times", "hour", "hour")),
+        )
         found: dict[tuple[int, tuple[str, ...], str], dict[int, int]] = {}
-        for one in asked.periods:
-            for what, at, calls, *said in db.execute(sql, (one.begin_ms, one.until_ms, *_words(asked.only))).fetchall():
-                found.setdefault((one.begin_ms, tuple(said), what), {})[int(at)] = int(calls)
+        whole, rest = pieces(asked.periods, days.folded(db, asked.periods))
+        for one, statement in (*zip(whole, repeat(by_day)), *zip(rest, repeat(by_hour))):
+            span = (one.begin_ms, one.until_ms, *_words(asked.only))
+            for what, at, calls, *said in db.execute(statement, span).fetchall():
+                counts = found.setdefault((one.of_ms, tuple(said), what), {})
+                counts[int(at)] = counts.get(int(at), 0) + int(calls)
         return [TimesLine(*key, counts) for key, counts in sorted(found.items())]
 
-    def people(self, db: Database, asked: PeopleAsked) -> list[PeopleLine]:
+    def people(self, db: Database, asked: PeopleAsked, days: Days) -> list[PeopleLine]:
         only = "".join(f" AND {name} = ?" for name in asked.only)
         who = self._sql(f"SELECT count(DISTINCT who) FROM @active WHERE day >= ? AND day < ?{only}")
-        sums = ", ".join(f"coalesce(sum({one}), 0)" for one in ("calls", "last_ms - begin_ms", "asked_again"))
-        sessions = self._sql(f"SELECT count(*), {sums} FROM @sessions WHERE begin_ms >= ? AND begin_ms < ?{only}")
+        folded = days.folded(db, asked.periods)
         lines = []
         for one in asked.periods:
-            values = (one.begin_ms, one.until_ms, *_words(asked.only))
-            (end_users,) = db.execute(who, values).fetchone()
-            lines.append(PeopleLine(one.begin_ms, int(end_users), *map(int, db.execute(sessions, values).fetchone())))
+            (end_users,) = db.execute(who, (one.begin_ms, one.until_ms, *_words(asked.only))).fetchone()
+            lines.append(PeopleLine(one.begin_ms, int(end_users), *self._sessions(db, one, folded, asked.only)))
         return lines
 
+    def _sessions(self, db: Database, period: Period, folded: Set[int], only: Mapping[str, str]) -> list[int]:
+        """How many began in it, their calls, how long they were, and what was asked again."""
+        where = "".join(f" AND {name} = ?" for name in only)
+        columns = "coalesce(sum(calls), 0), coalesce(sum({}), 0), coalesce(sum(asked_again), 0)"
+        whole, rest = pieces([period], folded)
+        found = [0, 0, 0, 0]
+        for some, table, at, count, lasted in (
+            (whole, "session_days", "day", "coalesce(sum(sessions), 0)", "lasted_ms"),
+            (rest, "sessions", "begin_ms", "count(*)", "last_ms - begin_ms"),
+        ):
+            sql = f"SELECT {count}, {columns.format(lasted)} FROM @{table} WHERE {at} >= ? AND {at} < ?{where}"
+            for one in some:
+                sums = db.execute(self._sql(sql), (one.begin_ms, one.until_ms, *_words(only))).fetchone()
+                found = [a + int(b) for a, b in zip(found, sums, strict=True)]
+        return found
 
-def _words(only: Any) -> list[str]:
+
+def _words(only: Mapping[str, str]) -> list[str]:
     return [_word(value) for value in only.values()]
 
 

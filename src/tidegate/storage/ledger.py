@@ -118,6 +118,9 @@ class Books(Protocol):
     async def calls(self, asked: CallsAsked) -> tuple[list[tuple[str, bytes]], Place | None]:
         """The rows of a page as they were sealed, and behind which the next one begins."""
 
+    async def fold(self, before_ms: int) -> bool:
+        """Add up one whole day that ended before then and is not yet; False: there is none left."""
+
     async def forget(self, before_ms: int, most: int) -> int:
         """Delete rows of calls that began before then, and no sums: some of them, 0 when there is nothing left to do.
 

@@ -10,7 +10,7 @@ import msgspec
 
 from tidegate.core.money import KINDS
 from tidegate.core.ports import Closed
-from tidegate.core.usage import DIMENSIONS, HOUR_MS, SUMS, UsageAsked, UsageLine
+from tidegate.core.usage import DIMENSIONS, HOUR_MS, SUMS, Period, UsageAsked, UsageLine
 
 K = TypeVar("K")
 
@@ -112,24 +112,39 @@ def clean(text: str) -> str:
     return text.encode("utf-8", "replace").decode().replace("\0", "�")
 
 
-def query(asked: UsageAsked, *, table: str, periods: str, mark: str, of: Sequence[str] = SUMS) -> tuple[str, list[Any]]:
-    """The question as SQL, and its values but for the periods, which come first.
+class Part(NamedTuple):
+    """Where a part of the answer is: sums of a table, by the hour or the day in `column`.
 
-    `periods` is a SELECT of what `waiting` says, as columns since and until; `mark` is where a value goes: ? or %s.
+    `pieces` is a SELECT of when they are, as columns of_ms, begin_ms and until_ms, and `values` what it is given.
     """
+
+    table: str
+    column: str
+    pieces: str
+    values: Sequence[Any]
+
+
+def query(asked: UsageAsked, parts: Sequence[Part], *, mark: str, of: Sequence[str] = SUMS) -> tuple[str, list[Any]]:
+    """The question as SQL, and its values; `mark` is where a value goes: ? or %s."""
+    columns = "".join(f', "{name}"' for name in asked.by)
     names = "".join(f', u."{name}"' for name in asked.by)
-    keys = f"p.since{names}"
-    sums = "".join(f', sum(u."{name}")' for name in of)
-    conditions = [f'u."{name}" = {mark}' for name in asked.only]
-    values: list[Any] = [clean(value)[:MAX_WORD] for value in asked.only.values()]
+    sums = "".join(f', sum(u."{name}") AS "{name}"' for name in of)
+    only = "".join(f' AND u."{name}" = {mark}' for name in asked.only)
+    told = [clean(value)[:MAX_WORD] for value in asked.only.values()]
+    # CROSS JOIN, for SQLite: first the pieces, few, then the sums of each by their index.
+    each = [
+        f"SELECT p.of_ms{names}{sums} FROM ({part.pieces}) p CROSS JOIN {part.table} u "
+        f"WHERE u.{part.column} >= p.begin_ms AND u.{part.column} < p.until_ms{only} GROUP BY p.of_ms{names}"
+        for part in parts
+    ]
+    values = [value for part in parts for value in (*part.values, *told)]
+    keys, all_sums = f"of_ms{columns}", "".join(f', sum("{name}")' for name in of)
+    where = ""
     if asked.after is not None:
-        conditions.append(f"({keys}) > ({', '.join([mark] * len(asked.after))})")
+        where = f"WHERE ({keys}) > ({', '.join([mark] * len(asked.after))}) "
         values += asked.after
-    where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
-    # CROSS JOIN, for SQLite: first the periods, few, then the hours of each by their index.
     return (
-        f"SELECT {keys}{sums} FROM ({periods}) p CROSS JOIN {table} u {where}"
-        f"{'AND' if where else 'WHERE'} u.hour >= p.since AND u.hour < p.until "
+        f"SELECT {keys}{all_sums} FROM ({' UNION ALL '.join(each)}) found {where}"
         f"GROUP BY {keys} ORDER BY {keys} LIMIT {mark}",
         [*values, asked.most],
     )
@@ -141,10 +156,10 @@ def line(asked: UsageAsked, row: Sequence[Any], of: Sequence[str] = SUMS) -> Usa
     return UsageLine(begin, tuple(names), {name: int(value) for name, value in zip(of, sums, strict=True)})
 
 
-def waiting(asked: UsageAsked) -> list[tuple[int, int]]:
-    """The periods of which the next page can tell, as begin and end."""
+def waiting(asked: UsageAsked) -> list[Period]:
+    """The periods of which the next page can tell."""
     after = asked.after
-    return [(one.begin_ms, one.until_ms) for one in asked.periods if after is None or one.begin_ms >= after[0]]
+    return [one for one in asked.periods if after is None or one.begin_ms >= after[0]]
 
 
 def answer(
@@ -155,9 +170,10 @@ def answer(
     found: dict[tuple[Any, ...], list[int]] = {}
     for one in rollups:
         if all(one.names[at[name]] == value for name, value in asked.only.items()):
-            for begin, until in waiting(asked):
-                if begin <= one.hour_ms < until:
-                    sums = found.setdefault((begin, *(one.names[at[name]] for name in asked.by)), [0] * len(of))
+            for period in waiting(asked):
+                if period.begin_ms <= one.hour_ms < period.until_ms:
+                    key = (period.begin_ms, *(one.names[at[name]] for name in asked.by))
+                    sums = found.setdefault(key, [0] * len(of))
                     sums[:] = (a + b for a, b in zip(sums, one.sums, strict=True))
     keys = sorted(key for key in found if asked.after is None or key > asked.after)
     return [line(asked, (*key, *found[key]), of) for key in keys[: asked.most]]

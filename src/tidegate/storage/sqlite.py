@@ -25,12 +25,13 @@ from tidegate.core.ports import Acted, Bearer, Closed, Kept, Key, Once, Organisa
 from tidegate.core.search import CallsAsked, Place, rulings
 from tidegate.core.usage import SUMS, UsageAsked, UsageLine
 from tidegate.storage.audit.log import Chains, Log
-from tidegate.storage.facts import FactTables, facts
+from tidegate.storage.days import Days, Piece, pieces
+from tidegate.storage.facts import FactTables, days_of, facts
 from tidegate.storage.ledger import Position, Row, add, tally
 from tidegate.storage.listing import listing, reached
 from tidegate.storage.once import OnceTable
 from tidegate.storage.opinions import OpinionTable, Said
-from tidegate.storage.rollups import COLUMNS, COUNT, Rollups, line, query, waiting
+from tidegate.storage.rollups import COLUMNS, COUNT, Part, Rollups, line, query, waiting
 from tidegate.storage.rows import TABLES, bearer, bearer_query, columns, restored, value, values
 from tidegate.storage.tables import Dialect, Tables
 
@@ -352,12 +353,15 @@ _NOTE = (
 )
 
 
-_PERIODS = "SELECT json_extract(value, '$[0]') AS since, json_extract(value, '$[1]') AS until FROM json_each(?)"
+_PIECES = ", ".join(
+    f"json_extract(value, '$[{at}]') AS {name}" for at, name in enumerate(("of_ms", "begin_ms", "until_ms"))
+)
 _ROLL_UP = (
     f"INSERT INTO usage_hours ({COLUMNS}) VALUES ({_marks(COUNT)}) ON CONFLICT (hour, digest) DO UPDATE SET "
     + ", ".join(f"{name} = min({name} + excluded.{name}, {LARGEST})" for name in SUMS)
 )
 _FACTS = FactTables("", "?")
+_DAYS = Days("", "?")
 _OPINIONS = OpinionTable("opinions", "?")
 _FORGET = "DELETE FROM calls WHERE seq IN (SELECT seq FROM calls WHERE at_ms < ? ORDER BY at_ms LIMIT ?)"
 
@@ -391,10 +395,10 @@ class SqliteBooks:
         return await self._database.read(lambda db: db.execute(sql, values).fetchall())
 
     async def times(self, asked: TimesAsked) -> list[TimesLine]:
-        return await self._database.read(lambda db: _FACTS.times(db, asked))
+        return await self._database.read(lambda db: _FACTS.times(db, asked, _DAYS))
 
     async def people(self, asked: PeopleAsked) -> list[PeopleLine]:
-        return await self._database.read(lambda db: _FACTS.people(db, asked))
+        return await self._database.read(lambda db: _FACTS.people(db, asked, _DAYS))
 
     async def opine(self, said: Said) -> None:
         await self._database.write(lambda db: _OPINIONS.put(db, said))
@@ -403,9 +407,9 @@ class SqliteBooks:
         return await self._database.read(lambda db: _OPINIONS.of(db, call_id))
 
     async def opined(self, asked: UsageAsked) -> list[UsageLine]:
-        sql, values = query(asked, table="opinions", periods=_PERIODS, mark="?", of=OPINION_SUMS)
-        periods = msgspec.json.encode(waiting(asked)).decode()
-        found = await self._database.read(lambda db: db.execute(sql, (periods, *values)).fetchall())
+        part = _part("opinions", "hour", pieces(waiting(asked), set()).hours)
+        sql, values = query(asked, [part], mark="?", of=OPINION_SUMS)
+        found = await self._database.read(lambda db: db.execute(sql, values).fetchall())
         return [line(asked, row, OPINION_SUMS) for row in found]
 
     async def last(self) -> int:
@@ -414,16 +418,25 @@ class SqliteBooks:
         return number
 
     async def usage(self, asked: UsageAsked) -> list[UsageLine]:
-        sql, values = query(asked, table="usage_hours", periods=_PERIODS, mark="?")
-        periods = msgspec.json.encode(waiting(asked)).decode()
-        found = await self._database.read(lambda db: db.execute(sql, (periods, *values)).fetchall())
+        found = await self._database.read(lambda db: _usage(db, asked))
         return [line(asked, row) for row in found]
+
+    async def fold(self, before_ms: int) -> bool:
+        return await self._database.alter(lambda db: _DAYS.fold(db, before_ms))
 
     async def calls(self, asked: CallsAsked) -> tuple[list[tuple[str, bytes]], Place | None]:
         return await self._database.read(lambda db: _calls(db, asked))
 
     async def forget(self, before_ms: int, most: int) -> int:
         return await self._database.write(lambda db: db.execute(_FORGET, (before_ms, most)).rowcount)
+
+
+def _usage(db: sqlite3.Connection, asked: UsageAsked) -> list[Any]:
+    return db.execute(*query(asked, _DAYS.usage(db, asked, _part), mark="?")).fetchall()
+
+
+def _part(table: str, column: str, some: list[Piece]) -> Part:
+    return Part(table, column, f"SELECT {_PIECES} FROM json_each(?)", [msgspec.json.encode(some).decode()])
 
 
 def _calls(db: sqlite3.Connection, asked: CallsAsked) -> tuple[list[tuple[str, bytes]], Place | None]:
@@ -451,13 +464,14 @@ def _take(
         ids = msgspec.json.encode([row.closed.id for row in rows]).decode()
         known = {id for (id,) in db.execute(_KNOWN, (ids,))}
         new = {row.closed.id: row for row in reversed(rows) if row.closed.id not in known}  # of two alike, the first
+        _DAYS.unfold(db, days_of(row.closed for row in new.values()))
         calls = [_values(row) for row in reversed(new.values())]
         whole = len(calls) // TOGETHER * TOGETHER
         for at in range(0, whole, TOGETHER):
             db.execute(_INSERT_CALLS, [*chain.from_iterable(calls[at : at + TOGETHER])])
         db.executemany(_INSERT_CALL, calls[whole:])
         db.executemany(_ROLL_UP, [one.values for one in rollups.of(row.closed for row in new.values())])
-        _FACTS.add(db, facts((row.closed for row in new.values()), rollups))
+        _FACTS.add(db, facts((row.closed for row in new.values()), rollups), _DAYS)
         taken = tally(*(row.closed for row in new.values()))
         _, before = _account(db, spool)
         sums = (_bounded(value) for value in msgspec.structs.astuple(add(before, taken)))

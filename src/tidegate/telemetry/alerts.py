@@ -46,6 +46,7 @@ Alert = Literal[
     "audit_not_exported",
     "act_not_recorded",
     "bodies_dropped",
+    "judge_score_fell",
 ]
 
 
@@ -109,6 +110,10 @@ class Alerts(Collector):
         family.add_metric(["sent"], sum(line.sent for line in self._lines))
         family.add_metric(["dropped"], sum(line.dropped for line in self._lines))
         yield family
+
+    @property
+    def dropped(self) -> int:
+        return sum(line.dropped for line in self._lines)
 
     async def aclose(self) -> None:
         """What still waits has a moment."""

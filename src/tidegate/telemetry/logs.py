@@ -10,6 +10,7 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from time import time
 from typing import Any, Literal, TextIO
 
 import msgspec
@@ -22,6 +23,7 @@ from tidegate.core.ports import Closed
 MAX_WAITING = 10_000  # lines; when whoever reads us is slower than that, lines are dropped and counted
 MAX_ADDRESSES = 1_000
 SAMPLE_S = 60  # one line a minute for each address that has no key
+GATHER_S = 0.05  # a thread that is woken for each line takes the interpreter from the loop, which costs five lines
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -42,9 +44,9 @@ class Log:
         self._out = out or sys.stderr
         self._json = config.format == "json" or (config.format == "auto" and not self._out.isatty())
         self._calls = config.calls
-        self._lines: deque[str] = deque()
+        self._lines: deque[str | tuple[float, Closed]] = deque()
         self._wake = threading.Event()
-        self._closing = False
+        self._closing = threading.Event()
         self._sampled: OrderedDict[str, float] = OrderedDict()
         self.dropped = 0
         self._thread = threading.Thread(target=self._write, name="log", daemon=True)
@@ -54,30 +56,18 @@ class Log:
         """A call is told when it ends."""
 
     def call_ended(self, call: Call, row: Closed | None) -> None:
-        if not self._calls or (row is None and not self._sample(call)):
+        if not self._calls:
             return
-        fields: dict[str, Any] = {"request_id": call.id, "status": call.status, "operation": call.operation}
-        if row is None:
+        if row is not None:
+            self._append((time(), row))  # the thread makes a line of it
+        elif self._sample(call):
+            fields = {"request_id": call.id, "status": call.status, "operation": call.operation}
             fields |= {"address": call.address, "error": call.error.code if call.error else None}
-        else:
-            fields |= {
-                "key": row.key_id,
-                "outcome": row.outcome,
-                "route": row.route,
-                "target": row.target,
-                "ms": row.duration_us // 1000,
-                "overhead_us": row.overhead_us,
-                "attempts": len(row.attempts),
-                "tokens": sum(row.usage.values()),
-                "cost_usd": "unknown" if row.cost_nusd is None else usd_text(row.cost_nusd),
-                "cache": row.cache,
-                "error": row.error,
-                "guards": said(row.guards) or None,
-            }
-        self._line("call", {key: value for key, value in fields.items() if value is not None})
+            self._line("call", {key: value for key, value in fields.items() if value is not None})
 
     def notice(self, name: str, fields: Mapping[str, Any]) -> None:
-        self._line(name, fields)
+        if self._calls or name != "evaluation":  # which is of one call
+            self._line(name, fields)
 
     def _sample(self, call: Call) -> bool:
         """Whether this address, which presents no good key, gets a line: one a minute."""
@@ -91,39 +81,69 @@ class Log:
         return True
 
     def _line(self, name: str, fields: Mapping[str, Any]) -> None:
+        self._append(self._formed(time(), name, fields))
+
+    def _append(self, line: str | tuple[float, Closed]) -> None:
         if len(self._lines) >= MAX_WAITING:
             self.dropped += 1
             return
-        now = datetime.now(UTC)
-        if self._json:
-            line = msgspec.json.encode({"at": now.isoformat(), "event": name, **fields}).decode()
-            if not line.isprintable():  # JSON leaves as they are: what turns text around, and controls beyond ASCII
-                line = "".join([one if one.isprintable() else _escaped(one) for one in line])
-        else:
-            told = "  ".join(f"{key}={_shown(value)}" for key, value in fields.items())
-            line = f"{now:%H:%M:%S}  {name}  {told}"
         self._lines.append(line)
-        self._wake.set()
+        if not self._wake.is_set():
+            self._wake.set()
+
+    def _formed(self, at_s: float, name: str, fields: Mapping[str, Any]) -> str:
+        at = datetime.fromtimestamp(at_s, UTC)
+        if not self._json:
+            told = "  ".join(f"{key}={_shown(value)}" for key, value in fields.items())
+            return f"{at:%H:%M:%S}  {name}  {told}"
+        line = msgspec.json.encode({"at": at.isoformat(), "event": name, **fields}).decode()
+        if not line.isprintable():  # JSON leaves as they are: what turns text around, and controls beyond ASCII
+            line = "".join([one if one.isprintable() else _escaped(one) for one in line])
+        return line
 
     def _write(self) -> None:
         while True:
             self._wake.wait()
+            self._closing.wait(GATHER_S)
             self._wake.clear()
-            lines = [self._lines.popleft() for _ in range(len(self._lines))]
+            waiting = [self._lines.popleft() for _ in range(len(self._lines))]
+            lines = [one if isinstance(one, str) else self._formed(one[0], "call", _told(one[1])) for one in waiting]
             try:
                 if lines:
                     self._out.write("\n".join(lines) + "\n")
                     self._out.flush()
             except (OSError, ValueError):  # nobody reads us any more
                 self.dropped += len(lines)
-            if self._closing and not self._lines:
+            if self._closing.is_set() and not self._lines:
                 return
 
     def close(self) -> None:
         """Write what is waiting, within a second."""
-        self._closing = True
+        self._closing.set()
         self._wake.set()
         self._thread.join(timeout=1)
+
+
+def _told(row: Closed) -> dict[str, Any]:
+    """What a line says of a call."""
+    fields = {
+        "request_id": row.id,
+        "status": row.status,
+        "operation": row.operation,
+        "key": row.key_id,
+        "outcome": row.outcome,
+        "route": row.route,
+        "target": row.target,
+        "ms": row.duration_us // 1000,
+        "overhead_us": row.overhead_us,
+        "attempts": len(row.attempts),
+        "tokens": sum(row.usage.values()),
+        "cost_usd": "unknown" if row.cost_nusd is None else usd_text(row.cost_nusd),
+        "cache": row.cache,
+        "error": row.error,
+        "guards": said(row.guards) or None,
+    }
+    return {key: value for key, value in fields.items() if value is not None}
 
 
 def _escaped(one: str) -> str:

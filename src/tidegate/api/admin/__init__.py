@@ -19,9 +19,11 @@ from tidegate.api.admin import (
     audit,
     cache,
     chat,
+    evaluation,
     feedback,
     guardrails,
     keys,
+    replay,
     requests,
     subjects,
     targets,
@@ -36,7 +38,8 @@ from tidegate.gateway import Gateway
 
 ROUTERS = (
     *(cache.router, keys.router, teams.router, targets.router, guardrails.router),
-    *(usage.router, requests.router, feedback.router, analytics.router, chat.router),
+    *(usage.router, requests.router, replay.router, feedback.router, analytics.router, chat.router),
+    evaluation.router,
     *(subjects.router, audit.router, vault.router),
 )
 CONTENT_SECURITY = {

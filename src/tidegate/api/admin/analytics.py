@@ -1,6 +1,7 @@
 """How fast, how good, how dear? The numbers that a business asks for, of the ledger's sums."""
 
 # No postponed annotations here: FastAPI evaluates them.
+import asyncio
 from calendar import monthrange
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,7 @@ from tidegate.api.admin.moments import iso, moment
 from tidegate.api.admin.policy import House
 from tidegate.api.admin.shapes import ERRORS
 from tidegate.api.admin.usage import INSTANT, MAX_PERIODS, Looking, visible
-from tidegate.core.analytics import OF, PeopleAsked, PeopleLine, TimesAsked, merged, percentile_us
+from tidegate.core.analytics import OF, PeopleAsked, PeopleLine, TimesAsked, TimesLine, merged, percentile_us
 from tidegate.core.errors import BadRequest, Forbidden
 from tidegate.core.money import KINDS, NUSD_PER_USD, Usage
 from tidegate.core.ports import Ledger
@@ -72,16 +73,19 @@ async def analytics(asked: Annotated[AnalyticsQuery, Query()], principal: Lookin
             raise BadRequest(f"by: there is no {name[:40]!r}; there are: {', '.join(BY)}", param="by")
     spans = _periods(asked, now)
     ledger = house.world.ledger
-    people = await ledger.people(PeopleAsked(spans, only)) if asked.per != "hour" else []
-    lines = await _lines(ledger, spans, by, only)
-    spent = {one.begin_ms: line.sums["cost_nusd"] for one, line in await _whole(ledger, spans, only)} if people else {}
+    # At once, so that what waits to be stored is waited for once.
+    people, (lines, spent), expected = await asyncio.gather(
+        ledger.people(PeopleAsked(spans if asked.per != "hour" else (), only)),
+        _lines(ledger, spans, by, only),
+        _forecast(ledger, only, now),
+    )
     return ShownAnalytics(
         since=iso(spans[0].begin_ms, UTC),
         until=iso(spans[-1].until_ms, UTC),
         lines=[{"from": iso(begin, UTC), **dict(zip(by, _none(names), strict=True)), **line}
                for (begin, names), line in lines.items()],
         people=[_people(one, spent.get(one.begin_ms, 0)) for one in people],
-        forecast=await _forecast(ledger, only, now),
+        forecast=expected,
     )  # fmt: skip
 
 
@@ -113,25 +117,30 @@ def _periods(asked: AnalyticsQuery, now: datetime) -> tuple[Period, ...]:
 
 async def _lines(
     ledger: Ledger, spans: tuple[Period, ...], by: tuple[str, ...], only: Mapping[str, str]
-) -> dict[Key, dict[str, Any]]:
-    usage = await ledger.usage(UsageAsked(spans, (*by, "cache"), only, most=MAX_LINES))
+) -> tuple[dict[Key, dict[str, Any]], dict[int, int]]:
+    """By period and names; and what was spent, by period."""
+    usage, opinions, times = await asyncio.gather(
+        ledger.usage(UsageAsked(spans, (*by, "cache"), only, most=MAX_LINES)),
+        ledger.opined(UsageAsked(spans, by, only, most=MAX_LINES)),
+        ledger.times(TimesAsked(spans if TIMED.issuperset(by) and not only else (), by)),
+    )
     if len(usage) == MAX_LINES:
         raise BadRequest(f"by: more than {MAX_LINES} lines; ask for fewer periods, or by less", param="by")
-    opinions = await ledger.opined(UsageAsked(spans, by, only, most=MAX_LINES))
     said = {(line.begin_ms, line.names): line.sums for line in opinions}
     sums: dict[Key, dict[str, int]] = {}
+    spent: dict[int, int] = {}
     for line in usage:
         *names, cache = line.names
+        spent[line.begin_ms] = spent.get(line.begin_ms, 0) + line.sums["cost_nusd"]
         total = sums.setdefault((line.begin_ms, tuple(names)), dict.fromkeys((*line.sums, "hits", "asked_cache"), 0))
         for name, value in line.sums.items():
             total[name] += value
         total["hits"] += line.sums["calls"] if cache in ("hit", "shared") else 0
         total["asked_cache"] += line.sums["calls"] if cache in ("hit", "shared", "miss") else 0
     shown = {key: _line(total, said.get(key, {})) for key, total in sums.items()}
-    if TIMED.issuperset(by) and not only:
-        for key, times in (await _times(ledger, spans, by)).items():
-            shown.setdefault(key, {}).update(times)
-    return shown
+    for key, percentiles in _times(times).items():
+        shown.setdefault(key, {}).update(percentiles)
+    return shown, spent
 
 
 def _line(sums: Mapping[str, int], said: Mapping[str, int]) -> dict[str, Any]:
@@ -156,10 +165,9 @@ def _line(sums: Mapping[str, int], said: Mapping[str, int]) -> dict[str, Any]:
     }
 
 
-async def _times(ledger: Ledger, spans: tuple[Period, ...], by: tuple[str, ...]) -> dict[Key, dict[str, float | None]]:
-    found = merged(await ledger.times(TimesAsked(spans, by)))
+def _times(lines: Sequence[TimesLine]) -> dict[Key, dict[str, float | None]]:
     shown: dict[Key, dict[str, float | None]] = {}
-    for (begin, names, what), counts in found.items():
+    for (begin, names, what), counts in merged(lines).items():
         prefix = "" if what == "duration" else "first_"
         for name, share in SHARES.items():
             us = percentile_us(counts, share)
@@ -168,11 +176,6 @@ async def _times(ledger: Ledger, spans: tuple[Period, ...], by: tuple[str, ...])
 
 
 # --- who was there --------------------------------------------------------------------------------------------------
-
-
-async def _whole(ledger: Ledger, spans: tuple[Period, ...], only: Mapping[str, str]) -> list[tuple[Period, Any]]:
-    at = {one.begin_ms: one for one in spans}
-    return [(at[line.begin_ms], line) for line in await ledger.usage(UsageAsked(spans, (), only, most=MAX_LINES))]
 
 
 def _people(line: PeopleLine, cost_nusd: int) -> dict[str, Any]:
@@ -194,16 +197,16 @@ def _people(line: PeopleLine, cost_nusd: int) -> dict[str, Any]:
 async def _forecast(ledger: Ledger, only: Mapping[str, str], now: datetime) -> ShownForecast | None:
     """Days before the first call are no days without calls."""
     today = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    month = today.replace(day=1)
-    days = tuple(periods(today - timedelta(days=LEARNT_FROM), today, "day"))
+    month, learnt_from = today.replace(day=1), today - timedelta(days=LEARNT_FROM)
+    days = tuple(periods(min(month, learnt_from), today + timedelta(days=1), "day"))
     told = {line.begin_ms: line.sums["cost_nusd"] for line in await ledger.usage(UsageAsked(days, (), only))}
-    daily = [told.get(one.begin_ms, 0) for one in days if told and one.begin_ms >= min(told)]
+    learnt = [one.begin_ms for one in days if ms(learnt_from) <= one.begin_ms < ms(today)]
+    daily = [told.get(begin, 0) for begin in learnt if told and begin >= min(told)]
     left = monthrange(now.year, now.month)[1] - (now - month) / timedelta(days=1)
     found = forecast(daily, left)
     if found is None:
         return None
-    so_far = await ledger.usage(UsageAsked((Period(ms(month), ms(now) + 3_600_000),), (), only))
-    spent = sum(line.sums["cost_nusd"] for line in so_far)
+    spent = sum(nusd for begin, nusd in told.items() if begin >= ms(month))
     least, likely, most = (_usd(spent + more) for more in found)
     return ShownForecast(month=f"{now:%Y-%m}", spent_usd=_usd(spent), likely_usd=likely, least_usd=least, most_usd=most)
 

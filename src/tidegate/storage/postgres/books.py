@@ -15,13 +15,14 @@ from tidegate.core.ports import Acted, Closed, Totals
 from tidegate.core.search import CallsAsked, Place, rulings
 from tidegate.core.usage import SUMS, UsageAsked, UsageLine
 from tidegate.storage.audit.log import Chains
-from tidegate.storage.facts import FactTables, facts
+from tidegate.storage.days import Days, Piece, pieces
+from tidegate.storage.facts import FactTables, days_of, facts
 from tidegate.storage.ledger import Position, Row, add, tally
 from tidegate.storage.listing import listing, reached
 from tidegate.storage.opinions import OpinionTable, Said
 from tidegate.storage.postgres.lanes import Connection, Lanes
 from tidegate.storage.postgres.schema import LOCK
-from tidegate.storage.rollups import COLUMNS, LAST_MS, Rollups, clean, line, query, waiting
+from tidegate.storage.rollups import COLUMNS, LAST_MS, Part, Rollups, clean, line, query, waiting
 from tidegate.storage.tables import Dialect
 
 DAY_MS = 86_400_000
@@ -69,7 +70,9 @@ _PARTITIONS = (
 )
 _FACTS = FactTables("tidegate.", "%s", as_bytes=True)
 _OPINIONS = OpinionTable("tidegate.opinions", "%s", as_bytes=True)
-_PERIODS = "SELECT * FROM unnest(%s::bigint[], %s::bigint[]) AS one (since, until)"
+# Whoever folds a day waits for those who store rows, and they for him: their first act is to unfold theirs.
+_DAYS = Days("tidegate.", "%s", as_bytes=True, alone="LOCK TABLE tidegate.folded_days IN SHARE ROW EXCLUSIVE MODE")
+_PIECES = "SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]) AS one (of_ms, begin_ms, until_ms)"
 
 
 class PostgresBooks:
@@ -119,10 +122,10 @@ class PostgresBooks:
         return [(number, id, bytes(sealed)) for number, id, sealed in found]
 
     async def times(self, asked: TimesAsked) -> list[TimesLine]:
-        return await self._lanes.ask(lambda db: _FACTS.times(db, asked), again=True, within_s=USAGE_S)
+        return await self._lanes.ask(lambda db: _FACTS.times(db, asked, _DAYS), again=True, within_s=USAGE_S)
 
     async def people(self, asked: PeopleAsked) -> list[PeopleLine]:
-        return await self._lanes.ask(lambda db: _FACTS.people(db, asked), again=True, within_s=USAGE_S)
+        return await self._lanes.ask(lambda db: _FACTS.people(db, asked, _DAYS), again=True, within_s=USAGE_S)
 
     async def opine(self, said: Said) -> None:
         await self._lanes.ask(lambda db: _OPINIONS.put(db, said), again=True)
@@ -131,9 +134,8 @@ class PostgresBooks:
         return await self._lanes.ask(lambda db: _OPINIONS.of(db, call_id), again=True)
 
     async def opined(self, asked: UsageAsked) -> list[UsageLine]:
-        sql, values = query(asked, table="tidegate.opinions", periods=_PERIODS, mark="%s", of=OPINION_SUMS)
-        spans = waiting(asked)
-        values = [[begin for begin, _ in spans], [until for _, until in spans], *values]
+        part = _part("tidegate.opinions", "hour", pieces(waiting(asked), set()).hours)
+        sql, values = query(asked, [part], mark="%s", of=OPINION_SUMS)
         found = await self._lanes.ask(
             lambda db: db.execute(sql.encode(), values).fetchall(), again=True, within_s=USAGE_S
         )
@@ -145,13 +147,11 @@ class PostgresBooks:
         return found[0] if found else 0
 
     async def usage(self, asked: UsageAsked) -> list[UsageLine]:
-        sql, values = query(asked, table="tidegate.usage_hours", periods=_PERIODS, mark="%s")
-        spans = waiting(asked)
-        values = [[begin for begin, _ in spans], [until for _, until in spans], *values]
-        found = await self._lanes.ask(
-            lambda db: db.execute(sql.encode(), values).fetchall(), again=True, within_s=USAGE_S
-        )
+        found = await self._lanes.ask(lambda db: _usage(db, asked), again=True, within_s=USAGE_S)
         return [line(asked, row) for row in found]
+
+    async def fold(self, before_ms: int) -> bool:
+        return await self._lanes.ask(lambda db: _fold(db, before_ms), again=True, within_s=USAGE_S)
 
     async def calls(self, asked: CallsAsked) -> tuple[list[tuple[str, bytes]], Place | None]:
         return await self._lanes.ask(lambda db: _calls(db, asked), again=True, within_s=USAGE_S)
@@ -159,6 +159,21 @@ class PostgresBooks:
     async def forget(self, before_ms: int, most: int) -> int:
         """Whole days, one at a time."""
         return await self._lanes.ask(lambda db: _forget(db, _day(before_ms)), within_s=USAGE_S)
+
+
+def _usage(db: Connection, asked: UsageAsked) -> list[Any]:
+    sql, values = query(asked, _DAYS.usage(db, asked, _part), mark="%s")
+    return db.execute(sql.encode(), values).fetchall()
+
+
+def _part(table: str, column: str, some: list[Piece]) -> Part:
+    return Part(table, column, _PIECES, _turned(some, len(Piece._fields)))
+
+
+def _fold(db: Connection, before_ms: int) -> bool:
+    with db.transaction():
+        db.execute(f"SET LOCAL lock_timeout = '{LOCK_S}s'".encode())
+        return _DAYS.fold(db, before_ms)
 
 
 def _calls(db: Connection, asked: CallsAsked) -> tuple[list[tuple[str, bytes]], Place | None]:
@@ -188,13 +203,14 @@ def _take(
 ) -> Totals:
     """What the spool sums to then."""
     with db.transaction():
+        _DAYS.unfold(db, days_of(row.closed for row in rows))
         first = {row.closed.id: row.closed for row in reversed(rows)}
         inserted = db.execute(_INSERT.encode(), _turned([_values(row) for row in rows], len(_CALLS))).fetchall()
         new = [first[id] for (id,) in inserted]
         sums = [one.values for one in rollups.of(new)]
         if sums:
             db.execute(_ROLL_UP.encode(), _turned(sums, len(_ROLLUP_TYPES)))
-        _FACTS.add(db, facts(new, rollups))
+        _FACTS.add(db, facts(new, rollups), _DAYS)
         _, totals = _account(db, spool)
         for closed in new:
             totals = add(totals, tally(closed))

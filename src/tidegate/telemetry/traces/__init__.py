@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import gzip
-from collections.abc import Iterator, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -19,13 +21,14 @@ from prometheus_client.metrics_core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from tidegate.core.call import Call
-from tidegate.core.ports import Closed, Headers, Timeouts
+from tidegate.core.ports import Body, Closed, Codecs, Headers, Timeouts
 from tidegate.core.posting import NOWHERE, post, refusal
-from tidegate.core.trace import trace_of
+from tidegate.core.trace import may_be_told, trace_of
 from tidegate.core.values import Duration, Secret, Share
 from tidegate.core.world import World
+from tidegate.telemetry.traces.content import content_of
 from tidegate.telemetry.traces.otlp import CONTENT_TYPE, export
-from tidegate.telemetry.traces.spans import inferred, spans_of
+from tidegate.telemetry.traces.spans import NOTHING, Evaluated, Span, inferred, priced, span_of, spans_of
 
 Preset = Literal["otlp", "langfuse", "langsmith", "phoenix", "mlflow"]
 
@@ -35,6 +38,10 @@ LOOK_S = 1.0  # so long calls are gathered
 TIMEOUTS = Timeouts(connect=5, first_byte=10, idle=5, total=20)
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
 TRIES = 6
+CONTENT_WAIT_S = 60.0  # a client that reads slowly hears the end long after the call's row is there
+MOST_WORDS = 32 * 1024 * 1024  # bytes of what was said that wait for one receiver; older calls are told without
+EARLY = 32
+SAYING = ("ok", "cut_off", "client_left")
 LAST_S = 2.0  # for what still waits when Tidegate ends
 MENDED_BY_TIME = (408, 429, 502, 503, 504)
 WELL = ("ok", "client_left")
@@ -72,7 +79,8 @@ class Receiver(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Spans of calls, for tools that show them. What questions and answers said is in none.
+    """Spans of calls, for tools that show them. What questions and answers said is in those of routes whose
+    `store.traces` says so, and in no other.
 
     to: who is sent them; with none, there are no traces.
     share: of the calls that neither failed nor were slow; whichever are taken, they are the same in all processes.
@@ -123,18 +131,36 @@ def taken(row: Closed, config: Config) -> bool:
     """Whether a call is traced; the same in every process that sees its trace."""
     if row.outcome not in WELL or row.duration_us >= config.slow * 1e6:
         return True
-    if config.share >= 1:
-        return True
-    return int((row.trace_id or trace_of(row.id))[-14:], 16) < config.share * 16**14
+    return in_share(row.trace_id or trace_of(row.id), config)
+
+
+def in_share(trace_id: str, config: Config) -> bool:
+    return config.share >= 1 or int(trace_id[-14:], 16) < config.share * 16**14
+
+
+class Step(msgspec.Struct):
+    """A call that is to be told. What was said in it comes a moment after its row, or before it."""
+
+    row: Closed | Evaluated
+    said: Body | None = None
+    until_ns: int = 0  # it is waited for
 
 
 class Traces(Collector):
     """A listener; each receiver has a task that sends."""
 
-    def __init__(self, config: Config, world: World) -> None:
+    def __init__(self, config: Config, world: World, codecs: Codecs) -> None:
         self._config = config
-        self._lines = [Line(receiver, world) for receiver in config.to]
+        self._world = world
+        self._lines = [Line(receiver, world, codecs) for receiver in config.to]
         self._unreadable = 0  # traceparents
+        self._with_content: frozenset[str] = frozenset()  # routes
+        self._awaited: OrderedDict[str, Step] = OrderedDict()
+        self._early: OrderedDict[str, Body] = OrderedDict()  # of calls whose row is still to come
+
+    def expect(self, routes: Iterable[str]) -> None:
+        """Whose calls are told with what was said in them."""
+        self._with_content = frozenset(routes)
 
     def call_began(self, call: Call) -> None:
         """There is nothing to tell yet."""
@@ -144,12 +170,33 @@ class Traces(Collector):
             return
         if row.trace_id is None and b"traceparent" in call.named:
             self._unreadable += 1
-        if taken(row, self._config):
-            for line in self._lines:
-                line.take(row)
+        early = self._early.pop(row.id, None) if self._early else None
+        if not taken(row, self._config):
+            return
+        step = Step(row, early)
+        if early is None and row.route in self._with_content and row.outcome in SAYING and may_be_told(call.named):
+            step.until_ns = self._world.clock.now_ns() + round(CONTENT_WAIT_S * 1e9)
+            self._awaited[row.id] = step
+            if len(self._awaited) > WAITING:
+                self._awaited.popitem(last=False)
+        for line in self._lines:
+            line.take(step)
+
+    def said(self, body: Body) -> None:
+        """What was asked and answered in a call, as guards let it pass."""
+        step = self._awaited.pop(body.id, None)
+        if step is not None:
+            step.said, step.until_ns = body, 0
+            return
+        self._early[body.id] = body
+        if len(self._early) > EARLY:
+            self._early.popitem(last=False)
 
     def notice(self, name: str, fields: Mapping[str, Any]) -> None:
-        """Not of calls."""
+        """Only what is said of a call."""
+        if name == "evaluation" and fields.get("criterion") and in_share(str(fields["trace_id"]), self._config):
+            for line in self._lines:
+                line.take(Step(Evaluated(self._world.clock.wall_ns(), fields)))
 
     def collect(self) -> Iterator[Metric]:
         calls = CounterMetricFamily(
@@ -163,6 +210,10 @@ class Traces(Collector):
             "tidegate_traceparents_unreadable", "Calls whose traceparent said nothing", self._unreadable
         )
 
+    @property
+    def dropped(self) -> int:
+        return sum(line.dropped for line in self._lines)
+
     async def aclose(self) -> None:
         """What still waits has a moment."""
         await asyncio.gather(*(line.aclose() for line in self._lines))
@@ -171,12 +222,13 @@ class Traces(Collector):
 class Line:
     """What waits for one receiver, and the task that sends it."""
 
-    def __init__(self, receiver: Receiver, world: World) -> None:
+    def __init__(self, receiver: Receiver, world: World, codecs: Codecs) -> None:
         self.sent = self.dropped = 0
         self.name = f"{receiver.preset} {urlsplit(receiver.address).hostname}"
         self._receiver = receiver
         self._world = world
-        self._rows: list[Closed] = []
+        self._codecs = codecs
+        self._steps: list[Step] = []
         self._failing = False  # and said so
         self._closing = asyncio.Event()
         self._headers = [
@@ -187,20 +239,35 @@ class Line:
         ]
         self._sending = world.loop.create_task(self._run(), name="traces")
 
-    def take(self, row: Closed) -> None:
-        if len(self._rows) < WAITING:
-            self._rows.append(row)
+    def take(self, step: Step) -> None:
+        if len(self._steps) < WAITING:
+            self._steps.append(step)
         else:
             self._drop(1, f"{WAITING} calls wait already")
 
     async def _run(self) -> None:
-        while not self._closing.is_set() or self._rows:
-            await self._pause(LOOK_S if len(self._rows) < AT_ONCE else 0)
-            if not self._rows:
-                continue
-            rows, self._rows = self._rows[:AT_ONCE], self._rows[AT_ONCE:]
-            body = await asyncio.to_thread(encoded, rows, self._receiver)
-            await self._deliver(body, len(rows))
+        while not self._closing.is_set() or self._steps:
+            steps = self._ready()
+            await self._pause(LOOK_S if len(steps) < AT_ONCE else 0)
+            if steps := self._ready():
+                sent = set(map(id, steps))
+                self._steps = [one for one in self._steps if id(one) not in sent]
+                body = await asyncio.to_thread(encoded, steps, self._receiver, self._codecs)
+                await self._deliver(body, len(steps))
+
+    def _ready(self) -> list[Step]:
+        """The oldest, but for those whose words are still to come."""
+        now_ns = 2**63 if self._closing.is_set() else self._world.clock.now_ns()
+        self._trim()
+        return list(islice((step for step in self._steps if step.until_ns <= now_ns), AT_ONCE))
+
+    def _trim(self) -> None:
+        """Of words only so many wait; the newest calls keep theirs."""
+        room = MOST_WORDS
+        for step in reversed(self._steps):
+            room -= words(step)
+            if room < 0:
+                step.said = None
 
     async def _pause(self, seconds: float) -> None:
         """So long, or until it ends."""
@@ -228,7 +295,7 @@ class Line:
 
     async def _post(self, body: bytes) -> tuple[str | None, bool]:
         """Why it was not taken, None when it was; and whether that may be otherwise later."""
-        answer = await post(self._world.transport, self._receiver.address, self._headers, body, TIMEOUTS)
+        answer = await post(self._world.transport, self._receiver.address, self._headers, body, TIMEOUTS, pages=False)
         again = answer in MENDED_BY_TIME if isinstance(answer, int) else answer != NOWHERE
         return refusal(answer), again
 
@@ -243,14 +310,27 @@ class Line:
         await asyncio.wait([self._sending], timeout=LAST_S)
         self._sending.cancel()
         await asyncio.wait([self._sending])
-        self.dropped += len(self._rows)
+        self.dropped += len(self._steps)
 
 
-def encoded(rows: Sequence[Closed], receiver: Receiver) -> bytes:
+def words(step: Step) -> int:
+    """Bytes of what was said."""
+    return 0 if step.said is None else len(step.said.request or b"") + len(step.said.reply or b"")
+
+
+def encoded(steps: Sequence[Step], receiver: Receiver, codecs: Codecs) -> bytes:
     """In a thread: half a millisecond for ten calls."""
-    spans = [span for row in rows for span in spans_of(row)]
+    spans: list[Span] = []
+    for step in steps:
+        if isinstance(step.row, Evaluated):
+            spans.append(span_of(step.row))
+            continue
+        said = content_of(codecs, step.row.operation, step.said) if step.said is not None else NOTHING
+        spans += spans_of(step.row, said)
     resource: dict[str, str] = {}
     if receiver.preset == "phoenix":
         spans = [inferred(span) for span in spans]
         resource = {"openinference.project.name": receiver.project or "tidegate"}
+    elif receiver.preset == "mlflow":
+        spans = [priced(span) for span in spans]
     return gzip.compress(export(spans, resource), 1)

@@ -37,6 +37,9 @@ def _span(span: Span) -> bytes:
             _fixed(7, span.start_ns),
             _fixed(8, max(span.end_ns, span.start_ns)),
             _pairs(9, span.attributes),
+            _bytes(11, _fixed(1, span.start_ns) + _text(2, span.event) + _pairs(3, span.attributes))
+            if span.event
+            else b"",
             _bytes(15, status) if status else b"",
         )
     )
@@ -47,7 +50,7 @@ def _pairs(field: int, attributes: Mapping[str, Any]) -> bytes:
 
 
 def _value(value: Any) -> bytes:
-    """An AnyValue. A bool is an int, too: it is asked first."""
+    """An AnyValue. A bool is an int, too: it is asked first. Bytes are text that is bounded elsewhere."""
     if isinstance(value, bool):
         return _number(2, int(value))
     if isinstance(value, int):
@@ -56,6 +59,8 @@ def _value(value: Any) -> bytes:
         return _tag(4, 1) + struct.pack("<d", value)
     if isinstance(value, list):
         return _bytes(5, b"".join(_bytes(1, _value(one)) for one in value))
+    if isinstance(value, bytes):
+        return _bytes(1, value)
     return _text(1, str(value)[:MOST_TEXT])
 
 
