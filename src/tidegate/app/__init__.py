@@ -47,7 +47,9 @@ from tidegate.telemetry.alerts import Alerts
 from tidegate.telemetry.kept import Kept
 from tidegate.telemetry.logs import Log
 from tidegate.telemetry.metrics import Metrics
+from tidegate.telemetry.outlets import Outlets
 from tidegate.telemetry.pulse import Pulse
+from tidegate.telemetry.settings import Settings
 from tidegate.telemetry.traces import Traces
 from tidegate.upstream.sharing import Sharing
 
@@ -193,11 +195,10 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
         base = await _base(config, clock, events, undo)
         world = base.world
         metrics.registry.register(Kept(base.bodies, base.notary))
-        if config.alerts.webhooks:
-            alerts = Alerts(config.alerts, world)
-            events.add(alerts)
-            metrics.registry.register(alerts)
-            undo.push_async_callback(alerts.aclose)
+        outlets = await _outlets(config, log, world, undo)
+        if outlets.alerts.lines:
+            events.add(outlets.alerts)
+            metrics.registry.register(outlets.alerts)
         traces, words = None, codecs()
         if config.traces.to:
             traces = Traces(config.traces, world, words)
@@ -205,13 +206,22 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
             metrics.registry.register(traces)
             undo.push_async_callback(traces.aclose)
         inside = Inside()
-        ground = await _ground(config, environment_key, base, inside, undo, traces, words)
+        ground = await _ground(config, environment_key, base, inside, undo, outlets, traces, words)
         gateway = ground.gateway(config, providers)
         if world.counters.together:  # alone, there is nobody to agree with
             sharing = world.loop.create_task(Sharing(world, gateway.upstream.targets).run(), name="share breakers")
             undo.callback(sharing.cancel)
         await start_providers(world, providers.values())
         return App(config, gateway, ground, inside, metrics, undo.pop_all())
+
+
+async def _outlets(config: Config, log: Log, world: World, undo: AsyncExitStack) -> Outlets:
+    settings = Settings(world.store, world.clock)
+    outlets = Outlets(log, Alerts(config.alerts, world, settings), settings)
+    undo.push_async_callback(outlets.alerts.aclose)
+    settings.heard.append(outlets.take_up)
+    undo.callback(world.loop.create_task(settings.run(), name="look for settings").cancel)
+    return outlets
 
 
 Purge = Callable[[str], Awaitable[int]]
@@ -288,6 +298,7 @@ async def _ground(
     base: Base,
     inside: Inside,
     undo: AsyncExitStack,
+    outlets: Outlets,
     traces: Traces | None,
     words: Codecs,
 ) -> Ground:
@@ -316,6 +327,7 @@ async def _ground(
         ask=inside.ask,
         archive=base.archive,
         bodies=base.bodies,
+        outlets=outlets,
         traces=traces,
     )
 

@@ -29,6 +29,7 @@ from tidegate.stages.routes import Routes
 from tidegate.storage.archive import Archive
 from tidegate.storage.bodies import BodyStore
 from tidegate.storage.pepper import load_peppers
+from tidegate.telemetry.outlets import Outlets
 from tidegate.telemetry.traces import Traces
 from tidegate.upstream import Upstream
 
@@ -51,6 +52,7 @@ class Ground:
     ask: Callable[[Call], Awaitable[str]]  # the front door, seen from inside
     archive: Archive
     bodies: BodyStore
+    outlets: Outlets
     traces: Traces | None
 
     def gateway(
@@ -84,6 +86,7 @@ class Ground:
                 self.traces.said if self.traces is not None else None,
             ),
             archive=self.archive,
+            outlets=self.outlets,
             upstream=Upstream(config.upstream, world, words, before.upstream.targets if before else None),
         )
 
