@@ -26,7 +26,7 @@ from tidegate.app.rooms import make_providers as make_providers
 from tidegate.config import Config
 from tidegate.core.call import Call, Event, Route
 from tidegate.core.errors import ConfigError, ShuttingDown, StoreDown
-from tidegate.core.ports import Blobs, Clock, Codecs, Key, Provider, Relay, Vault
+from tidegate.core.ports import Blobs, Clock, Closed, Codecs, Key, Provider, Relay, Vault
 from tidegate.core.shared import Table
 from tidegate.core.world import Nursery, World
 from tidegate.gateway import Gateway
@@ -40,6 +40,7 @@ from tidegate.storage.audit.notes import load_signer
 from tidegate.storage.bodies import BodyStore
 from tidegate.storage.days import keep_folded
 from tidegate.storage.ledger import Home, SpoolLedger
+from tidegate.storage.personal import Rows
 from tidegate.storage.retention import Kind, keep
 from tidegate.storage.vault import PlainVault
 from tidegate.telemetry import Listeners
@@ -50,11 +51,12 @@ from tidegate.telemetry.metrics import Metrics
 from tidegate.telemetry.outlets import Outlets
 from tidegate.telemetry.pulse import Pulse
 from tidegate.telemetry.settings import Settings
+from tidegate.telemetry.sinks.clickhouse import ClickHouse
 from tidegate.telemetry.traces import Traces
 from tidegate.upstream.sharing import Sharing
 
 # What a running house is built on: it changes with a start only.
-FIXED = ("api", "storage", "vault", "audit", "cache", "logs", "alerts", "traces", "transport", "prices")
+FIXED = ("api", "storage", "vault", "audit", "cache", "logs", "alerts", "traces", "sinks", "transport", "prices")
 SHORTEST_KEY = 20
 RETIRE_S = 0.1  # how often to look whether the calls of the last configuration have ended
 LAST_EVENTS_S = 2.0  # for replies that were ended to reach their clients
@@ -199,6 +201,12 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
         if outlets.alerts.lines:
             events.add(outlets.alerts)
             metrics.registry.register(outlets.alerts)
+        if config.sinks.clickhouse is not None:
+            masked = Rows(base.vault).masked if base.vault.seals else _as_it_is
+            sink = ClickHouse(config.sinks.clickhouse, world, masked)
+            events.add(sink)
+            metrics.registry.register(sink)
+            undo.push_async_callback(sink.aclose)
         traces, words = None, codecs()
         if config.traces.to:
             traces = Traces(config.traces, world, words)
@@ -213,6 +221,10 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
             undo.callback(sharing.cancel)
         await start_providers(world, providers.values())
         return App(config, gateway, ground, inside, metrics, undo.pop_all())
+
+
+def _as_it_is(row: Closed) -> Closed:
+    return row
 
 
 async def _outlets(config: Config, log: Log, world: World, undo: AsyncExitStack) -> Outlets:
