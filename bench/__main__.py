@@ -9,6 +9,7 @@
   ./run bench cache --data DIR                    hits and wrong hits of the semantic cache, on labelled questions
   ./run bench cache-speed                         what a look into it costs
   ./run bench guards --data DIR                   what guards find, on labelled texts, and what looking costs
+  ./run bench judges --data DIR                   which recorded judges may gate, and why others may not
   ./run bench sealed                              what encryption and the audit log cost
   ./run bench telemetry                           what being seen costs a call, and how long whoever looks waits
   ./run bench resilience                          long days of failing providers, replayed; minutes
@@ -23,7 +24,20 @@ import argparse
 import sys
 from pathlib import Path
 
-from bench import admission, cache, cache_speed, guards, outage, overhead, report, resilience, sealed, soak, telemetry
+from bench import (
+    admission,
+    cache,
+    cache_speed,
+    guards,
+    judges,
+    outage,
+    overhead,
+    report,
+    resilience,
+    sealed,
+    soak,
+    telemetry,
+)
 from bench.procs import Unavailable
 
 BENCHES = {
@@ -35,6 +49,7 @@ BENCHES = {
     "cache": cache,
     "cache-speed": cache_speed,
     "guards": guards,
+    "judges": judges,
     "sealed": sealed,
     "telemetry": telemetry,
 }

@@ -14,6 +14,7 @@ import json
 import math
 import random
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from importlib import metadata
@@ -44,6 +45,14 @@ PROSE = (
     "Please rotate this one, it was on a slide: {secret}. Thanks!",
 )
 CLEAN = "The quick brown fox jumps over the lazy dog, and nobody knows why it always does. "
+PLAIN = """
+the of and a to in is you that it he was for on are as with his they at be this have from or one had by word but not
+what all were we when your can said there use an each which she do how their if will up other about out many then them
+these so some her would make like him into time has look two more write go see way could people my than first water been
+call who its now find long down day did get come made may part order refund invoice parcel team question please thanks
+shipped late broken return store ticket account meeting report customer
+"""
+FRESH, FRESH_SIZE = 1_000, 500  # texts that nobody has seen, and characters of each
 STREAMS, QUICK_STREAMS = 20_000, 2_000
 KNOWN = "sk_house_4711_key"
 CHUNKS = 400  # of one answer, where what a chunk costs is measured
@@ -83,6 +92,7 @@ def run(options: argparse.Namespace) -> Report:
     _streams(found, QUICK_STREAMS if options.quick else STREAMS)
     _known(found, options.streams or (QUICK_STREAMS if options.quick else STREAMS))
     _speed(found)
+    _first_seen(found)
     _real_speed(found, options.data)
     _chunks(found)
     found.judge()
@@ -340,6 +350,47 @@ def _speed(found: Report) -> None:
     weights = Classifier.load(injection.OURS)
     text = plain(" ".join(row for row in trigger_words.prompts()))[:1_000]
     found.figures["tier1_cpu_ms_per_1k"] = round(_cpu_us(lambda: weights.score([text]), 200) / 1_000, 4)
+
+
+def fresh(chance: random.Random) -> str:
+    """Prose as nobody has written it: words that are none among others, and in 25 words a number of some kind."""
+    said, size, words = list[str](), 0, PLAIN.split()
+    while size < FRESH_SIZE:
+        roll = chance.random()
+        word = _number(chance) if roll < 0.04 else _word(chance) if roll < 0.3 else chance.choice(words)
+        said.append(word + (chance.choice(".,!?") if chance.random() < 0.1 else ""))
+        size += len(said[-1]) + 1
+    return " ".join(said)[:FRESH_SIZE]
+
+
+def _word(chance: random.Random) -> str:
+    return "".join(chance.choice("bcdfghklmnprst") + chance.choice("aeiou") for _ in range(chance.randint(1, 4)))
+
+
+def _number(chance: random.Random) -> str:
+    """An order, a date, a price, a time, a version, a share, an article, an id, or a phone."""
+    some = chance.randint
+    return chance.choice(
+        (
+            f"#{some(1000, 99_999_999)}", f"{some(1990, 2030)}-{some(1, 12):02}-{some(1, 28):02}",
+            f"{some(1, 28)}/{some(1, 12)}/{some(1990, 2030)}", f"${some(1, 5_000)}.{some(0, 99):02}", f"{some(1, 300)}",
+            f"{some(0, 23)}:{some(0, 59):02}", f"v{some(0, 9)}.{some(0, 30)}.{some(0, 99)}", f"{some(0, 999) / 10}%",
+            f"{chance.choice('ABCDEF')}{chance.choice('KLM')}X-{some(100, 99_999)}",
+            str(uuid.UUID(int=chance.getrandbits(128), version=4)),
+            f"({some(200, 999)}) {some(200, 999)}-{some(0, 9_999):04}",
+        )
+    )  # fmt: skip
+
+
+def _first_seen(found: Report) -> None:
+    """What a text costs that nobody has seen, from the first on: automatons that grow with what they see cost more."""
+    chance = random.Random(17)
+    texts, guards = [fresh(chance) for _ in range(FRESH)], _all_guards()
+    for name, some in (("cpu_us_first_texts", texts[:100]), ("cpu_us_first_seen", texts[100:])):
+        before = time.process_time()
+        for text in some:
+            _look(guards, text)
+        found.figures[name] = round((time.process_time() - before) / len(some) * 1e6, 1)
 
 
 _shape = shape.Shape(shape.Config())

@@ -49,16 +49,19 @@ EXPLORER = {
     "of a trace that is not there": f"{WHOLE}&trace_id={'a' * 32}",
 }
 ANALYTICS = {
-    "a month by the day": "",
-    "a month in all": "per=total",
-    "a year by the month": "since=2026-01-01&per=month",
-    "a day by the hour": "since=1d&per=hour",
-    "by route and target": "by=route,target&per=total",
-    "by team and day": "by=team",
-    "by key": "by=key&per=total",
-    "by prompt": "by=prompt&per=total",
-    "one team's": "team=team3",
-    "one key's, by route": "key=key000000007&by=route&per=total",
+    "a month by the day": "analytics",
+    "a month in all": "analytics?per=total",
+    "a year by the month": "analytics?since=2026-01-01&per=month",
+    "a day by the hour": "analytics?since=1d&per=hour",
+    "by route and target": "analytics?by=route,target&per=total",
+    "by team and day": "analytics?by=team",
+    "by key": "analytics?by=key&per=total",
+    "by prompt": "analytics?by=prompt&per=total",
+    "one team's": "analytics?team=team3",
+    "one key's, by route": "analytics?key=key000000007&by=route&per=total",
+    "usage by team and day": f"usage?{WHOLE}&by=team&per=day",
+    "usage by key and target": f"usage?{WHOLE}&by=key,target&per=total",
+    "usage of a team's end users": f"usage?{WHOLE}&by=end_user&per=total&team=team3",
 }
 
 
@@ -82,7 +85,7 @@ async def waited(rows: int, rounds: int, database: str | None = None) -> Waited:
     """In SQLite, or in the empty PostgreSQL at `database`."""
     with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as folder:
         home: Home = (
-            await PostgresStore.open(database, lambda name, fields: None)
+            await PostgresStore.open(database, lambda name, fields: None, timeout_s=120)
             if database
             else await SqliteStore.open(Path(folder, "tidegate.sqlite"))
         )
@@ -117,7 +120,7 @@ routes: {{fast: {{targets: [{{provider: main, model: m}}]}}}}
 async def looked(app: App, rounds: int) -> Waited:
     found = Waited({}, {}, 0.0)
     paths = {name: (found.explorer, f"/admin/requests?{said}") for name, said in EXPLORER.items()}
-    paths |= {name: (found.analytics, f"/admin/analytics?{said}") for name, said in ANALYTICS.items()}
+    paths |= {name: (found.analytics, f"/admin/{said}") for name, said in ANALYTICS.items()}
     paths["one call"] = (found.explorer, f"/v1/requests/req_{777:031x}")
     for _, path in paths.values():  # the pages are imported when they are asked for first
         await get(app, path)

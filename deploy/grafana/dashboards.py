@@ -30,10 +30,10 @@ def one(title: str, unit: str, query: str, legend: str, kind: str = "timeseries"
     return Panel(title, unit, ((query, legend),), kind)
 
 
-def quantiles(title: str, name: str) -> Panel:
+def quantiles(title: str, name: str, unit: str = "s") -> Panel:
     return Panel(
         title,
-        "s",
+        unit,
         tuple((f"histogram_quantile({one}, {rate(f'{name}_bucket', 'le')})", f"p{one * 100:g}") for one in QUANTILES),
     )
 
@@ -52,11 +52,19 @@ DASHBOARDS: dict[str, tuple[Panel, ...]] = {
         quantiles("Until the first content", "tidegate_time_to_first_token_seconds"),
         quantiles("Time of a token", "tidegate_time_per_output_token_seconds"),
         quantiles("Time that is ours", "tidegate_overhead_seconds"),
+        quantiles("Tokens a second of a stream", "tidegate_output_tokens_per_second", "short"),
         one("Under way", "short", 'tidegate_calls_in_flight{instance=~"$instance"}', "{{instance}}"),
         one("Errors a second, by code", "reqps", rate("tidegate_errors_total", "code"), "{{code}}"),
         one("The event loop is late by", "s", 'tidegate_loop_lag_max_seconds{instance=~"$instance"}', "{{instance}}"),
         one("Rows that wait for the database", "short", 'tidegate_ledger_waiting_rows{instance=~"$instance"}',
             "{{instance}}"),
+        one("The spool has", "bytes", 'tidegate_spool_bytes{instance=~"$instance"}', "{{instance}}"),
+        one("Events that were dropped, an hour", "short", f"3600 * {rate('tidegate_events_dropped_total', 'class')}",
+            "{{class}}"),
+        one("Refused by a limit or a budget, a second", "reqps", rate("tidegate_refusals_total", "whose,of"),
+            "{{whose}} {{of}}"),
+        one("Share of limits that is used", "percentunit",
+            'max by (whose, name, of) (tidegate_limit_used_ratio{instance=~"$instance"})', "{{whose}} {{name}}: {{of}}"),
     ),
     "providers": (
         one("Attempts a second, by outcome", "reqps", rate("tidegate_attempts_total", "provider,outcome"),
@@ -68,6 +76,8 @@ DASHBOARDS: dict[str, tuple[Panel, ...]] = {
         one("Calls at a target", "short", 'sum by (target) (tidegate_target_calls{instance=~"$instance"})', "{{target}}"),
         one("Calls that wait for a target", "short", 'sum by (target) (tidegate_target_waiting{instance=~"$instance"})',
             "{{target}}"),
+        one("Seconds that calls waited for a target, a second", "s", rate("tidegate_queue_wait_seconds_total", "target"),
+            "{{target}}"),
         one("Calls that found no room", "reqps", rate("tidegate_shed_total", "target"), "{{target}}"),
         one("Keys that rest", "short", 'max by (provider) (tidegate_keys_aside{instance=~"$instance"})', "{{provider}}"),
         one("Busy connections", "short", 'tidegate_provider_connections_busy{instance=~"$instance"}', "{{instance}}"),
@@ -78,6 +88,9 @@ DASHBOARDS: dict[str, tuple[Panel, ...]] = {
             "stat"),
         one("Dollars of a call", "currencyUSD", f"{rate(COST, 'route')} / {rate(CALLS, 'route')}", "{{route}}"),
         one("A month at this rate", "currencyUSD", f"30 * 86400 * sum({rate(COST, 'job')})", "a month", "stat"),
+        one("Share of budgets that is spent or set aside", "percentunit",
+            'max by (whose, name, per) (tidegate_budget_used_ratio{instance=~"$instance"})',
+            "{{whose}} {{name}}: {{per}}"),
         one("Tokens a second, by kind", "short", rate("tidegate_tokens_total", "kind"), "{{kind}}"),
         one("Calls of unknown cost, an hour", "short", f"3600 * sum({rate('tidegate_unpriced_requests_total', 'job')})",
             "unknown"),

@@ -22,9 +22,9 @@ from tidegate.core.errors import ConfigError
 from tidegate.core.values import Duration, Moment, Secret, Share, Size
 from tidegate.providers import prices, transport
 from tidegate.providers.discovery import Found
-from tidegate.stages import auth, bodies, budgets, cache, guardrails, limits, routes
+from tidegate.stages import auth, bodies, budgets, cache, guardrails, judging, limits, routes
 from tidegate.storage import audit, vault
-from tidegate.telemetry import alerts, logs, sinks, traces
+from tidegate.telemetry import alerts, logs, metrics, sinks, traces
 
 DEFAULT_FILE = "tidegate.yaml"
 LOCAL = Found("local", {"type": "local"}, "")
@@ -44,11 +44,13 @@ class RouteConfig(routes.Config, frozen=True, forbid_unknown_fields=True, kw_onl
     cache: whether it is answered with what was answered before.
     guardrails: guards of this route, in place of those of all routes; null, the same.
     store: whether what is said in its calls is kept.
+    judge: whether a share of its answers is judged afterwards.
     """
 
     cache: cache.Config = cache.Config()
     guardrails: guardrails.Config | None = None
     store: bodies.Config = bodies.Config()
+    judge: judging.Config = judging.Config()
 
 
 class Configured(NamedTuple):
@@ -77,6 +79,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     alerts: who is told when something happens.
     traces: who is sent spans of calls.
     sinks: other stores that are given the rows of calls.
+    metrics: what is counted for Prometheus.
     transport: the connections to providers.
     prices: what tokens cost.
     providers: who can answer; without any, the small local model.
@@ -97,6 +100,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     alerts: alerts.Config = alerts.Config()
     traces: traces.Config = traces.Config()
     sinks: sinks.Config = sinks.Config()
+    metrics: metrics.Config = metrics.Config()
     transport: transport.Config = transport.Config()
     prices: prices.Config = prices.Config()
     providers: dict[str, Configured] = {}
@@ -170,6 +174,7 @@ def _check(config: Config, reading: _Reading) -> None:
             (f"routes.{name}.store", bodies.trouble(route.store, traced=bool(config.traces.to)))
             for name, route in config.routes.items()
         ),
+        *((f"routes.{name}.judge", judging.trouble(route.judge)) for name, route in config.routes.items()),
         ("cache", cache.house_trouble(config.cache, config.routes)),
         ("alerts", alerts.trouble(config.alerts)),
         ("traces", traces.trouble(config.traces)),

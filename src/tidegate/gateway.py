@@ -22,6 +22,7 @@ from tidegate.stages.bodies import Bodies
 from tidegate.stages.budgets import Budgets
 from tidegate.stages.cache import Cache
 from tidegate.stages.guardrails import Guardrails
+from tidegate.stages.judging import Judging
 from tidegate.stages.limits import Limits
 from tidegate.stages.record import Recorder
 from tidegate.stages.routes import Routes
@@ -45,6 +46,7 @@ class Gateway:
     budgets: Budgets
     cache: Cache
     bodies: Bodies
+    judging: Judging
     upstream: Upstream
     archive: Archive
     outlets: Outlets
@@ -62,7 +64,7 @@ class Gateway:
                 if self.guardrails.on:
                     await self.guardrails.check(call)  # 400 refuse, or mask; from here what goes out is fixed
                 async with self.cache.through(call, self.buy) as reply:  # asked before, or in the air? else bought
-                    reply = self.bodies.keep(call, reply)  # where the route says so
+                    reply = self.judging.listen(call, self.bodies.keep(call, reply))  # where the route says so
                     await send(self.guardrails.restore(call, reply))  # the caller's own masked values
 
     async def heard(self, call: Call) -> list[Event]:

@@ -61,6 +61,31 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "shape": "tidegate.stages.guardrails.shape:Shape",
         "webhook": "tidegate.stages.guardrails.webhook:Webhook",
     },
+    "scorers": {
+        "contains": "tidegate.jobs.evals.scorers.contains:Contains",
+        "cost": "tidegate.jobs.evals.scorers.cost:Cost",
+        "equality": "tidegate.jobs.evals.scorers.equality:Equality",
+        "faithful": "tidegate.jobs.evals.scorers.faithful:Faithful",
+        "guards": "tidegate.jobs.evals.scorers.guards:Guards",
+        "language": "tidegate.jobs.evals.scorers.language:Language",
+        "latency": "tidegate.jobs.evals.scorers.latency:Latency",
+        "pairwise": "tidegate.jobs.evals.scorers.pairwise:Pairwise",
+        "python": "tidegate.jobs.evals.scorers.python:Python",
+        "reference": "tidegate.jobs.evals.scorers.reference:Reference",
+        "refusal": "tidegate.jobs.evals.scorers.refusal:Refusal",
+        "regex": "tidegate.jobs.evals.scorers.regex:Regex",
+        "rubric": "tidegate.jobs.evals.scorers.rubric:Rubric",
+        "schema": "tidegate.jobs.evals.scorers.schema:Schema",
+        "similarity": "tidegate.jobs.evals.scorers.similarity:Similarity",
+    },
+    "imports": {
+        "csv": "tidegate.jobs.evals.imports.table:imported",
+        "langfuse": "tidegate.jobs.evals.imports.langfuse:imported",
+        "openai": "tidegate.jobs.evals.imports.openai:imported",
+        "promptfoo": "tidegate.jobs.evals.imports.promptfoo:imported",
+    },
+    "functions": {},  # of users: MODULE:NAME
+    "suites": {},
     "pages": {
         "admin": "tidegate.api.admin:create",
     },
@@ -85,6 +110,8 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "tls": "tidegate.api.certificates:Certificates",
     },
     "engines": {
+        "json_schema": "jsonschema_rs:validator_for",
+        "json_schema_patterns": "jsonschema_rs:RegexOptions",
         "presidio": "presidio_analyzer:AnalyzerEngine",
         "presidio_names": "presidio_analyzer.predefined_recognizers:SpacyRecognizer",
         "presidio_registry": "presidio_analyzer:RecognizerRegistry",
@@ -100,6 +127,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
 EXTRAS = {
     "aiohttp": "aiohttp",
     "hiredis": "scale",
+    "jsonschema_rs": "evals",
     "numpy": "semantic",
     "onnxruntime": "semantic",
     "presidio_analyzer": "deep-pii",

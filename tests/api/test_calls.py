@@ -466,3 +466,14 @@ async def test_the_log_has_a_line_for_each_call_and_no_word_of_it(build_house, c
     assert (good["event"], good["request_id"], good["outcome"], good["target"]) == ("call", reply.id, "ok", "main/m")
     assert (bad["status"], bad["error"], bad["address"]) == (401, "invalid_api_key", "127.0.0.1")
     assert "prompt" not in log and house.key not in log and "tg_wrong" not in log
+
+
+async def test_a_call_says_of_which_kind_it_is_where_its_key_may(house):
+    assert (await house.ask(headers={"x-tidegate-kind": "eval"})).row.kind == "eval"
+    assert (await house.ask(headers={"x-tidegate-kind": "live"})).row.kind == "live"
+    refused = await house.ask(headers={"x-tidegate-kind": "batch"})
+    assert (refused.status, refused.error.message) == (400, "x-tidegate-kind: live or eval, not 'batch'")
+    plain, _ = await house.app.gateway.auth.create("plain", "test", admin=False)
+    assert (await house.ask(headers={"x-tidegate-kind": "eval"}, key=plain)).status == 403
+    may, _ = await house.app.gateway.auth.create("may", "test", admin=False, scopes=("eval",))
+    assert (await house.ask(headers={"x-tidegate-kind": "eval"}, key=may)).row.kind == "eval"

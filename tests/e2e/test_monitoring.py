@@ -44,8 +44,10 @@ routes:
     targets: [{{provider: main, model: m}}]
     cache: {{exact: true}}
     guardrails: {{input: [{{type: pii, action: mask}}, {{type: injection, action: flag}}]}}
+    limits: [{{of: requests, most: 100000}}]
   lost: {{targets: [{{provider: gone, model: m}}, {{provider: main, model: m}}]}}
   dead: {{targets: [{{provider: gone, model: m}}]}}
+  none: {{targets: [{{provider: main, model: m}}], limits: [{{of: requests, most: 0}}]}}
 """
 
 
@@ -106,6 +108,10 @@ async def _answers(at: str) -> bool:
 
 async def traffic(tidegate: Gateway) -> None:
     """Something of everything that is drawn."""
+    budget = json.dumps({"budgets": [{"usd": 1000, "per": "month"}]}).encode()
+    assert (await tidegate.begin("/admin/organisations/default", "PATCH", body=budget).answer()).status == 200
+    made = await tidegate.begin("/admin/keys", body=b'{"name": "ci"}').answer()
+    await tidegate.ask("on a budget", headers={"authorization": f"Bearer {json.loads(made.body)['key']}"})
     for said, more in (
         ("hello", {}),
         ("hello", {}),
@@ -114,6 +120,7 @@ async def traffic(tidegate: Gateway) -> None:
         ("and a stream", {"stream": True}),
         ("by way of the spare", {"model": "lost"}),
         ("nobody", {"model": "dead"}),
+        ("too many", {"model": "none"}),
     ):
         await tidegate.ask(said, **more)
     answer = await tidegate.ask("what was it worth?")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import random
 from typing import Any, cast
 
+import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from tidegate.core.call import Call
-from tidegate.core.errors import Unauthenticated
+from tidegate.core.errors import LimitReached, TidegateError, Unauthenticated
 from tidegate.core.ports import AttemptRow, Closed
 from tidegate.telemetry.metrics import MAX_LABELS, Metrics
 
@@ -18,7 +21,7 @@ class Ended:
 
     operation = "chat"
     status = 401
-    error = Unauthenticated("no key")
+    error: TidegateError = Unauthenticated("no key")
 
 
 CALL = cast(Call, Ended())
@@ -138,3 +141,60 @@ def test_a_bucket_names_the_trace_of_a_call_where_there_is_a_place_for_it() -> N
         "30.0": "a" * 32,
     }
     assert b"trace_id" not in metrics.page()
+
+
+def test_ten_thousand_names_of_models_make_no_more_series_than_a_hundred_do() -> None:
+    names = [row(route=f"main/{at}", model=f"{at}", first_us=7, stream=True, usage={"output": 9}, cost_nusd=5,
+                 attempts=(AttemptRow("main", f"{at}", "ok", 1, 2),)) for at in range(10_000)]  # fmt: skip
+    some, many = counted(*names[: MAX_LABELS + 1]), counted(*names)
+    assert some.keys() == many.keys()
+    assert len(many) < 10_000
+
+
+def test_a_stream_has_a_pace() -> None:
+    page = counted(row(stream=True, first_us=1_000_000, duration_us=1_900_000, usage={"output": 10}), row())
+    assert page["tidegate_output_tokens_per_second_sum", "fast"] == 10
+
+
+def test_who_is_refused_by_a_limit_is_counted_by_whose_and_of_what() -> None:
+    refused = Ended()
+    refused.error = LimitReached("team 'red' may make 1 call at once")
+    refused.error.limit = ("team", "at_once")
+    metrics = Metrics()
+    metrics.call_ended(cast(Call, refused), row(outcome="refused", status=429, error="limit_reached"))
+    metrics.call_ended(CALL, None)
+    page = read(metrics)
+    assert page["tidegate_refusals_total", "at_once", "team"] == 1
+    assert len([name for name, *_ in page if name == "tidegate_refusals_total"]) == 1
+
+
+def exact(values: list[float], share: float) -> float:
+    return sorted(values)[math.ceil(share * len(values)) - 1]
+
+
+def estimated(buckets: dict[float, float], share: float) -> tuple[float, float]:
+    """Between which bounds Prometheus' histogram_quantile looks for it."""
+    rank, below = share * buckets[math.inf], 0.0
+    for bound in sorted(buckets):
+        if buckets[bound] >= rank:
+            return below, bound
+        below = bound
+    raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [
+        ("tidegate_request_duration_seconds", "duration_us"),
+        ("tidegate_time_to_first_token_seconds", "first_us"),
+        ("tidegate_overhead_seconds", "overhead_us"),
+    ],
+)
+def test_a_percentile_of_a_histogram_is_in_the_bucket_of_the_exact_one(name: str, field: str) -> None:
+    rng = random.Random(7)
+    took_us = [int(rng.lognormvariate(13, 1.2)) for _ in range(5_000)]
+    page = counted(*[row(**{field: us}) for us in took_us])
+    buckets = {float(labels[1]): value for labels, value in page.items() if labels[0] == f"{name}_bucket"}
+    for share in (0.5, 0.95, 0.99):
+        low, high = estimated(buckets, share)
+        assert low < exact([us / 1e6 for us in took_us], share) <= high

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import gzip
 import re
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -200,6 +202,31 @@ async def test_nobody_there_costs_memory_that_is_bounded_and_no_call_its_time(bu
     for _ in range(WAITING + 10):
         house.app.world.events.call_ended(_Call(), one)
     assert await count(house, "dropped") >= 10
+    assert (await house.ask()).status == 200
+
+
+async def test_an_hour_with_nobody_there_is_bounded_counted_and_slows_nothing_down(build_house, monkeypatch):
+    monkeypatch.setattr(traces, "WAITING", 1_000)
+    monkeypatch.setattr(traces, "AT_ONCE", 50)
+    house = await build_house(text("http://127.0.0.1:9"))
+    assert (await house.ask()).status == 200
+    one = (await house.rows())[0]
+    (listener,) = [one for one in house.app.world.events._listeners if isinstance(one, traces.Traces)]
+    (line,) = listener._lines
+    house.clock.hold()
+    told, tasks, sizes = 1, len(asyncio.all_tasks()), []
+    for minute in range(60):
+        for _ in range(500):
+            listener.call_ended(_Call(), one)
+        told += 500
+        await house.clock.advance(60)
+        assert len(line._steps) <= 1_000
+        if minute > 10:
+            sizes.append(sys.getsizeof(line._steps) + sum(map(sys.getsizeof, vars(line).values())))
+    assert 0 <= told - line.dropped - len(line._steps) <= 50  # that are being sent just now
+    assert line.dropped == await count(house, "dropped") > 28_000
+    assert max(sizes) < 1.5 * min(sizes)
+    assert len(asyncio.all_tasks()) <= tasks + 3
     assert (await house.ask()).status == 200
 
 

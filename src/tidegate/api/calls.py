@@ -10,6 +10,7 @@ from types import TracebackType
 from tidegate.api.incoming import JSON, ClientGone, Incoming
 from tidegate.api.rooms import room_headers
 from tidegate.core.call import Cached, Call, Event, Reply, Wishes
+from tidegate.core.errors import BadRequest
 from tidegate.core.flight import Reader
 from tidegate.core.guard import said
 from tidegate.core.money import usd_text
@@ -20,7 +21,10 @@ from tidegate.stages.record import status_of
 
 MAX_LABEL = 256  # characters of a user, a session or a tag: they go into every row
 MAX_TAGS = 16
-LABELS = frozenset((b"x-tidegate-user", b"x-tidegate-session", b"x-claude-code-session-id", b"x-tidegate-tags"))
+LABELS = frozenset(
+    (b"x-tidegate-user", b"x-tidegate-session", b"x-claude-code-session-id", b"x-tidegate-tags", b"x-tidegate-kind")
+)
+KINDS = (None, "live", "eval")  # of calls, as clients may say them
 WISHES = frozenset((b"cache-control", b"idempotency-key"))
 # Of what a provider keeps, somebody may have put it there for a browser: a page, an image with a script.
 INERT = (b"content-security-policy", b"sandbox; default-src 'none'")
@@ -52,7 +56,11 @@ def new_call(world: World, incoming: Incoming, dialect: str, operation: str) -> 
 
 
 def _labels(call: Call, incoming: Incoming) -> None:
-    """What the client calls itself."""
+    """What the client calls itself. Raises BadRequest."""
+    kind = incoming.text(b"x-tidegate-kind", MAX_LABEL)
+    if kind not in KINDS:
+        raise BadRequest(f"x-tidegate-kind: live or eval, not {kind!r}")
+    call.kind = kind or "live"
     call.user = incoming.text(b"x-tidegate-user", MAX_LABEL)
     call.session = incoming.text(b"x-tidegate-session", MAX_LABEL) or incoming.text(
         b"x-claude-code-session-id", MAX_LABEL
@@ -237,6 +245,7 @@ def _cached(cached: Cached) -> Headers:
         headers.append((b"x-tidegate-cache-layer", cached.layer.encode()))
     if cached.result == "hit":
         headers.append((b"x-tidegate-cache-age", str(cached.age_s).encode()))
+    if cached.result == "hit" or cached.saved_nusd:  # of one that is read along, when the other has been paid for
         headers.append((b"x-tidegate-saved-usd", usd_text(cached.saved_nusd).encode()))
     if cached.similarity is not None:
         headers.append((b"x-tidegate-cache-similarity", b"%.3f" % cached.similarity))

@@ -19,7 +19,7 @@ from tidegate.app.homes import data_folder as data_folder
 from tidegate.app.homes import open_home as open_home
 from tidegate.app.homes import open_keyring as open_keyring
 from tidegate.app.homes import open_vault as open_vault
-from tidegate.app.rooms import Ground, start_providers
+from tidegate.app.rooms import SUITES, Ground, start_providers
 from tidegate.app.rooms import check as check
 from tidegate.app.rooms import codecs as codecs
 from tidegate.app.rooms import make_providers as make_providers
@@ -28,8 +28,10 @@ from tidegate.core.call import Call, Event, Route
 from tidegate.core.errors import ConfigError, ShuttingDown, StoreDown
 from tidegate.core.ports import Blobs, Clock, Closed, Codecs, Key, Provider, Relay, Vault
 from tidegate.core.shared import Table
+from tidegate.core.shares import Share, What
 from tidegate.core.world import Nursery, World
 from tidegate.gateway import Gateway
+from tidegate.jobs.evals.online import Online
 from tidegate.stages.auth.used import LastUsed
 from tidegate.stages.cache import Shelf
 from tidegate.stages.cache.elsewhere import Elsewhere
@@ -45,18 +47,23 @@ from tidegate.storage.retention import Kind, keep
 from tidegate.storage.vault import PlainVault
 from tidegate.telemetry import Listeners
 from tidegate.telemetry.alerts import Alerts
+from tidegate.telemetry.aliases import Aliases
 from tidegate.telemetry.kept import Kept
 from tidegate.telemetry.logs import Log
 from tidegate.telemetry.metrics import Metrics
 from tidegate.telemetry.outlets import Outlets
 from tidegate.telemetry.pulse import Pulse
+from tidegate.telemetry.room import Room
 from tidegate.telemetry.settings import Settings
 from tidegate.telemetry.sinks.clickhouse import ClickHouse
 from tidegate.telemetry.traces import Traces
 from tidegate.upstream.sharing import Sharing
 
 # What a running house is built on: it changes with a start only.
-FIXED = ("api", "storage", "vault", "audit", "cache", "logs", "alerts", "traces", "sinks", "transport", "prices")
+FIXED = (
+    *("api", "storage", "vault", "audit", "cache", "logs", "alerts", "traces", "sinks", "metrics", "transport"),
+    "prices",
+)
 SHORTEST_KEY = 20
 RETIRE_S = 0.1  # how often to look whether the calls of the last configuration have ended
 LAST_EVENTS_S = 2.0  # for replies that were ended to reach their clients
@@ -116,6 +123,16 @@ class App:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.edge(scope, receive, send)
+
+    def now_ms(self) -> int:
+        return self.world.clock.wall_ns() // 1_000_000
+
+    def limits_used(self) -> Iterable[tuple[What, Share, int]]:
+        """How much of each is used, of organisations, teams and routes."""
+        return self.gateway.limits.shares.now(self.now_ms())
+
+    def budgets_used(self) -> Iterable[tuple[What, Share, int]]:
+        return self.gateway.budgets.shares.now(self.now_ms())
 
     async def first_key(self) -> str | None:
         """An admin key's text, when there was none at all; it is shown now and never again."""
@@ -197,22 +214,8 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
         base = await _base(config, clock, events, undo)
         world = base.world
         metrics.registry.register(Kept(base.bodies, base.notary))
-        outlets = await _outlets(config, log, world, undo)
-        if outlets.alerts.lines:
-            events.add(outlets.alerts)
-            metrics.registry.register(outlets.alerts)
-        if config.sinks.clickhouse is not None:
-            masked = Rows(base.vault).masked if base.vault.seals else _as_it_is
-            sink = ClickHouse(config.sinks.clickhouse, world, masked)
-            events.add(sink)
-            metrics.registry.register(sink)
-            undo.push_async_callback(sink.aclose)
-        traces, words = None, codecs()
-        if config.traces.to:
-            traces = Traces(config.traces, world, words)
-            events.add(traces)
-            metrics.registry.register(traces)
-            undo.push_async_callback(traces.aclose)
+        words = codecs()
+        outlets, traces, dropped = await _listeners(config, base, events, log, metrics, words, undo)
         inside = Inside()
         ground = await _ground(config, environment_key, base, inside, undo, outlets, traces, words)
         gateway = ground.gateway(config, providers)
@@ -220,7 +223,56 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
             sharing = world.loop.create_task(Sharing(world, gateway.upstream.targets).run(), name="share breakers")
             undo.callback(sharing.cancel)
         await start_providers(world, providers.values())
-        return App(config, gateway, ground, inside, metrics, undo.pop_all())
+        app = App(config, gateway, ground, inside, metrics, undo.pop_all())
+        metrics.registry.register(Room(app.limits_used, app.budgets_used, dropped))
+        if config.metrics.litellm_names:
+            aliases = Aliases(gateway.upstream.targets.seen, app.budgets_used, app.now_ms)
+            events.add(aliases)
+            metrics.registry.register(aliases)
+        return app
+
+
+Count = Callable[[], int]
+
+
+def _listen(events: Listeners, one: Any, metrics: Metrics) -> None:
+    events.add(one)
+    metrics.registry.register(one)
+
+
+async def _listeners(
+    config: Config,
+    base: Base,
+    events: Listeners,
+    log: Log,
+    metrics: Metrics,
+    words: Codecs,
+    undo: AsyncExitStack,
+) -> tuple[Outlets, Traces | None, dict[str, Count]]:
+    """All who are told of what happens besides the log and the metrics; and how much of what was lost."""
+    world, ledger, bodies, traces = base.world, base.world.ledger, base.bodies, None
+    outlets = await _outlets(config, log, world, undo)
+    alerts = outlets.alerts
+    dropped: dict[str, Count] = {
+        "ledger": lambda: ledger.backlog().lost + metrics.rows_lost,
+        "log": lambda: log.dropped,
+        "bodies": lambda: bodies.dropped,
+    }
+    if alerts.lines:
+        dropped["alerts"] = lambda: alerts.dropped
+        _listen(events, alerts, metrics)
+    if config.sinks.clickhouse is not None:
+        masked = Rows(base.vault).masked if base.vault.seals else _as_it_is
+        sink = ClickHouse(config.sinks.clickhouse, world, masked)
+        dropped["clickhouse"] = lambda: sink.dropped
+        undo.push_async_callback(sink.aclose)
+        _listen(events, sink, metrics)
+    if config.traces.to:
+        traces = told = Traces(config.traces, world, words)
+        dropped["traces"] = lambda: told.dropped
+        undo.push_async_callback(traces.aclose)
+        _listen(events, traces, metrics)
+    return outlets, traces, dropped
 
 
 def _as_it_is(row: Closed) -> Closed:
@@ -340,6 +392,7 @@ async def _ground(
         archive=base.archive,
         bodies=base.bodies,
         outlets=outlets,
+        online=Online(world, inside.hear, SUITES),
         traces=traces,
     )
 

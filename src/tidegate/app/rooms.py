@@ -15,6 +15,8 @@ from tidegate.core.errors import TidegateError
 from tidegate.core.ports import Codecs, Provider, Reach
 from tidegate.core.world import World
 from tidegate.gateway import Gateway
+from tidegate.jobs.evals.online import Online, panel
+from tidegate.jobs.evals.suite import Plugins
 from tidegate.providers.prices import PriceList
 from tidegate.stages.auth import KeyAuth
 from tidegate.stages.auth.used import LastUsed
@@ -23,6 +25,7 @@ from tidegate.stages.budgets import Budgets
 from tidegate.stages.budgets.period import zone_of
 from tidegate.stages.cache import Cache, Shelf, policies
 from tidegate.stages.guardrails import Guardrails
+from tidegate.stages.judging import Judging
 from tidegate.stages.limits import Limits
 from tidegate.stages.record import Recorder
 from tidegate.stages.routes import Routes
@@ -33,6 +36,7 @@ from tidegate.telemetry.outlets import Outlets
 from tidegate.telemetry.traces import Traces
 from tidegate.upstream import Upstream
 
+SUITES = Plugins(plugins.find, plugins.config_of)
 QUICK_START_S = 0.25  # a provider that is ready by then is waited for; others get ready while calls come in
 
 Providers = dict[str, Provider]
@@ -53,6 +57,7 @@ class Ground:
     archive: Archive
     bodies: BodyStore
     outlets: Outlets
+    online: Online
     traces: Traces | None
 
     def gateway(
@@ -85,6 +90,7 @@ class Ground:
                 self.bodies,
                 self.traces.said if self.traces is not None else None,
             ),
+            judging=Judging(self.online.ears({name: route.judge for name, route in config.routes.items()})),
             archive=self.archive,
             outlets=self.outlets,
             upstream=Upstream(config.upstream, world, words, before.upstream.targets if before else None),
@@ -111,6 +117,9 @@ def check(config: Config, providers: Providers | None = None) -> None:
     if config.api.tls.certificate is not None:
         plugins.find("listeners", "tls")(config.api.tls)
     Routes(config.routes, make_providers(config, {}) if providers is None else providers)
+    for name, route in config.routes.items():
+        if route.judge.suite is not None:
+            panel(name, route.judge, SUITES)
 
 
 def codecs() -> Codecs:

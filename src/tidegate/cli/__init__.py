@@ -15,6 +15,7 @@ from tidegate.cli.audit import audit
 from tidegate.cli.cache import cache
 from tidegate.cli.chat import chat
 from tidegate.cli.doctor import doctor
+from tidegate.cli.evals import evaluation
 from tidegate.cli.feedback import feedback
 from tidegate.cli.guard import guard
 from tidegate.cli.keys import keys
@@ -48,6 +49,9 @@ def main() -> None:
     tidegate feedback REQUEST --up     what its answer was worth
     tidegate cache purge --route fast  drop the answers that are kept of a route
     tidegate guard try FILE            what the guards would make of a text
+    tidegate eval run suite.yaml       how good the answers are
+    tidegate eval compare BASE HEAD    what has become worse, and how sure that is
+    tidegate eval calibrate LABELS     how good a judge is, and whether it may gate
     tidegate subjects erase ID         make everything of an end user unreadable
     tidegate bodies show ID            what was said in a call, where its route keeps that
     tidegate alerts silence NAME       tell nobody of an alert for a while
@@ -61,7 +65,7 @@ def main() -> None:
 
 COMMANDS = (
     *(serve, keys, teams, users, organisations, usage, report, requests, feedback),
-    *(cache, guard, subjects, bodies, audit, vault, alerts, logs, chat, doctor),
+    *(cache, guard, subjects, bodies, audit, vault, alerts, logs, chat, doctor, evaluation),
 )
 for command in COMMANDS:
     main.add_command(command)

@@ -36,7 +36,11 @@ ALLOWED = (
         help="What it may use: chat, complete, embed, count, models, raw, account; '' is all but account.",
     ),
     click.option(
-        "--scope", "scopes", multiple=True, type=click.Choice(("", *get_args(Scope))), help="batch: loops are its work."
+        "--scope",
+        "scopes",
+        multiple=True,
+        type=click.Choice(("", *get_args(Scope))),
+        help="batch: loops are its work; eval: its calls may be an evaluation's.",
     ),
     click.option("--address", "addresses", multiple=True, help="A network that it may come from: 10.0.0.0/8."),
     click.option("--tag", "tags", multiple=True, help="Stands in every row of its calls."),

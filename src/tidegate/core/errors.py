@@ -30,6 +30,7 @@ class TidegateError(Exception):
         self.message = message
         self.param = param  # the field of the request that is wrong, as a path: messages[2].role
         self.retry_after_s = retry_after_s
+        self.limit: tuple[str, str] | None = None  # that was reached: whose it is, and of what
 
 
 class ConfigError(TidegateError):

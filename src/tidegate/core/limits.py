@@ -122,6 +122,12 @@ class Rule(msgspec.Struct, frozen=True):
         return cls(who, limit, Meter(f"{owner}:{limit.of}:{limit.per_s}", limit.most, limit.per_s, forget_s))
 
     @property
+    def whose(self) -> str:
+        """key, user, team, organisation or route; caller, for what is counted by end user or address."""
+        word = self.who.partition(" ")[0]
+        return "caller" if word == "this" else word
+
+    @property
     def shown(self) -> str:
         """60 requests per minute"""
         if self.limit.of == "at_once":

@@ -109,7 +109,7 @@ class Log:
             self._line("call", {key: value for key, value in fields.items() if value is not None})
 
     def notice(self, name: str, fields: Mapping[str, Any]) -> None:
-        if level_of(name) >= self._least:
+        if level_of(name) >= self._least and (self._calls or name != "evaluation"):  # which is of one call
             self._line(name, fields)
 
     def _sample(self, call: Call) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate, islice
 from typing import Any
 
+import msgspec
 from prometheus_client import CollectorRegistry, Counter, disable_created_metrics, generate_latest
 from prometheus_client.core import Exemplar
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -26,13 +27,24 @@ from tidegate.core.trace import trace_of
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 OPEN_METRICS = b"application/openmetrics-text; version=1.0.0; charset=utf-8"
-MAX_LABELS = 200  # values per label; clients choose model names, and a series is for ever
+MAX_LABELS = 100  # values per label; clients choose model names, and a series is for ever
 MOST = 2**63  # a provider may report any usage, and a page must hold it
 AT_ONCE = 100  # rows: a hundred together take half of what each by itself does
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 EACH = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+TENTHS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 STATES = {"closed": 0, "half_open": 1, "open": 2}
+A_SECOND = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
 OVERHEAD = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is counted for Prometheus, at /metrics, besides what always is.
+
+    litellm_names: the same again under the names of LiteLLM's metrics, for dashboards that were made for it.
+    """
+
+    litellm_names: bool = False
 
 
 class Buckets:
@@ -72,13 +84,14 @@ class Buckets:
 class RouteCount:
     """What is counted of one route."""
 
-    __slots__ = ("cost_nusd", "duration", "each", "ended", "first", "saved_nusd", "tokens")
+    __slots__ = ("cost_nusd", "duration", "each", "ended", "first", "pace", "saved_nusd", "tokens")
 
     def __init__(self) -> None:
         self.ended: defaultdict[tuple[str, str, int], int] = defaultdict(int)  # (operation, outcome, status) → calls
         self.duration = Buckets(SECONDS)
         self.first = Buckets(SECONDS)
         self.each = Buckets(EACH)
+        self.pace = Buckets(A_SECOND)
         self.tokens: defaultdict[str, int] = defaultdict(int)
         self.cost_nusd = 0
         self.saved_nusd = 0
@@ -100,7 +113,11 @@ class Metrics(Collector):
         self._rows: list[Closed] = []  # that are not counted yet
         self._cache: defaultdict[tuple[str, str], int] = defaultdict(int)  # (layer, result)
         self._errors: defaultdict[str, int] = defaultdict(int)  # by code
+        self._refusals: defaultdict[tuple[str, str], int] = defaultdict(int)  # (whose limit, of what)
+        self.rows_lost = 0
         self._opinions: defaultdict[tuple[str, str], int] = defaultdict(int)  # (source, good | bad | none)
+        self._judgments: defaultdict[tuple[str, str, str], int] = defaultdict(int)  # (route, criterion, outcome)
+        self._scores: dict[tuple[str, str], Buckets] = {}  # (route, criterion)
         self._notices = Counter("tidegate_notices", "What an operator should know of", ["name"], registry=registry)
 
     def call_began(self, call: Call) -> None:
@@ -108,6 +125,8 @@ class Metrics(Collector):
 
     def call_ended(self, call: Call, row: Closed | None) -> None:
         self._in_flight -= 1
+        if call.error is not None and call.error.limit is not None:
+            self._refusals[call.error.limit] += 1
         if row is None:
             self._routes[""].ended[call.operation, "refused", call.status or 0] += 1
             if call.error is not None:
@@ -131,7 +150,10 @@ class Metrics(Collector):
             count.first.observe(row.first_us / 1e6, row)
             written = row.usage.get("output", 0) + row.usage.get("reasoning", 0) - 1
             if row.stream and written > 0:
-                count.each.observe((row.duration_us - row.first_us) / 1e6 / written)
+                writing_s = (row.duration_us - row.first_us) / 1e6
+                count.each.observe(writing_s / written)
+                if writing_s:
+                    count.pace.observe(written / writing_s)
         if row.error is not None:
             self._errors[row.error] += 1
         for attempt in row.attempts:
@@ -152,10 +174,21 @@ class Metrics(Collector):
 
     def notice(self, name: str, fields: Mapping[str, Any]) -> None:
         self._notices.labels(name).inc()
+        if name == "row_lost":
+            self.rows_lost += 1
         if name == "feedback":
             score = fields.get("score")
             verdict = "none" if score is None or score == GOOD else "good" if score > GOOD else "bad"
             self._opinions[str(fields.get("source")), verdict] += 1
+        elif name == "evaluation":
+            self._judged(fields)
+
+    def _judged(self, fields: Mapping[str, Any]) -> None:
+        """Criteria are an operator's own words, and few."""
+        route, criterion, score = self._bounded(str(fields["route"])), str(fields["criterion"]), fields.get("score")
+        self._judgments[route, criterion, str(fields["outcome"])] += 1
+        if score is not None:
+            self._scores.setdefault((route, criterion), Buckets(TENTHS)).observe(score)
 
     def watch(self, seen: Callable[[], Iterable[TargetSeen]], keys_aside: Callable[[], Mapping[str, int]]) -> None:
         """Look at the targets whenever somebody asks: nothing is counted meanwhile."""
@@ -169,34 +202,7 @@ class Metrics(Collector):
         """Everything that was counted, as the registry wants it."""
         self._count_all()
         yield GaugeMetricFamily("tidegate_calls_in_flight", "Calls that have begun and not ended", self._in_flight)
-        requests = CounterMetricFamily(
-            "tidegate_requests", "Calls that ended", labels=["operation", "route", "outcome", "status"]
-        )
-        duration = HistogramMetricFamily(
-            "tidegate_request_duration_seconds", "From first to last byte", labels=["route"]
-        )
-        first = HistogramMetricFamily(
-            "tidegate_time_to_first_token_seconds", "Until there is content", labels=["route"]
-        )
-        each = HistogramMetricFamily(
-            "tidegate_time_per_output_token_seconds", "Of streams, after the first content", labels=["route"]
-        )
-        tokens = CounterMetricFamily("tidegate_tokens", "Tokens used", labels=["route", "kind"])
-        cost = CounterMetricFamily("tidegate_cost_usd", "Dollars spent, where the price is known", labels=["route"])
-        saved = CounterMetricFamily("tidegate_cache_saved_usd", "Dollars that answers cost before", labels=["route"])
-        for route, count in self._routes.items():
-            for (operation, outcome, status), calls in count.ended.items():
-                requests.add_metric([operation, route, outcome, str(status)], calls)
-            for family, buckets in ((duration, count.duration), (first, count.first), (each, count.each)):
-                if buckets:
-                    family.add_metric([route], buckets.with_exemplars(), buckets.total)
-            for kind, number in count.tokens.items():
-                tokens.add_metric([route, kind], min(number, MOST))
-            if count.cost_nusd:
-                cost.add_metric([route], min(count.cost_nusd, MOST) / NUSD_PER_USD)
-            if count.saved_nusd:
-                saved.add_metric([route], min(count.saved_nusd, MOST) / NUSD_PER_USD)
-        yield from (requests, duration, first, each)
+        yield from self._by_route()
         overhead = HistogramMetricFamily("tidegate_overhead_seconds", "Time not spent waiting for a provider")
         overhead.add_metric([], self._overhead.cumulative(), self._overhead.total)
         yield overhead
@@ -210,7 +216,7 @@ class Metrics(Collector):
         )
         for labels, tries in self._again.items():
             again.add_metric(labels, tries)
-        yield from (attempts, again, tokens, cost, saved)
+        yield from (attempts, again)
         yield self._verdicts()
         cache = CounterMetricFamily("tidegate_cache", "What the cache was asked, and did", labels=["layer", "result"])
         for layer_and_result, asked in self._cache.items():
@@ -223,7 +229,63 @@ class Metrics(Collector):
         opinions = CounterMetricFamily("tidegate_feedback", "What was said of answers", labels=["source", "verdict"])
         for source_and_verdict, said in self._opinions.items():
             opinions.add_metric(source_and_verdict, said)
-        yield from (errors, opinions)
+        refusals = CounterMetricFamily(
+            "tidegate_refusals", "Calls that a limit or a budget refused", labels=["whose", "of"]
+        )
+        for whose_and_of, calls in self._refusals.items():
+            refusals.add_metric(whose_and_of, calls)
+        yield from (errors, opinions, refusals, *self._evaluations())
+
+    def _by_route(self) -> Iterator[Metric]:
+        requests = CounterMetricFamily(
+            "tidegate_requests", "Calls that ended", labels=["operation", "route", "outcome", "status"]
+        )
+        duration = HistogramMetricFamily(
+            "tidegate_request_duration_seconds", "From first to last byte", labels=["route"]
+        )
+        first = HistogramMetricFamily(
+            "tidegate_time_to_first_token_seconds", "Until there is content", labels=["route"]
+        )
+        each = HistogramMetricFamily(
+            "tidegate_time_per_output_token_seconds", "Of streams, after the first content", labels=["route"]
+        )
+        pace = HistogramMetricFamily(
+            "tidegate_output_tokens_per_second", "Of streams, after the first content", labels=["route"]
+        )
+        tokens = CounterMetricFamily("tidegate_tokens", "Tokens used", labels=["route", "kind"])
+        cost = CounterMetricFamily("tidegate_cost_usd", "Dollars spent, where the price is known", labels=["route"])
+        saved = CounterMetricFamily("tidegate_cache_saved_usd", "Dollars that answers cost before", labels=["route"])
+        for route, count in self._routes.items():
+            for (operation, outcome, status), calls in count.ended.items():
+                requests.add_metric([operation, route, outcome, str(status)], calls)
+            for family, buckets in (
+                (duration, count.duration),
+                (first, count.first),
+                (each, count.each),
+                (pace, count.pace),
+            ):
+                if buckets:
+                    family.add_metric([route], buckets.with_exemplars(), buckets.total)
+            for kind, number in count.tokens.items():
+                tokens.add_metric([route, kind], min(number, MOST))
+            if count.cost_nusd:
+                cost.add_metric([route], min(count.cost_nusd, MOST) / NUSD_PER_USD)
+            if count.saved_nusd:
+                saved.add_metric([route], min(count.saved_nusd, MOST) / NUSD_PER_USD)
+        yield from (requests, duration, first, each, pace, tokens, cost, saved)
+
+    def _evaluations(self) -> Iterator[Metric]:
+        judgments = CounterMetricFamily(
+            "tidegate_eval_judgments", "Judgments of live answers", labels=["route", "criterion", "outcome"]
+        )
+        for labels, count in self._judgments.items():
+            judgments.add_metric(labels, count)
+        scores = HistogramMetricFamily(
+            "tidegate_eval_score", "What judges make of live answers, 0 to 1", labels=["route", "criterion"]
+        )
+        for route_and_criterion, buckets in self._scores.items():
+            scores.add_metric(route_and_criterion, buckets.cumulative(), buckets.total)
+        yield from (judgments, scores)
 
     def _verdicts(self) -> Metric:
         verdicts = CounterMetricFamily(
@@ -257,13 +319,17 @@ class _Targets(Collector):
         state = GaugeMetricFamily("tidegate_target_state", "0 asked, 1 being tried, 2 set aside", labels=["target"])
         busy = GaugeMetricFamily("tidegate_target_calls", "Calls under way", labels=["target"])
         waiting = GaugeMetricFamily("tidegate_target_waiting", "Calls that wait for room", labels=["target"])
+        waits = CounterMetricFamily("tidegate_queue_waits", "Calls that waited for room", labels=["target"])
+        waited = CounterMetricFamily("tidegate_queue_wait_seconds", "What they waited in all", labels=["target"])
         shed = CounterMetricFamily("tidegate_shed", "Calls that found no room at a target", labels=["target"])
         for one in islice(self._seen(), MAX_LABELS):  # the configured ones are known first
             state.add_metric([one.target], STATES[one.state])
             busy.add_metric([one.target], one.busy)
             waiting.add_metric([one.target], one.waiting)
             shed.add_metric([one.target], one.shed)
+            waits.add_metric([one.target], one.waits)
+            waited.add_metric([one.target], one.waited_s)
         aside = GaugeMetricFamily("tidegate_keys_aside", "Keys that were refused and rest", labels=["provider"])
         for provider, keys in self._keys_aside().items():
             aside.add_metric([provider], keys)
-        yield from (state, busy, waiting, shed, aside)
+        yield from (state, busy, waiting, shed, waits, waited, aside)

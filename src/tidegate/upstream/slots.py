@@ -16,11 +16,13 @@ class Slots:
     How many there may be is said by whoever asks: two routes may share a target and not its limits.
     """
 
-    __slots__ = ("_waited", "_waiting", "shed", "taken")
+    __slots__ = ("_waited", "_waiting", "shed", "taken", "waited_ns", "waits")
 
     def __init__(self) -> None:
         self.taken = 0
         self.shed = 0  # calls that found no room, nor a place to wait for it
+        self.waits = 0  # calls that waited, until they had room or no patience
+        self.waited_ns = 0  # all of them together
         self._waited = False  # somebody, ever
         self._waiting: dict[Priority, deque[asyncio.Future[None]]] = {"interactive": deque(), "batch": deque()}
 
@@ -56,6 +58,8 @@ class Slots:
         queue = self._waiting[priority]
         queue.append(ours)
         self._waited = True
+        self.waits += 1
+        began_ns = world.clock.now_ns()
         patience = world.nursery.spawn(world.clock.sleep(seconds), "waits for a slot")
         try:
             await asyncio.wait((ours, patience), return_when=asyncio.FIRST_COMPLETED)
@@ -65,6 +69,7 @@ class Slots:
             raise
         finally:
             patience.cancel()
+            self.waited_ns += world.clock.now_ns() - began_ns
             with suppress(ValueError):
                 queue.remove(ours)
         if not ours.done():

@@ -289,6 +289,8 @@ class Targets:
                 waiting=state.slots.waiting,
                 shed=state.slots.shed,
                 first_token_ms=None if state.first_s is None else round(state.first_s * 1000, 1),
+                waits=state.slots.waits,
+                waited_s=state.slots.waited_ns / 1e9,
             )
 
     def keys_aside(self) -> dict[str, int]:

@@ -13,13 +13,16 @@ from tidegate.core.guard import Finding
 from tidegate.stages.guardrails import Guard, pii, secrets
 from tidegate.stages.guardrails.masks import Masks, Placeholders, Restoring, masked
 from tidegate.stages.guardrails.replies import Looks, Rewriting
-from tidegate.stages.guardrails.units import LONGEST, Overlong, UnitGuard, UnitWatch
+from tidegate.stages.guardrails.units import LONGEST, Overlong, UnitGuard, UnitWatch, around, found, units
 
 GUARDS = (pii.Pii(pii.Config()), secrets.Secrets(secrets.Config(), ["sk_house_4711_key"]))
 PIECES = (
     "bob@example.com", "4111 1111 1111 1111", "GB82 WEST 1234 5698 7654 32", "+49 30 901820", "born on 12 March 1985",
     "password: hunter2hunter9", "ghp_" + "a1B2c3D4e5F6" * 3, "-----BEGIN RSA PRIVATE KEY-----\nMIIEpQIBAAKCAQEAn6\n",
-    "-----END RSA PRIVATE KEY-----", "sk_house_4711_key", "1 2 3", "the quick brown", "10.1.2.3", "\n", " ", ", ",
+    "-----END RSA PRIVATE KEY-----", "sk_house_4711_key", "1 2 3", "the quick brown", "10.1.2.3",
+    "call", "SSN", "078-05-1120", "078051120", "(266) 539-4937", "2024-03-10", "id", "8001015009087", "token", "=",
+    ": ", "8652dbd0-e488-46c8-9ad3-ba328332f05a", "a1B2c3D4e5F6a1B2c3", "12/3/85", "Mar", "2001:db8::7:1", "12 34",
+    "A", "\n", " ", ", ",
     "é", "漢字", '"',
 )  # fmt: skip
 TEXTS = st.lists(st.sampled_from(PIECES) | st.text(max_size=8), max_size=12).map("".join)
@@ -53,6 +56,33 @@ def test_what_is_found_in_a_stream_is_what_is_found_in_the_whole(guard: UnitGuar
     passed, findings = streamed(guard, cut(text, sizes))
     assert passed == text
     assert findings == guard.look(text)
+
+
+@pytest.mark.parametrize("guard", GUARDS, ids=["pii", "secrets"])
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(text=TEXTS)
+def test_nothing_is_found_where_there_is_no_hint_of_it(guard: UnitGuard, text: str):
+    """What is not looked at has nothing in it: all of a text, unit by unit, says the same."""
+    assert guard.look(text) == list(found(guard.begin(), text, units(text, ended=True)[0]))
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(text=TEXTS, place=st.integers(0, 200), size=st.integers(1, 20), more=st.integers(0, 40))
+def test_a_unit_is_the_same_whether_it_was_found_from_its_middle_or_from_the_beginning(
+    text: str, place: int, size: int, more: int
+):
+    places = [(place, place + size), (place + more, place + more + size)]
+    everything = units(text, ended=True)[0]
+    assert list(around(text, places)) == [
+        one for one in everything if any(one.start < end and start < one.end for start, end in places)
+    ]
+
+
+def test_a_number_that_goes_on_for_ever_is_cut_in_the_same_places():
+    text = "A 1 " * 2_000
+    everything = units(text, ended=True)[0]
+    assert len(everything) > 3
+    assert list(around(text, [(5_000, 5_001)])) == [one for one in everything if one.start <= 5_000 < one.end]
 
 
 class Said(Event):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-import os
 import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -19,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tests.house import Build, House, until
-from tests.parts import ROOT, client, client_python
+from tests.parts import ROOT, client_python, optional
 from tests.telemetry.receiver import Receiver, receiving
 from tidegate import config
 from tidegate.core.errors import ConfigError
@@ -189,8 +188,7 @@ async def month(house: House) -> None:
         await house.clock.sleep(3600)
 
 
-@client("chdb")
-@pytest.mark.skipif("TIDEGATE_CHDB" not in os.environ, reason="asked for with TIDEGATE_CHDB=1")
+@optional("TIDEGATE_CHDB", "chdb")
 async def test_clickhouse_agrees_with_the_ledger(build_house: Build, receiver, tmp_path: Path):
     heard, url = receiver
     house = await build_house(text(url, ", every: 6h"))

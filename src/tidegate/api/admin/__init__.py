@@ -20,6 +20,7 @@ from tidegate.api.admin import (
     audit,
     cache,
     chat,
+    evaluation,
     feedback,
     guardrails,
     keys,
@@ -40,6 +41,7 @@ from tidegate.gateway import Gateway
 ROUTERS = (
     *(cache.router, keys.router, teams.router, targets.router, guardrails.router),
     *(usage.router, requests.router, replay.router, feedback.router, analytics.router, chat.router),
+    evaluation.router,
     *(subjects.router, audit.router, vault.router, alerts.router, logs.router),
 )
 CONTENT_SECURITY = {

@@ -45,6 +45,9 @@ from tidegate.core.ports.people import Store as Store
 from tidegate.core.ports.people import Team as Team
 from tidegate.core.ports.people import User as User
 from tidegate.core.ports.relay import Relay as Relay
+from tidegate.core.ports.scorers import Bench as Bench
+from tidegate.core.ports.scorers import Loading as Loading
+from tidegate.core.ports.scorers import Scorer as Scorer
 from tidegate.core.ports.sealed import Erased as Erased
 from tidegate.core.ports.sealed import Keyring as Keyring
 from tidegate.core.ports.sealed import Place as Place

@@ -75,7 +75,9 @@ class Key(msgspec.Struct, frozen=True):
 
 
 Endpoint = Literal["chat", "complete", "embed", "count", "models", "raw", "account"]
-Scope = Literal["batch", "override"]  # loops are its work · may say in headers what the route decides for others
+# loops are its work · its calls may say that they are an evaluation's · may say in headers what the route decides for
+# others
+Scope = Literal["batch", "eval", "override"]
 
 
 class Setting(msgspec.Struct, frozen=True):

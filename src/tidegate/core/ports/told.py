@@ -26,6 +26,8 @@ class TargetSeen(msgspec.Struct, frozen=True):
     waiting: int  # for one of them to end
     shed: int  # sent on at once, since the start
     first_token_ms: float | None  # lately
+    waits: int = 0  # calls that have waited, since the start
+    waited_s: float = 0.0  # all of them together
 
 
 class Events(Protocol):

@@ -8,27 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
-Outcome = Literal["scored", "malformed", "refused", "failed"]
+from tidegate.core.scores import Outcome as Outcome
+from tidegate.core.scores import Score as Score
 
 
-class Score(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What one scorer makes of one answer. Without a value unless the outcome is `scored`.
+class Judgment(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What a model said to a scorer, word by word, so that a replay reads it again."""
 
-    malformed: a judge said something that is no verdict; refused: it would not judge; failed: the scorer itself could
-    not run. None of them is ever a score.
-    """
-
-    scorer: str  # as the suite names it, for a rubric with the criterion: judge.accuracy
-    outcome: Outcome = "scored"
-    value: float | None = None  # higher is better; what checks and passes is 0 or 1, a rubric's criterion 1 to 10
-    passed: bool | None = None  # None: it has no threshold
-    advisory: bool = False  # by a judge that may not gate: it counts for nobody's exit code
+    once: str  # which question of which scorer
+    asked: str  # a digest of all that was asked
+    text: str = ""
+    error: str = ""
     why: str = ""
-    judge: str = ""  # model/hash of prompt and rubric, where a model judged
+    refused: bool = False
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -42,13 +37,18 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     latency_ms: float = 0.0
     cost_nusd: int = 0  # of the answer alone, as its row says
     judging_nusd: int = 0  # of all judgments of it
+    unpriced: bool = False  # some of that has a price that nobody knows
+    guards: tuple[str, ...] = ()  # what they ruled: pii:mask
     tags: tuple[str, ...] = ()
     scores: tuple[Score, ...] = ()
+    asked: str = ""  # a digest of what was asked: an answer to something else is not replayed
+    judgments: tuple[Judgment, ...] = ()
 
     @property
     def passed(self) -> bool | None:
-        """None: nobody who may say so has said. An answer that there is none of has failed."""
-        if self.error:
+        """None: nobody who may say so has said. An answer that there is none of has failed, but where a scorer has
+        looked at just that."""
+        if self.error and not self.scores:
             return False
         said = [score.passed for score in self.scores if score.passed is not None and not score.advisory]
         return all(said) if said else None

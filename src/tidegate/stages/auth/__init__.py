@@ -140,9 +140,14 @@ def _until(ends_ms: int | None, now_ms: int) -> int:
 
 
 def permit(call: Call) -> None:
-    """Raises Forbidden when the key is not for this endpoint. Its tags become the call's."""
+    """Raises Forbidden when the key is not for this endpoint, or this kind of call. Its tags become the call's."""
     principal = call.principal
     assert principal is not None
+    if call.kind == "eval" and "eval" not in principal.scopes and not principal.admin:
+        raise Forbidden(
+            f"key {principal.name!r} may not call its calls an evaluation's: an administrator can allow it: "
+            "tidegate keys change ID --scope eval"
+        )
     if principal.role == "viewer" or principal.endpoints or call.operation == "raw":
         may_use(principal, endpoint_of(call.operation, call.method, call.path))
     if principal.tags:

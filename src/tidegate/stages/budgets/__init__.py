@@ -19,12 +19,13 @@ from tidegate.core.call import Call, Principal, Route, Target
 from tidegate.core.errors import BudgetSpent, LimitReached, StoreDown
 from tidegate.core.limits import MOST, Budget, Charge, Claim, Full, Level, Meter, Room, Rule, Taken
 from tidegate.core.money import NO_USAGE, NUSD_PER_USD, PER_TOKENS, Price, usd_text
+from tidegate.core.shares import Shares, What
 from tidegate.core.usage import HOUR_MS, UsageAsked
 from tidegate.core.usage import Period as UsagePeriod
 from tidegate.core.world import World
 from tidegate.stages.budgets import velocity
 from tidegate.stages.budgets.bound import bound_of
-from tidegate.stages.budgets.period import Period, period_of, zone_of
+from tidegate.stages.budgets.period import FAR, Period, period_of, zone_of
 from tidegate.stages.budgets.velocity import Velocity
 
 REMEMBERED = 10_000
@@ -65,6 +66,7 @@ class Budgets:
         self._told: OrderedDict[tuple[str, float], None] = OrderedDict()
         self._remembering = asyncio.Lock()
         self.velocity = Velocity(config.velocity, world)
+        self.shares = Shares()
 
     def reserve(self, call: Call) -> Reservation | Unbounded:
         """`async with budgets.reserve(call)`: set the most that it can use aside, settle to the truth on leaving.
@@ -157,7 +159,7 @@ class Budgets:
             or not plan.begins_ms <= now_ms < plan.ends_ms
         ):
             paces = velocity.meters_of(principal.key_id) if self.velocity.shared else ()
-            plan = self._plans[place] = Plan(principal, route, self._default, now_ms, paces)
+            plan = self._plans[place] = Plan(principal, route, self._default, now_ms, paces, self.shares)
             if len(self._plans) > REMEMBERED:
                 self._plans.popitem(last=False)
         return plan
@@ -176,12 +178,14 @@ class Plan:
         "principal",
         "route",
         "rules",
+        "shares",
         "told_from",
     )
 
     def __init__(
-        self, principal: Principal, route: Route, default: Sequence[Budget], now_ms: int, paces: Sequence[Meter]
-    ) -> None:
+        self, principal: Principal, route: Route, default: Sequence[Budget], now_ms: int, paces: Sequence[Meter],
+        shares: Shares,
+    ) -> None:  # fmt: skip
         self.paces = [Charge(meter, 0, 0) for meter in paces]  # nothing is set aside of them: they hear the truth
         self.principal = principal
         self.route = route
@@ -198,6 +202,12 @@ class Plan:
         self.day_nusd = min((one.nusd // DAYS[one.per] for _, one, _ in self.budgets if one.per in DAYS), default=0)
         self.meters = [period.meter for _, _, period in self.budgets]
         self.told_from = [min(one.warn_at) * one.nusd if one.warn_at else inf for _, one, _ in self.budgets]
+        found = [shares.of(What(level.kind, level.id, level.name, one.per)) for level, one, _ in self.budgets]
+        self.shares = [(at, share) for at, share in enumerate(found) if share is not None]
+        for at, share in self.shares:
+            _, budget, period = self.budgets[at]
+            share.most, share.until_ms = budget.nusd, period.ends_ms
+            share.ends_ms = None if period.ends_ms == FAR else period.ends_ms
         self.ends_ms = min((period.ends_ms for _, _, period in self.budgets), default=2**62)
 
 
@@ -309,6 +319,8 @@ class Reservation:
             if used >= plan.told_from[at]:
                 level, budget, period = plan.budgets[at]
                 self._budgets.tell(_who(level), period, budget, used, call)
+        for at, share in plan.shares:
+            share.used = answer.used[rules + at]
         if plan.rules:
             call.rooms += tuple(
                 Room(rule.limit, max(rule.limit.most - used, 0))
@@ -325,18 +337,22 @@ class Reservation:
         if full.at < len(plan.rules):
             rule = plan.rules[full.at]
             again = f"try again in {full.wait_s:.0f} s" if full.wait_s is not None else "ask for less"
-            return LimitReached(
+            wrong = LimitReached(
                 f"{rule.who} may use {rule.shown}, and this call can use {amount}; {again}", retry_after_s=full.wait_s
             )
+            wrong.limit = (rule.whose, rule.limit.of)
+            return wrong
         level, budget, period = plan.budgets[full.at - len(plan.rules)]
         who = _who(level)
         left = max(budget.nusd - full.used[full.at], 0)
         wait_s = full.wait_s if budget.rolling else period.wait_s(self._budgets.world.clock.wall_ns() // 1_000_000)
-        return BudgetSpent(
+        spent = BudgetSpent(
             f"{who} may spend ${_usd(budget.nusd)} per {budget.per}: ${_usd(left)} is left, and this call can cost "
             f"${_usd(amount)}; ask for less (max_tokens), or have the budget raised",
             retry_after_s=wait_s,
         )
+        spent.limit = (level.kind, "money")
+        return spent
 
 
 def _who(level: Level) -> str:

@@ -18,7 +18,7 @@ from tidegate.core.call import Call
 from tidegate.core.errors import ConfigError
 from tidegate.core.guard import Finding, Part
 from tidegate.stages.guardrails.classifier import Classifier
-from tidegate.stages.guardrails.patterns import Patterns
+from tidegate.stages.guardrails.patterns import Patterns, Sentences
 from tidegate.stages.guardrails.plainly import readings
 from tidegate.stages.guardrails.rules import ASKS, LINES, RULES
 from tidegate.stages.guardrails.units import OFF_THE_LOOP
@@ -49,7 +49,7 @@ class Injection:
     def __init__(self, config: Config, known: Sequence[str] = ()) -> None:
         self._names = [rule.name for rule in RULES] + [f"rule_{at}" for at in range(len(config.rules))]
         try:
-            self._rules = Patterns([*(rule.pattern for rule in RULES), *config.rules], loose=True)
+            self._rules = Sentences([*(rule.pattern for rule in RULES), *config.rules])
         except ConfigError as wrong:
             raise ConfigError(f"rules: {wrong.message}") from None
         self._asks = Patterns([ASKS])

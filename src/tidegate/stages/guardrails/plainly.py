@@ -17,7 +17,8 @@ _LOOKALIKES = str.maketrans(
     "аеорсухіјѕԁһԛԝмнткѵгαοερτυνικχβηωϲɡıⅼ",
     "aeopcyxijsdhqwmhtkvraoeptuvikxbnwcgil",
 )
-_LEET = str.maketrans("013457@$!+", "oieastasit")
+_LOOKALIKE = re.compile(f"[{''.join(map(chr, _LOOKALIKES))}]")
+_LEET = bytes.maketrans(b"013457@$!+", b"oieastasit")  # no byte of what is longer in UTF-8 is one of these
 _UNSEEN = re.compile(
     "[\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\u00ad\ufeff\ufe00-\ufe0f\U000e0100-\U000e01ef]"
 )
@@ -30,9 +31,12 @@ _ESCAPED = re.compile(r"(?:\\u[0-9a-fA-F]{4}|\\x[0-9a-fA-F]{2}|%[0-9a-fA-F]{2}){
 # Of what is said backwards, or turned by 13, some words that give it away.
 _BACKWARDS = re.compile(r"erongi|tpmorp|snoitcurtsni|tegrof|metsys|suoiverp")
 _TURNED = re.compile(r"vtaber|cebzcg|vafgehpgvbaf|sbetrg|cerivbhf|flfgrz")
-# RE2 looks for all of them at once; most texts wear none.
-_DISGUISES = (_LEETED, _SPELLED, _BACKWARDS, _TURNED, _BASE64, _HEX, _ESCAPED)
+# RE2 looks for many of them at once; most texts wear none. Those that count are apart: with the others they made states
+# that no two texts share.
+_DISGUISES = (_LEETED, _SPELLED, _BACKWARDS, _TURNED, _ESCAPED)
 _SEEN = Patterns([pattern.pattern for pattern in _DISGUISES])
+_CODES = (_BASE64, _HEX)
+_CODED = Patterns([pattern.pattern for pattern in _CODES])
 
 
 def plain(text: str) -> str:
@@ -40,7 +44,7 @@ def plain(text: str) -> str:
     if not text.isascii():
         text = _TAGS.sub(lambda tags: "".join(chr(ord(one) - 0xE0000) for one in tags[0]), text)
         text = _UNSEEN.sub("", unicodedata.normalize("NFKC", text)).lower()
-        if re.search(r"[a-z]", text):  # a text that is Greek or Russian stays so
+        if _LOOKALIKE.search(text) and re.search(r"[a-z]", text):  # a text that is Greek or Russian stays so
             text = _WORD.sub(_as_latin, text)
     return " ".join(text.lower().split())
 
@@ -60,11 +64,13 @@ def readings(text: str) -> Iterator[str]:
     """`text` plainly, and what else it may say: once for each disguise that it seems to wear."""
     said = plain(text)
     yield said
-    worn = {_DISGUISES[number] for number in _SEEN.which(said.encode("utf-8", "surrogatepass"))}
-    if not worn:
+    data = said.encode("utf-8", "surrogatepass")
+    seen, coded = _SEEN.which(data), _CODED.which(data)
+    if not seen and not coded:
         return
+    worn = {_DISGUISES[number] for number in seen} | {_CODES[number] for number in coded}
     if _LEETED in worn:
-        yield said.translate(_LEET)
+        yield data.translate(_LEET).decode("utf-8", "surrogatepass")
     if _SPELLED in worn:
         yield _SPELLED.sub(lambda found: re.sub(r"[ .\-_*\\|/+~]", "", found[0]), said)
     if _BACKWARDS in worn:

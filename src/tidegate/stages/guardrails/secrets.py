@@ -23,10 +23,21 @@ SHORTEST_KNOWN = 8  # characters: a shorter one would be found in ordinary words
 
 LONGEST_LOT = 121  # characters; what is longer and has no form is data
 SHORTEST_LOT = 10  # what has no form of its own is known by its digits
-# Nearly every text would have one of these, so no set looks for them: where there is a digit, each is tried.
-WITHOUT_FORM = [number for number, form in enumerate(FORMS) if form.named or form.alone]
+# Nearly every text would have one of these, so no set looks for them. Two take a word before them, one need not.
+NAMED = [number for number, form in enumerate(FORMS) if form.named]
+DRAWN = [number for number, form in enumerate(FORMS) if form.alone]
+DIGITS = b"0123456789"
 _DIGIT = re.compile(rb"[0-9]")
-_LONG = re.compile(rb"[^\s]{%d,}" % SHORTEST_LOT)
+_LETTER = re.compile(rb"[A-Za-z\x80-\xff]")
+
+
+# Where there can be one: a word that says what follows; what might be drawn by lot; what has a digit and no blank.
+_WORDS = Patterns(
+    [r"(?i)key|token|secret|passw|pwd|passphrase|credential|auth|bearer|basic|api|access|client|private|session|-u"]
+)
+_LOTS = Patterns([r"[A-Za-z0-9][A-Za-z0-9_\-]{15,}"])
+_X = r"[^\x00-\x20\"'`<>{}\[\],;|\\]*"
+_NUMBERED = Patterns([f"{_X}[0-9]{_X}"])
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -54,16 +65,23 @@ class Secrets(UnitGuard):
             exact += [one for one in known if len(one) >= SHORTEST_KNOWN and is_one_word(one)]
         self.known = sorted(set(exact))
         self._exact = ahocorasick_rs.BytesAhoCorasick([one.encode() for one in self.known]) if exact else None
-        self._patterns = Patterns([form.pattern for form in FORMS], loose=True, apart=WITHOUT_FORM)
+        self._patterns = Patterns([form.pattern for form in FORMS], loose=True, apart=(*NAMED, *DRAWN))
         digest = hashlib.sha256("\0".join((self._patterns.fingerprint, *self.known)).encode("utf-8", "surrogatepass"))
         self.fingerprint = digest.hexdigest()[:16]
 
-    def may_hold(self, text: bytes) -> bool:
-        if self._patterns.which(text):
-            return True
-        if _DIGIT.search(text) and any(_DIGIT.search(run[0]) for run in _LONG.finditer(text)):
-            return True
-        return self._exact is not None and bool(self._exact.find_matches_as_indexes(text))
+    def hints(self, text: bytes) -> Sequence[tuple[int, int]]:
+        if b"KEY-----" in text:
+            return [(0, len(text))]  # where a private key begins and ends is told unit by unit
+        found = [place for number in self._patterns.which(text) for place in self._patterns.finds(number, text)]
+        if self._exact is not None:
+            found += [(start, end) for _, start, end in self._exact.find_matches_as_indexes(text, overlapping=True)]
+        if len(text.translate(None, DIGITS)) == len(text):
+            return found
+        if _LOTS.which(text):
+            found += [place for place in _LOTS.finds(0, text) if _all_lots(text[slice(*place)].decode())]
+        if _WORDS.which(text):
+            found += [place for place in _NUMBERED.finds(0, text) if _may_be_named(text, *place)]
+        return found
 
     def begin(self) -> Seen:
         return Seen(self._patterns, self._exact)
@@ -92,7 +110,9 @@ class Seen:
                 taken.append(Finding("known", *characters(text, start, end)))
         which = self._patterns.which(text)
         if len(unit) >= SHORTEST_LOT and _DIGIT.search(text):
-            which = [*which, *WITHOUT_FORM]
+            which = [*which, *DRAWN]
+            if _WORDS.which(f"{before}{unit}".encode("utf-8", "surrogatepass")):
+                which += NAMED
         for number in sorted(which):
             form = FORMS[number]
             for start, end in self._patterns.finds(number, text):
@@ -132,6 +152,17 @@ def _all_lots(value: str) -> bool:
     runs = _RUNS.findall(value)  # changes between letters and digits
     digits = sum(one.isdigit() for one in value)
     return digits >= 4 and len(value) - digits >= 6 and len(runs) >= max(6, len(value) // 5) and _random(value)
+
+
+def _may_be_named(text: bytes, start: int, end: int) -> bool:
+    """Whether there is a word before this run of characters, or one within that says what the rest is."""
+    run = text[start:end]
+    if len(run) < (SHORTEST_LOT if _LETTER.search(run) else 14):
+        return False
+    if b"=" in run or b":" in run or _WORDS.which(run):
+        return True
+    near = text[max(start - 8 * BEFORE, 0) : start].decode("utf-8", "replace")[-2 * BEFORE :]
+    return bool(_STRAIGHT.search(near) or _NAMED.search(near))
 
 
 _HASH = re.compile(r"[0-9a-f\-]+|[0-9A-F\-]+")

@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from tidegate.core.call import Call
 from tidegate.core.guard import Finding, Part
+from tidegate.stages.guardrails.patterns import Patterns
 
 Count = Annotated[int, Meta(ge=1)]
 
@@ -38,15 +39,19 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 # Zero-width joiners are part of emoji and of some scripts: alone they are no sign of anything, many in a row are.
-_HIDDEN = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x80-\x84\x86-\x9f\u202a-\u202e\u2066-\u2069\u2060-\u2064\ufeff\ufff9-\ufffb]"
-    "|[\u200b-\u200f\u00ad\u180e]{2,}|(?<![\U0001f3f4\U000e0020-\U000e007f])[\U000e0000-\U000e007f]+"
+_UNSEEN = (
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
+    "|[\x80-\x84\x86-\x9f\u202a-\u202e\u2066-\u2069\u2060-\u2064\ufeff\ufff9-\ufffb]|[\u200b-\u200f\u00ad\u180e]{2,}"
 )
-_TEMPLATE = re.compile(
+_TAGS = "[\U000e0000-\U000e007f]+"
+_TOKENS = (
     r"<\|(?:im_start|im_end|im_sep|system|user|assistant|begin_of_text|end_of_text|start_header_id|end_header_id|eot_id"
-    r"|endoftext|end|eom_id|channel|message|start|return|call)\|>|\[/?INST\]|<</?SYS>>|</?s>(?=\s*\[)"
-    r"|<(?:start|end)_of_turn>|<\uff5c[^\n>]{1,30}\uff5c>"
+    r"|endoftext|end|eom_id|channel|message|start|return|call)\|>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>"
+    "|<\uff5c[^\n>]{1,30}\uff5c>|</?s>"
 )
+_HIDDEN = re.compile(rf"{_UNSEEN}|(?<![\U0001f3f4\U000e0020-\U000e007f]){_TAGS}")
+_TEMPLATE = re.compile(rf"{_TOKENS}(?=\s*\[)")
+_SEEN = Patterns([f"{_UNSEEN}|{_TAGS}", _TOKENS])  # much sooner says whether there can be any at all
 _MAY_WRITE = ("system", "developer", "assistant")  # whose templates are the application's own
 
 
@@ -84,10 +89,12 @@ class Shape:
         if "\n" in text and text.count("\n") > config.max_newlines:
             for run in self._newlines.finditer(text):
                 yield Finding("newlines", *run.span(), instead="\n" * config.max_newlines)
-        if config.hidden and not (text.isascii() and text.isprintable()):
+        odd = not (text.isascii() and text.isprintable())
+        seen = _SEEN.which(text.encode("utf-8", "surrogatepass")) if odd or "<" in text or "[" in text else ()
+        if config.hidden and 0 in seen:
             for one in _HIDDEN.finditer(text):
                 yield Finding("hidden_characters", *one.span(), instead="")
-        if config.templates and part.role not in _MAY_WRITE and ("<" in text or "[" in text):
+        if config.templates and part.role not in _MAY_WRITE and 1 in seen:
             for one in _TEMPLATE.finditer(text):
                 # Another character at its beginning: it reads the same, and is no token of a template.
                 yield Finding("chat_template", *one.span(), instead=f"{one[0][0]} {one[0][1:]}")

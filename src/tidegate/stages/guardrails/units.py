@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from tidegate.core.call import Call
 from tidegate.core.guard import Finding, Part, Passed
+from tidegate.stages.guardrails.patterns import in_characters
 
 BEFORE = 64  # characters before a unit that its meaning may depend on
 LONGEST = 65_536  # characters of a unit: of a longer one nobody says what it is
@@ -66,27 +67,82 @@ def _goes_on(word: str, gap: str, first: str) -> bool:
     return digit
 
 
+def _joined(text: str, at: int) -> Iterator[tuple[int, int, int]]:
+    """Of each unit from `at` on, where one begins: where it begins, where its last word does, and where it ends."""
+    start = word_start = end = -1
+    for word in _WORD.finditer(text, at):
+        first = word.start()
+        if start < 0:
+            start = first
+        elif end - start > LONGEST_GROUPS or not _goes_on(text[word_start:end], text[end:first], text[first]):
+            yield start, word_start, end
+            start = first
+        word_start, end = first, word.end()
+    if start >= 0:
+        yield start, word_start, end
+
+
 def units(text: str, *, ended: bool) -> tuple[list[Unit], int]:
     """Those that are complete, and where the first that is not begins. Raises Overlong."""
     found: list[Unit] = []
     start = word_start = end = -1
-    for word in _WORD.finditer(text):
-        at = word.start()
-        if start < 0:
-            start = at
-        elif end - start > LONGEST_GROUPS or not _goes_on(text[word_start:end], text[end:at], text[at]):
-            found.append(Unit(start, end))
-            start = at
-        word_start, end = at, word.end()
+    for start, word_start, end in _joined(text, 0):  # noqa: B007 the last one's
+        found.append(Unit(start, end))
     if start < 0:
         return found, len(text)
     if end - start > LONGEST:
         raise Overlong(f"{end - start} characters without a blank; at most {LONGEST} can be looked at")
     gap = text[end:]
     if ended or (gap and not (any(one.startswith(gap) for one in _GLUES) and _may_go_on(text[word_start:end]))):
-        found.append(Unit(start, end))
         return found, len(text)
+    found.pop()
     return found, start
+
+
+def around(text: str, places: Iterable[tuple[int, int]]) -> Iterator[Unit]:
+    """Those units of a whole text that have something of `places` in them, which come in order.
+
+    Most of a text is of no interest, and is not cut up for it.
+    """
+    done = 0  # where a unit ended, or the text begins
+    for first, last in places:
+        if last <= done:
+            continue
+        for start, _, end in _joined(text, _begins(text, max(first, done), done)):
+            if start >= last:
+                break
+            done = end
+            if end > first:
+                yield Unit(start, end)
+            if end >= last:
+                break
+
+
+def _begins(text: str, at: int, least: int) -> int:
+    """Where the unit begins that has the character at `at`, or the next one; not before `least`, where one ended."""
+    start = _word_before(text, at + 1, least)
+    if start < 0 or _BREAK.match(text, at):
+        following = _WORD.search(text, at)
+        if following is None:
+            return len(text)
+        start = following.start()
+    while True:
+        gap = ", " if text[start - 2 : start] == ", " else " "
+        end = start - len(gap)
+        if end <= least or text[end:start] != gap or _BREAK.match(text[end - 1]):
+            return start
+        before = _word_before(text, end, least)
+        if not _goes_on(text[before:end], gap, text[start]):
+            return start
+        start = before
+
+
+def _word_before(text: str, end: int, least: int) -> int:
+    """Where the last word of what stands before `end` begins; -1 where there is none since the last blank."""
+    start = -1
+    for word in _WORD.finditer(text, max(text.rfind(" ", least, end) + 1, least), end):
+        start = word.start()
+    return start
 
 
 def is_one_word(text: str) -> bool:
@@ -131,7 +187,7 @@ class UnitWatch:
         return Passed(text[:cut], findings)
 
 
-def found(seen: Seen, text: str, complete: Sequence[Unit], before: str = "") -> Iterator[Finding]:
+def found(seen: Seen, text: str, complete: Iterable[Unit], before: str = "") -> Iterator[Finding]:
     shortest = seen.shortest
     for start, end in complete:
         if end - start < shortest:
@@ -149,17 +205,17 @@ class UnitGuard(ABC):
     fingerprint: str
 
     @abstractmethod
-    def may_hold(self, text: bytes) -> bool:
-        """Cheaply, whether there can be anything in `text` at all. Never False for what has a finding."""
+    def hints(self, text: bytes) -> Sequence[tuple[int, int]]:
+        """Cheaply, where in `text` there can be anything at all: a unit that has nothing of it has no finding."""
 
     @abstractmethod
     def begin(self) -> Seen: ...
 
     def look(self, text: str) -> list[Finding]:
         """All of a text at once."""
-        if not self.may_hold(text.encode("utf-8", "surrogatepass")):
-            return []
-        return list(found(self.begin(), text, units(text, ended=True)[0]))
+        data = text.encode("utf-8", "surrogatepass")
+        places = self.hints(data)
+        return list(found(self.begin(), text, around(text, in_characters(data, sorted(places))))) if places else []
 
     async def check(self, call: Call, parts: Sequence[Part]) -> Sequence[Sequence[Finding]]:
         if sum(len(part.text) for part in parts) > OFF_THE_LOOP:

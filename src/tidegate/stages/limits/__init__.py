@@ -12,6 +12,7 @@ from msgspec import Meta
 from tidegate.core.call import Call, Principal, Route
 from tidegate.core.errors import BudgetSpent, LimitReached, LoopSuspected
 from tidegate.core.limits import Charge, Claim, Full, Limit, LimitConfig, Room, Rule
+from tidegate.core.shares import Share, Shares, What
 from tidegate.core.world import World
 from tidegate.stages.limits import loops
 from tidegate.stages.limits.gate import Gate
@@ -53,6 +54,7 @@ class Limits:
         self._gate = Gate(config.guesses, world)
         self._plans: OrderedDict[tuple[str, str], Plan] = OrderedDict()
         self.loops = Loops(config.loops, world)
+        self.shares = Shares()
 
     def gate(self, address: str, *, familiar: bool = False) -> Gate.Passing:
         """`with limits.gate(address)`: around the look-up of a key. Raises LimitReached for who guesses keys.
@@ -88,7 +90,7 @@ class Limits:
         place = (principal.key_id, route.name)
         plan = self._plans.get(place)
         if plan is None or plan.principal is not principal or plan.route is not route:
-            plan = self._plans[place] = Plan(principal, route, self._default)
+            plan = self._plans[place] = Plan(principal, route, self._default, self.shares)
             if len(self._plans) > REMEMBERED:
                 self._plans.popitem(last=False)
         return plan
@@ -99,6 +101,7 @@ class Rules(list[Rule]):
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         super().__init__(rules)
+        self.shares: list[tuple[int, Share]] = []  # that are told how much is used, each with its place
         self.charges = [Charge(rule.meter, 1, 0 if rule.limit.of == "at_once" else 1) for rule in rules]
 
 
@@ -107,17 +110,23 @@ class Plan:
 
     __slots__ = ("principal", "route", "rules")
 
-    def __init__(self, principal: Principal, route: Route, default: Sequence[Limit]) -> None:
+    def __init__(self, principal: Principal, route: Route, default: Sequence[Limit], shares: Shares) -> None:
         self.principal = principal
         self.route = route
         rules: list[Rule] = []
+        seen: list[What] = []
         for level in principal.levels:
             limits = level.limits or (default if level.kind == "key" else ())
             who = f"{level.kind} {level.name or level.id!r}"
             rules += _rules(f"{level.kind}:{level.id}", who, [one for one in limits if one.of in AT_DOOR])
+            seen += [What(level.kind, level.id, level.name, one.of) for one in limits if one.of in AT_DOOR]
         owner = f"{principal.organisation_id}:route:{route.name}"
         rules += _rules(owner, f"route {route.name!r}", [one for one in route.limits if one.of in AT_DOOR])
+        seen += [What("route", route.name, route.name, one.of) for one in route.limits if one.of in AT_DOOR]
         self.rules = Rules(rules)
+        self.rules.shares = [
+            (at, share) for at, what in enumerate(seen) if what.of != "at_once" and (share := shares.of(what))
+        ]
 
 
 class Admission:
@@ -152,12 +161,16 @@ class Admission:
 
     async def _charge(self, call: Call, rules: Sequence[Rule]) -> None:
         assert call.principal is not None
-        charges = rules.charges if isinstance(rules, Rules) else Rules(rules).charges
+        plan = rules if isinstance(rules, Rules) else Rules(rules)
+        charges = plan.charges
         claim = Claim(f"{call.id}:door", call.principal.organisation_id, charges)
         answer = await self._world.counters.claim(claim)
         if isinstance(answer, Full):
             raise reached(rules[answer.at], answer.wait_s)
         self._claim = claim
+        for at, share in plan.shares:
+            share.used, share.most = answer.used[at], rules[at].limit.most
+            share.until_ms = call.at_ms + 1000 * rules[at].limit.per_s
         call.rooms = tuple(
             Room(rule.limit, max(rule.limit.most - used, 0)) for rule, used in zip(rules, answer.used, strict=True)
         )
@@ -169,6 +182,12 @@ class Admission:
 
 
 def reached(rule: Rule, wait_s: float | None) -> LimitReached:
+    wrong = _said(rule, wait_s)
+    wrong.limit = (rule.whose, rule.limit.of)
+    return wrong
+
+
+def _said(rule: Rule, wait_s: float | None) -> LimitReached:
     if rule.limit.of == "at_once":
         return LimitReached(f"{rule.who} may make {rule.shown}; wait for one to end", retry_after_s=AT_ONCE_WAIT_S)
     again = f"try again in {wait_s:.0f} s" if wait_s and wait_s >= 1 else "try again in a second"

@@ -45,10 +45,12 @@ class Gate:
             del self._wrong[address]
         elif count >= self._most:
             wait_s = left_ns / 1e9
-            raise LimitReached(
+            wrong = LimitReached(
                 f"{count} wrong keys came from this address within a minute; try again in {wait_s:.0f} s",
                 retry_after_s=wait_s,
             )
+            wrong.limit = ("caller", "guesses")
+            raise wrong
 
     def wrong(self, address: str) -> None:
         count, since_ns = self._wrong.get(address, (0, self._clock.now_ns()))

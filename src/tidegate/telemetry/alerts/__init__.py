@@ -187,10 +187,14 @@ class Alerts(Collector):
     def collect(self) -> Iterator[Metric]:
         family = CounterMetricFamily("tidegate_alerts", "Alerts by what became of them", labels=["outcome"])
         family.add_metric(["sent"], sum(line.sent for line in self.lines))
-        family.add_metric(["dropped"], sum(line.dropped for line in self.lines))
+        family.add_metric(["dropped"], self.dropped)
         family.add_metric(["again"], self.again)
         family.add_metric(["silenced"], self.silenced)
         yield family
+
+    @property
+    def dropped(self) -> int:
+        return sum(line.dropped for line in self.lines)
 
     async def aclose(self) -> None:
         """What still waits has a moment."""

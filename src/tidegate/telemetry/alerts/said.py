@@ -30,6 +30,7 @@ Alert = Literal[
     "audit_not_exported",
     "act_not_recorded",
     "bodies_dropped",
+    "judge_score_fell",
     "traces_dropped",
     "crash",
 ]

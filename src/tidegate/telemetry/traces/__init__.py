@@ -28,7 +28,7 @@ from tidegate.core.values import Duration, Secret, Share
 from tidegate.core.world import World
 from tidegate.telemetry.traces.content import content_of
 from tidegate.telemetry.traces.otlp import CONTENT_TYPE, export
-from tidegate.telemetry.traces.spans import NOTHING, Span, inferred, priced, spans_of
+from tidegate.telemetry.traces.spans import NOTHING, Evaluated, Span, inferred, priced, span_of, spans_of
 
 Preset = Literal["otlp", "langfuse", "langsmith", "phoenix", "mlflow"]
 
@@ -131,15 +131,17 @@ def taken(row: Closed, config: Config) -> bool:
     """Whether a call is traced; the same in every process that sees its trace."""
     if row.outcome not in WELL or row.duration_us >= config.slow * 1e6:
         return True
-    if config.share >= 1:
-        return True
-    return int((row.trace_id or trace_of(row.id))[-14:], 16) < config.share * 16**14
+    return in_share(row.trace_id or trace_of(row.id), config)
+
+
+def in_share(trace_id: str, config: Config) -> bool:
+    return config.share >= 1 or int(trace_id[-14:], 16) < config.share * 16**14
 
 
 class Step(msgspec.Struct):
     """A call that is to be told. What was said in it comes a moment after its row, or before it."""
 
-    row: Closed
+    row: Closed | Evaluated
     said: Body | None = None
     until_ns: int = 0  # it is waited for
 
@@ -191,7 +193,10 @@ class Traces(Collector):
             self._early.popitem(last=False)
 
     def notice(self, name: str, fields: Mapping[str, Any]) -> None:
-        """Not of calls."""
+        """Only what is said of a call."""
+        if name == "evaluation" and fields.get("criterion") and in_share(str(fields["trace_id"]), self._config):
+            for line in self._lines:
+                line.take(Step(Evaluated(self._world.clock.wall_ns(), fields)))
 
     def collect(self) -> Iterator[Metric]:
         calls = CounterMetricFamily(
@@ -204,6 +209,10 @@ class Traces(Collector):
         yield CounterMetricFamily(
             "tidegate_traceparents_unreadable", "Calls whose traceparent said nothing", self._unreadable
         )
+
+    @property
+    def dropped(self) -> int:
+        return sum(line.dropped for line in self._lines)
 
     async def aclose(self) -> None:
         """What still waits has a moment."""
@@ -313,6 +322,9 @@ def encoded(steps: Sequence[Step], receiver: Receiver, codecs: Codecs) -> bytes:
     """In a thread: half a millisecond for ten calls."""
     spans: list[Span] = []
     for step in steps:
+        if isinstance(step.row, Evaluated):
+            spans.append(span_of(step.row))
+            continue
         said = content_of(codecs, step.row.operation, step.said) if step.said is not None else NOTHING
         spans += spans_of(step.row, said)
     resource: dict[str, str] = {}

@@ -37,6 +37,9 @@ def _span(span: Span) -> bytes:
             _fixed(7, span.start_ns),
             _fixed(8, max(span.end_ns, span.start_ns)),
             _pairs(9, span.attributes),
+            _bytes(11, _fixed(1, span.start_ns) + _text(2, span.event) + _pairs(3, span.attributes))
+            if span.event
+            else b"",
             _bytes(15, status) if status else b"",
         )
     )

@@ -6,6 +6,7 @@ that no sum counts it twice; what was said, where its route allows that, at the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -52,6 +53,40 @@ class Span(NamedTuple):
     end_ns: int
     attributes: dict[str, Any]  # text (as bytes where it is bounded already), numbers, booleans, lists of text
     error: str | None = None
+    event: str | None = None  # that happened at its start, with the same attributes
+
+
+class Evaluated(NamedTuple):
+    """What a judge said of a call, as the house tells it."""
+
+    at_ns: int
+    fields: Mapping[str, Any]
+
+    @property
+    def trace_id(self) -> str:
+        return str(self.fields["trace_id"])
+
+
+def span_of(said: Evaluated) -> Span:
+    """Beside the attempts of its call, without length; as an event too, which is what the conventions ask for."""
+    fields, call_id, criterion = said.fields, str(said.fields["request_id"]), str(said.fields["criterion"])
+    passed, wrong = fields.get("passed"), None if fields["outcome"] == "scored" else str(fields["outcome"])
+    told = {
+        "gen_ai.evaluation.name": criterion,
+        "gen_ai.evaluation.score.value": fields.get("value"),
+        "gen_ai.evaluation.score.label": None if passed is None else "pass" if passed else "fail",
+        "error.type": wrong,
+        "tidegate.request_id": call_id,
+        "tidegate.route": fields["route"],
+        "tidegate.judge": fields.get("judge"),
+        "tidegate.advisory": fields.get("advisory"),
+    }
+    attributes = {name: value for name, value in told.items() if value is not None}
+    return Span(
+        said.trace_id, step_of(call_id, f"evaluation {criterion}"), step_of(call_id, GATEWAY),
+        f"evaluation {criterion}".rstrip(), INTERNAL, said.at_ns, said.at_ns, attributes, wrong,
+        "gen_ai.evaluation.result",
+    )  # fmt: skip
 
 
 def spans_of(row: Closed, content: Content = NOTHING) -> list[Span]:

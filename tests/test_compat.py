@@ -1,0 +1,107 @@
+"""The guide's evaluator, as its code calls it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.processes import KEY, gateway
+from tests.jobs.evals.judging import JudgeServer, Prompt, said
+from tests.jobs.evals.test_judge import CONFIG
+from tests.parts import local_model
+from tidegate.client import TidegateRefused
+from tidegate.compat import LLMEvaluator
+
+LOCAL = """
+providers: {small: {type: local}}
+routes:
+  judge:
+    targets: [{provider: small, model: smollm2-135m-instruct}]
+    timeout: 110s
+    timeouts: {first_token: 100s}  # other tests have the cores, too
+"""
+CRITERIA = ["accuracy", "tone", "Does it name a number of days, in words or digits?"]
+
+
+def verdict(prompt: Prompt) -> str:
+    answer = prompt.texts["ANSWER"]
+    if "nonsense" in answer:
+        return "This is nonsense."
+    score = 9 if "14 days" in answer else 3
+    names = {"accuracy": score, "tone": 7, "criterion 3": score}
+    return said(prompt.code, evidence=answer, scores=names)
+
+
+@pytest.fixture
+async def at(build_house: Any) -> AsyncIterator[tuple[str, str]]:
+    """A gateway's URL, and a key."""
+    server = JudgeServer(verdict)
+    await server.start()
+    house = await build_house(CONFIG.format(address=server.address))
+    async with house.serve() as url:
+        yield url, house.key
+    await server.aclose()
+
+
+async def evaluated(at: tuple[str, str], answer: str, **given: Any) -> dict[str, Any]:
+    url, key = at
+    evaluator = LLMEvaluator(given.pop("api_key", key), base_url=url, **given)
+    asked = ("Answer a customer", "How do I get my money back?", answer, CRITERIA)
+    return await asyncio.to_thread(evaluator.evaluate_response, *asked)
+
+
+async def test_criteria_have_scores_and_explanations_and_there_is_a_recommendation(at):
+    found = await evaluated(at, "Ask for it: it takes 14 days.")
+    assert list(found["criteria_scores"]) == CRITERIA
+    assert found["criteria_scores"]["accuracy"]["score"] == 9
+    assert "so it is with accuracy" in found["criteria_scores"]["accuracy"]["explanation"]
+    assert found["overall_score"] == pytest.approx(25 / 3) and found["recommendation"] == "PASS"
+    assert found["reasoning"] == "because" and found["advisory"] is True
+    bad = await evaluated(at, "Never.")
+    assert bad["overall_score"] < 7 and bad["recommendation"] == "FAIL"
+
+
+async def test_the_guides_regression_suite(at):
+    """Cases with a query and expected elements; it asserts an overall score of 7 and a PASS."""
+    cases = [("How long does a refund take?", "A refund takes 14 days.", ["refund", "14 days"])]
+    evaluator = LLMEvaluator(at[1], base_url=at[0])
+    for query, answer, elements in cases:
+        found = await asyncio.to_thread(evaluator.evaluate_response, "Support", query, answer, CRITERIA)
+        assert all(element in answer for element in elements)
+        assert found["overall_score"] >= 7 and found["recommendation"] == "PASS"
+
+
+async def test_what_is_no_verdict_is_raised_and_never_a_score(at):
+    with pytest.raises(TidegateRefused, match=r"the judge gave no verdict \(malformed\)"):
+        await evaluated(at, "nonsense")
+    with pytest.raises(TidegateRefused, match="did you mean 'judge'") as failed:
+        await evaluated(at, "It takes 14 days.", judge="jugde")
+    assert failed.value.code == "failed"
+    with pytest.raises(TidegateRefused, match="API key is not valid") as refused:
+        await evaluated(at, "It takes 14 days.", api_key="wrong")
+    assert (refused.value.status, refused.value.code) == (401, "invalid_api_key")
+
+
+async def test_a_gateway_that_is_not_there_is_told():
+    evaluator = LLMEvaluator("key", base_url="http://127.0.0.1:9")
+    with pytest.raises(TidegateRefused, match=r"nobody answers at http://127\.0\.0\.1:9"):
+        await asyncio.to_thread(evaluator.evaluate_response, "a", "b", "c", ["d"])
+
+
+@local_model()
+@pytest.mark.timeout(120)
+async def test_the_small_local_model_judges_badly_and_never_decides(tmp_path: Path):
+    """It is asked for real: what it says is a verdict or none, and advises at most."""
+    async with gateway(tmp_path, LOCAL) as at:
+        evaluator = LLMEvaluator(KEY, base_url=at.url, parameters={"max_tokens": 16})
+        asked = ("Answer a customer", "How long?", "It takes 14 days.", ["accuracy"])
+        try:
+            found = await asyncio.to_thread(evaluator.evaluate_response, *asked)
+        except TidegateRefused as refused:
+            assert refused.code in ("malformed", "refused")
+        else:
+            assert found["advisory"] is True and 1 <= found["overall_score"] <= 10
