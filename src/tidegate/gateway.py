@@ -27,6 +27,7 @@ from tidegate.stages.limits import Limits
 from tidegate.stages.record import Recorder
 from tidegate.stages.routes import Routes
 from tidegate.storage.archive import Archive
+from tidegate.telemetry.outlets import Outlets
 from tidegate.upstream import Upstream
 
 
@@ -48,6 +49,7 @@ class Gateway:
     judging: Judging
     upstream: Upstream
     archive: Archive
+    outlets: Outlets
 
     async def answer(self, call: Call, send: Callable[[Reply], Awaitable[None]]) -> None:
         """Everything that happens to a call, in order. `send` takes the reply to the client, from inside all of it."""

@@ -32,6 +32,7 @@ from tidegate.stages.routes import Routes
 from tidegate.storage.archive import Archive
 from tidegate.storage.bodies import BodyStore
 from tidegate.storage.pepper import load_peppers
+from tidegate.telemetry.outlets import Outlets
 from tidegate.telemetry.traces import Traces
 from tidegate.upstream import Upstream
 
@@ -55,6 +56,7 @@ class Ground:
     ask: Callable[[Call], Awaitable[str]]  # the front door, seen from inside
     archive: Archive
     bodies: BodyStore
+    outlets: Outlets
     online: Online
     traces: Traces | None
 
@@ -99,6 +101,7 @@ class Ground:
             ),
             judging=Judging(ears),
             archive=self.archive,
+            outlets=self.outlets,
             upstream=Upstream(config.upstream, world, words, before.upstream.targets if before else None),
         )
 

@@ -21,7 +21,20 @@ from tidegate.core.analytics import PeopleAsked, PeopleLine, TimesAsked, TimesLi
 from tidegate.core.errors import ConfigError
 from tidegate.core.money import Usage
 from tidegate.core.opinions import OPINION_SUMS
-from tidegate.core.ports import Acted, Bearer, Closed, Kept, Key, Once, Organisation, StoreDown, Team, Totals, User
+from tidegate.core.ports import (
+    Acted,
+    Bearer,
+    Closed,
+    Kept,
+    Key,
+    Once,
+    Organisation,
+    Setting,
+    StoreDown,
+    Team,
+    Totals,
+    User,
+)
 from tidegate.core.search import CallsAsked, Place, rulings
 from tidegate.core.usage import SUMS, UsageAsked, UsageLine
 from tidegate.storage.audit.log import Chains, Log
@@ -279,7 +292,7 @@ class SqliteStore:
         sql = f"SELECT {columns(kind)} FROM {TABLES[kind]} ORDER BY created_ms, rowid"
         return [restored(kind, row) for row in await self._database.read(lambda db: db.execute(sql).fetchall())]
 
-    async def add(self, one: Organisation | Team | User | Key) -> None:
+    async def add(self, one: Organisation | Team | User | Key | Setting) -> None:
         kind = type(one)
         sql = f"INSERT INTO {TABLES[kind]} ({columns(kind)}) VALUES ({_marks(len(kind.__struct_fields__))})"
 

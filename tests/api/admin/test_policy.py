@@ -36,6 +36,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "attempt": {"text": "hi"},
     "say_of": {"request_id": "req_1", "thumbs": "up"},
     "replay": {"route": "fast"},
+    "silence": {"for": "1h"},
+    "set_log_level": {"level": "info"},
 }
 TARGET = {"provider": "main", "model": "m"}
 QUERIES = {  # the same for what is asked in the query
@@ -49,7 +51,7 @@ QUERIES = {  # the same for what is asked in the query
 # What is asked for is not there.
 ABSENT = {
     *("one_request", "wrong", "say_of", "get_body", "export_subject", "erase_subject", "prove", "prove_consistent"),
-    "replay",
+    *("replay", "try_alerts", "silence", "end_silence"),
 }
 IDS = {"organisations": "acme", "teams": "search", "users": "ann"}
 ROLES = ("nobody", "member", "viewer", "manager", "admin")

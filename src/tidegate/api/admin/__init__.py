@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from tidegate import __version__
 from tidegate.api.admin import (
+    alerts,
     analytics,
     audit,
     cache,
@@ -23,6 +24,7 @@ from tidegate.api.admin import (
     feedback,
     guardrails,
     keys,
+    logs,
     replay,
     requests,
     subjects,
@@ -40,7 +42,7 @@ ROUTERS = (
     *(cache.router, keys.router, teams.router, targets.router, guardrails.router),
     *(usage.router, requests.router, replay.router, feedback.router, analytics.router, chat.router),
     evaluation.router,
-    *(subjects.router, audit.router, vault.router),
+    *(subjects.router, audit.router, vault.router, alerts.router, logs.router),
 )
 CONTENT_SECURITY = {
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; "
