@@ -104,6 +104,7 @@ def test_what_could_not_be_run_to_its_end_ends_with_3_and_says_what_is_missing(h
 def test_what_cannot_begin_ends_with_3(here: Path, words: tuple[str, ...], told: str):
     done = run(*words)
     assert done.exit_code == 3 and told in done.output
+    assert not (here / "run.jsonl").exists()
 
 
 def test_a_suite_and_a_subject_may_be_python(here: Path):

@@ -80,6 +80,10 @@ def run(ctx: click.Context, /, suite: str, out: Path | None, url: str | None, ke
             why = _gone_through(found, journal, at, file, may_gate)
     except KeyboardInterrupt:
         pass
+    except ConfigError:
+        if not journal.resumed and not journal.answers:  # it never began, and leaves nothing behind
+            journal.path.unlink()
+        raise
     finally:
         journal.close()
     click.echo("\n".join(summary(journal.results, why)))
