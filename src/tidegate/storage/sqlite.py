@@ -361,7 +361,7 @@ _ROLL_UP = (
     + ", ".join(f"{name} = min({name} + excluded.{name}, {LARGEST})" for name in SUMS)
 )
 _FACTS = FactTables("", "?")
-_DAYS = Days("", "?")
+_DAYS = Days("", "?", counts="json_group_object(CAST(bucket AS TEXT), calls)")
 _OPINIONS = OpinionTable("opinions", "?")
 _FORGET = "DELETE FROM calls WHERE seq IN (SELECT seq FROM calls WHERE at_ms < ? ORDER BY at_ms LIMIT ?)"
 
