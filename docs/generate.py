@@ -20,6 +20,7 @@ import yaml
 from tidegate import config, plugins
 from tidegate.core import errors
 from tidegate.core.values import Duration, Moment, Secret, Share, Size
+from tidegate.jobs.evals.suite import Suite
 from tidegate.stages.guardrails import Guarded
 from tidegate.upstream import retry
 
@@ -342,7 +343,27 @@ def retries_page() -> str:
     )
 
 
+def scorers_page() -> str:
+    """docs/reference/scorers.md"""
+    parts = [
+        "# Suites and scorers\n",
+        GENERATED.strip(),
+        "\nA suite is a file of YAML, or the same in Python: [how to use one](../guides/evaluation.md).\n",
+        section("suite", Suite),
+        "## `scorers[]`\n\nEach has a `type`, what the type can be told, and perhaps a `name`; without one it is "
+        "called as its type.\n",
+    ]
+    for name in sorted(plugins.BUILT_IN["scorers"]):
+        scorer = plugins.find("scorers", name)
+        question = inspect.cleandoc(sys.modules[scorer.__module__].__doc__ or "").partition("\n\n")[0]
+        text = section(f"type: {name}", plugins.config_of(scorer)).replace("`is_`", "`is`")
+        head, _, rest = text.partition("\n\n")
+        parts.append(f"{head}\n\n{' '.join(question.split())} {rest}")
+    return "\n".join(parts)
+
+
 PAGES = {
+    ROOT / "docs/reference/scorers.md": scorers_page,
     ROOT / "docs/reference/broken-streams.md": broken_streams,
     ROOT / "docs/reference/clients.md": clients,
     ROOT / "docs/reference/configuration.md": configuration,

@@ -48,6 +48,13 @@ def client(name: str) -> pytest.MarkDecorator:
     return needs(client_python(name).exists(), f"the environment of the client {name}: ./run test makes it")
 
 
+def optional(variable: str, name: str) -> pytest.MarkDecorator:
+    """What is installed, and run against, only when it is asked for."""
+    if not os.environ.get(variable):
+        return pytest.mark.skip(reason=f"asked for with {variable}=1")
+    return client(name)
+
+
 def node() -> Path:
     """The program of that name, from the environment that `./run test` made for clients that npm installs."""
     packages = client_python("node").parent.parent

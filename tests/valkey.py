@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -74,6 +74,19 @@ class Valkey:
                 wire.sendall(b"*%d\r\n%b" % (len(command), words_sent))
                 answer = wire.recv(1 << 20)
         return answer
+
+    def memory(self) -> bytes:
+        """All that the server could write to: where it keeps what it was given."""
+        assert self._process is not None
+        maps = Path(f"/proc/{self._process.pid}/maps").read_text().splitlines()
+        places = [line.split()[0].split("-") for line in maps if line.split()[1].startswith("rw")]
+        found = []
+        with Path(f"/proc/{self._process.pid}/mem").open("rb", 0) as file:
+            for first, last in places:
+                file.seek(int(first, 16))
+                with suppress(OSError):  # not every page is there
+                    found.append(file.read(int(last, 16) - int(first, 16)))
+        return b"".join(found)
 
     def _answers(self) -> bool:
         try:

@@ -24,7 +24,7 @@ from tidegate.providers import prices, transport
 from tidegate.providers.discovery import Found
 from tidegate.stages import auth, bodies, budgets, cache, guardrails, judging, limits, routes
 from tidegate.storage import audit, vault
-from tidegate.telemetry import alerts, logs, metrics, traces
+from tidegate.telemetry import alerts, logs, metrics, sinks, traces
 
 DEFAULT_FILE = "tidegate.yaml"
 LOCAL = Found("local", {"type": "local"}, "")
@@ -78,6 +78,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     logs: what is written to standard error.
     alerts: who is told when something happens.
     traces: who is sent spans of calls.
+    sinks: other stores that are given the rows of calls.
     metrics: what is counted for Prometheus.
     transport: the connections to providers.
     prices: what tokens cost.
@@ -98,6 +99,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     logs: logs.Config = logs.Config()
     alerts: alerts.Config = alerts.Config()
     traces: traces.Config = traces.Config()
+    sinks: sinks.Config = sinks.Config()
     metrics: metrics.Config = metrics.Config()
     transport: transport.Config = transport.Config()
     prices: prices.Config = prices.Config()
@@ -176,6 +178,7 @@ def _check(config: Config, reading: _Reading) -> None:
         ("cache", cache.house_trouble(config.cache, config.routes)),
         ("alerts", alerts.trouble(config.alerts)),
         ("traces", traces.trouble(config.traces)),
+        ("sinks", sinks.trouble(config.sinks)),
         ("transport", transport.trouble(config.transport)),
     ]
     for room, wrong in rooms:

@@ -27,6 +27,7 @@ from tidegate.stages.limits import Limits
 from tidegate.stages.record import Recorder
 from tidegate.stages.routes import Routes
 from tidegate.storage.archive import Archive
+from tidegate.telemetry.outlets import Outlets
 from tidegate.upstream import Upstream
 
 
@@ -48,6 +49,7 @@ class Gateway:
     judging: Judging
     upstream: Upstream
     archive: Archive
+    outlets: Outlets
 
     async def answer(self, call: Call, send: Callable[[Reply], Awaitable[None]]) -> None:
         """Everything that happens to a call, in order. `send` takes the reply to the client, from inside all of it."""
@@ -56,7 +58,8 @@ class Gateway:
                 call.credential, call.address
             )  # 401 403, 429 for who guesses keys
             permit(call)  # 403
-            await self.understand(call)  # 400 408 413 415
+            body = call.take_in()  # 413 415, now that we know whose it is
+            self.understand(call, body if isinstance(body, bytes) else await body)  # 400 408
             call.route = self.routes.match(call)  # 403 404
             async with self.limits.admit(call):  # 429 calls: per time, at once, in a circle
                 if self.guardrails.on:
@@ -96,11 +99,10 @@ class Gateway:
         with self.limits.gate(address, familiar=self.auth.is_familiar(credential)):
             return await self.auth.authenticate(credential, address)
 
-    async def understand(self, call: Call) -> None:
-        """Wait for the body and read it, now that we know whose it is."""
-        codec = self.codec(call.dialect, call.operation)
-        call.outgoing = await call.take_in()
-        call.asked = codec.parse_request(call.outgoing)
+    def understand(self, call: Call, body: bytes) -> None:
+        """Read what is asked."""
+        call.outgoing = body
+        call.asked = self.codec(call.dialect, call.operation).parse_request(body)
         if not call.user:
             call.user = call.asked.user
 

@@ -14,7 +14,7 @@ from tests.api.listening import Told, serving
 from tests.api.rawclient import connected
 from tests.house import until
 from tidegate import api
-from tidegate.api.crowd import LINGERING, Crowd, descriptors, neighbourhood
+from tidegate.api.crowd import LINGERING, Crowd, descriptors
 from tidegate.core.values import Duration
 
 
@@ -42,21 +42,6 @@ def test_who_has_left_is_forgotten():
         crowd.enter(f"192.0.2.{n}")
         crowd.leave(f"192.0.2.{n}")
     assert crowd.here == 0 and crowd._from == {}
-
-
-@pytest.mark.parametrize(
-    ("peer", "known_as"),
-    [
-        ("192.0.2.1", "192.0.2.1"),
-        ("::ffff:192.0.2.1", "192.0.2.1"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
-        ("2001:db8:1:2:ffff::", "2001:db8:1:2::"),
-        ("fe80::1%eth0", "fe80::"),
-        ("", ""),
-    ],
-)
-def test_one_client_of_ipv6_has_a_whole_64(peer, known_as):
-    assert neighbourhood(peer) == known_as
 
 
 def test_there_are_never_more_than_half_of_the_files_that_may_be_open():

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from tidegate.api.heads import Head
 from tidegate.api.incoming import TURN
 from tidegate.api.turn import MUCH, Turn
 
@@ -45,8 +46,9 @@ class Wire:
 
 
 def turn(method: str = "POST", **how: bool) -> tuple[Turn, Wire, dict[str, Any]]:
-    wire, scope = Wire(), cast(dict[str, Any], {"method": method})
-    return Turn(wire, scope, **{"keep_alive": True, "expects_continue": False, **how}), wire, scope
+    wire = Wire()
+    one = Turn(wire, Head({"method": method}), **how)
+    return one, wire, cast(dict[str, Any], one.scope())
 
 
 def start(status: int = 200, *headers: tuple[bytes, bytes]) -> dict[str, Any]:
@@ -156,6 +158,13 @@ async def test_a_body_that_has_come_is_had_without_waiting():
     assert one.whole() is None
 
 
+async def test_a_request_that_was_said_before_has_the_length_that_it_has_now():
+    head = Head({"method": "POST", "path": "/", "headers": [(b"host", b"a"), (b"content-length", b"2")]})
+    one = Turn.whole_one(Wire(), head, b"hello")
+    assert one.scope()["headers"] == [(b"host", b"a"), (b"content-length", b"5")]
+    assert await one.receive() == {"type": "http.request", "body": b"hello", "more_body": False}
+
+
 async def test_who_sends_much_is_read_again_when_it_was_received():
     one, wire, _ = turn()
     one.take(bytes(MUCH + 1))
@@ -169,7 +178,7 @@ async def test_who_sends_much_is_read_again_when_it_was_received():
 
 
 async def test_who_waits_to_be_asked_for_its_body_is_asked():
-    one, wire, _ = turn(expects_continue=True)
+    one, wire, _ = turn(continuing=True)
     waiting = asyncio.ensure_future(one.receive())
     await asyncio.sleep(0)
     assert wire.written == [b"HTTP/1.1 100 Continue\r\n\r\n"]

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from tidegate.core.limits import Budget, Limit
-from tidegate.core.ports import Bearer, Key, Once, Organisation, Store, Team, User
+from tidegate.core.ports import Bearer, Key, Once, Organisation, Setting, Store, Team, User
 from tidegate.storage.memory import MemoryStore
 from tidegate.storage.postgres import PostgresStore
 from tidegate.storage.sqlite import SqliteStore
@@ -91,11 +91,22 @@ async def test_an_id_can_be_given_only_once(store, one):
     assert (await store.find(type(one), one.id)).name == one.name
 
 
+async def test_a_setting_comes_back_and_of_two_at_once_one_is_changed(store):
+    one = Setting("silence:all", "silenced", 1_800_000_000_000, "k", 5)
+    await store.add(one)
+    with pytest.raises(ValueError, match="silence:all"):
+        await store.add(one)
+    changed = await store.change(one, value="told", until_ms=0, by="l")
+    assert changed == Setting("silence:all", "told", 0, "l", 5)
+    assert await store.change(one, value="x") is None
+    assert await store.every(Setting) == [changed]
+
+
 async def test_a_new_store_has_one_organisation(store):
     assert await store.every(Organisation) == [Organisation("default", "default", 0)]
 
 
-@pytest.mark.parametrize("kind", [Organisation, Team, User, Key])
+@pytest.mark.parametrize("kind", [Organisation, Team, User, Key, Setting])
 @pytest.mark.parametrize("id", ["A", "", "a' OR '1'='1", "a\x00", "ключ", "x" * 10_000])
 async def test_an_unknown_id_is_none(store, kind, id):
     await store.add(key("a"))

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import secrets
 import shutil
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +20,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.processes import KEY, Gateway, Provider, gateway, provider
+from tests.valkey import Valkey
 
 BIRD = "canarybird"
 CONFIG = """
@@ -183,3 +186,49 @@ async def test_nothing_that_was_planted_is_found_where_it_must_not_be(
             server.start()
     plant.words = {"the admin key of the environment": KEY}
     assert looked_through(tidegate.data, plant) == {}
+
+
+async def test_nothing_that_was_planted_is_found_in_valkey_its_files_and_its_memory(
+    tmp_path: Path, own_valkey: Valkey
+) -> None:
+    plant, control = Planted(), Planted()
+    control.words["it"] = secrets.token_hex(16)
+    environment = {"PROVIDER_KEY": plant("provider key", "sk-{}"), "KEK": secrets.token_hex(32)}
+    own_valkey.ask("CONFIG", "SET", "appendonly", "yes", "rdbcompression", "no")
+    (tmp_path / "gateway").mkdir()
+    async with provider(tmp_path) as main:
+        config = configured(main, tmp_path, f'storage: {{valkey: "{own_valkey.url}"}}')
+        async with gateway(tmp_path / "gateway", config, **environment) as tidegate:
+            await made_key(tidegate, plant)
+            await all_that_people_do(tidegate, plant, plant.words["provider key"])
+            own_valkey.ask("SET", "it", control.words["it"])
+            assert own_valkey.ask("SAVE").startswith(b"+OK")
+            memory = own_valkey.memory()
+            await tidegate.stop()
+    files = [tmp_path / "dump.rdb", *(tmp_path / "appendonlydir").iterdir()]
+    everything = memory, *(file.read_bytes() for file in files)
+    assert len(everything) >= 4 and own_valkey.ask("DBSIZE") > b":5"
+    for raw in everything:
+        assert plant.found(raw) == [], raw[max(raw.find(b"canarybird") - 200, 0) :][:300]
+    assert [control.found(raw) for raw in everything].count(["it"]) >= 3  # the search can see
+
+
+async def test_nothing_that_was_planted_is_found_in_what_a_crash_leaves(tmp_path: Path) -> None:
+    plant, began = Planted(), time.time() - 1
+    environment = {"PROVIDER_KEY": plant("provider key", "sk-{}"), "KEK": secrets.token_hex(32)}
+    (tmp_path / "gateway").mkdir()
+    async with provider(tmp_path) as main:
+        config = configured(main, tmp_path, "")
+        async with gateway(tmp_path / "gateway", config, PYTHONFAULTHANDLER="1", **environment) as tidegate:
+            await all_that_people_do(tidegate, plant, plant.words["provider key"])
+            script = {"text": f"well then {plant('half an answer')}", "between": "2s"}
+            asking = tidegate.asking(plant("asked when it crashed"), stream=True, metadata={"script": script})
+            await asking.heard("well")
+            limits = Path(f"/proc/{tidegate.pid}/limits").read_text()
+            tidegate.send(signal.SIGABRT)
+            await tidegate.ends()
+            await asking.leave()
+    assert re.search(r"Max core file size +0 ", limits)
+    assert "Fatal Python error: Aborted" in tidegate.said
+    assert plant.found(tidegate.said.encode()) == []
+    assert looked_through(tmp_path / "gateway", plant, began) == {}

@@ -20,13 +20,10 @@ from typing import Any
 import pytest
 
 from tests.e2e.processes import Gateway, child, gateway, provider
-from tests.parts import client, client_python
+from tests.parts import client_python, optional
 from tidegate.core.trace import trace_of
 
-pytestmark = [
-    pytest.mark.skipif("TIDEGATE_OBSERVERS" not in os.environ, reason="asked for with TIDEGATE_OBSERVERS=1"),
-    pytest.mark.timeout(300),
-]
+pytestmark = pytest.mark.timeout(300)
 START_S = 120.0  # for one of them to be there; both import for half a minute on a busy machine
 SEEN_S = 30.0
 QUESTION, ANSWER = "Which tide is it?", "It is high tide."
@@ -100,7 +97,7 @@ async def told(tidegate: Gateway) -> str:
     return trace_of(answer.headers["x-tidegate-request-id"])
 
 
-@client("phoenix")
+@optional("TIDEGATE_OBSERVERS", "phoenix")
 async def test_phoenix_shows_the_call_as_it_was(tmp_path: Path) -> None:
     port = free()
     home = {"PHOENIX_WORKING_DIR": str(tmp_path / "px"), "PHOENIX_HOST": "127.0.0.1", "PHOENIX_PORT": str(port)}
@@ -175,7 +172,7 @@ print(json.dumps([{
 """
 
 
-@client("mlflow")
+@optional("TIDEGATE_OBSERVERS", "mlflow")
 async def test_mlflow_shows_the_call_as_it_was(tmp_path: Path) -> None:
     port = free()
     url = f"http://127.0.0.1:{port}"

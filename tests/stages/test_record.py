@@ -314,6 +314,26 @@ async def test_what_a_client_calls_itself_is_cut_to_what_a_row_can_carry(office:
         assert len(record.model or "") == 256
 
 
+async def test_of_calls_that_are_alike_each_row_says_its_own(office: Office) -> None:
+    for id, user in (("req_1", "ann"), ("req_2", None), ("req_3", "bob")):
+        call = office.call()
+        call.id, call.user = id, user
+        office.recorder.opened(call)
+        office.recorder.close(call, "ok", 200)
+    said = [(one.id, one.user, one.key_id, one.model) for one in office.disk.records]
+    for at, whose in enumerate((("req_1", "ann"), ("req_2", None), ("req_3", "bob"))):
+        assert said[2 * at] == said[2 * at + 1] == (*whose, "k1", "fast")
+
+
+async def test_a_key_that_was_changed_is_in_the_next_row_as_it_is_now(office: Office) -> None:
+    for team in (None, "t1", "t2"):
+        call = office.call()
+        call.principal = Principal("k1", "ci", team_id=team)
+        office.recorder.opened(call)
+        office.recorder.close(call, "ok", 200)
+    assert [one.team_id for one in office.disk.records] == [None, None, "t1", "t1", "t2", "t2"]
+
+
 # --- a disk that is full
 
 

@@ -260,6 +260,14 @@ async def test_rows_sums_and_position_are_kept_together(store):
     assert await store.books.after(0, 10) == [(1, "a", b"sealed a"), (2, "b", b"sealed b")]
 
 
+@pytest.mark.parametrize("count", [1, 3, 17, 150])
+async def test_however_many_are_taken_at_once_all_are_there(store, count):
+    rows = [row(f"r{at}", at) for at in range(count)]
+    assert (await take(store, "one", rows, Position(1, 1))).calls == count
+    assert [id for _, id, _ in await store.books.after(0, 1000)] == [f"r{at}" for at in range(count)]
+    assert (await account(store, "one"))[1].cost_nusd == sum(range(count))
+
+
 async def test_rows_that_are_known_count_for_nothing(store):
     await take(store, "one", [row("a", 3)], Position(1, 10))
     assert await take(store, "one", [row("a", 5), row("b", 7), row("b", 9)], Position(1, 20)) == tally(

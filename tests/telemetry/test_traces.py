@@ -220,10 +220,10 @@ async def test_an_hour_with_nobody_there_is_bounded_counted_and_slows_nothing_do
             listener.call_ended(_Call(), one)
         told += 500
         await house.clock.advance(60)
-        assert len(line._rows) <= 1_000
+        assert len(line._steps) <= 1_000
         if minute > 10:
-            sizes.append(sys.getsizeof(line._rows) + sum(map(sys.getsizeof, vars(line).values())))
-    assert 0 <= told - line.dropped - len(line._rows) <= 50  # that are being sent just now
+            sizes.append(sys.getsizeof(line._steps) + sum(map(sys.getsizeof, vars(line).values())))
+    assert 0 <= told - line.dropped - len(line._steps) <= 50  # that are being sent just now
     assert line.dropped == await count(house, "dropped") > 28_000
     assert max(sizes) < 1.5 * min(sizes)
     assert len(asyncio.all_tasks()) <= tasks + 3

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from functools import partial
 
 import msgspec
 
 from tidegate.api.calls import handle
 from tidegate.api.incoming import Incoming
+from tidegate.gateway import Gateway
 
 
 def is_asking(incoming: Incoming) -> bool:
@@ -15,7 +17,10 @@ def is_asking(incoming: Incoming) -> bool:
     return incoming.header(b"anthropic-version") is not None
 
 
-messages = partial(handle, dialect="anthropic", operation="chat")
+def messages(gateway: Gateway, incoming: Incoming) -> Awaitable[None]:
+    return handle(gateway, incoming, "anthropic", "chat")
+
+
 count = partial(handle, dialect="anthropic", operation="count")
 
 

@@ -26,18 +26,20 @@ class Crew:
     def leave(self) -> None:
         self._connections -= 1
         while self.idle and not self._connections:
-            self.idle.pop().go()
+            waits = self.idle.pop().waits
+            if waits is not None and not waits.done():
+                waits.set_result(None)
 
     def take(self, turn: Turn, application: Application, loop: asyncio.AbstractEventLoop, over: Over) -> Hand:
         """Who answers it now. `over` is called with the task when that is done."""
         while self.idle:
             hand = self.idle.pop()
-            if hand.waits:
-                break  # else somebody has ended it meanwhile
-        else:
-            hand = Hand(self, loop)
-        hand.begin(turn, application, over)
-        return hand
+            waits = hand.waits
+            if waits is not None and not waits.done():  # else somebody has ended it meanwhile
+                hand.next = (turn, application, over)
+                waits.set_result(None)
+                return hand
+        return Hand(self, loop, (turn, application, over))
 
     def keeps(self, hand: Hand) -> bool:
         if len(self.idle) >= MOST_IDLE or not self._connections:
@@ -49,30 +51,18 @@ class Crew:
 class Hand:
     """One task, and the turn that it has."""
 
-    __slots__ = ("_crew", "_loop", "_next", "_waits", "task")
+    __slots__ = ("_crew", "_loop", "next", "task", "waits")
 
-    def __init__(self, crew: Crew, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, crew: Crew, loop: asyncio.AbstractEventLoop, first: tuple[Turn, Application, Over]) -> None:
         self._crew = crew
         self._loop = loop
-        self._next: tuple[Turn, Application, Over] | None = None
-        self._waits: asyncio.Future[None] | None = None
+        self.next: tuple[Turn, Application, Over] | None = first
+        self.waits: asyncio.Future[None] | None = None  # for `next`; done without one, it ends
         self.task = loop.create_task(self._work(), name="turns")
 
-    @property
-    def waits(self) -> bool:
-        return self._waits is not None and not self._waits.done()
-
-    def begin(self, turn: Turn, application: Application, over: Over) -> None:
-        self._next = (turn, application, over)
-        self.go()
-
-    def go(self) -> None:
-        if self._waits is not None and not self._waits.done():
-            self._waits.set_result(None)
-
     async def _work(self) -> None:
-        while self._next is not None:
-            (turn, application, over), self._next = self._next, None
+        while self.next is not None:
+            (turn, application, over), self.next = self.next, None
             try:
                 await turn.run(application)
             finally:
@@ -80,6 +70,5 @@ class Hand:
             del turn  # not to be kept while waiting for the next
             if self.task.cancelling() or not self._crew.keeps(self):
                 return  # what was meant to end one turn must not end another
-            waits = self._waits = self._loop.create_future()
-            await waits
-            self._waits = None
+            self.waits = self._loop.create_future()
+            await self.waits

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from ipaddress import IPv6Address, ip_network
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from tidegate import api
-from tidegate.api.proxies import Proxies, read
+from tidegate.api.proxies import Proxies
+from tidegate.core.addresses import neighbourhood
 from tidegate.core.errors import LimitReached, TidegateError, TooManyConnections
 
 if sys.platform != "win32":
@@ -78,13 +78,3 @@ def descriptors(*, more: bool = False) -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         soft = hard
     return sys.maxsize if soft == resource.RLIM_INFINITY else soft
-
-
-def neighbourhood(peer: str) -> str:
-    """An address; of IPv6 the /64 that it is in, which is what one client has for itself."""
-    if ":" not in peer:
-        return peer
-    address = read(peer)
-    if not isinstance(address, IPv6Address):
-        return str(address or peer)
-    return str(ip_network((int(address) >> 64 << 64, 64)).network_address)

@@ -9,7 +9,8 @@ from typing import Any
 
 from tidegate import api
 from tidegate.api import anthropic, health, openai
-from tidegate.api.incoming import ClientGone, Incoming, Message, Receive, Scope, Send
+from tidegate.api.heads import Scope, lines
+from tidegate.api.incoming import ClientGone, Extra, Incoming, Message, Receive, Send, Turn
 from tidegate.api.proxies import Proxies
 from tidegate.core.body import checked, spans
 from tidegate.core.errors import Internal, MethodNotAllowed, NotFound, TidegateError
@@ -37,8 +38,8 @@ class Edge:
 
     def __init__(self, config: api.Config, gateway: Callable[[], Gateway], metrics: Metrics, pages: Pages) -> None:
         self._config = config
-        self._always = _always(config)
-        self._proxies = Proxies(config.trusted_proxies)
+        self._always = _extra(_always(config))
+        self._proxies = Proxies(config.trusted_proxies) if config.trusted_proxies else None
         self._gateway = gateway
         self._load_pages = pages
         self._pages: Application | None = None
@@ -62,17 +63,28 @@ class Edge:
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1003})  # no websockets here
             return
-        gateway = self._gateway()
-        cors = self._cors(scope) if self._config.cors else ()
-        incoming = Incoming(scope, receive, send, self._config, [*self._always, *cors] if cors else self._always)
-        if self._proxies:
-            incoming.address = self._proxies.client(incoming.address, incoming.headers)
+        await self._answer(Incoming.of(scope, receive, send, self._config, self._always))
+
+    def take(self, turn: Turn) -> Awaitable[None]:
+        """The same for a request that our own server took in: who knows it need not be told by ASGI."""
+        head = turn.head
+        return self._answer(
+            Incoming(head, head.has_body, turn.receive, turn.send, self._config, self._always, turn, head.peer)
+        )
+
+    async def _answer(self, incoming: Incoming) -> None:
+        gateway, head = self._gateway(), incoming.head
+        cors = self._cors(head.headers) if self._config.cors else ()
+        if cors:
+            incoming.extra = _extra([*self._always.headers, *cors])
+        if self._proxies is not None:
+            incoming.address = self._proxies.client(head.peer, head.headers)
         try:
-            if incoming.method == "OPTIONS" and incoming.header(b"access-control-request-method") and cors:
+            if head.method == "OPTIONS" and incoming.header(b"access-control-request-method") and cors:
                 await incoming.start(204, _PREFLIGHT)
                 await incoming.piece(b"", last=True)
-            elif incoming.path.startswith(PAGES):
-                await self._page(scope, incoming, send)
+            elif head.path.startswith(PAGES):
+                await self._page(incoming)
             else:
                 await self._endpoint(incoming)(gateway, incoming)
         except ClientGone:
@@ -100,7 +112,11 @@ class Edge:
         methods = self._endpoints.get(path)
         if methods is None and path.startswith(openai.MODELS + "/"):
             methods = {"GET": openai.model}
-        if methods is None and openai.may_pass(path, incoming.raw_path) and path.rstrip("/") not in self._endpoints:
+        if (
+            methods is None
+            and openai.may_pass(path, incoming.head.raw_path)
+            and path.rstrip("/") not in self._endpoints
+        ):
             return openai.raw
         if methods is None:
             raise NotFound(
@@ -111,7 +127,7 @@ class Edge:
             raise MethodNotAllowed(f"{path} answers {', '.join(methods)}, not {method}", allowed=", ".join(methods))
         return endpoint
 
-    async def _page(self, scope: Scope, incoming: Incoming, send: Send) -> None:
+    async def _page(self, incoming: Incoming) -> None:
         """Administration and the guide's endpoints: a FastAPI application, imported off the loop when first needed."""
         if self._pages is None:
             async with self._loading:
@@ -135,20 +151,21 @@ class Edge:
             if message["type"] == "http.response.start":
                 await incoming.start(message["status"], [*message["headers"], PRIVATE])
             else:
-                await send(message)
+                await incoming.pass_on(message)
 
         method = "GET" if incoming.method == "HEAD" else incoming.method
+        scope = incoming.turn.scope() if incoming.turn is not None else incoming.head.scope
         await self._pages({**scope, "method": method, "tidegate.incoming": incoming}, receive, respond)
         if incoming.failure is not None:
             raise incoming.failure
 
-    def _cors(self, scope: Scope) -> Headers:
+    def _cors(self, headers: Headers) -> Headers:
         """The headers that let a web page read our answer; none for origins that are not configured."""
         allowed = self._config.cors
         if not allowed:
             return ()
         vary = (b"vary", b"origin")
-        origin = next((value for key, value in scope["headers"] if key == b"origin"), None)
+        origin = next((value for key, value in headers if key == b"origin"), None)
         if origin is None or ("*" not in allowed and origin.decode("latin-1") not in allowed):
             return [vary]
         return [(b"access-control-allow-origin", origin), (b"access-control-expose-headers", EXPOSED), vary]
@@ -168,6 +185,10 @@ def _always(config: api.Config) -> Headers:
     if config.tls.certificate is not None and config.tls.hsts:
         headers.append((b"strict-transport-security", b"max-age=%d" % config.tls.hsts))
     return headers
+
+
+def _extra(headers: Headers) -> Extra:
+    return Extra(headers, lines(headers))
 
 
 async def _without_gateway(

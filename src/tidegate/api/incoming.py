@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextlib import suppress
 from typing import Any, Protocol
 
+import msgspec
+
 from tidegate import api
+from tidegate.api.heads import JSON, Head, lines, parted
+from tidegate.api.heads import Scope as Scope
 from tidegate.core.errors import (
     BodyTooLarge,
     MethodNotAllowed,
@@ -20,12 +24,10 @@ from tidegate.core.errors import (
 from tidegate.core.ports import Codec, Headers
 from tidegate.stages.record import status_of
 
-Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-JSON = b"application/json"
 LINGER_S = 2.0
 LONG_WAIT_S = 60.0
 TURN = "tidegate.turn"
@@ -34,93 +36,99 @@ TURN = "tidegate.turn"
 class Turn(Protocol):
     """What our own server knows of a request besides what ASGI tells: it stands in the scope as `extensions[TURN]`."""
 
+    @property
+    def head(self) -> Head: ...
+
+    def scope(self) -> Scope:
+        """The request as ASGI has it."""
+
+    async def receive(self) -> Message: ...
+
+    async def send(self, message: Message) -> None: ...
+
     def whole(self) -> bytes | None:
         """All of the body, if it has come already and nothing of it was received."""
 
     def on_leave(self, leaving: Callable[[], None]) -> None:
         """Call `leaving` once, if the client goes before its answer is complete: at once if it has gone."""
 
-    def answer(self, status: int, headers: Headers, body: bytes) -> bool:
-        """The whole response at once, where nothing must be waited for; else False, and `send` must be called."""
+    def answer(self, status: int, fields: bytes, body: bytes) -> bool:
+        """The whole response at once, where nothing must be waited for; else False, and `send` must be called.
 
-    def flows(self) -> bool:
-        """Whether `say` would send a piece."""
+        `fields` are lines of its head.
+        """
 
     def say(self, body: bytes, *, last: bool) -> bool:
         """A piece of the body, the same way."""
+
+    def flows(self) -> bool:
+        """Whether `say` would send a piece, and `pour` may be called."""
+
+    def pour(self, piece: bytes) -> None:
+        """A piece that is not the last, while it flows."""
 
 
 class ClientGone(asyncio.CancelledError):
     """The client left, so nobody needs what is done for it any more."""
 
 
-class Incoming:
-    __slots__ = (
-        "_config",
-        "_owed",
-        "_receive",
-        "_send",
-        "address",
-        "any_kind",
-        "by_name",
-        "codec",
-        "extra",
-        "failure",
-        "headers",
-        "method",
-        "path",
-        "query",
-        "raw_path",
-        "started",
-        "told",
-        "turn",
-    )
+class Extra(msgspec.Struct, frozen=True):
+    """What every response to a client says besides, CORS among it: as headers, and as lines."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, config: api.Config, extra: Headers) -> None:
-        self._config = config
-        self._receive = receive
-        self._send = send
-        self.method: str = scope["method"]
-        self.path: str = scope["path"]
-        self.raw_path: str = scope["raw_path"].decode("latin-1") if "raw_path" in scope else self.path
-        self.query: bytes = scope.get("query_string", b"")
-        self.headers: Headers = scope["headers"]
-        self.by_name = by_name = dict(reversed(self.headers))  # of two alike, the first
-        extensions, client = scope.get("extensions"), scope.get("client")
-        self.turn: Turn | None = extensions.get(TURN) if extensions else None  # None: the server is another
-        self.address: str = client[0] if client else ""
-        self.extra = extra  # on every response to this client, CORS among it
-        self.started = False
-        self.any_kind = False  # the body may be something else than JSON
-        self.codec: Codec | None = None  # in which errors are told, and what their heads tell of the call
-        self.told: Callable[[], Headers] = tuple
-        self.failure: Exception | None = None  # of a page
-        # A body was announced and has not been read to its end.
-        self._owed = by_name.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in by_name
+    headers: Headers
+    lines: bytes
 
-    def header(self, name: bytes) -> bytes | None:
-        return self.by_name.get(name)
 
-    def text(self, name: bytes, most: int) -> str | None:
-        """A header as text of at most so many characters; None when it is absent or empty."""
-        value = self.header(name)
-        return value.decode("utf-8", "replace").strip()[:most] or None if value else None
+class Incoming(msgspec.Struct, eq=False):
+    head: Head
+    _owed: bool  # a body was announced and has not been read to its end
+    _receive: Receive
+    _send: Send
+    _config: api.Config
+    extra: Extra
+    turn: Turn | None  # None: the server is another
+    address: str
+    started: bool = False
+    any_kind: bool = False  # the body may be something else than JSON
+    codec: Codec | None = None  # in which errors are told, and what their heads tell of the call
+    told: Callable[[], Headers] = tuple
+    failure: Exception | None = None  # of a page
+
+    @classmethod
+    def of(cls, scope: Scope, receive: Receive, send: Send, config: api.Config, extra: Extra) -> Incoming:
+        """As ASGI tells it."""
+        head, extensions = Head(scope), scope.get("extensions")
+        turn = extensions.get(TURN) if extensions else None
+        return cls(head, head.has_body, receive, send, config, extra, turn, head.peer)
+
+    @property
+    def method(self) -> str:
+        return self.head.method
+
+    @property
+    def path(self) -> str:
+        return self.head.path
+
+    @property
+    def headers(self) -> Headers:
+        return self.head.headers
+
+    @property
+    def by_name(self) -> Mapping[bytes, bytes]:
+        return self.head.by_name
 
     @property
     def credential(self) -> str | None:
-        """The key that was presented, by either of the two headers that clients use."""
-        key = self.by_name.get(b"authorization", b"").strip()
-        scheme, _, rest = key.partition(b" ")
-        if scheme.lower() == b"bearer":
-            key = rest.strip()
-        return (key or self.by_name.get(b"x-api-key", b"").strip()).decode("latin-1") or None
+        return self.head.credential
+
+    def header(self, name: bytes) -> bytes | None:
+        return self.head.by_name.get(name)
 
     # --- what comes in
 
     def whole(self) -> bytes | None:
         """The body, where there is nothing to wait for; else None, and `body` must be called. Raises 413 415."""
-        by_name = self.by_name
-        if by_name.get(b"content-type") != JSON or b"content-encoding" in by_name:
+        if not self.head.is_json:
             self._check_kind()
         body = self.turn.whole() if self.turn is not None else None
         if body is not None:
@@ -135,7 +143,7 @@ class Incoming:
         if body is not None:
             return body
         most = self._config.max_body
-        length = self.by_name.get(b"content-length")
+        length = self.header(b"content-length")
         if length is not None and length.isdigit() and int(length) > most:
             raise self._too_large()
         try:
@@ -184,19 +192,17 @@ class Incoming:
 
     # --- what goes out
 
-    def answered(self, status: int, body: bytes, headers: Headers = (), kind: bytes = JSON) -> bool:
-        """The whole response, where nothing must be waited for; else False, and `answer` must be called."""
-        if self.turn is None or self._owed:
-            return False
-        self.started = self.turn.answer(status, [(b"content-type", kind), *headers, *self.extra], body)
-        return self.started
-
     async def answer(self, status: int, body: bytes, headers: Headers = (), kind: bytes = JSON) -> None:
         """The whole response at once."""
-        if self.answered(status, body, headers, kind):
-            return
-        said = (b"content-type", kind)
-        await self.start(status, [said, (b"content-length", str(len(body)).encode()), *headers])
+        await self.answer_in(status, lines([(b"content-type", kind), *headers]), body)
+
+    async def answer_in(self, status: int, fields: bytes, body: bytes) -> None:
+        """The same, with the lines of its head: those that most answers need are rendered faster than headers are."""
+        if self.turn is not None and not self._owed:
+            self.started = self.turn.answer(status, fields + self.extra.lines, body)
+            if self.started:
+                return
+        await self.start(status, [*parted(fields), (b"content-length", str(len(body)).encode())])
         if self._owed:
             await self.piece(body, last=False)
             await self._hear_out()
@@ -214,16 +220,13 @@ class Incoming:
     async def start(self, status: int, headers: Headers) -> None:
         self.started = True
         close = [(b"connection", b"close")] if self._owed else []
-        await self._send({"type": "http.response.start", "status": status, "headers": [*headers, *close, *self.extra]})
+        await self._send(
+            {"type": "http.response.start", "status": status, "headers": [*headers, *close, *self.extra.headers]}
+        )
 
-    def flows(self) -> bool:
-        """Whether a piece that is not the last would be sent without waiting."""
-        return self.turn is not None and self.turn.flows()
-
-    def say(self, body: bytes) -> None:
-        """A piece, while it flows."""
-        if self.turn is not None:
-            self.turn.say(body, last=False)
+    async def pass_on(self, message: Message) -> None:
+        """What a page says, as ASGI has it."""
+        await self._send(message)
 
     async def piece(self, body: bytes, *, last: bool) -> None:
         if self.turn is not None and self.turn.say(body, last=last):

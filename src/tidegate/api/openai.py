@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from functools import partial
 
 import msgspec
@@ -18,7 +19,10 @@ MODELS = "/v1/models"
 ACCOUNTS = ("organization", "organizations")  # with our key, and not with the client's
 
 
-chat = partial(handle, dialect="openai", operation="chat")
+def chat(gateway: Gateway, incoming: Incoming) -> Awaitable[None]:
+    return handle(gateway, incoming, "openai", "chat")
+
+
 complete = partial(handle, dialect="openai", operation="complete")
 embed = partial(handle, dialect="openai", operation="embed")
 

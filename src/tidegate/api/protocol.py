@@ -22,6 +22,7 @@ from uvicorn.server import ServerState
 from tidegate import api
 from tidegate.api.crew import Crew
 from tidegate.api.crowd import LINGERING, Crowd
+from tidegate.api.heads import Head
 from tidegate.api.repeats import Repeated, learnt
 from tidegate.api.turn import Turn, problem
 from tidegate.core.errors import BadRequest, HeadTooLarge, RequestTimeout, TidegateError
@@ -154,16 +155,12 @@ class HttpProtocol(asyncio.Protocol):
 
     def _is_repeated(self, known: Repeated, data: bytes) -> bool:
         """Whether `data` is just one request that differs from the last in its body alone; if so it is taken."""
-        found = known.match(data)
-        if found is None:
+        body = known.match(data)
+        if body is None:
             return False
-        headers, body = found
         self._due = inf
         self._hurried = False
-        turn = Turn(self, {**known.scope, "headers": headers, "state": self._state.copy()})
-        turn.take(body)
-        turn.end()
-        self._answer(turn)
+        self._answer(Turn.whole_one(self, known.head, body))
         return True
 
     def _learn(self, data: bytes) -> None:
@@ -171,7 +168,7 @@ class HttpProtocol(asyncio.Protocol):
         turn = self._newest
         if turn is not None and turn.keep_alive and not self._expects_continue:
             self._patience -= 1
-            self._repeated = learnt(data, turn.scope, self.max_head)
+            self._repeated = learnt(data, turn.head, self.max_head)
 
     def _begin_head(self) -> None:
         self._url = b""
@@ -219,8 +216,7 @@ class HttpProtocol(asyncio.Protocol):
         if self._hosts > 1 or (not self._hosts and version == "1.1"):
             raise self._stop(BadRequest(f"there are {self._hosts} Host headers; send one"))
         path, raw_path, query = _split(self._url)
-        turn = Turn(
-            self,
+        head = Head(
             {
                 **self._where,
                 "http_version": version,
@@ -229,12 +225,11 @@ class HttpProtocol(asyncio.Protocol):
                 "raw_path": raw_path,
                 "query_string": query,
                 "headers": self._headers,
-                "state": self._state.copy(),
-            },
-            keep_alive=version != "1.0" and parser.should_keep_alive(),
-            expects_continue=self._expects_continue,
+                "state": self._state,
+            }
         )
-        self._answer(turn)
+        keep_alive = version != "1.0" and parser.should_keep_alive()
+        self._answer(Turn(self, head, keep_alive, self._expects_continue))
 
     def on_body(self, body: bytes) -> None:
         self._unfinished = 0

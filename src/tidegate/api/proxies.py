@@ -7,15 +7,14 @@ ours is the client, and what stands before it is only what that client says of i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import ip_network
 
+from tidegate.core.addresses import Address, read
 from tidegate.core.ports import Headers
 
 FORWARDED = b"x-forwarded-for"
 MOST = 32  # proxies in a row that are looked at
 KNOWN = 1_000  # peers of which it is known whether they are trusted
-
-Address = IPv4Address | IPv6Address
 
 
 class Proxies:
@@ -56,18 +55,3 @@ class Proxies:
 
     def _include(self, address: Address) -> bool:
         return any(address in network for network in self._networks)
-
-
-def read(text: str) -> Address | None:
-    """An address, with a port or without; one of IPv4 as such, however it is written."""
-    text = text.strip()
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
-    try:
-        address = ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return mapped or address

@@ -9,18 +9,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from http import HTTPStatus
-from types import MappingProxyType
 from typing import Protocol
 
-from tidegate.api.edge import Application
-from tidegate.api.incoming import TURN, Message, Scope
+import msgspec
+
+from tidegate.api.edge import Application, Edge
+from tidegate.api.heads import Head, Scope, checked
+from tidegate.api.incoming import TURN, Message
 from tidegate.core.errors import Internal
 from tidegate.core.ports import Headers
 from tidegate.providers.openai.wire import write_error
 
 MUCH = 64 * 1024  # bytes of a body that wait to be received, and then we read no more; or are sent without being copied
 NO_BODY = (204, 304)
-NO_SCOPE: Scope = MappingProxyType({})  # type: ignore[assignment]  # of a turn that has begun
 
 STATUS_LINES = {status.value: b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
 
@@ -46,38 +47,46 @@ class Wire(Protocol):
         """The response is complete."""
 
 
-class Turn:
+class Turn(msgspec.Struct, eq=False):
     """`gone`: the client has left. `complete`: it has been told everything."""
 
-    __slots__ = (
-        "_bodiless", "_chunked", "_head", "_leaving", "_left", "_news", "_pieces", "_size", "_unseen", "_wire",
-        "complete", "continuing", "gone", "keep_alive", "more", "scope", "started",
-    )  # fmt: skip
+    _wire: Wire
+    head: Head
+    keep_alive: bool = True
+    continuing: bool = False  # it waits for a word from us before it sends its body
+    more: bool = True  # the body has not come to its end
+    _pieces: list[bytes] = []
+    _unseen: bool = False  # something has come that was not received
+    _size: int = 0
+    started: bool = False
+    complete: bool = False
+    gone: bool = False
+    _news: asyncio.Event | None = None
+    _leaving: Callable[[], None] | None = None
+    _head: bytes = b""  # of the response, until it leaves
+    _chunked: bool = False
+    _left: int = 0  # bytes that were announced and not sent
 
-    def __init__(self, wire: Wire, scope: Scope, *, keep_alive: bool = True, expects_continue: bool = False) -> None:
-        self._wire = wire
-        self.scope = scope
-        self._bodiless = scope["method"] == "HEAD"
-        scope["extensions"] = {TURN: self}
-        self.keep_alive = keep_alive
-        self.continuing = expects_continue  # it waits for a word from us before it sends its body
-        self.more = True  # the body has not come to its end
-        self.started = False
-        self.complete = False
-        self.gone = False
-        self._pieces: list[bytes] = []
-        self._size = 0
-        self._unseen = False  # something has come that was not received
-        self._news: asyncio.Event | None = None
-        self._leaving: Callable[[], None] | None = None
-        self._head = b""  # until it leaves
-        self._chunked = False
-        self._left = 0  # bytes that were announced and not sent
+    @classmethod
+    def whole_one(cls, wire: Wire, head: Head, body: bytes) -> Turn:
+        """A request that has come to its end."""
+        return cls(wire, head, True, False, False, [body], True)
+
+    def scope(self) -> Scope:
+        """The request, for an application that is not ours."""
+        headers = self.head.headers
+        if not self.more:  # then a head that was said before, with another length, is put right
+            length = b"%d" % sum(map(len, self._pieces))
+            headers = [(name, length if name == b"content-length" else value) for name, value in headers]
+        state = {**self.head.scope.get("state", {})}
+        return {**self.head.scope, "headers": headers, "state": state, "extensions": {TURN: self}}
 
     async def run(self, application: Application) -> None:
-        scope, self.scope = self.scope, NO_SCOPE  # it has us in it
         try:
-            await application(scope, self.receive, self.send)
+            if isinstance(application, Edge):
+                await application.take(self)
+            else:
+                await application(self.scope(), self.receive, self.send)
         except BaseException:  # noqa: BLE001 nobody above can tell the client; the application has told the operator
             self._give_up()
         else:
@@ -149,29 +158,33 @@ class Turn:
         return {"type": "http.request", "body": self._take(), "more_body": self.more}
 
     def _take(self) -> bytes:
-        pieces = self._pieces
+        pieces, self._pieces = self._pieces, []
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        pieces.clear()
         self._size = 0
         self._unseen = False
         return body
 
     # --- what goes out
 
-    def answer(self, status: int, headers: Headers, body: bytes) -> bool:
+    def answer(self, status: int, fields: bytes, body: bytes) -> bool:
         """The whole response at once, where nothing must be waited for; else False, and `send` must be called.
 
-        `headers` have lower-case names and say nothing of framing or the connection.
+        `fields` are whole lines of its head; they say nothing of framing or the connection.
         """
-        if self.started or self.gone or not self._wire.writable or status in NO_BODY or self._bodiless:
+        wire = self._wire
+        if self.started or self.gone or not wire.writable or status in NO_BODY or self.head.bodiless:
             return False
-        fields = checked(b"".join([b"%b: %b\r\n" % one for one in headers]), len(headers))
         self.started = True
         self.continuing = False
-        close = b"" if self.keep_alive else b"connection: close\r\n"
-        self._head = b"%b%b%bcontent-length: %d\r\n\r\n" % (_status_line(status), fields, close, len(body))
-        self._left = len(body)
-        self._say(body, last=True)
+        if not self.keep_alive:
+            fields += b"connection: close\r\n"
+        line = STATUS_LINES.get(status) or _status_line(status)
+        if len(body) > MUCH:
+            wire.transport.write(b"%b%bcontent-length: %d\r\n\r\n" % (line, fields, len(body)))
+            wire.transport.write(body)
+        else:
+            wire.transport.write(b"%b%bcontent-length: %d\r\n\r\n%b" % (line, fields, len(body), body))
+        self._end()
         return True
 
     def flows(self) -> bool:
@@ -183,6 +196,13 @@ class Turn:
             return False
         self._say(body, last=last)
         return True
+
+    def pour(self, piece: bytes) -> None:
+        """A piece that is not the last, while it flows."""
+        if self._chunked and piece and not self._head:
+            self._wire.transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+        else:
+            self._say(piece, last=False)
 
     async def send(self, message: Message) -> None:
         if not self._wire.writable and not self.gone:
@@ -199,7 +219,7 @@ class Turn:
             raise RuntimeError(f"an application sent {message['type']!r} out of turn")
 
     def _say(self, body: bytes, *, last: bool) -> None:
-        if self._bodiless:
+        if self.head.bodiless:
             body, self._left = b"", 0
         elif self._chunked:
             if body:
@@ -218,13 +238,16 @@ class Turn:
         elif head or body:
             transport.write(head + body)
         if last:
-            self.complete = True
-            self._leaving = None
-            if self._news is not None:
-                self._news.set()
-            if not self.keep_alive:
-                self._wire.close()
-            self._wire.turn_over()
+            self._end()
+
+    def _end(self) -> None:
+        self.complete = True
+        self._leaving = None
+        if self._news is not None:
+            self._news.set()
+        if not self.keep_alive:
+            self._wire.close()
+        self._wire.turn_over()
 
     def _rendered(self, status: int, headers: Headers) -> bytes:
         """The head. Raises RuntimeError for a header that would break out of its line."""
@@ -245,17 +268,10 @@ class Turn:
             self.keep_alive = False
         elif not self.keep_alive:
             text += b"connection: close\r\n"
-        if not framed and not self._bodiless and status not in NO_BODY:
+        if not framed and not self.head.bodiless and status not in NO_BODY:
             self._chunked = True
             text += b"transfer-encoding: chunked\r\n"
         return b"%b%b\r\n" % (_status_line(status), text)
-
-
-def checked(fields: bytes, lines: int) -> bytes:
-    """`fields`, if they are so many lines. Raises RuntimeError for a header that would break out of its line."""
-    if fields.count(b"\n") != lines or fields.count(b"\r") != lines or b"\0" in fields:
-        raise RuntimeError("an application sent a header that holds a line end or NUL")
-    return fields
 
 
 def _status_line(status: int) -> bytes:

@@ -26,7 +26,7 @@ from tidegate.app.rooms import make_providers as make_providers
 from tidegate.config import Config
 from tidegate.core.call import Call, Event, Route
 from tidegate.core.errors import ConfigError, ShuttingDown, StoreDown
-from tidegate.core.ports import Blobs, Clock, Codecs, Key, Provider, Relay, Vault
+from tidegate.core.ports import Blobs, Clock, Closed, Codecs, Key, Provider, Relay, Vault
 from tidegate.core.shared import Table
 from tidegate.core.shares import Share, What
 from tidegate.core.world import Nursery, World
@@ -42,6 +42,7 @@ from tidegate.storage.audit.notes import load_signer
 from tidegate.storage.bodies import BodyStore
 from tidegate.storage.days import keep_folded
 from tidegate.storage.ledger import Home, SpoolLedger
+from tidegate.storage.personal import Rows
 from tidegate.storage.retention import Kind, keep
 from tidegate.storage.vault import PlainVault
 from tidegate.telemetry import Listeners
@@ -50,13 +51,19 @@ from tidegate.telemetry.aliases import Aliases
 from tidegate.telemetry.kept import Kept
 from tidegate.telemetry.logs import Log
 from tidegate.telemetry.metrics import Metrics
+from tidegate.telemetry.outlets import Outlets
 from tidegate.telemetry.pulse import Pulse
 from tidegate.telemetry.room import Room
+from tidegate.telemetry.settings import Settings
+from tidegate.telemetry.sinks.clickhouse import ClickHouse
 from tidegate.telemetry.traces import Traces
 from tidegate.upstream.sharing import Sharing
 
 # What a running house is built on: it changes with a start only.
-FIXED = ("api", "storage", "vault", "audit", "cache", "logs", "alerts", "traces", "metrics", "transport", "prices")
+FIXED = (
+    *("api", "storage", "vault", "audit", "cache", "logs", "alerts", "traces", "sinks", "metrics", "transport"),
+    "prices",
+)
 SHORTEST_KEY = 20
 RETIRE_S = 0.1  # how often to look whether the calls of the last configuration have ended
 LAST_EVENTS_S = 2.0  # for replies that were ended to reach their clients
@@ -144,9 +151,10 @@ class App:
                 raise ConfigError(f"{part}: cannot change while serving; put it back, or start again")
         if self.gateway.cache.meanings is None and _compares(config):
             raise ConfigError("routes: the first one with a semantic cache cannot come while serving; start again")
+        ears = await self._ground.ears(config)
         before, was = self.gateway, self.config
         made = make_providers(config, {name: (was.providers.get(name), one) for name, one in before.providers.items()})
-        gateway = self._ground.gateway(config, made, before, was)
+        gateway = self._ground.gateway(config, made, ears, before, was)
         await start_providers(self.world, [one for one in made.values() if one not in before.providers.values()])
         self._take_up(config, gateway)
         stale = [one for one in before.providers.values() if one not in made.values()]
@@ -207,28 +215,11 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
         base = await _base(config, clock, events, undo)
         world = base.world
         metrics.registry.register(Kept(base.bodies, base.notary))
-        ledger, bodies = world.ledger, base.bodies
-        dropped = {
-            "ledger": lambda: ledger.backlog().lost + metrics.rows_lost,
-            "log": lambda: log.dropped,
-            "bodies": lambda: bodies.dropped,
-        }
-        if config.alerts.webhooks:
-            alerts = Alerts(config.alerts, world)
-            events.add(alerts)
-            metrics.registry.register(alerts)
-            dropped["alerts"] = lambda: alerts.dropped
-            undo.push_async_callback(alerts.aclose)
-        traces, words = None, codecs()
-        if config.traces.to:
-            traces = Traces(config.traces, world, words)
-            events.add(traces)
-            metrics.registry.register(traces)
-            dropped["traces"] = lambda: traces.dropped
-            undo.push_async_callback(traces.aclose)
+        words = codecs()
+        outlets, traces, dropped = await _listeners(config, base, events, log, metrics, words, undo)
         inside = Inside()
-        ground = await _ground(config, environment_key, base, inside, undo, traces, words)
-        gateway = ground.gateway(config, providers)
+        ground = await _ground(config, environment_key, base, inside, undo, outlets, traces, words)
+        gateway = ground.gateway(config, providers, await ground.ears(config))
         if world.counters.together:  # alone, there is nobody to agree with
             sharing = world.loop.create_task(Sharing(world, gateway.upstream.targets).run(), name="share breakers")
             undo.callback(sharing.cancel)
@@ -240,6 +231,62 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
             events.add(aliases)
             metrics.registry.register(aliases)
         return app
+
+
+Count = Callable[[], int]
+
+
+def _listen(events: Listeners, one: Any, metrics: Metrics) -> None:
+    events.add(one)
+    metrics.registry.register(one)
+
+
+async def _listeners(
+    config: Config,
+    base: Base,
+    events: Listeners,
+    log: Log,
+    metrics: Metrics,
+    words: Codecs,
+    undo: AsyncExitStack,
+) -> tuple[Outlets, Traces | None, dict[str, Count]]:
+    """All who are told of what happens besides the log and the metrics; and how much of what was lost."""
+    world, ledger, bodies, traces = base.world, base.world.ledger, base.bodies, None
+    outlets = await _outlets(config, log, world, undo)
+    alerts = outlets.alerts
+    dropped: dict[str, Count] = {
+        "ledger": lambda: ledger.backlog().lost + metrics.rows_lost,
+        "log": lambda: log.dropped,
+        "bodies": lambda: bodies.dropped,
+    }
+    if alerts.lines:
+        dropped["alerts"] = lambda: alerts.dropped
+        _listen(events, alerts, metrics)
+    if config.sinks.clickhouse is not None:
+        masked = Rows(base.vault).masked if base.vault.seals else _as_it_is
+        sink = ClickHouse(config.sinks.clickhouse, world, masked)
+        dropped["clickhouse"] = lambda: sink.dropped
+        undo.push_async_callback(sink.aclose)
+        _listen(events, sink, metrics)
+    if config.traces.to:
+        traces = told = Traces(config.traces, world, words)
+        dropped["traces"] = lambda: told.dropped
+        undo.push_async_callback(traces.aclose)
+        _listen(events, traces, metrics)
+    return outlets, traces, dropped
+
+
+def _as_it_is(row: Closed) -> Closed:
+    return row
+
+
+async def _outlets(config: Config, log: Log, world: World, undo: AsyncExitStack) -> Outlets:
+    settings = Settings(world.store, world.clock)
+    outlets = Outlets(log, Alerts(config.alerts, world, settings), settings)
+    undo.push_async_callback(outlets.alerts.aclose)
+    settings.heard.append(outlets.take_up)
+    undo.callback(world.loop.create_task(settings.run(), name="look for settings").cancel)
+    return outlets
 
 
 Purge = Callable[[str], Awaitable[int]]
@@ -316,6 +363,7 @@ async def _ground(
     base: Base,
     inside: Inside,
     undo: AsyncExitStack,
+    outlets: Outlets,
     traces: Traces | None,
     words: Codecs,
 ) -> Ground:
@@ -344,6 +392,7 @@ async def _ground(
         ask=inside.ask,
         archive=base.archive,
         bodies=base.bodies,
+        outlets=outlets,
         online=Online(world, inside.hear, SUITES),
         traces=traces,
     )

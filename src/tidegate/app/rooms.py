@@ -25,13 +25,14 @@ from tidegate.stages.budgets import Budgets
 from tidegate.stages.budgets.period import zone_of
 from tidegate.stages.cache import Cache, Shelf, policies
 from tidegate.stages.guardrails import Guardrails
-from tidegate.stages.judging import Judging
+from tidegate.stages.judging import Ear, Judging
 from tidegate.stages.limits import Limits
 from tidegate.stages.record import Recorder
 from tidegate.stages.routes import Routes
 from tidegate.storage.archive import Archive
 from tidegate.storage.bodies import BodyStore
 from tidegate.storage.pepper import load_peppers
+from tidegate.telemetry.outlets import Outlets
 from tidegate.telemetry.traces import Traces
 from tidegate.upstream import Upstream
 
@@ -55,11 +56,21 @@ class Ground:
     ask: Callable[[Call], Awaitable[str]]  # the front door, seen from inside
     archive: Archive
     bodies: BodyStore
+    outlets: Outlets
     online: Online
     traces: Traces | None
 
+    async def ears(self, config: Config) -> Mapping[str, Ear]:
+        """Who judges live answers. Suites and cards are files. Raises ConfigError."""
+        return await asyncio.to_thread(self.online.ears, {name: route.judge for name, route in config.routes.items()})
+
     def gateway(
-        self, config: Config, providers: Providers, before: Gateway | None = None, was: Config | None = None
+        self,
+        config: Config,
+        providers: Providers,
+        ears: Mapping[str, Ear],
+        before: Gateway | None = None,
+        was: Config | None = None,
     ) -> Gateway:
         """As `config` says. Rooms of `before` that nothing was changed of since `was` stay, and so what they know.
 
@@ -88,8 +99,9 @@ class Ground:
                 self.bodies,
                 self.traces.said if self.traces is not None else None,
             ),
-            judging=Judging(self.online.ears({name: route.judge for name, route in config.routes.items()})),
+            judging=Judging(ears),
             archive=self.archive,
+            outlets=self.outlets,
             upstream=Upstream(config.upstream, world, words, before.upstream.targets if before else None),
         )
 

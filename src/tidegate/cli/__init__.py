@@ -10,6 +10,7 @@ import yaml
 
 from tidegate import __version__, config, plugins
 from tidegate.app import check as verify
+from tidegate.cli.alerts import alerts, logs
 from tidegate.cli.audit import audit
 from tidegate.cli.cache import cache
 from tidegate.cli.chat import chat
@@ -53,6 +54,8 @@ def main() -> None:
     tidegate eval calibrate LABELS     how good a judge is, and whether it may gate
     tidegate subjects erase ID         make everything of an end user unreadable
     tidegate bodies show ID            what was said in a call, where its route keeps that
+    tidegate alerts silence NAME       tell nobody of an alert for a while
+    tidegate logs level debug          a log that says more for a while
     tidegate audit verify FILE         whether the audit log is what was signed
     tidegate vault rotate              seal all keys under a new key-encrypting key
     tidegate local install             the small model that needs no key
@@ -62,7 +65,7 @@ def main() -> None:
 
 COMMANDS = (
     *(serve, keys, teams, users, organisations, usage, report, requests, feedback),
-    *(cache, guard, subjects, bodies, audit, vault, chat, doctor, evaluation),
+    *(cache, guard, subjects, bodies, audit, vault, alerts, logs, chat, doctor, evaluation),
 )
 for command in COMMANDS:
     main.add_command(command)

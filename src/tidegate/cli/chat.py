@@ -99,6 +99,11 @@ class Line:
         with self._asked("POST", path, None if said is None else json.dumps(said)) as answer:
             return json.loads(answer.read() or b"null")
 
+    def put(self, path: str, said: object) -> dict[str, Any]:
+        with self._asked("PUT", path, json.dumps(said)) as answer:
+            found: dict[str, Any] = json.loads(answer.read())
+            return found
+
     def say(self, model: str, turns: Sequence[Turn]) -> Iterator[str]:
         asked = {"model": model, "messages": list(turns), "stream": True}
         frames = Frames()

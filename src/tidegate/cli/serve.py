@@ -24,6 +24,9 @@ from tidegate.cli.shared import settings as settings_of
 from tidegate.core.call import Target
 from tidegate.core.errors import ConfigError
 
+if sys.platform != "win32":
+    import resource
+
 GARBAGE_AT = 5_000  # objects: a call leaves none, so looking for it after every 700 finds nothing, at 5 µs a call
 FOLLOW_S = 1.0  # how often the configuration's file is looked at
 
@@ -43,6 +46,7 @@ def serve(file: Path | None, host: str | None, port: int | None, data_dir: str |
     # Before numpy is loaded: on a busy machine two threads of BLAS cost thrice the CPU of one, waiting for each other.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     descriptors(more=True)
+    write_no_core()
     found = found_here()  # before we listen: 8080 is a usual port of others too
     settings = settings_of(file, found, host=host, port=port, data_dir=data_dir)
     certificates = plugins.find("listeners", "tls")(settings.api.tls) if settings.api.tls.certificate else None
@@ -55,6 +59,12 @@ def serve(file: Path | None, host: str | None, port: int | None, data_dir: str |
         run(lambda: _serve(settings, socket, certificates, config.where(file, os.environ), again))
     finally:
         socket.close()
+
+
+def write_no_core() -> None:
+    """What crashes leaves its memory on no disk: keys and prompts are in it."""
+    if sys.platform != "win32":
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
 async def _serve(

@@ -63,18 +63,21 @@ def spans(body: bytes) -> Spans:
 
 def _as_usual(body: bytes, members: Mapping[str, msgspec.Raw]) -> Spans | None:
     """If `body` is, to the byte, these members as most clients write them, then none stands twice. None: it is not."""
-    blank = b" " if body.startswith(b" ", body.find(b":") + 1) else b""
+    form, then = b'{"%b":', b',"%b":'
+    if body.startswith(b" ", body.find(b":") + 1):
+        form, then = b'{"%b": ', b', "%b": '
     found: Spans = {}
-    pieces: list[bytes] = []
-    at, form, then = 0, b'{"%b":' + blank, b',%b"%%b":%b' % (blank, blank)
+    pieces: list[Any] = []  # bytes, and what msgspec keeps of them
+    at = 0
     for key, value in members.items():
-        name, text = form % key.encode(), bytes(value)
+        name = form % key.encode()
         start = at + len(name)
-        at = start + len(text)
+        at = start + len(value)
         found[key] = (start, at)
-        pieces += (name, text)
+        pieces += (name, value)
         form = then
-    return found if body == b"%b}" % b"".join(pieces) else None
+    pieces.append(b"}")
+    return found if body == b"".join(pieces) else None
 
 
 def _walk(body: bytes, members: Mapping[str, msgspec.Raw]) -> Spans:

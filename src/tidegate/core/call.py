@@ -305,7 +305,7 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     method: str = "POST"  # of the request, like the next two; only `raw` passes the path on
     path: str = ""
     query: bytes = b""
-    intake: Callable[[], Awaitable[bytes]]  # waits for the body, bounded in size and time; once
+    intake: Callable[[], bytes | Awaitable[bytes]]  # the body, or the wait for it, bounded in size and time; once
     own: Own | None = None  # of a call of our own
     user: str | None = None
     session: str | None = None
@@ -336,6 +336,7 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     warnings: tuple[str, ...] = ()  # what the last attempt had to leave out for another dialect
     status: int | None = None  # record, and what follows
     error: TidegateError | None = None
+    alike: Any = None  # what its records have in common with those of others
     closed: bool = False  # the row is spooled
     traced: bool = False  # record: its steps are told to somebody, and providers are told of theirs
 
@@ -343,7 +344,7 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
         if self.headers and not self.named:
             self.named = dict(reversed(self.headers))
 
-    def take_in(self) -> Awaitable[bytes]:
+    def take_in(self) -> bytes | Awaitable[bytes]:
         intake, self.intake = self.intake, nothing
         return intake()
 

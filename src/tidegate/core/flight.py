@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
+
+import msgspec
 
 from tidegate.core.call import Call, Event, ReplyHead, Source
 from tidegate.core.errors import Internal, TidegateError
@@ -23,52 +25,34 @@ Ending = Literal["complete", "failed", "broken", "abandoned"]
 MAX_UNREAD = 256 * 1024  # bytes of events that wait for a slow reader before the socket is paused
 
 
-class Flight:
+class Flight(msgspec.Struct, eq=False):
     """One purchase, from take-off to landing.
 
     `ending` is None while in the air; then `complete` (last event, no error), `broken` (last event with an error),
     `failed` (no event ever; `failure` says why) or `abandoned` (nobody wanted the rest).
     """
 
-    __slots__ = (
-        "_begun",
-        "_buy",
-        "_ended",
-        "_landing",
-        "_last",
-        "_paused",
-        "_readers",
-        "_source",
-        "_stopped_by",
-        "_task",
-        "_unread",
-        "_world",
-        "call",
-        "deserted",
-        "ending",
-        "events",
-        "failure",
-        "head",
-    )
+    _world: World
+    _buy: Buy
+    call: Call
+    _landing: Callable[[Flight], None]
+    head: ReplyHead | None = None  # known once the first events are there
+    events: list[Event] = []
+    ending: Ending | None = None
+    failure: TidegateError | None = None
+    deserted: bool = False  # its last reader left before the last event came
+    _readers: dict[Reader, None] = {}  # in the order they boarded; of thousands, any may leave at any time
+    _source: Source | None = None
+    _ended: asyncio.Future[None] | None = None
+    _last: Event | None = None
+    _begun: bool = False  # something of the reply was there to be read
+    _stopped_by: TidegateError | None = None
+    _unread: int = 0
+    _paused: bool = False
+    _task: asyncio.Task[None] = msgspec.UNSET  # type: ignore[assignment]  # from its first moment on
 
-    def __init__(self, world: World, buy: Buy, call: Call, landing: Callable[[Flight], None]) -> None:
-        self.call = call
-        self.head: ReplyHead | None = None  # known once the first events are there
-        self.events: list[Event] = []
-        self.ending: Ending | None = None
-        self.failure: TidegateError | None = None
-        self.deserted = False  # its last reader left before the last event came
-        self._world = world
-        self._buy = buy
-        self._landing = landing
-        self._readers: dict[Reader, None] = {}  # in the order they boarded; of thousands, any may leave at any time
-        self._source: Source | None = None
-        self._ended: asyncio.Future[None] | None = None
-        self._last: Event | None = None
-        self._begun = False  # something of the reply was there to be read
-        self._stopped_by: TidegateError | None = None
-        self._unread = 0
-        self._paused = False
+    def __post_init__(self) -> None:
+        world = self._world
         world.flights.add(self)
         self._task = world.nursery.spawn(self._fly(), "flight", self._after)
 
@@ -112,12 +96,24 @@ class Flight:
                 self._ended.set_result(None)
         if events and not self.deserted:
             self._begun = True
+            if self._poured(events):
+                return
             self.events += events
             for event in events:
                 self._unread += len(event.raw)
             if self._unread > MAX_UNREAD and not self._paused:
                 self._hold_up()
             self._wake()
+
+    def _poured(self, events: list[Event]) -> bool:
+        """Whether the only reader has them already. Nobody else can join a private flight."""
+        for reader in self._readers:
+            waiter, pour = reader.waiter, reader.pour
+            if pour is None or waiter is None or self.events or waiter.done() or not pour.is_open():
+                return False
+            pour.take(events)
+            return True
+        return False
 
     def _hold_up(self) -> None:
         if self._source:
@@ -206,28 +202,26 @@ class Flight:
 class Pour(Protocol):
     """Where a reader's events go at once, while it waits for them: a step of the loop and of its task is spared."""
 
-    def is_open(self) -> bool:
+    @property
+    def is_open(self) -> Callable[[], bool]:
         """Whether they would be taken without waiting."""
 
     def take(self, events: list[Event]) -> None:
         """Never with the last one of all: that is the reader's. Must not raise."""
 
 
-class Reader:
+class Reader(msgspec.Struct, eq=False):
     """A place in a flight: (flight, index). Waiting consumes nothing, so a cancelled wait loses nothing."""
 
-    __slots__ = ("_done", "at", "flight", "head", "pour", "taken", "waiter")
+    flight: Flight
+    _done: bool = False
+    at: int = 0  # events it has had, and bytes of them: where others read too
+    taken: int = 0
+    waiter: asyncio.Future[None] | None = None
+    pour: Pour | None = None
+    head: ReplyHead = msgspec.UNSET  # type: ignore[assignment]  # until it was entered
 
-    head: ReplyHead  # once it was entered
-    as_asked = True
-
-    def __init__(self, flight: Flight) -> None:
-        self.flight = flight
-        self._done = False
-        self.at = 0  # events it has had, and bytes of them: where others read too
-        self.taken = 0
-        self.waiter: asyncio.Future[None] | None = None
-        self.pour: Pour | None = None
+    as_asked: ClassVar[bool] = True
 
     async def __aenter__(self) -> Reader:
         """Wait for the first events. Raises what went wrong before there were any."""

@@ -10,24 +10,39 @@ Outcome = Literal["scored", "malformed", "refused", "failed"]
 
 
 class Turn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Something said before, by the user, the assistant or the system."""
+    """Something said before.
+
+    content: the words.
+    role: who says them.
+    """
 
     content: str
     role: Literal["system", "user", "assistant"] = "user"
 
 
 class Case(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
-    """One thing to ask, and what is known of a good answer."""
+    """One thing to ask, and what is known of a good answer.
+
+    id: what reports call it; each once.
+    input: what the user says last.
+    turns: what was said before it; {{name}} in them is a variable.
+    variables: what {{name}} stands for in the suite's and the case's texts; {{input}} is one too.
+    expected_elements: words that a good answer has.
+    reference: a good answer.
+    context: what an answer must be faithful to.
+    tags: words to compare by.
+    scorers: who looks at its answer, beside those of the suite, or in place of one of the same name.
+    """
 
     id: str
-    input: str = ""  # what the user says last
-    turns: tuple[Turn, ...] = ()  # what was said before it
-    variables: dict[str, Any] = {}  # {{name}} in the suite's and the case's own texts
-    expected_elements: tuple[str, ...] = ()  # words that a good answer has
-    reference: str = ""  # a good answer
-    context: str = ""  # what an answer must be faithful to
+    input: str = ""
+    turns: tuple[Turn, ...] = ()
+    variables: dict[str, Any] = {}
+    expected_elements: tuple[str, ...] = ()
+    reference: str = ""
+    context: str = ""
     tags: tuple[str, ...] = ()
-    scorers: tuple[dict[str, Any], ...] = ()  # beside those of the suite, or in place of one of the same name
+    scorers: tuple[dict[str, Any], ...] = ()
 
 
 class Said(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

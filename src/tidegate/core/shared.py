@@ -9,54 +9,42 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from tidegate.core.call import Call, Event
+from tidegate.core.call import Event
 from tidegate.core.errors import ShuttingDown, TidegateError, UpstreamLimited
-from tidegate.core.flight import MAX_UNREAD, Buy, Flight, Reader
-from tidegate.core.world import World
+from tidegate.core.flight import MAX_UNREAD, Flight, Reader
 
 Table = dict[bytes, "SharedFlight"]
 
 
-class SharedFlight(Flight):
+class SharedFlight(Flight, kw_only=True):
     """`most`: bytes of a reply that is kept whole, for those who join and for whoever stores it at the landing.
 
     `again`: it was led by somebody who had followed one that failed. `goes_on`: even when nobody reads. `form`: of its
     bytes: whether they are a stream, and whether that tells its usage.
     """
 
-    __slots__ = ("_kept", "_keys", "_seen", "_table", "again", "form", "goes_on", "landings", "most", "whole")
+    table: Table
+    keys: Sequence[bytes]
+    most: int
+    again: bool = False
+    goes_on: bool = False
+    form: tuple[bool, bool] = (False, False)
+    landings: list[Callable[[SharedFlight], None]] = []  # of others than the payer
+    whole: bool = True  # everything that came is still here
+    _kept: int = 0  # bytes that came
+    _seen: int = 0  # events that came and are not here any more
 
-    def __init__(
-        self,
-        world: World,
-        buy: Buy,
-        call: Call,
-        landing: Callable[[Flight], None],
-        *,
-        table: Table,
-        keys: Sequence[bytes],
-        most: int,
-        again: bool = False,
-        goes_on: bool = False,
-    ) -> None:
-        super().__init__(world, buy, call, landing)
-        asked = call.asked
-        self.form = (asked.stream, asked.wants_usage) if asked is not None else (False, False)
-        self.most = most
-        self.again = again
-        self.goes_on = goes_on
-        self.landings: list[Callable[[SharedFlight], None]] = []  # of others than the payer
-        self.whole = True  # everything that came is still here
-        self._kept = 0  # bytes that came
-        self._seen = 0  # events that came and are not here any more
-        self._table = table
-        self._keys = keys
-        for key in keys:
-            table[key] = self
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        asked = self.call.asked
+        if asked is not None:
+            self.form = (asked.stream, asked.wants_usage)
+        for key in self.keys:
+            self.table[key] = self
 
     def follow(self, told: Callable[[Event], None]) -> Follower:
         """A reader that pays nothing; `told` is called with the last event before it has it."""
-        reader = Follower(self, told)
+        reader = Follower(self, _told=told)
         self._readers[reader] = None
         return reader
 
@@ -69,6 +57,9 @@ class SharedFlight(Flight):
         super()._push(events)
         if not self._readers:
             self._drop()  # it goes on, or is about to end
+
+    def _poured(self, events: list[Event]) -> bool:
+        return False  # others may come, and want them too
 
     def _take(self, reader: Reader) -> list[Event]:
         events = self.events[reader.at - self._seen :]
@@ -114,20 +105,16 @@ class SharedFlight(Flight):
         super()._land(failure)
 
     def _unlist(self) -> None:
-        for key in self._keys:
-            if self._table.get(key) is self:
-                del self._table[key]
-        self._keys = ()
+        for key in self.keys:
+            if self.table.get(key) is self:
+                del self.table[key]
+        self.keys = ()
 
 
-class Follower(Reader):
+class Follower(Reader, kw_only=True):
     """Reads what somebody else pays for."""
 
-    __slots__ = ("_told",)
-
-    def __init__(self, flight: Flight, told: Callable[[Event], None]) -> None:
-        super().__init__(flight)
-        self._told = told
+    _told: Callable[[Event], None]
 
     async def __anext__(self) -> list[Event]:
         events = await super().__anext__()

@@ -16,6 +16,8 @@ T = TypeVar("T")
 
 MAX_FRAME = 4 * 1024 * 1024  # an image in a delta is large; a line without an end is larger
 
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
 _BREAK = re.compile(rb"\n\r?\n|\r\r")  # after a line: an empty one, however lines end
 _LINE = re.compile(rb"\r\n|\n|\r")
 
@@ -23,26 +25,23 @@ _LINE = re.compile(rb"\r\n|\n|\r")
 class Frames:
     """Cuts a byte stream into whole frames, terminators included: joined again, they are the stream."""
 
-    __slots__ = ("_rest",)
+    __slots__ = ("rest",)
 
     def __init__(self) -> None:
-        self._rest = bytearray()
+        self.rest = bytearray()  # of a frame that is not complete
 
     def feed(self, data: bytes) -> list[bytes]:
         """The frames that are complete now. Raises UpstreamFailed when one grows over MAX_FRAME."""
         text = data
-        if not self._rest:
-            if data.find(b"\n\n") == len(data) - 2 >= 0 and b"\r" not in data and len(data) <= MAX_FRAME:
-                return [data]  # what almost every piece is
-        else:
-            looked = len(self._rest) - 2  # a break may begin in what was there, but does not end in it
-            self._rest += data
+        if self.rest:
+            looked = len(self.rest) - 2  # a break may begin in what was there, but does not end in it
+            self.rest += data
             in_a_line = b"\n" not in data and b"\r" not in data
-            if in_a_line or not _BREAK.search(self._rest, max(looked, 0)):
+            if in_a_line or not _BREAK.search(self.rest, max(looked, 0)):
                 self._check()
                 return []
-            text = bytes(self._rest)
-            self._rest.clear()
+            text = bytes(self.rest)
+            self.rest.clear()
         frames: list[bytes] = []
         at = 0
         if b"\r" in text:
@@ -55,18 +54,18 @@ class Frames:
                 frames.append(text[at : end + 2])
                 at = end + 2
                 end = text.find(b"\n\n", at)
-        self._rest += text[at:]
+        self.rest += text[at:]
         self._check()
         return frames
 
     def _check(self) -> None:
-        if len(self._rest) > MAX_FRAME:
+        if len(self.rest) > MAX_FRAME:
             raise UpstreamFailed(f"one event of the stream is larger than {MAX_FRAME // 1024 // 1024} MiB")
 
     def end(self) -> bytes:
         """What is left when the stream has ended: a frame without its empty line, or nothing."""
-        rest = bytes(self._rest)
-        self._rest.clear()
+        rest = bytes(self.rest)
+        self.rest.clear()
         return rest
 
 
@@ -93,7 +92,14 @@ class FrameDecoder(ABC):
         """The last event, where a provider has said everything but this; None when it was cut off."""
 
     def feed(self, data: bytes) -> list[Event]:
-        return [] if self._ended else self._events(self._frames.feed(data))
+        if self._ended:
+            return []
+        end = len(data) - 2
+        if data.find(b"\n\n") == end >= 0 and not self._frames.rest and b"\r" not in data and self._wrong is None:
+            event = self.event(data)  # what almost every piece is: one frame
+            self._ended = event.last
+            return [event]
+        return self._events(self._frames.feed(data))
 
     def end(self) -> list[Event]:
         rest = self._frames.end()
@@ -147,8 +153,12 @@ def understood(decoder: msgspec.json.Decoder[T], text: bytes) -> T:
     """What a provider said, typed. Raises UpstreamFailed."""
     try:
         return decoder.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as wrong:
-        raise UpstreamFailed(f"it sent something that is no answer: {str(wrong)[:200]}") from None
+    except UNREADABLE as wrong:
+        raise no_answer(wrong) from None
+
+
+def no_answer(wrong: Exception) -> UpstreamFailed:
+    return UpstreamFailed(f"it sent something that is no answer: {str(wrong)[:200]}")
 
 
 def without_data(frame: bytes) -> Event:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
-from tidegate.core.call import Attempt, Cached, Call
+from tidegate.core.call import Attempt, Cached, Call, Principal, Route
 from tidegate.core.errors import LoopSuspected, StorageFull, TidegateError, UpstreamRefused
 from tidegate.core.flight import Flight
 from tidegate.core.money import Price
@@ -17,8 +18,7 @@ from tidegate.core.trace import PARENT, received
 from tidegate.core.world import World
 
 MAX_WORD = 256  # characters of what a client calls itself, and the model: they stand in every row
-UNASKED = Cached("bypass")
-PRICES = 1_000  # remembered in the form that rows have them in
+REMEMBERED = 1_000  # prices in the form that rows have them in, and what rows have in common
 CLIENT_LEFT = 499  # nginx's number for a client that closed before there was a status
 
 
@@ -32,6 +32,7 @@ class Recorder:
         """`traced`: the steps of calls are told to somebody, and so providers are told of theirs."""
         self._world = world
         self.traced = traced
+        self._usuals: dict[tuple[Any, ...], Usual] = {}
         self._prices: dict[int, tuple[Price, dict[str, Any]]] = {}
 
     def record(self, call: Call) -> Recording:
@@ -40,28 +41,11 @@ class Recorder:
 
     def opened(self, call: Call) -> None:
         """Before the first byte goes upstream. Raises StorageFull: what cannot be accounted for is not bought."""
-        principal, asked = call.principal, call.asked
-        assert principal is not None and call.route is not None and asked is not None
-        self._world.ledger.append(
-            Opened(
-                id=call.id,
-                at_ms=call.at_ms,
-                key_id=principal.key_id,
-                dialect=call.dialect,
-                operation=call.operation,
-                route=call.route.name,
-                model=asked.model[:MAX_WORD],
-                stream=asked.stream,
-                user=call.user and call.user[:MAX_WORD],
-                session=call.session,
-                tags=call.tags,
-                kind=call.kind,
-                organisation_id=principal.organisation_id,
-                team_id=principal.team_id,
-                user_id=principal.user_id,
-                reserved_nusd=call.reserved_nusd,
-            )
-        )
+        call.alike = known = self._usual(call)
+        opened = replace(known.opened, id=call.id, at_ms=call.at_ms, reserved_nusd=call.reserved_nusd)
+        if call.user or call.session or call.tags:
+            opened = replace(opened, user=call.user and call.user[:MAX_WORD], session=call.session, tags=call.tags)
+        self._world.ledger.append(opened)
 
     def landed(self, flight: Flight) -> None:
         """Close the row of the call that paid: before its last event is released, even when its client has left."""
@@ -97,58 +81,55 @@ class Recorder:
         self._world.events.call_ended(call, row)
 
     def _row(self, call: Call, outcome: str, status: int) -> Closed:
-        principal, asked = call.principal, call.asked
-        assert principal is not None
         now = self._world.clock.now_ns()
         took = now - call.arrived_ns
         first = None
         for attempt in call.attempts:
             first = first or attempt.first_ns
         attempts = tuple([self._attempt_row(call, attempt, now) for attempt in call.attempts])
-        answered = call.answered_by if outcome in ("ok", "cut_off") else None
         only = attempts[0] if len(attempts) == 1 else None  # almost always: nothing is to be summed
-        cached = call.cached or UNASKED
-        parent = received(call.named[PARENT]) if PARENT in call.named else None
-        return Closed(
+        row = replace(
+            (call.alike or self._usual(call)).closed,
             id=call.id,
             at_ms=call.at_ms,
-            key_id=principal.key_id,
-            dialect=call.dialect,
-            operation=call.operation,
             outcome=outcome,
             status=status,
             duration_us=took // 1000,
             overhead_us=max(took - call.upstream_ns(now), 0) // 1000,
-            route=call.route.name if call.route else None,
-            model=asked.model[:MAX_WORD] if asked else None,
-            target=answered,
-            stream=asked.stream if asked else False,
+            target=call.answered_by if outcome in ("ok", "cut_off") else None,
             first_us=(first - call.arrived_ns) // 1000 if first else None,
-            error=call.error.code if call.error else None,
-            passed_over=tuple(call.passed_over),
             attempts=attempts,
             usage=only.usage if only else call.usage.said(),
             usage_estimated=only.usage_estimated if only else any(one.usage_estimated for one in attempts),
             cost_nusd=only.cost_nusd if only else call.cost_nusd,
-            user=call.user and call.user[:MAX_WORD],
-            session=call.session,
-            tags=call.tags,
-            kind=call.kind,
-            organisation_id=principal.organisation_id,
-            team_id=principal.team_id,
-            user_id=principal.user_id,
-            prompt=call.prompt,
-            cache=cached.result if call.cached else None,
-            cache_layer=cached.layer or None,
-            saved_nusd=cached.saved_nusd,
-            deduplicated=cached.result == "shared",
-            guards=call.guarded.verdicts,
-            purpose=call.own.purpose if call.own else None,
-            parent=call.own.parent if call.own else None,
-            asked_again=call.asked_again,
-            trace_id=parent and parent.trace_id,
-            parent_id=parent and parent.step_id,
         )
+        if call.user or call.session or call.tags:
+            row = replace(row, user=call.user and call.user[:MAX_WORD], session=call.session, tags=call.tags)
+        if call.error is not None or call.passed_over:
+            row = replace(row, error=call.error and call.error.code, passed_over=tuple(call.passed_over))
+        if call.cached is not None:
+            row = replace(row, **_what_the_cache_did(call.cached))
+        if PARENT in call.named and (parent := received(call.named[PARENT])):
+            row = replace(row, trace_id=parent.trace_id, parent_id=parent.step_id)
+        if call.own is not None:
+            row = replace(row, purpose=call.own.purpose, parent=call.own.parent)
+        if call.guarded.verdicts or call.prompt or call.asked_again:
+            row = replace(row, guards=call.guarded.verdicts, prompt=call.prompt, asked_again=call.asked_again)
+        return row
+
+    def _usual(self, call: Call) -> Usual:
+        """Remembered as long as key and route are the same: they are looked up anew every second, or with a reload."""
+        principal, route, asked = call.principal, call.route, call.asked
+        assert principal is not None
+        name = route.name if route is not None else ""
+        model, stream = (asked.model[:MAX_WORD], asked.stream) if asked is not None else (None, False)
+        place = (principal.key_id, name, call.dialect, call.operation, call.kind, model, stream)
+        known = self._usuals.get(place)
+        if known is None or known.principal is not principal or known.route is not route:
+            if len(self._usuals) >= REMEMBERED:
+                self._usuals.clear()
+            known = self._usuals[place] = usual(call, principal)
+        return known
 
     def _attempt_row(self, call: Call, attempt: Attempt, now_ns: int) -> AttemptRow:
         target, began_ns = attempt.target, call.arrived_ns
@@ -172,21 +153,62 @@ class Recorder:
         """Remembered by the price itself: it is one object as long as its configuration lasts."""
         known = self._prices.get(id(price))
         if known is None or known[0] is not price:
-            if len(self._prices) >= PRICES:
+            if len(self._prices) >= REMEMBERED:
                 self._prices.clear()
             known = self._prices[id(price)] = (price, msgspec.to_builtins(price))
         return known[1]
 
 
-class Recording:
+class Usual(NamedTuple):
+    """What the records of calls with the same key and route, that ask for the same, have in common."""
+
+    principal: Principal
+    route: Route | None
+    opened: Opened
+    closed: Closed
+
+
+def usual(call: Call, principal: Principal) -> Usual:
+    asked, route = call.asked, call.route
+    common: dict[str, Any] = {
+        "id": "",
+        "at_ms": 0,
+        "key_id": principal.key_id,
+        "dialect": call.dialect,
+        "operation": call.operation,
+        "kind": call.kind,
+        "organisation_id": principal.organisation_id,
+        "team_id": principal.team_id,
+        "user_id": principal.user_id,
+        "stream": asked.stream if asked else False,
+    }
+    name, model = route.name if route else None, asked.model[:MAX_WORD] if asked else None
+    ended: dict[str, Any] = {
+        "outcome": "",
+        "status": 0,
+        "duration_us": 0,
+        "overhead_us": 0,
+        "route": name,
+        "model": model,
+    }
+    return Usual(principal, route, Opened(route=name or "", model=model or "", **common), Closed(**ended, **common))
+
+
+def _what_the_cache_did(cached: Cached) -> dict[str, Any]:
+    return {
+        "cache": cached.result,
+        "cache_layer": cached.layer or None,
+        "saved_nusd": cached.saved_nusd,
+        "deduplicated": cached.result == "shared",
+    }
+
+
+class Recording(msgspec.Struct, eq=False):
     """The outermost of a call: enters first, leaves last, awaits nothing on the way out."""
 
-    __slots__ = ("_call", "_recorder", "_world")
-
-    def __init__(self, recorder: Recorder, world: World, call: Call) -> None:
-        self._recorder = recorder
-        self._world = world
-        self._call = call
+    _recorder: Recorder
+    _world: World
+    _call: Call
 
     def __enter__(self) -> None:
         self._world.calls.add(self._call)

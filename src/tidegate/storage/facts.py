@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -16,7 +16,7 @@ from tidegate.core.analytics import DAY_MS, SESSION_MS, PeopleAsked, PeopleLine,
 from tidegate.core.ports import Closed
 from tidegate.core.usage import HOUR_MS, Period
 from tidegate.storage.days import Days, pieces
-from tidegate.storage.rollups import LAST_MS, MAX_WORD, Rollups, clean
+from tidegate.storage.rollups import MAX_WORD, Rollups, clean, within
 
 Counts = defaultdict[tuple[int, tuple[str, ...], str], defaultdict[int, int]]
 
@@ -69,18 +69,15 @@ class Facts(NamedTuple):
 
 def facts(rows: Iterable[Closed], rollups: Rollups) -> Facts:
     """`rollups` bounds the names that clients choose."""
-    times: Times = defaultdict(int)
+    answered: defaultdict[tuple[int, str | None, str | None], list[Closed]] = defaultdict(list)
     active: set[Active] = set()
     calls: list[Episode] = []
     for row in rows:
-        at_ms = min(max(row.at_ms, 0), LAST_MS)
-        hour = at_ms // HOUR_MS * HOUR_MS
+        at_ms = within(row.at_ms)
         if row.outcome == "ok":  # how long a failure took says nothing of how long answers take
-            route = rollups.bounded(hour, "route", _word(row.route))
-            target = rollups.bounded(hour, "target", _word(row.target))
-            times[hour, route, target, "duration", bucket(row.duration_us)] += 1
-            if row.first_us is not None:
-                times[hour, route, target, "first", bucket(row.first_us)] += 1
+            answered[at_ms // HOUR_MS * HOUR_MS, row.route, row.target].append(row)
+        if not (row.user or row.session):
+            continue
         whose = (row.organisation_id or "", row.team_id or "")
         if row.user:
             who = _digest(whose[0], row.user)
@@ -88,12 +85,27 @@ def facts(rows: Iterable[Closed], rollups: Rollups) -> Facts:
         if row.session:
             id = _digest(row.key_id, row.session)
             calls.append(Episode(id, at_ms, at_ms, 1, int(row.asked_again), *whose, row.key_id))
-    return Facts(sorted(times.items()), sorted(active), _episodes(calls))
+    return Facts(sorted(_times(answered, rollups).items()), sorted(active), _episodes(calls))
+
+
+def _times(answered: Mapping[tuple[int, str | None, str | None], Sequence[Closed]], rollups: Rollups) -> Times:
+    times: Times = defaultdict(int)
+    for (hour, route, target), rows in answered.items():
+        names = (
+            hour, rollups.bounded(hour, "route", _word(route)), rollups.bounded(hour, "target", _word(target))
+        )  # fmt: skip
+        for what, took in (
+            ("duration", Counter([bucket(row.duration_us) for row in rows])),
+            ("first", Counter([bucket(row.first_us) for row in rows if row.first_us is not None])),
+        ):
+            for at, calls in took.items():
+                times[(*names, what, at)] += calls
+    return times
 
 
 def days_of(rows: Iterable[Closed]) -> set[int]:
     """When these calls began."""
-    return {_day(min(max(row.at_ms, 0), LAST_MS)) for row in rows}
+    return {_day(within(row.at_ms)) for row in rows}
 
 
 def _day(at_ms: int) -> int:
@@ -126,15 +138,26 @@ class Database(Protocol):
     def cursor(self) -> Any: ...
 
 
-class FactTables:
-    """`schema` with its dot; `mark` is where a value goes; `as_bytes`: the driver wants its SQL so."""
+def each(db: Database, sql: Any, rows: Sequence[Sequence[Any]]) -> None:
+    """Take a statement for row after row."""
+    db.cursor().executemany(sql, rows)
 
-    def __init__(self, schema: str, mark: str, *, as_bytes: bool = False) -> None:
+
+class FactTables:
+    """`schema` with its dot; `mark` is where a value goes; `as_bytes`: the driver wants its SQL so.
+
+    `many`: who takes a statement for many rows.
+    """
+
+    def __init__(
+        self, schema: str, mark: str, *, as_bytes: bool = False, many: Callable[[Any, Any, Any], None] = each
+    ) -> None:
         def sql(text: str) -> Any:
             text = text.replace("@", schema).replace("?", mark)
             return text.encode() if as_bytes else text
 
         self._sql = sql
+        self._many = many
         self._take = sql(
             "INSERT INTO @times AS t (hour, route, target, what, bucket, calls) VALUES (?, ?, ?, ?, ?, ?) "
             "ON CONFLICT (hour, route, target, what, bucket) DO UPDATE SET calls = t.calls + excluded.calls"
@@ -169,9 +192,9 @@ class FactTables:
     def add(self, db: Database, found: Facts, days: Days) -> None:
         """In the transaction of the rows, which are of days that were unfolded."""
         if found.times:
-            db.cursor().executemany(self._take, [(*names, calls) for names, calls in found.times])
+            self._many(db, self._take, [(*names, calls) for names, calls in found.times])
         if found.active:
-            db.cursor().executemany(self._see, found.active)
+            self._many(db, self._see, found.active)
         for at in range(0, len(found.episodes), TOGETHER):
             self._extend_all(db, found.episodes[at : at + TOGETHER], days)
 
@@ -182,7 +205,7 @@ class FactTables:
         for episode in episodes:
             near = [other.begin_ms for other in there[episode.id] if other.touches(episode)]
             if times[episode.id] > 1 or len(near) > 1 or (near and near[0] > episode.begin_ms):
-                db.cursor().executemany(self._begin, plain)
+                self._many(db, self._begin, plain)
                 plain = []
                 self._extend(db, episode, days)
                 continue
@@ -190,7 +213,7 @@ class FactTables:
                 if _day(begin_ms) != _day(episode.begin_ms):
                     days.unfold(db, [_day(begin_ms)])  # a session that began yesterday
             plain.append(episode._replace(begin_ms=min([*near, episode.begin_ms])))
-        db.cursor().executemany(self._begin, plain)
+        self._many(db, self._begin, plain)
 
     def _there(self, db: Database, episodes: Sequence[Episode]) -> defaultdict[bytes, list[Episode]]:
         """What there is of the sessions of these, about their time."""

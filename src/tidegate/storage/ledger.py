@@ -52,6 +52,7 @@ Notice = Callable[[str, Mapping[str, Any]], None]
 
 WORTH_WRITING = 200  # rows, or
 PATIENCE_S = 0.05  # this long after the first: batches are small, as their thread shares the interpreter with the loop
+AT_ONCE = 100  # rows: a hundred summed together take half of what each by itself does
 BATCH = 500  # rows at most, when many wait
 LOOK_S = 0.5  # how often to look for room, when nothing else happens
 BACKOFF_S = (0.05, 2.0)
@@ -248,6 +249,7 @@ class SpoolLedger:
         self._told_behind = False
         # Each written by one thread only: `_mine` by the loop, `_twice` by ours.
         self._mine = Tally(Totals())
+        self._uncounted: list[Closed] = []
         self._twice = Totals()  # counted when appended, and then found to be in the books before
         self._ready: Future[Spool] = _running()
         self._done: Future[None] = _running()
@@ -302,12 +304,22 @@ class SpoolLedger:
             self._append_act(record)
             return
         spool, sealed = self._spool, self._vault.seal(self._encode(record), SPOOL)
-        if not isinstance(record, Closed):
+        if isinstance(record, Opened):
             spool.append(record.id, sealed, closes=False)
         elif spool.append(record.id, sealed, closes=True, row=record):
-            self._mine.count(record)
-            if spool.waiting in (1, WORTH_WRITING):
+            self._uncounted.append(record)
+            waiting = spool.waiting
+            if waiting == 1 or waiting == WORTH_WRITING:
                 self._wake.set()
+            if len(self._uncounted) >= AT_ONCE:
+                self._count()
+
+    def _count(self) -> Totals:
+        """What was appended here sums to."""
+        rows, self._uncounted = self._uncounted, []
+        for row in rows:
+            self._mine.count(row)
+        return self._mine.totals()
 
     def _append_act(self, act: Acted) -> None:
         if self.audited:
@@ -324,7 +336,7 @@ class SpoolLedger:
 
     async def totals(self) -> Totals:
         others = await self._books.totals(besides=self._spool.id)
-        return add(add(others, self._mine.totals()), self._twice, -1)
+        return add(add(others, self._count()), self._twice, -1)
 
     async def rows(self, user: str | None = None) -> AsyncIterator[Closed]:
         await self.flush()

@@ -26,6 +26,7 @@ from tidegate.core.ports import (
     Once,
     Organisation,
     Record,
+    Setting,
     Team,
     Totals,
     User,
@@ -46,7 +47,13 @@ HALF_SLICE = 1_000_000 * 2 // SLICES  # of a window of one second, in halves of 
 class MemoryStore:
     def __init__(self) -> None:
         self._once: dict[str, Once] = {}
-        self._kept: dict[type[Any], dict[str | None, Any]] = {Organisation: {}, Team: {}, User: {}, Key: {}}
+        self._kept: dict[type[Any], dict[str | None, Any]] = {
+            Organisation: {},
+            Team: {},
+            User: {},
+            Key: {},
+            Setting: {},
+        }
         self._kept[Organisation][DEFAULT_ORGANISATION] = Organisation(DEFAULT_ORGANISATION, DEFAULT_ORGANISATION, 0)
 
     async def bearer(self, key_id: str) -> Bearer | None:
@@ -64,7 +71,7 @@ class MemoryStore:
     async def every(self, kind: type[Kept]) -> list[Kept]:
         return sorted(self._kept[kind].values(), key=lambda one: one.created_ms)
 
-    async def add(self, one: Organisation | Team | User | Key) -> None:
+    async def add(self, one: Organisation | Team | User | Key | Setting) -> None:
         if one.id in self._kept[type(one)]:
             raise ValueError(f"there is a {type(one).__name__.lower()} {one.id!r} already")
         self._kept[type(one)][one.id] = one

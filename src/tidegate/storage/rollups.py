@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -53,16 +54,14 @@ class Rollups:
 
     def of(self, rows: Iterable[Closed]) -> list[Rollup]:
         """In one order, whoever asks: two who add to the same sums at once then wait, and never for each other."""
-        said: dict[tuple[int, tuple[str | None, ...]], list[list[int]]] = {}  # most rows of a batch say the same
-        for row in rows:
-            key = min(max(row.at_ms, 0), LAST_MS) // HOUR_MS * HOUR_MS, _said(row)
-            said.setdefault(key, []).append(_adds(row))
+        said: defaultdict[tuple[int, tuple[str | None, ...]], list[Closed]] = defaultdict(list)
+        for row in rows:  # most of a batch say the same
+            said[within(row.at_ms) // HOUR_MS * HOUR_MS, _said(row)].append(row)
         found: dict[tuple[int, tuple[str, ...]], list[int]] = {}
-        for (hour, words), adds in said.items():
-            sums = adds[0] if len(adds) == 1 else [sum(column) for column in zip(*adds, strict=True)]
+        for (hour, words), alike in said.items():
             names = zip(DIMENSIONS, words, strict=True)
             named = tuple([self.bounded(hour, at, clean(name)[:MAX_WORD] if name else "") for at, name in names])
-            _add(found, (hour, named), sums)
+            _add(found, (hour, named), _sums(alike))
         return [Rollup(hour, names, tuple(sums)) for (hour, names), sums in sorted(found.items())]
 
     def bounded(self, hour: int, dimension: str, name: str) -> str:
@@ -94,15 +93,34 @@ def _said(row: Closed) -> tuple[str | None, ...]:
     )
 
 
-def _adds(row: Closed) -> list[int]:
-    """By SUMS."""
-    usage = row.usage
-    adds = [1, int(row.outcome not in ("ok", "client_left")), int(row.cost_nusd is None), row.cost_nusd or 0]
-    adds += [usage.get(kind, 0) for kind in KINDS]
-    adds += [row.duration_us, row.overhead_us, row.first_us or 0, int(row.first_us is not None), row.saved_nusd]
-    if min(adds) >= 0 and max(adds) <= MOST:
-        return adds
-    return [min(max(number, 0), MOST) for number in adds]
+def _sums(rows: Sequence[Closed]) -> list[int]:
+    """By SUMS, of rows that end alike. Column by column: a hundred rows so take a third of what one by one they do."""
+    calls, usages = len(rows), [row.usage for row in rows]
+    used = set().union(*usages)
+    answered = [row.first_us for row in rows if row.first_us is not None]
+    return [
+        calls,
+        0 if rows[0].outcome in ("ok", "client_left") else calls,
+        sum([row.cost_nusd is None for row in rows]),
+        _sum([row.cost_nusd or 0 for row in rows]),
+        *[_sum([usage.get(kind, 0) for usage in usages]) if kind in used else 0 for kind in KINDS],
+        _sum([row.duration_us for row in rows]),
+        _sum([row.overhead_us for row in rows]),
+        _sum(answered),
+        len(answered),
+        _sum([row.saved_nusd for row in rows]),
+    ]
+
+
+def _sum(column: list[int]) -> int:
+    if not column or (min(column) >= 0 and max(column) <= MOST):
+        return sum(column)
+    return sum(min(max(number, 0), MOST) for number in column)
+
+
+def within(at_ms: int) -> int:
+    """`at_ms`, if it is a time that a calendar has; else the nearest one."""
+    return at_ms if 0 <= at_ms <= LAST_MS else min(max(at_ms, 0), LAST_MS)
 
 
 def clean(text: str) -> str:

@@ -7,9 +7,15 @@ from typing import Any
 
 import msgspec
 
-from tidegate.core.ports import Bearer, Kept, Key, Organisation, Team, User
+from tidegate.core.ports import Bearer, Kept, Key, Organisation, Setting, Team, User
 
-TABLES: dict[type[Any], str] = {Organisation: "organisations", Team: "teams", User: "users", Key: "keys"}
+TABLES: dict[type[Any], str] = {
+    Organisation: "organisations",
+    Team: "teams",
+    User: "users",
+    Key: "keys",
+    Setting: "settings",
+}
 
 # Of each field: its name, and whether it is a list. To look at a class takes a millisecond, too long for a busy key.
 _FIELDS = {kind: [(field.name, field.default == ()) for field in msgspec.structs.fields(kind)] for kind in TABLES}

@@ -27,6 +27,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+
 from tidegate.core.errors import ConfigError, StorageFull
 
 if sys.platform == "win32":
@@ -151,13 +153,11 @@ class Segment:
         return self.size - self.end
 
     def put(self, payload: bytes) -> tuple[int, int]:
-        start = self.end
-        body = start + HEAD_BYTES
-        end = body + len(payload)
-        word = len(payload) << 8 | _MARK
-        self._map[body:end] = payload
-        _HEAD.pack_into(self._map, start, word, zlib.crc32(payload, word))
-        self.end = end
+        start, size = self.end, len(payload)
+        word = size << 8 | _MARK
+        self.end = end = start + HEAD_BYTES + size
+        # In one piece: who dies in the middle of it leaves a frame whose sum is wrong, and which is no frame then.
+        self._map[start:end] = _HEAD.pack(word, zlib.crc32(payload, word)) + payload
         return start, end
 
     def payload(self, start: int, end: int) -> bytes:
@@ -182,7 +182,7 @@ def set_aside(path: Path) -> Path:
 # --- the folder -------------------------------------------------------------------------------------------------
 
 
-class Entry(NamedTuple):
+class Entry(msgspec.Struct, frozen=True, eq=False):
     """A row that no database has yet, and where it stands."""
 
     call_id: str
@@ -255,30 +255,38 @@ class Spool:
     def append(self, call_id: str, payload: bytes, *, closes: bool, row: Any = None) -> bool:
         """False when this was said before. Raises StorageFull; then nothing was written."""
         with self._lock:
-            opening = self._open.get(call_id)
-            if call_id in self._waiting or (opening is not None and not closes):
+            if call_id in self._waiting:
                 return False
-            if self._closed:
-                raise StorageFull(f"the spool in {self.folder} is closed: this process is leaving")
-            segment = self._current
-            most = self._live + (len(self._open) + 1) * self._reserve_bytes + 2 * (len(payload) + HEAD_BYTES)
-            if segment.size - segment.end < most or len(payload) > self._max_record:  # else there is room for anything
-                self._room_for(len(payload), promised=closes and opening is not None, opens=not closes)
-                segment = self._current
-            start, end = segment.put(payload)
-            if not closes:
-                self._open[call_id] = (segment, start, end)
-                self._live += end - start
-                return True
-            if opening is not None:
-                del self._open[call_id]
-                self._live -= opening[2] - opening[1]
-            entry = Entry(call_id, segment, start, end, row if len(self._queue) < AT_HAND else None)
-            self._waiting[call_id] = entry
-            self._queue.append(entry)
-            segment.waiting += 1
-            self.appended += 1
-            return True
+            return self._close(call_id, payload, row) if closes else self._begin(call_id, payload)
+
+    def _begin(self, call_id: str, payload: bytes) -> bool:
+        if call_id in self._open:
+            return False
+        segment, size = self._current, len(payload) + HEAD_BYTES
+        most = self._live + (len(self._open) + 1) * self._reserve_bytes + 2 * size
+        if self._closed or segment.size - segment.end < most or size > self._max_record:  # else there is room for all
+            segment = self._room_for(len(payload), promised=False, opens=True)
+        start, end = segment.put(payload)
+        self._open[call_id] = (segment, start, end)
+        self._live += size
+        return True
+
+    def _close(self, call_id: str, payload: bytes, row: Any) -> bool:
+        opening = self._open.get(call_id)
+        segment, size = self._current, len(payload) + HEAD_BYTES
+        # What was opened has the room that it needs now.
+        if self._closed or opening is None or segment.size - segment.end < size or size > self._max_record:
+            segment = self._room_for(len(payload), promised=opening is not None, opens=False)
+        start, end = segment.put(payload)
+        if opening is not None:
+            del self._open[call_id]
+            self._live -= opening[2] - opening[1]
+        entry = Entry(call_id, segment, start, end, row if len(self._queue) < AT_HAND else None)
+        self._waiting[call_id] = entry
+        self._queue.append(entry)
+        segment.waiting += 1
+        self.appended += 1
+        return True
 
     def find(self, call_id: str) -> bytes | None:
         """The row of `call_id`, while it waits here."""
@@ -295,19 +303,23 @@ class Spool:
         """Of its files."""
         return len(self._segments) * self._segment_bytes
 
-    def _room_for(self, payload_bytes: int, *, promised: bool, opens: bool) -> None:
+    def _room_for(self, payload_bytes: int, *, promised: bool, opens: bool) -> Segment:
+        """Where it can be put. Raises StorageFull."""
+        if self._closed:
+            raise StorageFull(f"the spool in {self.folder} is closed: this process is leaving")
         if payload_bytes > self._max_record:
             raise StorageFull(f"a record of {payload_bytes} bytes is too large: the spool takes {self._max_record}")
         need = payload_bytes + HEAD_BYTES
         spare = 0 if promised else self._reserved + opens * (self._reserve_bytes + need)
         current = self._current
         if current.size - current.end - need >= spare:
-            return
+            return current
         while self._free - need < spare:
             if self.trouble is not None:
                 raise StorageFull(self.trouble, retry_after_s=5)
             self._make()
         self._turn_to(need)
+        return self._current
 
     def _turn_to(self, need: int) -> None:
         """Let the current segment be one with so much room. There is one, or `_free` would have been too small."""

@@ -21,7 +21,20 @@ from tidegate.core.analytics import PeopleAsked, PeopleLine, TimesAsked, TimesLi
 from tidegate.core.errors import ConfigError
 from tidegate.core.money import Usage
 from tidegate.core.opinions import OPINION_SUMS
-from tidegate.core.ports import Acted, Bearer, Closed, Kept, Key, Once, Organisation, StoreDown, Team, Totals, User
+from tidegate.core.ports import (
+    Acted,
+    Bearer,
+    Closed,
+    Kept,
+    Key,
+    Once,
+    Organisation,
+    Setting,
+    StoreDown,
+    Team,
+    Totals,
+    User,
+)
 from tidegate.core.search import CallsAsked, Place, rulings
 from tidegate.core.usage import SUMS, UsageAsked, UsageLine
 from tidegate.storage.audit.log import Chains, Log
@@ -279,7 +292,7 @@ class SqliteStore:
         sql = f"SELECT {columns(kind)} FROM {TABLES[kind]} ORDER BY created_ms, rowid"
         return [restored(kind, row) for row in await self._database.read(lambda db: db.execute(sql).fetchall())]
 
-    async def add(self, one: Organisation | Team | User | Key) -> None:
+    async def add(self, one: Organisation | Team | User | Key | Setting) -> None:
         kind = type(one)
         sql = f"INSERT INTO {TABLES[kind]} ({columns(kind)}) VALUES ({_marks(len(kind.__struct_fields__))})"
 
@@ -343,9 +356,6 @@ _CALL_FIELDS = (
     "output_tokens, duration_us, user, session, organisation_id, team_id, kind, cache, guards, trace_id, row"
 )
 _INSERT_CALL = f"INSERT OR IGNORE INTO calls ({_CALL_FIELDS}) VALUES ({_marks(_CALL_FIELDS.count(',') + 1)})"
-# Each step of a statement gives the interpreter away and has to get it back, from a loop that is busy: so few of them.
-TOGETHER = 50  # rows; an old SQLite takes 999 values
-_INSERT_CALLS = _INSERT_CALL + f", ({_marks(_CALL_FIELDS.count(',') + 1)})" * (TOGETHER - 1)
 _KNOWN = "SELECT id FROM calls WHERE id IN (SELECT value FROM json_each(?))"
 _ACCOUNT = f"SELECT segment, byte, {', '.join(_TOTALS_FIELDS)} FROM spools WHERE id = ?"
 _NOTE = (
@@ -360,7 +370,25 @@ _ROLL_UP = (
     f"INSERT INTO usage_hours ({COLUMNS}) VALUES ({_marks(COUNT)}) ON CONFLICT (hour, digest) DO UPDATE SET "
     + ", ".join(f"{name} = min({name} + excluded.{name}, {LARGEST})" for name in SUMS)
 )
-_FACTS = FactTables("", "?")
+HANDFULS = (64, 16, 4, 1)  # rows to a statement: few sizes, for each is a statement of its own
+
+
+def _in_handfuls(db: sqlite3.Connection, sql: str, rows: Sequence[Sequence[object]]) -> None:
+    """What `executemany` does, in few steps of `sql`, an INSERT of the values of one row.
+
+    Each step gives the interpreter away and has to get it back, from a loop that is busy.
+    """
+    before, values, behind = sql.partition(" VALUES ")
+    one, end, after = behind.partition(")")
+    at = 0
+    for size in HANDFULS:
+        many = before + values + ", ".join([one + end] * size) + after
+        while len(rows) - at >= size:
+            db.execute(many, [*chain.from_iterable(rows[at : at + size])])
+            at += size
+
+
+_FACTS = FactTables("", "?", many=_in_handfuls)
 _DAYS = Days("", "?", counts="json_group_object(CAST(bucket AS TEXT), calls)")
 _OPINIONS = OpinionTable("opinions", "?")
 _FORGET = "DELETE FROM calls WHERE seq IN (SELECT seq FROM calls WHERE at_ms < ? ORDER BY at_ms LIMIT ?)"
@@ -465,12 +493,8 @@ def _take(
         known = {id for (id,) in db.execute(_KNOWN, (ids,))}
         new = {row.closed.id: row for row in reversed(rows) if row.closed.id not in known}  # of two alike, the first
         _DAYS.unfold(db, days_of(row.closed for row in new.values()))
-        calls = [_values(row) for row in reversed(new.values())]
-        whole = len(calls) // TOGETHER * TOGETHER
-        for at in range(0, whole, TOGETHER):
-            db.execute(_INSERT_CALLS, [*chain.from_iterable(calls[at : at + TOGETHER])])
-        db.executemany(_INSERT_CALL, calls[whole:])
-        db.executemany(_ROLL_UP, [one.values for one in rollups.of(row.closed for row in new.values())])
+        _in_handfuls(db, _INSERT_CALL, [_values(row) for row in reversed(new.values())])
+        _in_handfuls(db, _ROLL_UP, [one.values for one in rollups.of(row.closed for row in new.values())])
         _FACTS.add(db, facts((row.closed for row in new.values()), rollups), _DAYS)
         taken = tally(*(row.closed for row in new.values()))
         _, before = _account(db, spool)
@@ -483,7 +507,7 @@ def _take(
 
 def _values(row: Row) -> tuple[object, ...]:
     closed = row.closed
-    usage = msgspec.convert(closed.usage, Usage)
+    heard, said = _tokens(closed.usage)
     return (
         closed.id,
         closed.at_ms,
@@ -496,8 +520,8 @@ def _values(row: Row) -> tuple[object, ...]:
         closed.status,
         closed.error,
         None if closed.cost_nusd is None else _bounded(closed.cost_nusd),
-        _bounded(usage.input_total),
-        _bounded(usage.output_total),
+        heard,
+        said,
         closed.duration_us,
         closed.user,
         closed.session,
@@ -505,7 +529,7 @@ def _values(row: Row) -> tuple[object, ...]:
         closed.team_id,
         closed.kind,
         closed.cache,
-        rulings(closed),
+        rulings(closed) if closed.guards else None,
         closed.trace_id,
         row.sealed,
     )
@@ -513,4 +537,13 @@ def _values(row: Row) -> tuple[object, ...]:
 
 def _bounded(number: int) -> int:
     """As much of `number` as a column holds: a provider may report any usage, and a row must never be refused."""
-    return max(-LARGEST, min(number, LARGEST))
+    return number if -LARGEST <= number <= LARGEST else max(-LARGEST, min(number, LARGEST))
+
+
+def _tokens(used: Mapping[str, int]) -> tuple[int, int]:
+    """Of input and of output, as much of them as a column holds."""
+    heard, said = used.get("input", 0), used.get("output", 0)
+    if len(used) > 2 or "input" not in used or "output" not in used:  # almost all have these two alone
+        usage = msgspec.convert(used, Usage)
+        heard, said = usage.input_total, usage.output_total
+    return _bounded(heard), _bounded(said)

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from tidegate.core.call import Asked, Call, Route, Source, Target, Why
+from tidegate.core.call import Asked, Attempt, Call, Route, Source, Target, Why
 from tidegate.core.errors import BudgetSpent, LimitReached, UpstreamUnavailable
 from tidegate.core.ports import Codecs, Timeouts
 from tidegate.core.values import Duration, Secret
@@ -83,22 +83,19 @@ class Upstream:
 
     def open(self, call: Call) -> Opening:
         """`async with upstream.open(call) as source`: an answer, won. Raises what is left when nobody gave one."""
-        return Opening(self, call)
+        return Opening(self, self.world, call)
 
 
-class Opening:
+class Opening(msgspec.Struct, eq=False):
     """One call's way through its targets; holds the exchange that won until it is left."""
 
-    __slots__ = ("_call", "_failures", "_retry_after_s", "_ring", "_streams", "_winner", "_world")
-
-    def __init__(self, ring: Upstream, call: Call) -> None:
-        self._ring = ring
-        self._world = ring.world
-        self._call = call
-        self._streams: list[Stream] = []
-        self._winner: Stream | None = None
-        self._failures: list[str] = []
-        self._retry_after_s: float | None = None  # until the first of those that were passed over may be asked
+    _ring: Upstream
+    _world: World
+    _call: Call
+    _streams: list[Stream] = []
+    _winner: Stream | None = None
+    _failures: list[str] = []
+    _retry_after_s: float | None = None  # until the first of those that were passed over may be asked
 
     async def __aenter__(self) -> Source:
         """Ask route after route until one has begun to answer."""
@@ -206,7 +203,7 @@ class Opening:
     # --- one attempt
 
     def _stream(self, target: Target, seat: Seat, why: Why) -> Stream:
-        stream = Stream(self._world, self._call, target, seat, why)
+        stream = Stream(self._world, self._call, seat, Attempt(target, self._world.clock.now_ns(), why))
         self._streams.append(stream)
         return stream
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import msgspec
 
-from tidegate.core.call import Asked, Attempt, Call, Event, ReplyHead, Target, Why, size
+from tidegate.core.call import Asked, Attempt, Call, Event, ReplyHead, Target, size
 from tidegate.core.errors import BadRequest, TidegateError, UpstreamCutOff, UpstreamFailed, UpstreamRefused
 from tidegate.core.money import NO_USAGE, Usage, estimated_tokens
 from tidegate.core.ports import Codec, Codecs, Decoder, Exchange, Head, Headers, Timeouts, TransportError
@@ -35,47 +36,35 @@ PASSING = frozenset((
 PASSING_PREFIXES = (b"x-ratelimit-", b"anthropic-ratelimit-")
 
 
-class Stream:
+class Stream(msgspec.Struct, eq=False):
     """One attempt, from its request to its last event. Once `win` returned None it is the call's `Source`.
 
     It holds its seat at the target, and gives it back when it has ended, however.
     """
 
-    __slots__ = (
-        "_attempt",
-        "_call",
-        "_decoder",
-        "_ended",
-        "_exchange",
-        "_first",
-        "_hurried",
-        "_is_late",
-        "_over",
-        "_over_at",
-        "_push",
-        "_world",
-        "head",
-        "seat",
-        "warnings",
-    )
-
-    head: ReplyHead
-
-    def __init__(self, world: World, call: Call, target: Target, seat: Seat, why: Why) -> None:
-        self.warnings: tuple[str, ...] = ()
-        self._world = world
-        self._call = call
-        self.seat = seat
-        self._attempt = Attempt(target, world.clock.now_ns(), why)
-        self._hurried = False  # it has less time than it should have, so that a time-out says nothing of the target
-        self._over_at = 0.0  # by the loop's clock: the call's own time is over
-        self._ended: Ended = "left"
-        self._exchange: Exchange | None = None
-        self._decoder: Decoder | None = None
-        self._first: list[Event] = []
-        self._push: Callable[[list[Event]], None] | None = None
-        self._over = False  # the response has ended
-        self._is_late = False  # no first event within the time for it
+    _world: World
+    _call: Call
+    seat: Seat
+    _attempt: Attempt
+    warnings: tuple[str, ...] = ()
+    _hurried: bool = False  # it has less time than it should have, so that a time-out says nothing of the target
+    _over_at: float = 0.0  # by the loop's clock: the call's own time is over
+    _ended: Ended = "left"
+    _first: list[Event] = []  # until somebody listens
+    _push: Callable[[list[Event]], None] | None = None
+    _over: bool = False  # the response has ended
+    # One of these two, once it is decided whether this is an answer.
+    _begun: bool = False
+    _failure: Failure | None = None
+    _decided: asyncio.Future[None] | None = None
+    _complaint: bytearray | None = None  # as much of an error as anyone will read, and its head
+    _error_head: Head | None = None
+    _exchange: Exchange | None = None
+    # Known from the moment that it is asked.
+    _codec: Codec = msgspec.UNSET  # type: ignore[assignment]
+    _decoder: Decoder = msgspec.UNSET  # type: ignore[assignment]
+    _timeouts: Timeouts = msgspec.UNSET  # type: ignore[assignment]
+    head: ReplyHead = msgspec.UNSET  # type: ignore[assignment]
 
     @property
     def target(self) -> Target:
@@ -86,7 +75,7 @@ class Stream:
     async def win(self, codecs: Codecs, timeouts: Timeouts, *, hurried: bool = False) -> Failure | None:
         """None when the first event is there, else why there is none. `timeouts.first_byte` is for the first event."""
         self._hurried = hurried
-        asked, target, attempt = self._call.asked, self._attempt.target, self._attempt
+        asked, target = self._call.asked, self._attempt.target
         assert asked is not None
         trouble = target.provider.trouble()
         if trouble:
@@ -105,83 +94,79 @@ class Stream:
                 await target.provider.start()
             except UpstreamFailed as wrong:
                 return self._failed(Failure("unreachable", wrong.message))
-        exchange = self._send(asked, codec, body, timeouts)
-        late = self._world.loop.call_later(timeouts.first_byte, self._late)
-        try:
-            head = await exchange.head()
-            attempt.status = head.status
-            if not 200 <= head.status < 300:
-                wall_s = self._world.clock.wall_ns() / 1e9
-                return self._failed(_refusal(target, codec, head, await _read_bounded(exchange), wall_s))
-            self._check_kind(codec, head, stream=asked.stream)
-            self.head = ReplyHead(codec.dialect, _passing(head.headers), target, head.status)
-            while True:
-                data = exchange.at_hand()
-                if data is None:
-                    data = await exchange.read()
-                if self._begins(data):
-                    return None
-                if not data or sum(len(event.raw) for event in self._first) > MAX_PREAMBLE:
-                    why = "64 KiB came and nothing in them" if data else "the answer ended before it began"
-                    return self._failed(Failure("nonsense", why, attempt.status))
-        except TransportError as error:
-            return self._failed(self._broken(error, timeouts))
-        except TidegateError as error:  # the decoder: what came is no answer
-            return self._failed(_no_answer(target, codec, error, attempt.status))
-        finally:
-            late.cancel()
+        self._send(asked, codec, body, timeouts)
+        if not self._begun and self._failure is None:
+            loop = self._world.loop
+            late = loop.call_later(timeouts.first_byte, self._late)
+            self._decided = loop.create_future()
+            try:
+                await self._decided
+            finally:
+                late.cancel()
+        return self._failure
 
-    def _send(self, asked: Asked, codec: Codec, body: bytes, timeouts: Timeouts) -> Exchange:
+    def _send(self, asked: Asked, codec: Codec, body: bytes, timeouts: Timeouts) -> None:
         call, attempt, world = self._call, self._attempt, self._world
         request = attempt.target.provider.request(call, attempt.target, codec, body, timeouts, self.seat.key)
         attempt.sent_ns = world.clock.now_ns()
         call.attempts.append(attempt)
+        self._codec, self._timeouts = codec, timeouts
         self._exchange = exchange = world.transport.send(request)
         self._decoder = codec.decoder(stream=asked.stream, withhold_usage=not asked.wants_usage)
         self._over_at = world.loop.time() + timeouts.total - TICK_S
-        return exchange
+        exchange.pipe(self._on_data, self._on_end, self._on_head)
+
+    def _decide(self, failure: Failure | None) -> None:
+        """It is an answer, or `failure` says why not. What comes after a failure is not heard."""
+        if failure is None:
+            self._begun = True
+        else:
+            self._failure = self._failed(failure)
+        if self._decided is not None and not self._decided.done():
+            self._decided.set_result(None)
 
     def _late(self) -> None:
         """The head may be there, and pings; but nothing that is an answer."""
-        self._is_late = True
-        if self._exchange is not None:
-            self._exchange.close()
+        if not self._begun and self._failure is None:
+            said = f"{self._attempt.target.name} did not begin its answer within {self._timeouts.first_byte:g} s"
+            self._decide(Failure("timeout", said, self._attempt.status))
+            if self._exchange is not None:
+                self._exchange.close()
 
-    def _broken(self, error: TransportError, timeouts: Timeouts) -> Failure:
-        if self._is_late:
-            said = f"{self._attempt.target.name} did not begin its answer within {timeouts.first_byte:g} s"
-            return Failure("timeout", said, self._attempt.status)
+    def _on_head(self, head: Head) -> None:
+        asked, attempt, codec = self._call.asked, self._attempt, self._codec
+        assert asked is not None
+        attempt.status = head.status
+        if not 200 <= head.status < 300:
+            self._complaint = bytearray()
+            self._error_head = head
+            return
+        wrong = _wrong_kind(codec, head, stream=asked.stream)
+        if wrong is not None:
+            self._decide(_no_answer(attempt.target, codec, wrong, head.status))
+        else:
+            self.head = ReplyHead(codec.dialect, _passing(head.headers), attempt.target, head.status)
+
+    def _broken(self, error: TransportError) -> Failure:
         kind: retry.Kind = "timeout" if error.kind == "timeout" else "unreachable"
         if error.kind in ("protocol", "too_large"):
             kind = "nonsense"
         return Failure(kind, str(error), self._attempt.status)
 
-    def _begins(self, data: bytes) -> bool:
-        """Whether the reply begins with `data`. What carries nothing yet (a role, a ping) is held back."""
-        assert self._decoder is not None
-        self._over = not data
-        events = self._decoder.feed(data) if data else self._decoder.end()
-        if not events:
-            return False
+    def _hold(self, events: list[Event]) -> None:
+        """Nobody listens yet. What carries nothing (a role, a ping) is held back until something does."""
+        attempt = self._attempt
+        if not self._begun:
+            for event in events:
+                if event.opens or event.last:
+                    attempt.first_ns = now_ns = self._world.clock.now_ns()
+                    self.seat.answered(now_ns, (now_ns - attempt.sent_ns) / 1e9)
+                    self._decide(None)
+                    break
         self._first += events
-        begun = False
-        for event in events:
-            begun = begun or event.opens or event.last
-        if begun:
-            attempt = self._attempt
-            attempt.first_ns = now_ns = self._world.clock.now_ns()
-            self.seat.answered(now_ns, (now_ns - attempt.sent_ns) / 1e9)
         self._note(events)
-        return begun
-
-    def _check_kind(self, codec: Codec, head: Head, *, stream: bool) -> None:
-        wanted = codec.media_type(stream=stream)
-        if wanted is not None and (b"content-type", wanted) in head.headers:
-            return
-        kind = head.header(b"content-type") or b""
-        kind = kind.partition(b";")[0].strip().lower()
-        if kind and wanted and kind != wanted:
-            raise UpstreamFailed(f"it answered {kind.decode('latin-1')[:60]} instead of {wanted.decode()}")
+        if not self._begun and sum(len(event.raw) for event in self._first) > MAX_PREAMBLE:
+            self._decide(Failure("nonsense", "64 KiB came and nothing in them", attempt.status))
 
     def _failed(self, failure: Failure) -> Failure:
         attempt = self._attempt
@@ -193,14 +178,12 @@ class Stream:
             self._ended = "well"  # it answers, whatever it says
         return failure
 
-    # --- after it: pushed from the socket's callback, never raising
+    # --- after it: pushed to whoever listens
 
     def begin(self, push: Callable[[list[Event]], None]) -> None:
         self._push = push
         first, self._first = self._first, []
         push(first)
-        if self._exchange is not None and not self._over:
-            self._exchange.pipe(self._on_data, self._on_end)
 
     def pause(self) -> None:
         if self._exchange is not None:
@@ -210,33 +193,76 @@ class Stream:
         if self._exchange is not None:
             self._exchange.resume()
 
-    def _on_data(self, data: bytes) -> None:
-        assert self._decoder is not None
-        try:
-            events = self._decoder.feed(data)
-            if events:
-                self._release(events)
-        except TidegateError as wrong:
-            self._break_off(f"{self._attempt.target.name} sent what makes no sense: {wrong.message}")
+    # --- told by the exchange, from the socket's callback, never raising
 
-    def _on_end(self, error: TransportError | None) -> None:
-        assert self._decoder is not None
-        self._over = True
-        name = self._attempt.target.name
-        if error is not None:
-            self._break_off(f"{name} was cut off: {error}")
+    def _on_data(self, data: bytes) -> None:
+        if self._complaint is not None:
+            self._complain(data)
             return
         try:
-            self._release(self._decoder.end())
+            events = self._decoder.feed(data)
         except TidegateError as wrong:
-            self._break_off(f"{name} sent what makes no sense: {wrong.message}")
-        else:
-            self._break_off(f"{name} ended its answer in the middle")
-
-    def _release(self, events: list[Event]) -> None:
-        if self._attempt.ended_ns is None and events and self._push is not None:
+            self._makes_no_sense(wrong)
+            return
+        if self._push is not None and events and self._attempt.ended_ns is None:
             self._note(events)
             self._push(events)
+        elif events:
+            self._release(events)
+
+    def _on_end(self, error: TransportError | None) -> None:
+        self._over = True
+        if self._complaint is not None and error is None:
+            self._complain(b"")
+        elif error is not None:
+            self._cut_off(error)
+        else:
+            try:
+                self._release(self._decoder.end())
+            except TidegateError as wrong:
+                self._makes_no_sense(wrong)
+            else:
+                self._end_early()
+
+    def _release(self, events: list[Event]) -> None:
+        if self._attempt.ended_ns is not None or self._failure is not None or not events:
+            return
+        push = self._push
+        if push is None:
+            self._hold(events)
+        else:
+            self._note(events)
+            push(events)
+
+    def _complain(self, data: bytes) -> None:
+        """More of an error, or its end."""
+        head, complaint = self._error_head, self._complaint
+        if self._failure is None and head is not None and complaint is not None:
+            complaint += data
+            if not data or len(complaint) >= MAX_ERROR_BODY:
+                said, wall_s = bytes(complaint[:MAX_ERROR_BODY]), self._world.clock.wall_ns() / 1e9
+                self._decide(_refusal(self._attempt.target, self._codec, head, said, wall_s))
+
+    def _makes_no_sense(self, wrong: TidegateError) -> None:
+        if self._begun:
+            self._break_off(f"{self._attempt.target.name} sent what makes no sense: {wrong.message}")
+        elif self._failure is None:
+            self._decide(_no_answer(self._attempt.target, self._codec, wrong, self._attempt.status))
+
+    def _cut_off(self, error: TransportError) -> None:
+        if self._begun:
+            self._break_off(f"{self._attempt.target.name} was cut off: {error}")
+        elif self._failure is None:
+            self._decide(self._broken(error))
+
+    def _end_early(self) -> None:
+        """Unless it had ended before."""
+        if self._attempt.ended_ns is not None:
+            return
+        if self._begun:
+            self._break_off(f"{self._attempt.target.name} ended its answer in the middle")
+        elif self._failure is None:
+            self._decide(Failure("nonsense", "the answer ended before it began", self._attempt.status))
 
     def _break_off(self, said: str) -> None:
         self._release([Event(last=True, error=UpstreamCutOff(_cleaned(self._attempt.target, said)))])
@@ -265,14 +291,16 @@ class Stream:
         attempt, asked = self._attempt, self._call.asked
         if attempt.ended_ns is not None:
             return
-        attempt.ended_ns = self._world.clock.now_ns()
-        self._give_seat_back()
+        attempt.ended_ns = now_ns = self._world.clock.now_ns()
+        first_s = (attempt.first_ns - attempt.sent_ns) / 1e9 if attempt.first_ns else None
+        took_s = (now_ns - attempt.sent_ns) / 1e9
+        self.seat.give_back(now_ns, self._ended, first_s=first_s, took_s=took_s, why=attempt.said or "")
+        told = attempt.usage != NO_USAGE
+        if told and attempt.outcome == "ok":
+            return
         sent = self._exchange is not None and self._exchange.sent
         worked = sent and attempt.outcome in ("ok", "cut_off", "abandoned", "timeout")
         if not worked or asked is None or asked.codec.metering == "free":
-            return
-        told = attempt.usage != NO_USAGE
-        if told and attempt.outcome == "ok":
             return
         said = estimated_tokens(attempt.text_bytes)
         if told:
@@ -289,13 +317,6 @@ class Stream:
         attempt.usage = Usage(input=estimated_tokens(heard), output=said)
         attempt.usage_estimated = True
 
-    def _give_seat_back(self) -> None:
-        attempt = self._attempt
-        assert attempt.ended_ns is not None
-        first_s = (attempt.first_ns - attempt.sent_ns) / 1e9 if attempt.first_ns else None
-        took_s = (attempt.ended_ns - attempt.sent_ns) / 1e9
-        self.seat.give_back(attempt.ended_ns, self._ended, first_s=first_s, took_s=took_s, why=attempt.said or "")
-
     def outrun(self) -> None:
         """Another one was faster. What it would have taken is not known, but that it is longer than this."""
         attempt = self._attempt
@@ -306,8 +327,8 @@ class Stream:
 
     def close(self) -> None:
         """Leave, at any time: the account is closed, and the socket freed, at once or when a whole reply has ended."""
-        if self._exchange is not None:
-            if self._attempt.outcome == "ok" and not self._over:
+        if self._exchange is not None and not self._over:  # else it has let go of everything
+            if self._attempt.outcome == "ok":
                 self._world.loop.call_later(LINGER_S, self._exchange.close)
             else:
                 self._exchange.close()
@@ -325,15 +346,16 @@ def _codec(codecs: Codecs, target: Target, client: Codec) -> Codec:
     return codec
 
 
-async def _read_bounded(exchange: Exchange) -> bytes:
-    """The body of an error, or as much of it as anyone will read."""
-    body = b""
-    while len(body) < MAX_ERROR_BODY:
-        data = await exchange.read()
-        if not data:
-            break
-        body += data
-    return body[:MAX_ERROR_BODY]
+def _wrong_kind(codec: Codec, head: Head, *, stream: bool) -> UpstreamFailed | None:
+    """What came instead of an answer, as the head says."""
+    wanted = codec.media_type(stream=stream)
+    if wanted is not None and (b"content-type", wanted) in head.headers:
+        return None
+    kind = head.header(b"content-type") or b""
+    kind = kind.partition(b";")[0].strip().lower()
+    if kind and wanted and kind != wanted:
+        return UpstreamFailed(f"it answered {kind.decode('latin-1')[:60]} instead of {wanted.decode()}")
+    return None
 
 
 def _refusal(target: Target, codec: Codec, head: Head, body: bytes, wall_s: float) -> Failure:

@@ -10,6 +10,8 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
+import msgspec
+
 from tidegate.core.call import Call, Target
 from tidegate.core.errors import StoreDown
 from tidegate.core.ports import Provider, TargetSeen
@@ -59,27 +61,20 @@ class PassedOver(NamedTuple):
     retry_after_s: float
 
 
-class Seat:
+class Seat(msgspec.Struct, eq=False):
     """A place at a target, for one attempt: given back once, at once, however the attempt ends."""
 
-    __slots__ = ("_given_back", "_probe", "_targets", "key", "state")
-
-    def __init__(self, targets: Targets, state: State, key: Secret | None, probe: bool) -> None:
-        self._targets = targets
-        self._probe = probe
-        self._given_back = False
-        self.state = state
-        self.key = key
-
-    @property
-    def is_probe(self) -> bool:
-        return self._probe
+    _targets: Targets
+    state: State
+    key: Secret | None
+    is_probe: bool = False
+    _given_back: bool = False
 
     def answered(self, now_ns: int, first_s: float) -> None:
         """The first event is there."""
         self.state.first.add(first_s)
-        if self._probe:
-            self._probe = False
+        if self.is_probe:
+            self.is_probe = False
             self._targets.settle(self.state, self.state.breaker.probe_answered(now_ns, first_s, self._targets.config))
             self._targets.end_probe(self.state)
 
@@ -89,7 +84,7 @@ class Seat:
         self._given_back = True
         state, config = self.state, self._targets.config
         state.slots.give_back()
-        if self._probe:
+        if self.is_probe:
             self._targets.settle(state, self._probed(now_ns, ended, took_s, why))
             self._targets.end_probe(state)
         elif ended != "left":
@@ -185,7 +180,7 @@ class Targets:
         if isinstance(key, PassedOver):
             return key
         state.slots.taken += 1
-        return Seat(self, state, key, probe=False)
+        return Seat(self, state, key)
 
     async def _take(self, state: State, target: Target, tried: Sequence[Secret], early: bool) -> Seat | PassedOver:
         """With a slot in hand: the breaker may have changed while we waited for it."""
@@ -196,7 +191,7 @@ class Targets:
         verdict = state.breaker.asks(now_ns, early=early)
         if verdict == "pass" or (verdict == "probe" and not await self._may_probe(state)):
             return self._set_aside(state)
-        return Seat(self, state, key, probe=verdict == "probe")
+        return Seat(self, state, key, verdict == "probe")
 
     def _key(self, target: Target, tried: Sequence[Secret], now_ns: int) -> Secret | PassedOver | None:
         keys = target.provider.keys

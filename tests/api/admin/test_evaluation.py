@@ -112,3 +112,16 @@ async def test_a_judge_that_cannot_be_asked_gives_no_score(judged):
     reply = await evaluate(judged, answer="x", scorers=[RUBRIC | {"model": ["jugde"]}])
     (score,) = reply.events[0]["scores"]
     assert (score["outcome"], score["value"]) == ("failed", None) and "did you mean 'judge'?" in score["why"]
+
+
+@pytest.mark.parametrize("field", ["answer", "input", "reference", "context", "expected_elements"])
+async def test_half_a_character_is_no_mistake_of_ours(judged, field: str):
+    """A lone surrogate: JSON can say it, and no text in UTF-8 has it."""
+    odd = "\ud800x"
+    asked: dict[str, Any] = {
+        "answer": "x",
+        "expected_elements": ["x"],
+        field: [odd] if field == "expected_elements" else odd,
+    }
+    reply = await evaluate(judged, scorers=[*SCORERS, {"type": "regex", "pattern": "x"}, RUBRIC], **asked)
+    assert reply.status in (200, 400), reply.body

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import msgspec
@@ -35,6 +36,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "attempt": {"text": "hi"},
     "say_of": {"request_id": "req_1", "thumbs": "up"},
     "replay": {"route": "fast"},
+    "silence": {"for": "1h"},
+    "set_log_level": {"level": "info"},
 }
 TARGET = {"provider": "main", "model": "m"}
 QUERIES = {  # the same for what is asked in the query
@@ -48,7 +51,7 @@ QUERIES = {  # the same for what is asked in the query
 # What is asked for is not there.
 ABSENT = {
     *("one_request", "wrong", "say_of", "get_body", "export_subject", "erase_subject", "prove", "prove_consistent"),
-    "replay",
+    *("replay", "try_alerts", "silence", "end_silence"),
 }
 IDS = {"organisations": "acme", "teams": "search", "users": "ann"}
 ROLES = ("nobody", "member", "viewer", "manager", "admin")
@@ -305,6 +308,36 @@ async def test_whatever_is_done_stands_in_the_audit_log_with_who_did_it(town: To
         assert act["name"] == "a test" and act["id"].startswith("act_")
     else:
         assert did == []
+
+
+async def acts(town: Town) -> list[dict[str, Any]]:
+    await town.app.world.ledger.flush()
+    archive = town.app.gateway.archive
+    entries = [await archive.entry(link) for link in await archive.log.latest(2**62, "~", 200)]
+    return [one for one in reversed(entries) if one["kind"] == "act"]
+
+
+async def test_whatever_is_refused_stands_in_the_audit_log_with_who_asked_for_it(town: Town) -> None:
+    refused = [(route, role) for route in routes() for role in ROLES[1:] if role not in policy_of(route).roles]
+    for route, role in refused:
+        await town.call(route, role)
+    told = {(act["name"], act["of"], act["after"]["role"]) for act in await acts(town) if act["did"] == "refused"}
+    for route, role in refused:
+        kind = re.escape(f"{next(iter(route.methods))} {route.path_format}")
+        path = re.compile(re.sub(r"\\\{[a-z_]+\\\}", "[^/]+", kind))
+        there = any(path.fullmatch(of) for name, of, as_whom in told if (name, as_whom) == (role, role))
+        assert there or not route.path.startswith("/admin"), f"{role} at {route.path}"
+
+
+async def test_what_a_manager_may_not_touch_is_told_too_and_once_a_minute_is_enough(town: Town) -> None:
+    for _ in range(3):
+        assert (await asked(town, "PATCH", "/admin/users/ann", role="admin")).status == 403
+    (act,) = await acts(town)
+    assert (act["did"], act["of"], act["name"]) == ("refused", "PATCH /admin/users/ann", "manager")
+    assert act["after"] == {"role": "manager", "team": "search"}
+    await town.clock.advance(60)
+    assert (await asked(town, "PATCH", "/admin/users/ann", role="admin")).status == 403
+    assert len(await acts(town)) == 2
 
 
 async def test_an_act_says_what_it_was_before_and_after_and_never_what_a_key_is_known_by(town: Town) -> None:

@@ -319,6 +319,27 @@ async def test_a_pipe_is_silent_after_close(transport: Transport, server: Server
     assert (ear.heard, ear.ends) == (heard, [])
 
 
+async def test_a_pipe_hears_the_head_first_where_it_was_there_before_it(transport: Transport, server: Server) -> None:
+    server.script = once(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Created\r\ncontent-length: 2\r\n\r\n", b"ok")
+    exchange = transport.send(post(server))
+    heard: list[object] = []
+    ended = asyncio.Event()
+    exchange.pipe(heard.append, lambda error: ended.set(), lambda head: heard.append(head.status))
+    await ended.wait()
+    assert heard == [201, b"ok"]
+
+
+async def test_closing_at_the_head_is_the_last_that_is_heard(transport: Transport, server: Server) -> None:
+    server.script = once(b"HTTP/1.1 500 Oh\r\ncontent-length: 6\r\n\r\n", b"never")
+    exchange = transport.send(post(server))
+    heard: list[object] = []
+    exchange.pipe(heard.append, heard.append, lambda head: (heard.append(head.status), exchange.close())[0])
+    while not heard:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.01)
+    assert heard == [500]
+
+
 async def test_closing_inside_the_callback_is_the_last_that_is_heard(transport: Transport, server: Server) -> None:
     server.script = once(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", b"3\r\none\r\n0\r\n\r\n")
     exchange = transport.send(post(server))

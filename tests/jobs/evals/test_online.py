@@ -159,6 +159,33 @@ async def test_no_more_is_judged_when_its_money_is_spent(judged):
         assert len(await found.judgments()) == len(rows) + 1, "it is another day"
 
 
+async def test_more_than_can_wait_is_left_out_and_counted(judged):
+    async with judged() as found:
+        found.house.clock.hold()
+        found.house.provider("main").always("you are welcome")
+        online = found.house.app._ground.online
+        online._waiting = WAITING
+        await found.house.ask("hi")
+        online._waiting = 0
+        assert [one["outcome"] for one in found.told if one["event"] == "evaluation"] == ["dropped"]
+        assert await found.judgments() == []
+
+
+async def test_a_changed_suite_is_taken_up_while_serving(judged, suite: Path):
+    async with judged() as found:
+        suite.write_text(SUITE.replace("name: quality", "name: manners"))
+        await found.house.app.reload(found.house.app.config)
+        await found.house.ask("hi")
+        await found.all_judged()
+        assert {one["criterion"] for one in found.told if one["event"] == "evaluation"} == {"manners", "manners.kind"}
+        suite.write_text("cases: []")
+        with pytest.raises(ConfigError, match="there is none"):
+            await found.house.app.reload(found.house.app.config)
+        await found.house.ask("hi")
+        await found.all_judged()
+        assert len(await found.judgments()) == 2
+
+
 async def test_a_judge_that_talks_has_not_judged(judged):
     async with judged(lambda prompt: "I like it!") as found:
         reply = await found.house.ask("hi")

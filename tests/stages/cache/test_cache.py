@@ -401,6 +401,15 @@ async def test_answers_can_be_purged(house: House, asked: str, gone: int):
     assert results.count("miss") == min(gone, 2)
 
 
+async def test_with_a_vault_no_tag_is_kept_as_a_caller_says_it_and_it_can_be_purged_by_it(build_house: Build):
+    house = await build_house(f"{CACHED}vault: {{keys: ['{'00' * 32}']}}\n")
+    await house.ask("hi", headers={"x-tidegate-tags": "merger"})
+    (kept,) = house.app.gateway.cache.shelf.blobs._kept.values()  # type: ignore[attr-defined]
+    assert len(kept.tags) == 2 and not any("merger" in tag for tag in kept.tags)
+    purged = await house.begin(path="/admin/cache?tag=merger", method="DELETE", body=b"").reply()
+    assert purged.events[0]["purged"] == 1
+
+
 @pytest.mark.parametrize("asked", ["", "route=fast&tag=x", "route="])
 async def test_a_purge_says_what(house: House, asked: str):
     reply = await house.begin(path=f"/admin/cache?{asked}", method="DELETE", body=b"").reply()

@@ -97,8 +97,8 @@ async def test_another_version_of_a_prompt_has_other_answers(
     """The seam: whoever renders prompts writes their name and version on the call before it comes here."""
     understand = Gateway.understand
 
-    async def rendered(self: Gateway, call: Any) -> None:
-        await understand(self, call)
+    def rendered(self: Gateway, call: Any, body: bytes) -> None:
+        understand(self, call, body)
         call.prompt = call.named.get(b"x-prompt", b"").decode() or None
 
     monkeypatch.setattr(Gateway, "understand", rendered)

@@ -232,7 +232,7 @@ async def test_a_route_that_is_not_there_stops_the_start(build_house: Build):
         await build_house(guarded("{type: model, route: judgin}", more=JUDGE))
 
 
-@pytest.mark.parametrize("guard", ["injection", "shape", "{type: model, route: judging}"])
+@pytest.mark.parametrize("guard", ["injection", "shape"])
 async def test_who_looks_at_requests_only_cannot_be_told_to_look_at_answers(build_house: Build, guard: str):
     text = guarded("{type: pii}", more=JUDGE).replace("{input: [{type: pii}]}", f"{{output: [{guard}]}}")
     with pytest.raises(ConfigError, match=r"guardrails.output\[0\]: the guard '\w+' looks at requests only"):

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
 from tests.house import TWO_PROVIDERS
+from tidegate.core.errors import LimitReached, Unauthenticated
 from tidegate.core.limits import Limit
 from tidegate.core.values import Duration
 
@@ -135,6 +137,17 @@ async def test_a_guesser_does_not_lock_out_keys_that_were_good_at_the_same_addre
     assert (await house.ask()).status == 200
     stranger = await key(house, name="stranger")
     assert (await house.ask(key=stranger)).status == 429
+
+
+async def test_whoever_has_one_address_of_a_network_of_ipv6_has_all_and_guesses_from_one(house):
+    gate = house.app.gateway.limits.gate
+    for host in "123":
+        with suppress(Unauthenticated), gate(f"2001:db8:1:2::{host}"):
+            raise Unauthenticated("this API key is not valid")
+    with pytest.raises(LimitReached, match="3 wrong keys"), gate("2001:db8:1:2:ffff::9"):
+        pass
+    with gate("2001:db8:1:3::1"):
+        pass
 
 
 async def test_a_key_that_was_good_and_has_ended_is_a_guess_like_any_other(house):

@@ -1,6 +1,7 @@
 """One of several processes that spend one budget: python -m tests.storage.valkey.spender URL SEED CALLS
 
-Says `ready`, and at its end how much it settled and the most that it ever saw used.
+Says `ready`, begins when a line is said to it, and tells at its end how much it settled and the most that it ever saw
+used.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ async def spend(url: str, seed: int, calls: int) -> None:
     rng = random.Random(seed)
     counters = await ValkeyCounters.open(url, lambda name, fields: None, timeout_s=5, start_s=5, lease_s=LEASE_S)
     print("ready", flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
     settled = highest = 0
     crowd = asyncio.Semaphore(50)
 

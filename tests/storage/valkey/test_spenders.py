@@ -19,7 +19,7 @@ CALLS = 400
 async def start(url: str, seed: int) -> asyncio.subprocess.Process:
     command = ("-m", "tests.storage.valkey.spender", url, str(seed), str(CALLS))
     pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=pipe, cwd=ROOT)
+    process = await asyncio.create_subprocess_exec(sys.executable, *command, stdin=pipe, stdout=pipe, cwd=ROOT)
     assert process.stdout is not None
     assert await process.stdout.readline() == b"ready\n"
     return process
@@ -28,6 +28,9 @@ async def start(url: str, seed: int) -> asyncio.subprocess.Process:
 @pytest.mark.timeout(60)
 async def test_four_processes_never_spend_more_than_there_is_and_a_dead_one_holds_nothing(valkey):
     processes = await asyncio.gather(*(start(valkey.url, seed) for seed in range(4)))
+    for process in processes:  # together: on busy cores one would be at its end before another is there
+        assert process.stdin is not None
+        process.stdin.write(b"\n")
     counters = await ValkeyCounters.open(valkey.url, lambda name, fields: None, timeout_s=5, start_s=5, lease_s=LEASE_S)
     try:
         highest = killed = 0

@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from tidegate import __version__
 from tidegate.api.admin import (
+    alerts,
     analytics,
     audit,
     cache,
@@ -23,6 +24,7 @@ from tidegate.api.admin import (
     feedback,
     guardrails,
     keys,
+    logs,
     replay,
     requests,
     subjects,
@@ -32,15 +34,15 @@ from tidegate.api.admin import (
     vault,
 )
 from tidegate.api.admin.page import page
-from tidegate.api.admin.policy import incoming_of
-from tidegate.core.errors import BadRequest, MethodNotAllowed, NotFound, TidegateError
+from tidegate.api.admin.policy import Refusals, incoming_of, tell_refused
+from tidegate.core.errors import BadRequest, Forbidden, MethodNotAllowed, NotFound, TidegateError
 from tidegate.gateway import Gateway
 
 ROUTERS = (
     *(cache.router, keys.router, teams.router, targets.router, guardrails.router),
     *(usage.router, requests.router, replay.router, feedback.router, analytics.router, chat.router),
     evaluation.router,
-    *(subjects.router, audit.router, vault.router),
+    *(subjects.router, audit.router, vault.router, alerts.router, logs.router),
 )
 CONTENT_SECURITY = {
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; "
@@ -60,6 +62,7 @@ def create(gateway: Callable[[], Gateway]) -> FastAPI:
         strict_content_type=False,  # what is not JSON was refused before
     )
     app.state.gateway = gateway
+    app.state.refusals = Refusals()
     for router in ROUTERS:
         app.include_router(router)
 
@@ -67,7 +70,9 @@ def create(gateway: Callable[[], Gateway]) -> FastAPI:
         return Response(page(app.openapi()), media_type="text/html", headers=CONTENT_SECURITY)
 
     async def problem(request: Request, wrong: Exception) -> Response:
-        incoming_of(request).failure = _problem(app, request.url.path, wrong)
+        incoming_of(request).failure = found = _problem(app, request.url.path, wrong)
+        if isinstance(found, Forbidden):
+            tell_refused(request)
         return Response()
 
     app.add_route("/docs", docs, include_in_schema=False)

@@ -20,7 +20,7 @@ from tidegate.jobs.evals.suite import Ready
 
 router = APIRouter(tags=["evaluation"], responses=ERRORS)
 
-Long = Annotated[str, Field(max_length=1_000_000)]
+Long = Annotated[str, Field(max_length=200_000)]  # scorers look at it on the event loop
 
 
 class Spoken(Body):
@@ -34,10 +34,10 @@ class Asked(Body):
     answer: Annotated[Long | None, Field(description="What is looked at; left out, `model` is asked.")] = None
     model: Annotated[str | None, Field(max_length=200, description="Who answers: a route, or provider/model.")] = None
     parameters: Annotated[dict[str, Any], Field(description="Of that question, such as temperature.")] = {}
-    expected_elements: Annotated[list[str], Field(max_length=1000, description="Words of a good answer.")] = []
+    expected_elements: Annotated[list[str], Field(max_length=100, description="Words of a good answer.")] = []
     reference: Annotated[Long, Field(description="A good answer.")] = ""
     context: Annotated[Long, Field(description="What an answer must be faithful to.")] = ""
-    scorers: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=20, description="As a suite has them.")]
+    scorers: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=10, description="As a suite has them.")]
 
 
 class ShownScore(BaseModel):

@@ -29,3 +29,17 @@ def moment(param: str, text: str, now: datetime) -> datetime:
 
 def iso(at_ms: int, zone: tzinfo) -> str:
     return datetime.fromtimestamp(at_ms / 1000, zone).isoformat()
+
+
+def duration(param: str, text: str, most_s: float) -> float:
+    """How long, in seconds."""
+    try:
+        seconds = float(Duration.parse(text))
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= most_s:
+        raise BadRequest(
+            f"{param}: how long is expected, such as 10m or 2h, {most_s / 86_400:g} days at most, not {text[:20]!r}",
+            param=param,
+        )
+    return seconds

@@ -45,6 +45,7 @@ class Policy:
     async def __call__(self, request: Request, _: Annotated[Any, Depends(BEARER)]) -> Principal:
         incoming = incoming_of(request)
         principal = await gateway_of(request).recognise(incoming.credential, incoming.address)
+        request.state.principal = principal
         if not self.allows(principal):
             there = " or ".join(sorted(self.roles))
             raise Forbidden(
@@ -102,6 +103,44 @@ def tell(
     world.events.notice(
         "administered", {"did": did, "id": id, "by": principal.key_id, "name": principal.name, **changed}
     )
+    _log(house, principal, did, id, before, after)
+
+
+def tell_refused(request: Request) -> None:
+    """Say to the audit log what somebody with a key asked for who may not have it: who, what, and as whom."""
+    principal: Principal | None = getattr(request.state, "principal", None)
+    if principal is None or not request.url.path.startswith("/admin"):  # a call to a model has a row of its own
+        return
+    house, refusals = gateway_of(request), request.app.state.refusals
+    kind = f"{request.method} {request.scope['route'].path_format}"
+    if refusals.is_first(principal.key_id, kind, house.world.clock.wall_ns() // MINUTE_NS):
+        what = f"{request.method} {request.url.path[:200]}"
+        fields = {"what": what, "by": principal.key_id, "name": principal.name, "role": principal.role}
+        house.world.events.notice("administration_refused", fields)
+        _log(house, principal, "refused", what, None, {"role": principal.role, "team": principal.team_id})
+
+
+MINUTE_NS = 60_000_000_000
+
+
+class Refusals:
+    """Those of this minute. A client that insists would fill the log: of a key and a path one is enough."""
+
+    def __init__(self) -> None:
+        self._minute = 0
+        self._told: set[tuple[str, str]] = set()
+
+    def is_first(self, key_id: str, kind: str, minute: int) -> bool:
+        if minute != self._minute:
+            self._minute, self._told = minute, set()
+        if (key_id, kind) in self._told:
+            return False
+        self._told.add((key_id, kind))
+        return True
+
+
+def _log(house: Gateway, principal: Principal, did: str, id: str, before: Any, after: Any) -> None:
+    world = house.world
     at_ms = world.clock.wall_ns() // 1_000_000
     act = Acted(
         f"act_{at_ms:011x}{world.chance.hex()}",

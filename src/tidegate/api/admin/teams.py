@@ -11,7 +11,7 @@ from tidegate.api.admin.shapes import ERRORS, Body, Budgets, Id, Limits, Name, s
 from tidegate.core.call import Principal
 from tidegate.core.errors import Forbidden, NotFound
 from tidegate.core.limits import Role
-from tidegate.core.ports import DEFAULT_ORGANISATION, Kept, Organisation, Team, User
+from tidegate.core.ports import DEFAULT_ORGANISATION, Named, Organisation, Team, User
 from tidegate.gateway import Gateway
 
 router = APIRouter(prefix="/admin", responses=ERRORS)
@@ -224,14 +224,14 @@ async def _managed_user(id: str, principal: Principal, house: Gateway) -> None:
         raise Forbidden("only an administrator changes administrators")
 
 
-async def _added(kind: type[Kept], asked: NewOrganisation, principal: Principal, house: Gateway) -> dict[str, Any]:
+async def _added(kind: type[Named], asked: NewOrganisation, principal: Principal, house: Gateway) -> dict[str, Any]:
     fields = asked.given()
     one = await house.auth.desk.add(kind, fields.pop("id"), fields.pop("name", ""), **fields)
     tell(house, principal, f"{kind.__name__.lower()}_created", one.id, after=one)
     return shown(one)
 
 
-async def _change(kind: type[Kept], id: str, asked: Bounded, principal: Principal, house: Gateway) -> dict[str, Any]:
+async def _change(kind: type[Named], id: str, asked: Bounded, principal: Principal, house: Gateway) -> dict[str, Any]:
     fields = asked.given()
     before = await house.auth.desk.find(kind, id)
     one = await house.auth.desk.change(kind, id, **fields)
@@ -239,14 +239,14 @@ async def _change(kind: type[Kept], id: str, asked: Bounded, principal: Principa
     return shown(one)
 
 
-async def _disable(kind: type[Kept], id: str, principal: Principal, house: Gateway) -> dict[str, Any]:
+async def _disable(kind: type[Named], id: str, principal: Principal, house: Gateway) -> dict[str, Any]:
     before = await house.auth.desk.find(kind, id)
     one = await house.auth.desk.disable(kind, id)
     tell(house, principal, f"{kind.__name__.lower()}_disabled", id, before=before, after=one)
     return shown(one)
 
 
-async def _enable(kind: type[Kept], id: str, principal: Principal, house: Gateway) -> dict[str, Any]:
+async def _enable(kind: type[Named], id: str, principal: Principal, house: Gateway) -> dict[str, Any]:
     before = await house.auth.desk.find(kind, id)
     one = await house.auth.desk.enable(kind, id)
     tell(house, principal, f"{kind.__name__.lower()}_enabled", id, before=before, after=one)

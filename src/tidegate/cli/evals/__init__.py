@@ -44,9 +44,9 @@ def evaluation() -> None:
     \b
     tidegate eval run suite.yaml                         ask, score, and say who has failed
     tidegate eval run suite.yaml --repeats 3 --max-cost 0.50
-    tidegate eval run suite.yaml --replay head.jsonl     score again what was said, without a key
-    tidegate eval import promptfooconfig.yaml --from promptfoo
-    tidegate eval case req_019b… --suite suite.yaml      a stored request becomes a case
+    tidegate eval run suite.yaml --replay recorded.jsonl ask nobody: what was said is there
+    tidegate eval import samples.jsonl --from openai     a suite of another tool's file
+    tidegate eval case req_019b… --suite suite.yaml      a case of a request that was stored
     tidegate eval compare base.jsonl head.jsonl          what has become better, or worse
     tidegate eval report head.jsonl --html report.html   a page with every answer
     tidegate eval label head.jsonl                       say yourself which answers are good

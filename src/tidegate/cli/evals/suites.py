@@ -65,10 +65,13 @@ def run(ctx: click.Context, /, suite: str, out: Path | None, url: str | None, ke
         raise ConfigError("a key is needed: set TIDEGATE_KEY, or make one with: tidegate keys create --scope eval")
     recorded = read_run(replay) if replay else None
     found = _replayed(_read(suite), recorded, given) if recorded else _changed(_read(suite), **given)
+    may_gate = _permitted(found, cards)
     journal = begin(out or _named(found), _new(found, recorded.run.id if recorded else secrets.token_hex(16)))
+    if recorded and journal.run.id != recorded.run.id:
+        raise ConfigError(f"{journal.path} is of another run than the one that is replayed; take another --out")
     gone = len(journal.answers)
     click.echo(f"{journal.path}" + (f" is gone on with: {gone} answers are there" if gone else ""), err=True)
-    why, may_gate = "it was interrupted", deck.may_gate(cards, found.suite.gate)
+    why = "it was interrupted"
     try:
         at = Reachable(url, key or "") if url else None
         if recorded:
@@ -87,14 +90,13 @@ def run(ctx: click.Context, /, suite: str, out: Path | None, url: str | None, ke
 
 def _gone_through(found: Ready, journal: Journal, at: Reachable | None, file: Path | None, may_gate: MayGate) -> str:
     """Why it ended before its end, or ""."""
-    ended = []
+    ended, progress = [], Progress(journal)
 
     async def all_of_it() -> None:
         async with _reached(found, journal.run.id, at, file) as door:
             subject = await asyncio.to_thread(_subject, found.suite, door)
-            with Progress(journal) as progress:
-                means = Means(subject, door, Embedding(), may_gate, tell=progress.tell)
-                ended.append(await go(found, journal, means))
+            with progress:
+                ended.append(await go(found, journal, Means(subject, door, Embedding(), may_gate, progress.tell)))
 
     on_loop(all_of_it)
     return ended[0]
@@ -108,6 +110,14 @@ def _heard_again(found: Ready, journal: Journal, recorded: Results, may_gate: Ma
 
     on_loop(all_of_it)
     return ended[0]
+
+
+def _permitted(found: Ready, cards: Path) -> MayGate:
+    """Which judges may decide: a card that is none is told before anything is paid for. Raises ConfigError."""
+    may = deck.may_gate(cards, found.suite.gate)
+    judges = {getattr(one.scorer, "judge", "") for lookers in found.lookers.values() for one in lookers}
+    permitted = frozenset(judge for judge in judges if judge and may(judge))
+    return permitted.__contains__
 
 
 @asynccontextmanager

@@ -15,10 +15,20 @@ WIDTH = 100
 
 
 def exit_code(results: Results) -> int:
-    """Of a run that has not come to its end nobody knows whether it is good."""
+    """Of a run that has not come to its end nobody knows whether it is good; nor where who decides gave no score."""
     if results.missing:
         return COULD_NOT_RUN
-    return BAD if any(answer.passed is False for answer in results.answers) else GOOD
+    if any(answer.passed is False for answer in results.answers):
+        return BAD
+    return COULD_NOT_RUN if any(undecided(results.answers)) else GOOD
+
+
+def undecided(answers: Sequence[Answer]) -> Iterator[tuple[Answer, Score]]:
+    """Where somebody who may decide gave no score."""
+    for answer in answers:
+        for score in answer.scores:
+            if score.outcome != "scored" and not score.advisory:
+                yield answer, score
 
 
 def summary(results: Results, why: str = "") -> Iterator[str]:
@@ -36,6 +46,11 @@ def summary(results: Results, why: str = "") -> Iterator[str]:
         "; of some answers nobody knows the price" if any(one.unpriced for one in answers) else ""
     )
     yield from _failures(answers)
+    none = list(undecided(answers))
+    for answer, score in none[:SHOWN]:
+        yield f"  undecided: {answer.case} #{answer.repeat + 1}: {score.scorer}: {score.outcome}: {score.why}"[:WIDTH]
+    if len(none) > SHOWN:
+        yield f"  … and {len(none) - SHOWN} more"
     if results.missing:
         cases = list(dict.fromkeys(case for case, _ in results.missing))
         yield f"  missing: {len(results.missing)} of {wanted} answers, of {_some(cases)}" + (f": {why}" if why else "")

@@ -18,6 +18,7 @@ from tidegate.core.ports.books import Record as Record
 from tidegate.core.ports.books import Totals as Totals
 from tidegate.core.ports.counters import Bill as Bill
 from tidegate.core.ports.counters import Counters as Counters
+from tidegate.core.ports.guards import Answering as Answering
 from tidegate.core.ports.guards import Guardrail as Guardrail
 from tidegate.core.ports.guards import Reach as Reach
 from tidegate.core.ports.guards import Reaching as Reaching
@@ -36,9 +37,11 @@ from tidegate.core.ports.people import Bearer as Bearer
 from tidegate.core.ports.people import Endpoint as Endpoint
 from tidegate.core.ports.people import Kept as Kept
 from tidegate.core.ports.people import Key as Key
+from tidegate.core.ports.people import Named as Named
 from tidegate.core.ports.people import Once as Once
 from tidegate.core.ports.people import Organisation as Organisation
 from tidegate.core.ports.people import Scope as Scope
+from tidegate.core.ports.people import Setting as Setting
 from tidegate.core.ports.people import Store as Store
 from tidegate.core.ports.people import Team as Team
 from tidegate.core.ports.people import User as User

@@ -34,7 +34,7 @@ class Guardrail(Protocol):
         loop. Whatever is raised means: it has not looked."""
 
     def watch(self) -> Watch | None:
-        """A look at one text of a reply; None: it looks at requests only."""
+        """A look at one text of a reply; None: it cannot look at a text while that streams by."""
 
 
 class Reach(NamedTuple):
@@ -56,3 +56,11 @@ class Reaching(Protocol):
 
     def join(self, reach: Reach) -> None:
         """Once, before the first call. Raises ConfigError."""
+
+
+@runtime_checkable
+class Answering(Protocol):
+    """A guard without a `watch` that looks at answers when they are whole."""
+
+    async def check_answer(self, call: Call, parts: Sequence[Part]) -> Sequence[Sequence[Finding]]:
+        """The same as `check`, of an answer: a part for each of its texts, with the role `assistant`."""

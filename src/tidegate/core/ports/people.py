@@ -79,7 +79,19 @@ Endpoint = Literal["chat", "complete", "embed", "count", "models", "raw", "accou
 # others
 Scope = Literal["batch", "eval", "override"]
 
-Kept = TypeVar("Kept", Organisation, Team, User, Key)
+
+class Setting(msgspec.Struct, frozen=True):
+    """Something that an administrator has set while it runs, until its time is over: see telemetry/settings.py."""
+
+    id: str
+    value: str
+    until_ms: int
+    by: str  # a key's id
+    created_ms: int
+
+
+Named = TypeVar("Named", Organisation, Team, User, Key)  # what an administrator makes
+Kept = TypeVar("Kept", Organisation, Team, User, Key, Setting)
 
 
 class Bearer(msgspec.Struct, frozen=True):
@@ -112,7 +124,7 @@ class Store(Protocol):
     async def every(self, kind: type[Kept]) -> list[Kept]:
         """All of them, ended ones too, oldest first."""
 
-    async def add(self, one: Organisation | Team | User | Key) -> None:
+    async def add(self, one: Organisation | Team | User | Key | Setting) -> None:
         """Raises ValueError when the id exists."""
 
     async def change(self, one: Kept, **fields: Any) -> Kept | None:

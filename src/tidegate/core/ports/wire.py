@@ -64,7 +64,7 @@ class TransportError(Exception):
 class Exchange(Protocol):
     """One request and its response, under way from the moment `send` returned it.
 
-    Read it by pulling (`head`, then `read` until b"") or, after `head`, by `pipe`. Whoever leaves calls `close()`, at
+    Read it by pulling (`head`, then `read` until b"") or by `pipe`. Whoever leaves calls `close()`, at
     any time, once or often: it awaits nothing. After a complete response the connection goes back to the pool, else
     its socket is closed.
     """
@@ -82,11 +82,16 @@ class Exchange(Protocol):
     def at_hand(self) -> bytes | None:
         """What `read` would return at once; None where it must be waited for. Raises TransportError."""
 
-    def pipe(self, on_data: Callable[[bytes], None], on_end: Callable[[TransportError | None], None]) -> None:
+    def pipe(
+        self,
+        on_data: Callable[[bytes], None],
+        on_end: Callable[[TransportError | None], None],
+        on_head: Callable[[Head], None] | None = None,
+    ) -> None:
         """From now on push: every further piece to `on_data`, then `on_end` exactly once (never after `close()`).
 
-        Both are called on the event loop, from the socket's own callback (what was already buffered: before `pipe`
-        returns), and must not raise.
+        `on_head` hears of the head before them, if it comes from now on. All are called on the event loop, from the
+        socket's own callback (what was already buffered: before `pipe` returns), and must not raise.
         """
 
     def pause(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from statistics import median
@@ -14,7 +15,7 @@ from tidegate.core.ports import Bench
 from tidegate.core.scores import Score
 from tidegate.jobs.evals.judge import Form, NoVerdict
 
-Models = Annotated[tuple[str, ...], Meta(min_length=1, max_length=9)]
+Models = str | Annotated[tuple[str, ...], Meta(min_length=1, max_length=9)]
 
 
 class Opinion(msgspec.Struct, frozen=True):
@@ -29,13 +30,25 @@ class Opinion(msgspec.Struct, frozen=True):
 Judge = Callable[[str, str], Awaitable[Opinion]]  # a model, and a step of its own. Raises NoVerdict
 
 
-def named(models: Sequence[str], form: Form) -> str:
-    """A jury is a judge of its own, with a card of its own."""
-    return f"{'+'.join(sorted(models))}/{form.hash}"
+def jurors(models: Models) -> tuple[str, ...]:
+    """Raises ValueError."""
+    each = (models,) if isinstance(models, str) else models
+    if not all(each) or len({*each}) != len(each):
+        raise ValueError("model: needs names, each once")
+    return each
 
 
-async def scores(models: Sequence[str], judge: str, ask: Judge, bench: Bench) -> list[Score]:
+def named(models: Models, form: Form, config: msgspec.Struct) -> str:
+    """A jury is a judge of its own, with a card of its own; and so is one that is asked with other parameters, or that
+    weighs or passes otherwise. Raises ValueError."""
+    said = msgspec.to_builtins((form.hash, msgspec.structs.replace(config, model=())), str_keys=True)
+    hashed = hashlib.sha256(msgspec.json.encode(said, order="deterministic")).hexdigest()[:16]
+    return f"{'+'.join(sorted(jurors(models)))}/{hashed}"
+
+
+async def scores(asked: Models, judge: str, ask: Judge, bench: Bench) -> list[Score]:
     """One score for each thing and for the whole. Without a verdict of more than half of them there is none."""
+    models, advisory = jurors(asked), not bench.may_gate(judge)
     opinions: list[Opinion] = []
     none: list[NoVerdict] = []
     for model in models:
@@ -46,8 +59,7 @@ async def scores(models: Sequence[str], judge: str, ask: Judge, bench: Bench) ->
     if len(opinions) * 2 <= len(models):
         outcome = Counter(one.outcome for one in none).most_common(1)[0][0]
         whys = "; ".join(dict.fromkeys(one.why for one in none))
-        return [Score(scorer="", outcome=outcome, why=whys[:500], judge=judge, advisory=True)]
-    advisory = not bench.may_gate(judge)
+        return [Score(scorer="", outcome=outcome, why=whys[:500], judge=judge, advisory=advisory)]
     passed = sum(one.passed for one in opinions) * 2 > len(models)
     orders = tuple(_most(said) for said in zip(*(one.orders for one in opinions), strict=True))
     found = []

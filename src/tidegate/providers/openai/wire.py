@@ -17,7 +17,7 @@ from tidegate.core.chat import Began, Change, Channel, Delta, Finished, ToolBega
 from tidegate.core.errors import Complaint, TidegateError, UpstreamFailed, UpstreamRefused
 from tidegate.core.money import Usage
 from tidegate.core.places import replaced
-from tidegate.core.stream import FrameDecoder, WholeDecoder, payload, understood, without_data
+from tidegate.core.stream import UNREADABLE, FrameDecoder, WholeDecoder, no_answer, payload, without_data
 
 DONE = b"data: [DONE]\n\n"
 
@@ -129,13 +129,6 @@ class Said(msgspec.Struct, gc=False):
             called = _FUNCTION.decode(self.function_call)
             if called is not None and called.arguments:
                 yield Channel(choice, "tool", -1), f"{path}.function_call.arguments", called.arguments
-
-    def plain(self) -> str | None:
-        """Its `content`, where that is a text and all that is said."""
-        content = self.content
-        if not isinstance(content, str) or self.refusal or self.reasoning_content or self.reasoning or self.tool_calls:
-            return None
-        return content
 
     def pieces(self, choice: int) -> Iterator[tuple[Channel, str]]:
         if isinstance(self.content, str):
@@ -271,8 +264,13 @@ class OpenAIEvent(Event):
         choices = self.reply.choices
         if choices is not None and len(choices) == 1:
             said = choices[0].delta
-            text = said.plain() if said is not None else None
-            if text:  # what almost every chunk is
+            text = said.content if said is not None else None
+            # What almost every chunk is: a text, and nothing else.
+            if (
+                isinstance(text, str)
+                and said is not None
+                and not (said.refusal or said.reasoning_content or said.reasoning or said.tool_calls)
+            ):
                 return len(text) if text.isascii() else size(text)
         return super().text_bytes()
 
@@ -305,10 +303,13 @@ def _said(channel: Channel, text: str) -> dict[str, object]:
 
 def read_reply(text: bytes) -> Reply:
     """Raises UpstreamFailed: not this dialect, or an error where an answer should be."""
-    reply = understood(_REPLY, text)
+    try:
+        reply = _REPLY.decode(text)
+    except UNREADABLE as wrong:
+        raise no_answer(wrong) from None
     if reply.error is not UNSET and bytes(reply.error) != b"null":
-        wrong = complaint(text)
-        raise UpstreamFailed(f"it sent an error: {wrong.message or 'without words'}", complaint=wrong)
+        said = complaint(text)
+        raise UpstreamFailed(f"it sent an error: {said.message or 'without words'}", complaint=said)
     return reply
 
 
@@ -340,9 +341,11 @@ class StreamDecoder(FrameDecoder):
             # "" is what some send for null, and some have a last word after the finish
             if choice.finish_reason or choice.index not in still:
                 still[choice.index] = still.get(choice.index, True) and not choice.finish_reason
+        if self._began:
+            return OpenAIEvent(frame, reply)
         # Azure begins with a verdict on the prompt that has neither choices nor an id.
-        first, self._began = not self._began, True
-        return OpenAIEvent(frame, reply, first=first)
+        self._began = True
+        return OpenAIEvent(frame, reply, first=True)
 
     def unsaid_end(self) -> Event | None:
         finished = self._open and not any(self._open.values())

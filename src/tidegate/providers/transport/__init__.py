@@ -66,8 +66,10 @@ class HttpTransport:
         if headers != about.headers:  # else they are what they were the last time, as they almost always are
             about.fields = request_fields(about.line, headers)
             about.headers = headers
-        exchange = HttpExchange(about.pool, request, measured(about.fields, request.method, len(request.body)))
-        about.pool.begin(exchange)
+        pool = about.pool
+        head_bytes = measured(about.fields, request.method, len(request.body))
+        exchange = HttpExchange(pool, request, head_bytes, pool.loop.time() + request.timeouts.total)
+        pool.begin(exchange)
         return exchange
 
     def _new(self, method: str, url: str, tls: ssl.SSLContext | None, foreign: bool) -> Known:

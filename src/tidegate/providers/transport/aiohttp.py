@@ -185,7 +185,7 @@ class Errand:
     ) -> None:
         self.address = address
         self.loop = transport.loop
-        self.exchange = HttpExchange(self, request, head_bytes)
+        self.exchange = HttpExchange(self, request, head_bytes, self.loop.time() + request.timeouts.total)
         self._transport = transport
         self._fields = fields
         self._task: asyncio.Task[None] | None = None

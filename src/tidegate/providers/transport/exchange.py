@@ -15,6 +15,8 @@ from collections.abc import Callable
 from math import inf
 from typing import Protocol, cast
 
+import msgspec
+
 from tidegate.core.ports import Head, Request, TransportError
 from tidegate.providers.transport.wire import Address, Fault, ResponseParser
 
@@ -74,33 +76,28 @@ class Home(Way, Protocol):
         """Its socket is closed."""
 
 
-class HttpExchange:
+class HttpExchange(msgspec.Struct, eq=False):
     """One request and its response: the `Exchange` of the port. First half for its caller, second for the house."""
 
-    __slots__ = (
-        "_connect_at", "_connection", "_fault", "_home", "_on_data", "_on_end", "_over", "_pieces", "_size", "_timer",
-        "_waiter", "head_bytes", "paused", "received", "request", "retried", "sent", "total_at",
-    )  # fmt: skip
-
-    def __init__(self, home: Way, request: Request, head_bytes: bytes) -> None:
-        self._home = home
-        self.request = request
-        self.head_bytes = head_bytes
-        self.total_at = home.loop.time() + request.timeouts.total
-        self.sent = False
-        self.retried = False
-        self.paused = False
-        self.received: Head | None = None
-        self._pieces: list[bytes] = []
-        self._size = 0
-        self._over = False
-        self._fault: Fault | None = None
-        self._connection: Carrier | None = None
-        self._connect_at = inf
-        self._timer: asyncio.TimerHandle | None = None  # only while waiting for a connection
-        self._waiter: asyncio.Future[None] | None = None
-        self._on_data: Callable[[bytes], None] | None = None
-        self._on_end: Callable[[TransportError | None], None] | None = None
+    _home: Way
+    request: Request
+    head_bytes: bytes
+    total_at: float  # by the loop's clock
+    sent: bool = False
+    retried: bool = False
+    paused: bool = False
+    received: Head | None = None
+    _pieces: list[bytes] = []
+    _size: int = 0
+    _over: bool = False
+    _fault: Fault | None = None
+    _connection: Carrier | None = None
+    _connect_at: float = inf
+    _timer: asyncio.TimerHandle | None = None  # only while waiting for a connection
+    _waiter: asyncio.Future[None] | None = None
+    on_data: Callable[[bytes], None] | None = None
+    _on_end: Callable[[TransportError | None], None] | None = None
+    _on_head: Callable[[Head], None] | None = None
 
     async def head(self) -> Head:
         while self.received is None:
@@ -123,10 +120,15 @@ class HttpExchange:
             raise self._error(self._fault)
         return b"" if self._over else None
 
-    def pipe(self, on_data: Callable[[bytes], None], on_end: Callable[[TransportError | None], None]) -> None:
+    def pipe(
+        self,
+        on_data: Callable[[bytes], None],
+        on_end: Callable[[TransportError | None], None],
+        on_head: Callable[[Head], None] | None = None,
+    ) -> None:
         if self._fault is CLOSED:
             return
-        self._on_data, self._on_end = on_data, on_end
+        self.on_data, self._on_end, self._on_head = on_data, on_end, on_head
         if self._pieces:
             on_data(self._take())
         if self._over:
@@ -153,7 +155,7 @@ class HttpExchange:
         self._over = True
         self._fault = CLOSED
         self._pieces.clear()
-        self._on_data = self._on_end = None
+        self.on_data = self._on_end = self._on_head = None
         if self._waiter is not None:
             self._wake()
 
@@ -212,9 +214,13 @@ class HttpExchange:
     def receive(self, head: Head | None, body: bytes) -> None:
         """What one read of the socket brought."""
         self.received = head
-        if self._on_data is not None:
+        if self._on_head is not None and head is not None:
+            on_head, self._on_head = self._on_head, None
+            on_head(head)
+        on_data = self.on_data
+        if on_data is not None:
             if body:
-                self._on_data(body)
+                on_data(body)
             return
         if body:
             self._pieces.append(body)
@@ -246,7 +252,7 @@ class HttpExchange:
 
     def _tell_end(self) -> None:
         on_end = self._on_end
-        self._on_data = self._on_end = None
+        self.on_data = self._on_end = self._on_head = None
         if on_end is None:
             if self._waiter is not None:
                 self._wake()
@@ -361,13 +367,18 @@ class Connection(asyncio.Protocol):
             exchange.receive(head, body)
             self.drop()
             exchange.fail(parser.fault)
-        elif head is not None and exchange.received is None:
+        elif exchange.received is not None:
+            if body:
+                self._moved_at = self._home.loop.time()
+                if exchange.on_data is not None:
+                    exchange.on_data(body)
+                else:
+                    exchange.receive(head, body)
+        elif head is not None:
             self._moved_at = self._home.loop.time()
             exchange.receive(head, body)
-            self._watch()  # from here on it is another clock
-        elif body:
-            self._moved_at = self._home.loop.time()
-            exchange.receive(head, body)
+            if self._exchange is exchange:
+                self._watch()  # from here on it is another clock
 
     def eof_received(self) -> None:
         exchange = self._exchange

@@ -13,7 +13,18 @@ import msgspec
 
 from tidegate.core.errors import BadRequest, Conflict, NotFound
 from tidegate.core.limits import Budget, Limit, Role
-from tidegate.core.ports import DEFAULT_ORGANISATION, Clock, Endpoint, Kept, Key, Organisation, Scope, Store, Team, User
+from tidegate.core.ports import (
+    DEFAULT_ORGANISATION,
+    Clock,
+    Endpoint,
+    Key,
+    Named,
+    Organisation,
+    Scope,
+    Store,
+    Team,
+    User,
+)
 from tidegate.stages.auth.keys import Peppers, digest, make_key
 
 MAX_NAME = 100
@@ -83,14 +94,14 @@ class Desk:
 
     # --- all of them
 
-    async def find(self, kind: type[Kept], id: str) -> Kept:
+    async def find(self, kind: type[Named], id: str) -> Named:
         """Raises NotFound."""
         found = await self._store.find(kind, id)
         if found is None:
             raise NotFound(f"there is no {_word(kind)} {id[:40]!r}")
         return found
 
-    async def add(self, kind: type[Kept], id: str, name: str, **fields: Any) -> Kept:
+    async def add(self, kind: type[Named], id: str, name: str, **fields: Any) -> Named:
         """A new organisation, team or user. Raises Conflict when the id is taken."""
         if not _ID.fullmatch(id):
             raise BadRequest(
@@ -108,24 +119,24 @@ class Desk:
         self._note(f"{_word(kind)}_created", id, None, one)
         return one
 
-    async def change(self, kind: type[Kept], id: str, **fields: Any) -> Kept:
+    async def change(self, kind: type[Named], id: str, **fields: Any) -> Named:
         one = await self.find(kind, id)
         await self._checked(msgspec.structs.replace(one, **fields))
         return await self._change(one, **fields) if fields else one
 
-    async def disable(self, kind: type[Kept], id: str) -> Kept:
+    async def disable(self, kind: type[Named], id: str) -> Named:
         one = await self.find(kind, id)
         if kind is Organisation and id == DEFAULT_ORGANISATION:
             raise BadRequest("the default organisation cannot be disabled: whoever has no team belongs to it")
         return one if one.disabled_ms is not None else await self._change(one, disabled_ms=self._now_ms)
 
-    async def enable(self, kind: type[Kept], id: str) -> Kept:
+    async def enable(self, kind: type[Named], id: str) -> Named:
         one = await self.find(kind, id)
         if isinstance(one, Key) and one.revoked_ms is not None:
             raise BadRequest(f"key {one.name!r} was revoked, which is for ever; make a new one")
         return one if one.disabled_ms is None else await self._change(one, disabled_ms=None)
 
-    async def _change(self, one: Kept, **fields: Any) -> Kept:
+    async def _change(self, one: Named, **fields: Any) -> Named:
         changed = await self._store.change(one, **fields)
         if changed is None:
             raise Conflict(
@@ -156,7 +167,7 @@ class Desk:
             if one.role == "manager" and team_id is None:
                 raise BadRequest("a manager needs a team to manage; say which", param="team_id")
 
-    async def _there(self, kind: type[Kept], id: str | None, param: str) -> Kept | None:
+    async def _there(self, kind: type[Named], id: str | None, param: str) -> Named | None:
         if id is None:
             return None
         found = await self._store.find(kind, id)

@@ -22,7 +22,7 @@ from tidegate.stages.cache.keys import Questions
 from tidegate.stages.cache.passage import Passage
 from tidegate.stages.cache.policy import Config as Config
 from tidegate.stages.cache.policy import House as House
-from tidegate.stages.cache.policy import Policy, plain
+from tidegate.stages.cache.policy import Policy, kept_as, plain
 from tidegate.stages.cache.policy import house_trouble as house_trouble
 from tidegate.stages.cache.policy import policies as policies
 from tidegate.stages.cache.policy import trouble as trouble
@@ -110,4 +110,5 @@ class Cache:
         """Drop what has `tag` (route:…, tag:…, prompt:…, team:…), or all: answers, and questions that are compared by
         meaning, each with its own. Raises StoreDown."""
         meanings = self.shelf.meanings
+        tag = kept_as(tag, self.shelf.outcomes) if tag is not None else None
         return await self.shelf.blobs.purge(tag), await meanings.purge(tag) if meanings is not None else 0

@@ -16,7 +16,7 @@ from tidegate.stages.cache.elsewhere import Lease, Stored
 from tidegate.stages.cache.exact import Entry, Kept, entry_of, is_form, may_be_kept, pack, place, told_again, unpack
 from tidegate.stages.cache.idempotent import Claim
 from tidegate.stages.cache.live import End, Live
-from tidegate.stages.cache.policy import ANYTHING, Policy, SemanticConfig, Wish, tags_of, wish_of
+from tidegate.stages.cache.policy import ANYTHING, Policy, SemanticConfig, Wish, kept_as, tags_of, wish_of
 from tidegate.stages.cache.told import AtOnce, Gathered, Told
 
 if TYPE_CHECKING:
@@ -377,7 +377,7 @@ class Passage:
 
     def _tags(self) -> list[str]:
         call, outcomes = self._call, self._cache.shelf.outcomes
-        tags = tags_of(call)
+        tags = [kept_as(tag, outcomes) for tag in tags_of(call)]
         if outcomes.seals and call.user:  # so that what they were answered goes when they are erased
             tags.append(f"subject:{outcomes.word(call.user)}")
         return tags

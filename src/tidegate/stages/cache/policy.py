@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from tidegate.core.call import Call, Route
+from tidegate.core.ports import Vault
 from tidegate.core.values import Duration, Share, Size
 from tidegate.stages.cache.keys import Scope
 
@@ -195,3 +196,9 @@ def tags_of(call: Call) -> list[str]:
 
 def _digest(text: str) -> bytes:
     return blake2b(text.encode(), digest_size=16).digest()
+
+
+def kept_as(tag: str, vault: Vault) -> str:
+    """How a tag is called where answers are kept. Callers choose theirs, and who reads a store need not know them."""
+    kind, _, name = tag.partition(":")
+    return f"tag:{vault.word(name)}" if kind == "tag" else tag

@@ -10,7 +10,6 @@ verdict only of a guard that has looked at all there was: one that failed has no
 
 from __future__ import annotations
 
-import asyncio
 import difflib
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,15 +21,16 @@ from tidegate.core.call import Asked, Call, Reply, Source
 from tidegate.core.errors import Blocked, ConfigError, GuardFailed
 from tidegate.core.guard import RULING, Action, Direction, Finding, Guarding, Part, verdict_of
 from tidegate.core.places import Moved, replaced
-from tidegate.core.ports import Guardrail, Reach, Reaching
+from tidegate.core.ports import Answering, Guardrail, Reach, Reaching
 from tidegate.core.world import World
+from tidegate.stages.guardrails.answers import Awaited
+from tidegate.stages.guardrails.asking import Asking, Found, in_place, together
 from tidegate.stages.guardrails.bodies import WholeShielded
 from tidegate.stages.guardrails.masks import Masks, Placeholders, masked
 from tidegate.stages.guardrails.parts import parts_of, unreadable
-from tidegate.stages.guardrails.replies import Restored, Shielded
+from tidegate.stages.guardrails.replies import Looks, Restored, Shielded
 
 DEFAULT = ""  # the guards of routes that name none
-Found = Sequence[Sequence[Finding]]  # in each part
 
 
 class Guarded(NamedTuple):
@@ -47,7 +47,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Guards, in their order. Each sees what those before it have left.
 
     input: look at what is asked: every role, tools and their results.
-    output: look at what is answered, streamed or not.
+    output: look at what is answered, streamed or not. Those that look at whole answers only (webhook, model, onnx,
+        deep_pii) look last; with another action than flag the answer is held until they have, up to 4 MiB of it.
     """
 
     input: tuple[Guarded, ...] = ()
@@ -62,6 +63,7 @@ class Guard(NamedTuple):
     closed: bool  # what it could not look at does not pass
     looks: Guardrail
     waits: bool = False  # for an answer from elsewhere
+    whole: bool = False  # looks at an answer when all of it is there
 
     @property
     def identity(self) -> str:
@@ -135,19 +137,12 @@ class Guardrails:
         self, call: Call, group: Sequence[Guard], parts: list[Part], hidden: Placeholders | None
     ) -> list[Part]:
         """What guards that see the same make of it: those that wait for others do so while the rest looks."""
-        asking = [guard for guard in group if guard.waits] if len(group) > 1 else ()
-        tasks = {
-            guard: self._world.nursery.spawn(self._findings(call, guard, parts), f"guard {guard.name}")
-            for guard in asking
-        }
-        try:
+        shown = parts
+        with Asking(self._world, group, lambda guard: self._findings(call, guard, shown)) as asking:
             for guard in group:
-                findings = await (tasks[guard] if guard in tasks else self._findings(call, guard, parts))
+                findings = await asking.of(guard)
                 if findings is not None:
                     parts = self._conclude(call, guard, parts, findings, hidden)
-        finally:
-            for task in tasks.values():
-                let_go(task)
         return parts
 
     def _conclude(
@@ -170,7 +165,7 @@ class Guardrails:
         """None: it has failed, and may be done without."""
         try:
             found = await guard.looks.check(call, parts)
-            _in_place(parts, found)
+            in_place(parts, found)
             return found
         except Exception as wrong:  # noqa: BLE001 a guard is a plugin, and whatever it raises means the same
             self.failed(guard, call, wrong)
@@ -193,8 +188,16 @@ class Guardrails:
             return source
         if call.operation == "raw" and call.asked is not None and call.asked.stream:
             return source  # all of its guards may be done without, or it would have been refused
-        kind = WholeShielded if call.operation == "raw" else Shielded
-        return kind(source, call, guards.output, self._masks, self.failed)
+        if call.asked_by:
+            guards = guards.without(call.asked_by)
+        whole = [guard for guard in guards.output if guard.whole]
+        by_the_word = [guard for guard in guards.output if not guard.whole]
+        if by_the_word:
+            kind = WholeShielded if call.operation == "raw" else Shielded
+            source = kind(source, call, by_the_word, self._masks, self.failed)
+        if whole:
+            source = Awaited(source, call, whole, Looks(call, whole, self._masks, self.failed), self._world)
+        return source
 
     def restore(self, call: Call, reply: Reply) -> Reply:
         """The reply with the caller's own values. The same one where none were withheld."""
@@ -222,51 +225,22 @@ def _made(where: str, side: Direction, guarded: Guarded, known: Sequence[str], r
             looks.join(reach)
     except ConfigError as wrong:
         raise ConfigError(f"{where}: {wrong.message}") from None
-    if side == "output" and looks.watch() is None:
+    whole = side == "output" and looks.watch() is None
+    if whole and not isinstance(looks, Answering):
         raise ConfigError(f"{where}: the guard {guarded.type!r} looks at requests only; put it under input")
     waits = isinstance(looks, Reaching) and looks.waits
-    return Guard(guarded.type, guarded.action, guarded.on_failure == "closed", looks, waits)
+    return Guard(guarded.type, guarded.action, guarded.on_failure == "closed", looks, waits, whole)
 
 
 def _check_routes(where: str, guards: Guards | None, routes: Mapping[str, object]) -> None:
     """A guard may ask a route, which must be there. Raises ConfigError."""
-    for at, guard in enumerate(guards.input if guards is not None else ()):
+    sides = (("input", guards.input), ("output", guards.output)) if guards is not None else ()
+    for side, at, guard in ((side, at, guard) for side, some in sides for at, guard in enumerate(some)):
         route = getattr(guard.looks, "route", None)
         if route is not None and route not in routes and "/" not in route:
             near = difflib.get_close_matches(route, routes, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(routes) or 'none'}"
-            raise ConfigError(f"{where}.input[{at}].route: no route {route!r}; {hint}")
-
-
-def _in_place(parts: Sequence[Part], found: Found) -> None:
-    """Raises ValueError for places that are not there: whoever names them has looked at something else."""
-    if len(found) != len(parts):
-        raise ValueError(f"there are {len(parts)} texts, and it speaks of {len(found)}")
-    for part, some in zip(parts, found, strict=True):
-        at = 0
-        for one in some:
-            if not at <= one.start <= one.end <= len(part.text):
-                raise ValueError(f"{part.path}: {one.start} to {one.end} is no place in it, or lies in another")
-            at = one.end
-
-
-def together(guards: Sequence[Guard]) -> list[list[Guard]]:
-    """In order, and those beside each other that only look in one group: they see the same."""
-    groups: list[list[Guard]] = []
-    for guard in guards:
-        if groups and not guard.changes and not groups[-1][-1].changes:
-            groups[-1].append(guard)
-        else:
-            groups.append([guard])
-    return groups
-
-
-def let_go(task: asyncio.Task[Found | None]) -> None:
-    """Nobody waits for it any more; what it raises was answered already, or does not matter."""
-    if not task.done():
-        task.cancel()
-    elif not task.cancelled():
-        task.exception()
+            raise ConfigError(f"{where}.{side}[{at}].route: no route {route!r}; {hint}")
 
 
 def refusal(guard: str, rules: Sequence[str], what: str) -> str:

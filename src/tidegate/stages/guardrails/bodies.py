@@ -77,7 +77,7 @@ class WholeShielded:
     def _look(self) -> None:
         body = bytes(self._body)
         try:
-            texts = list(_texts(body))
+            texts = list(texts_of(body))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             self._cannot("it is no JSON")
             return
@@ -101,6 +101,6 @@ class WholeShielded:
         self._source.resume()
 
 
-def _texts(body: bytes) -> Iterator[tuple[str, str]]:
+def texts_of(body: bytes) -> Iterator[tuple[str, str]]:
     if body.strip():
         yield from ((path, text) for path, text in strings("", _ANY.decode(body)) if is_spoken(text))

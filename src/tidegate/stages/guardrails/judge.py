@@ -35,7 +35,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     route: a route, or provider/model, that is asked.
     forbidden: what is not allowed, in your words.
-    roles: of whom the texts are that it is asked about; none named: all but the application's own.
+    roles: of whom the texts of a request are that it is asked about; none named: all but the application's own.
     timeout: how long it has; after that it has not looked, and `on_failure` says what follows.
     max_length: characters of all texts together; more are not looked at.
     """
@@ -77,16 +77,21 @@ class Judge:
         self._reach = reach
 
     def watch(self) -> None:
-        """It is asked once, about what is asked."""
+        """It is asked once about a text, when that is whole."""
         return
 
     async def check(self, call: Call, parts: Sequence[Part]) -> Sequence[Sequence[Finding]]:
+        return await self._ask(call, parts, [at for at, part in enumerate(parts) if self._looks_at(part)])
+
+    async def check_answer(self, call: Call, parts: Sequence[Part]) -> Sequence[Sequence[Finding]]:
+        return await self._ask(call, parts, range(len(parts)))
+
+    async def _ask(self, call: Call, parts: Sequence[Part], which: Sequence[int]) -> Sequence[Sequence[Finding]]:
         reach, config = self._reach, self._config
         if reach is None or reach.world is None or reach.ask is None:
             raise ValueError("it asks a route, and only a Tidegate that serves does so")
         if len(call.asked_by) >= DEEPEST:
             raise ValueError(f"this call serves a guard of a guard already: {', '.join(call.asked_by)}")
-        which = [at for at, part in enumerate(parts) if self._looks_at(part)]
         if not which:
             return [[] for _ in parts]
         texts = [parts[at].text for at in which]

@@ -74,6 +74,9 @@ class DeepPii:
     async def check(self, call: Call, parts: Sequence[Part]) -> Sequence[Sequence[Finding]]:
         return await asyncio.get_running_loop().run_in_executor(None, self._all, parts)
 
+    async def check_answer(self, call: Call, parts: Sequence[Part]) -> Sequence[Sequence[Finding]]:
+        return await self.check(call, parts)
+
     def _all(self, parts: Sequence[Part]) -> list[list[Finding]]:
         with self._one:
             return [self.look(part.text) for part in parts]

@@ -67,11 +67,15 @@ class Onnx:
         self.fingerprint = hashlib.sha256(repr(said).encode()).hexdigest()[:16]
 
     def watch(self) -> None:
-        """It is what is asked that takes a model over."""
+        """It weighs a text when that is whole."""
         return
 
     async def check(self, call: Call, parts: Sequence[Part]) -> Sequence[Sequence[Finding]]:
         return await asyncio.get_running_loop().run_in_executor(None, self._all, parts)
+
+    async def check_answer(self, call: Call, parts: Sequence[Part]) -> Sequence[Sequence[Finding]]:
+        """By `tool_threshold`: no user says it."""
+        return await self.check(call, parts)
 
     def _all(self, parts: Sequence[Part]) -> list[list[Finding]]:
         return [[] if part.role in OWN else self._look(part) for part in parts]

@@ -9,7 +9,7 @@ import msgspec
 
 from tidegate.core.call import Call
 from tidegate.core.guard import RULING, Direction, Part, Ruling
-from tidegate.core.ports import Watch
+from tidegate.core.ports import Answering, Watch
 from tidegate.stages.guardrails import Config, Guard, Guards
 from tidegate.stages.guardrails.masks import Masks, Placeholders, masked
 
@@ -57,7 +57,10 @@ async def _try(guard: Guard, text: str, direction: Direction, role: str, masks: 
             findings: Sequence[Any] = (await guard.looks.check(_call(text), [Part("text", role, text)]))[0]
         else:
             watch = guard.looks.watch()
-            findings = _watched(watch, text) if watch is not None else ()
+            if isinstance(guard.looks, Answering) and guard.whole:
+                findings = (await guard.looks.check_answer(_call(text), [Part("0.text", "assistant", text)]))[0]
+            else:
+                findings = _watched(watch, text) if watch is not None else ()
     except Exception as wrong:  # noqa: BLE001 a guard is a plugin, and whatever it raises means the same
         return Tried(guard.name, guard.action, "failed", error=repr(wrong)[:200])
     spans = tuple(Span(one.rule, one.start, one.end, round(one.score, 4)) for one in findings)

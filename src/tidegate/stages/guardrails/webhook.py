@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from tidegate.core.call import Call
 from tidegate.core.errors import ConfigError
-from tidegate.core.guard import Finding, Part
+from tidegate.core.guard import Direction, Finding, Part
 from tidegate.core.ports import Exchange, Reach, Request, Timeouts
 from tidegate.core.signed import is_address, signature
 from tidegate.core.values import Duration, Secret
@@ -70,14 +70,20 @@ class Webhook:
         self._reach = reach
 
     def watch(self) -> None:
-        """It is asked once, about what is asked."""
+        """It is asked once about a text, when that is whole."""
         return
 
     async def check(self, call: Call, parts: Sequence[Part]) -> Sequence[Sequence[Finding]]:
+        return await self._ask(call, parts, "input")
+
+    async def check_answer(self, call: Call, parts: Sequence[Part]) -> Sequence[Sequence[Finding]]:
+        return await self._ask(call, parts, "output")
+
+    async def _ask(self, call: Call, parts: Sequence[Part], direction: Direction) -> Sequence[Sequence[Finding]]:
         world = self._reach.world if self._reach is not None else None
         if world is None:
             raise ValueError("it asks a service, and only a Tidegate that serves does so")
-        body = question(call, parts)
+        body = question(call, parts, direction)
         signed = signature(self._config.secret.value, world.clock.wall_ns() // 1_000_000_000, body)
         headers = [
             (b"content-type", b"application/json"),
@@ -104,15 +110,15 @@ async def _body(exchange: Exchange) -> bytes:
     return bytes(body)
 
 
-def question(call: Call, parts: Sequence[Part]) -> bytes:
-    """What the service is sent. `texts` are in the order of the request."""
+def question(call: Call, parts: Sequence[Part], direction: Direction) -> bytes:
+    """What the service is sent. `texts` are in the order of the request, or of the answer."""
     return msgspec.json.encode(
         {
             "id": call.id,
             "route": call.route.name if call.route is not None else None,
             "dialect": call.dialect,
             "operation": call.operation,
-            "direction": "input",
+            "direction": direction,
             "texts": [{"path": part.path, "role": part.role, "text": part.text} for part in parts],
         }
     )

@@ -9,6 +9,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from tidegate.core.addresses import neighbourhood
 from tidegate.core.call import Call, Principal, Route
 from tidegate.core.errors import BudgetSpent, LimitReached, LoopSuspected
 from tidegate.core.limits import Charge, Claim, Full, Limit, LimitConfig, Room, Rule
@@ -29,7 +30,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     default: of each key that has no limits of its own.
     per_end_user: of each end user of an organisation, as clients name them.
-    per_address: of each address that calls come from.
+    per_address: of each address that calls come from; of IPv6 a /64 counts as one, here and below.
     chat: of each address, for /api/chat.
     guesses: wrong keys that an address may present in a minute before it has to wait.
     loops: programs that ask themselves.
@@ -63,12 +64,13 @@ class Limits:
         """
         return self._gate.passing(address, familiar=familiar)
 
-    def admit(self, call: Call) -> Admission:
+    def admit(self, call: Call) -> Admission | Unlimited:
         """`async with limits.admit(call)`: counted while it lasts. Raises LimitReached, or LoopSuspected for a circle.
 
         Of a call that was refused, here or where money is spent, no request is counted.
         """
-        return Admission(self, self._world, call)
+        rules = self.rules(call)
+        return Admission(self, self._world, call, rules) if rules or self.loops.looks_at(call) else UNLIMITED
 
     def rules(self, call: Call) -> Sequence[Rule]:
         """All that limit this call at the door."""
@@ -80,9 +82,12 @@ class Limits:
         if self._per_end_user and call.user:
             rules = [*rules, *_rules(f"{house}:end user:{call.user}", "this user", self._per_end_user)]
         if self._per_address:
-            rules = [*rules, *_rules(f"{house}:address:{call.address}", "this address", self._per_address)]
+            rules = [
+                *rules,
+                *_rules(f"{house}:address:{neighbourhood(call.address)}", "this address", self._per_address),
+            ]
         if call.path == CHAT:
-            rules = [*rules, *_rules(f"{house}:chat:{call.address}", "this address", self._chat)]
+            rules = [*rules, *_rules(f"{house}:chat:{neighbourhood(call.address)}", "this address", self._chat)]
         return rules
 
     def _plan(self, principal: Principal, route: Route) -> Plan:
@@ -129,18 +134,26 @@ class Plan:
         ]
 
 
-class Admission:
-    __slots__ = ("_call", "_claim", "_limits", "_world")
+class Unlimited:
+    """For a call that nothing limits."""
 
-    def __init__(self, limits: Limits, world: World, call: Call) -> None:
-        self._limits = limits
-        self._world = world
-        self._call = call
-        self._claim: Claim | None = None
+    async def __aenter__(self) -> None: ...
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+
+UNLIMITED = Unlimited()
+
+
+class Admission(msgspec.Struct, eq=False):
+    _limits: Limits
+    _world: World
+    _call: Call
+    _rules: Sequence[Rule]
+    _claim: Claim | None = None
 
     async def __aenter__(self) -> None:
-        call = self._call
-        rules, loops = self._limits.rules(call), self._limits.loops
+        call, rules, loops = self._call, self._rules, self._limits.loops
         looks = loops.looks_at(call)
         seen = loops.ask(call) if looks else None
         if rules:

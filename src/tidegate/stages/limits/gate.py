@@ -1,7 +1,7 @@
 """Who is guessing keys? An address that presented too many wrong ones waits before the next is even looked at.
 
-Keys that were good here lately are looked at all the same: behind one address there may be a thousand clients, and one
-of them must not lock out the others.
+Of IPv6 a whole /64 counts as one: whoever has one address of it has all. Keys that were good here lately are looked at
+all the same: behind one address there may be a thousand clients, and one of them must not lock out the others.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from contextlib import suppress
 
+from tidegate.core.addresses import neighbourhood
 from tidegate.core.errors import LimitReached, StoreDown, Unauthenticated
 from tidegate.core.limits import MOST, Charge, Claim, Meter, Taken
 from tidegate.core.world import World
@@ -36,6 +37,9 @@ class Gate:
         return Gate.Passing(self, address, familiar)
 
     def check(self, address: str) -> None:
+        if not self._wrong:
+            return
+        address = neighbourhood(address)
         found = self._wrong.get(address)
         if found is None:
             return
@@ -53,6 +57,7 @@ class Gate:
             raise wrong
 
     def wrong(self, address: str) -> None:
+        address = neighbourhood(address)
         count, since_ns = self._wrong.get(address, (0, self._clock.now_ns()))
         self._wrong[address] = (count + 1, since_ns)
         if len(self._wrong) > REMEMBERED:

@@ -34,6 +34,13 @@ async def test_the_overall_score_is_ours_by_the_weights():
     assert (low[""].value, low[""].passed) == (6.25, False)
 
 
+def test_a_judge_that_passes_weighs_or_is_asked_otherwise_is_another_one():
+    same, others = rubric().judge, [rubric(pass_at=2), rubric(parameters={"temperature": 1}), rubric(task="Be rude.")]
+    assert same == rubric().judge and same not in [one.judge for one in others]
+    heavy = (*CRITERIA[:1], Criterion("tone", "is it kind?", ENDS, 2))
+    assert Rubric(Config(model=("judge",), criteria=heavy)).judge != same
+
+
 async def test_a_judge_advises_until_a_card_lets_it_decide():
     judge = rubric().judge
     assert judge.startswith("judge/") and len(judge) == len("judge/") + 16
@@ -51,7 +58,7 @@ def test_another_rubric_or_another_prompt_is_another_judge():
         Rubric(Config(model=("judge",), criteria=(CRITERIA[0],))).judge,
         Rubric(Config(model=("judge",), criteria=(Criterion("accuracy", "", {1: "a", 10: "b"}),))).judge,
     }
-    assert len(judges) == 5 and rubric(pass_at=9).judge in judges
+    assert len(judges) == 5 and rubric(pass_at=9).judge not in judges
 
 
 async def test_what_the_judge_reads_is_the_rubric_the_question_and_the_answer():
@@ -166,3 +173,10 @@ async def test_a_jury_needs_more_than_half_of_its_verdicts():
 def test_a_rubric_says_what_its_scores_mean(criteria: tuple[Criterion, ...], told: str):
     with pytest.raises(ValueError, match=told):
         Rubric(Config(model=("judge",), criteria=criteria))
+
+
+def test_one_judge_is_named_without_a_list_and_none_twice():
+    assert Rubric(Config(model="judge", criteria=CRITERIA)).judge == rubric().judge
+    for model in ("", ("a", "a"), ("a", "")):
+        with pytest.raises(ValueError, match="model: needs names, each once"):
+            Rubric(Config(model=model, criteria=CRITERIA))

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from tidegate.core.ports import Bench
 from tidegate.core.scores import Case, Said, Score
+
+Words = Annotated[tuple[str, ...], Meta(max_length=500)]
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -19,9 +23,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     case_sensitive: small letters and capitals are told apart.
     """
 
-    all: tuple[str, ...] = ()
-    any: tuple[str, ...] = ()
-    none: tuple[str, ...] = ()
+    all: Words = ()
+    any: Words = ()
+    none: Words = ()
     case_sensitive: bool = False
 
 
@@ -40,16 +44,15 @@ class Contains:
     async def score(self, case: Case, said: Said, bench: Bench) -> Sequence[Score]:
         config = self._config
         wanted = config.all if self._own else case.expected_elements
-        missing = [word for word in wanted if not self._has(said.text, word)]
-        unwanted = [word for word in config.none if self._has(said.text, word)]
-        no_one = bool(config.any) and not any(self._has(said.text, word) for word in config.any)
+        text = self._folded(said.text)
+        missing = [word for word in wanted if self._folded(word) not in text]
+        unwanted = [word for word in config.none if self._folded(word) in text]
+        no_one = bool(config.any) and not any(self._folded(word) in text for word in config.any)
         looked_for = len(wanted) + len(config.none) + bool(config.any)
         wrong = len(missing) + len(unwanted) + no_one
         why = [f"without {word!r}" for word in missing] + [f"with {word!r}" for word in unwanted]
         why += [f"with none of {', '.join(map(repr, config.any))}"] if no_one else []
         return [Score(scorer="", value=1 - wrong / looked_for, passed=not wrong, why="; ".join(why))]
 
-    def _has(self, text: str, word: str) -> bool:
-        if self._config.case_sensitive:
-            return word in text
-        return word.casefold() in text.casefold()
+    def _folded(self, text: str) -> str:
+        return text if self._config.case_sensitive else text.casefold()

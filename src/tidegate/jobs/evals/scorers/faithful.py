@@ -63,7 +63,7 @@ class Faithful:
     def __init__(self, config: Config) -> None:
         self._config = config
         self.form = Form(TASK, RULES, REMINDER, SHAPE, Claims)
-        self.judge = named(config.model, self.form)
+        self.judge = named(config.model, self.form, config)
 
     def lacks(self, case: Case) -> str | None:
         return None if case.context else "there is nothing to be faithful to; give the case a context"

@@ -58,7 +58,7 @@ class Pairwise:
     def __init__(self, config: Config) -> None:
         self._config = config
         self.form = Form(TASK, RULES.format(criteria=config.criteria), REMINDER, SHAPE, Preference)
-        self.judge = named(config.model, self.form)
+        self.judge = named(config.model, self.form, config)
 
     def lacks(self, case: Case) -> str | None:
         return None if case.reference else "there is nothing to compare with; give the case a reference"

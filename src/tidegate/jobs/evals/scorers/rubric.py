@@ -90,7 +90,7 @@ class Rubric:
         self._config = config
         rules = RULES.format(task=config.task, criteria="\n".join(map(_said, config.criteria)))
         self.form = Form(TASK, rules, REMINDER, SHAPE, Grades)
-        self.judge = named(config.model, self.form)
+        self.judge = named(config.model, self.form, config)
 
     def lacks(self, case: Case) -> str | None:
         return None
