@@ -262,6 +262,8 @@ async def test_usage_is_summed_exactly_by_whatever_tells_calls_apart(ledger):
     assert await shown(ledger, asked(), "calls", "errors", "cost_nusd", "input", "reasoning", "first_us", "firsts") == [
         (600, 12, 599 * 300, 599 * 300, 1200, 420, 60)
     ]
+    few = msgspec.structs.replace(asked(), sums=("cost_nusd", "errors"))
+    assert [line.sums for line in await ledger.usage(few)] == [{"cost_nusd": 599 * 300, "errors": 12}]
     assert await shown(ledger, asked("team", "key"), "calls", "cost_nusd") == [
         (team, f"k{key}", 100, sum(n for n in range(600) if n % 3 == key and bool(n % 2) == bool(team)))
         for team in ("", "red")

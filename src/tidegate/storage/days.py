@@ -72,12 +72,15 @@ class Days:
     """`schema` with its dot; `mark` is where a value goes; `as_bytes`: the driver wants its SQL so.
 
     Where a database has several writers, `alone` waits until nobody stores rows of a day, given by its number, and
-    keeps others away from it until the transaction ends; `among` is what these say first.
+    keeps others away from it until the transaction ends; `among` is what these say first. `counts` makes JSON of
+    calls by bucket.
     """
 
-    def __init__(self, schema: str, mark: str, *, as_bytes: bool = False, alone: str = "", among: str = "") -> None:
+    def __init__(
+        self, schema: str, mark: str, *, counts: str, as_bytes: bool = False, alone: str = "", among: str = ""
+    ) -> None:
         def sql(text: str) -> Any:
-            text = text.replace("@", schema).replace("?", mark)
+            text = text.replace("COUNTS", counts).replace("@", schema).replace("?", mark)
             return text.encode() if as_bytes else text
 
         self._schema = schema
@@ -140,19 +143,22 @@ def _quoted(names: Iterable[str]) -> str:
     return ", ".join(f'"{name}"' for name in names)
 
 
-def _summed(table: str, names: Sequence[str], source: str, sums: Sequence[str], at: str = "hour") -> str:
-    """`sums`: as they are called in `source`."""
+def _summed(table: str, names: Sequence[str], source: str, sums: Sequence[str]) -> str:
     said = ", ".join(f'sum("{name}")' for name in sums)
     return (
         f"INSERT INTO @{table} (day, {_quoted(names)}, {_quoted(sums)}) SELECT ?, {_quoted(names)}, {said} "
-        f"FROM @{source} WHERE {at} >= ? AND {at} < ? GROUP BY {_quoted(names)}"
+        f"FROM @{source} WHERE hour >= ? AND hour < ? GROUP BY {_quoted(names)}"
     )
 
 
 _SOURCES = {  # a table of days, and how it is made
     "usage_days": _summed("usage_days", OF_A_DAY, "usage_hours", SUMS),
     "end_user_days": _summed("end_user_days", OF_PEOPLE, "usage_hours", SUMS),
-    "times_days": _summed("times_days", ("route", "target", "what", "bucket"), "times", ("calls",)),
+    "times_days": (
+        "INSERT INTO @times_days (day, route, target, what, counts) SELECT ?, route, target, what, COUNTS FROM ("
+        "SELECT route, target, what, bucket, sum(calls) AS calls FROM @times WHERE hour >= ? AND hour < ? "
+        "GROUP BY route, target, what, bucket) found GROUP BY route, target, what"
+    ),
     "session_days": (
         f"INSERT INTO @session_days (day, {_quoted(OF)}, sessions, calls, lasted_ms, asked_again) "
         f"SELECT ?, {_quoted(OF)}, count(*), sum(calls), sum(last_ms - begin_ms), sum(asked_again) "

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from itertools import repeat
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -19,6 +18,9 @@ from tidegate.core.usage import HOUR_MS, Period
 from tidegate.storage.days import Days, pieces
 from tidegate.storage.rollups import MAX_WORD, Rollups, clean, within
 
+Counts = defaultdict[tuple[int, tuple[str, ...], str], defaultdict[int, int]]
+
+_COUNTS = msgspec.json.Decoder(dict[int, int])  # calls, by bucket
 TOGETHER = 100  # sessions that are looked for at once
 
 Times = dict[tuple[int, str, str, str, int], int]  # hour, route, target, what, bucket → calls
@@ -203,7 +205,7 @@ class FactTables:
         for episode in episodes:
             near = [other.begin_ms for other in there[episode.id] if other.touches(episode)]
             if times[episode.id] > 1 or len(near) > 1 or (near and near[0] > episode.begin_ms):
-                db.cursor().executemany(self._begin, plain)
+                self._many(db, self._begin, plain)
                 plain = []
                 self._extend(db, episode, days)
                 continue
@@ -211,7 +213,7 @@ class FactTables:
                 if _day(begin_ms) != _day(episode.begin_ms):
                     days.unfold(db, [_day(begin_ms)])  # a session that began yesterday
             plain.append(episode._replace(begin_ms=min([*near, episode.begin_ms])))
-        db.cursor().executemany(self._begin, plain)
+        self._many(db, self._begin, plain)
 
     def _there(self, db: Database, episodes: Sequence[Episode]) -> defaultdict[bytes, list[Episode]]:
         """What there is of the sessions of these, about their time."""
@@ -243,21 +245,23 @@ class FactTables:
     def times(self, db: Database, asked: TimesAsked, days: Days) -> list[TimesLine]:
         names = "".join(f", {name}" for name in asked.by)
         only = "".join(f" AND {name} = ?" for name in asked.only)
-        sql = (
-            f"SELECT what, bucket, sum(calls){names} FROM @{{}} WHERE {{}} >= ? AND {{}} < ?{only} "
+        by_day = self._sql(f"SELECT what, counts{names} FROM @times_days WHERE day >= ? AND day < ?{only}")
+        by_hour = self._sql(
+            f"SELECT what, bucket, sum(calls){names} FROM @times WHERE hour >= ? AND hour < ?{only} "
             f"GROUP BY what, bucket{names}"
         )
-        by_day, by_hour = (
-            self._sql(sql.format("times_days", "day", "day")),
-            self._sql(sql.format("times", "hour", "hour")),
-        )
-        found: dict[tuple[int, tuple[str, ...], str], dict[int, int]] = {}
+        found: Counts = defaultdict(lambda: defaultdict(int))
         whole, rest = pieces(asked.periods, days.folded(db, asked.periods))
-        for one, statement in (*zip(whole, repeat(by_day)), *zip(rest, repeat(by_hour))):
+        for one in whole:
             span = (one.begin_ms, one.until_ms, *_words(asked.only))
-            for what, at, calls, *said in db.execute(statement, span).fetchall():
-                counts = found.setdefault((one.of_ms, tuple(said), what), {})
-                counts[int(at)] = counts.get(int(at), 0) + int(calls)
+            for what, sealed, *said in db.execute(by_day, span).fetchall():
+                counts = found[one.of_ms, tuple(said), what]
+                for at, calls in _COUNTS.decode(sealed).items():
+                    counts[at] += calls
+        for one in rest:
+            span = (one.begin_ms, one.until_ms, *_words(asked.only))
+            for what, at, calls, *said in db.execute(by_hour, span).fetchall():
+                found[one.of_ms, tuple(said), what][int(at)] += int(calls)
         return [TimesLine(*key, counts) for key, counts in sorted(found.items())]
 
     def people(self, db: Database, asked: PeopleAsked, days: Days) -> list[PeopleLine]:

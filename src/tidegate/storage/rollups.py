@@ -144,6 +144,7 @@ class Part(NamedTuple):
 
 def query(asked: UsageAsked, parts: Sequence[Part], *, mark: str, of: Sequence[str] = SUMS) -> tuple[str, list[Any]]:
     """The question as SQL, and its values; `mark` is where a value goes: ? or %s."""
+    of = asked.sums or of
     columns = "".join(f', "{name}"' for name in asked.by)
     names = "".join(f', u."{name}"' for name in asked.by)
     sums = "".join(f', sum(u."{name}") AS "{name}"' for name in of)
@@ -170,6 +171,7 @@ def query(asked: UsageAsked, parts: Sequence[Part], *, mark: str, of: Sequence[s
 
 def line(asked: UsageAsked, row: Sequence[Any], of: Sequence[str] = SUMS) -> UsageLine:
     """What `query` found."""
+    of = asked.sums or of
     begin, names, sums = row[0], row[1 : 1 + len(asked.by)], row[1 + len(asked.by) :]
     return UsageLine(begin, tuple(names), {name: int(value) for name, value in zip(of, sums, strict=True)})
 
@@ -194,4 +196,5 @@ def answer(
                     sums = found.setdefault(key, [0] * len(of))
                     sums[:] = (a + b for a, b in zip(sums, one.sums, strict=True))
     keys = sorted(key for key in found if asked.after is None or key > asked.after)
-    return [line(asked, (*key, *found[key]), of) for key in keys[: asked.most]]
+    places = [of.index(name) for name in asked.sums or of]
+    return [line(asked, (*key, *(found[key][place] for place in places)), of) for key in keys[: asked.most]]

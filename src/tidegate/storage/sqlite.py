@@ -389,7 +389,7 @@ def _in_handfuls(db: sqlite3.Connection, sql: str, rows: Sequence[Sequence[objec
 
 
 _FACTS = FactTables("", "?", many=_in_handfuls)
-_DAYS = Days("", "?")
+_DAYS = Days("", "?", counts="json_group_object(CAST(bucket AS TEXT), calls)")
 _OPINIONS = OpinionTable("opinions", "?")
 _FORGET = "DELETE FROM calls WHERE seq IN (SELECT seq FROM calls WHERE at_ms < ? ORDER BY at_ms LIMIT ?)"
 

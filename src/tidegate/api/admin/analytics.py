@@ -199,7 +199,8 @@ async def _forecast(ledger: Ledger, only: Mapping[str, str], now: datetime) -> S
     today = now.replace(hour=0, minute=0, second=0, microsecond=0)
     month, learnt_from = today.replace(day=1), today - timedelta(days=LEARNT_FROM)
     days = tuple(periods(min(month, learnt_from), today + timedelta(days=1), "day"))
-    told = {line.begin_ms: line.sums["cost_nusd"] for line in await ledger.usage(UsageAsked(days, (), only))}
+    asked = UsageAsked(days, (), only, sums=("cost_nusd",))
+    told = {line.begin_ms: line.sums["cost_nusd"] for line in await ledger.usage(asked)}
     learnt = [one.begin_ms for one in days if ms(learnt_from) <= one.begin_ms < ms(today)]
     daily = [told.get(begin, 0) for begin in learnt if told and begin >= min(told)]
     left = monthrange(now.year, now.month)[1] - (now - month) / timedelta(days=1)

@@ -74,6 +74,7 @@ FOLD = int.from_bytes(b"fold", "big")  # locks of days, beside LOCK
 _DAYS = Days(
     "tidegate.",
     "%s",
+    counts="json_object_agg(bucket, calls)::text",
     as_bytes=True,
     alone=f"SELECT pg_advisory_xact_lock({FOLD}, ?)",
     among=f"SELECT pg_advisory_xact_lock_shared({FOLD}, ?)",

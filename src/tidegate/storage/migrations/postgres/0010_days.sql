@@ -71,8 +71,7 @@ CREATE TABLE tidegate.times_days (
     route TEXT COLLATE "C" NOT NULL,
     target TEXT COLLATE "C" NOT NULL,
     what TEXT COLLATE "C" NOT NULL,
-    bucket BIGINT NOT NULL,
-    calls BIGINT NOT NULL
+    counts TEXT NOT NULL  -- calls by bucket, as JSON: there are fifty buckets, and one line is read in their place
 );
 
 CREATE INDEX times_days_by_day ON tidegate.times_days (day);

@@ -71,8 +71,7 @@ CREATE TABLE times_days (
     route TEXT NOT NULL,
     target TEXT NOT NULL,
     what TEXT NOT NULL,
-    bucket INTEGER NOT NULL,
-    calls INTEGER NOT NULL
+    counts TEXT NOT NULL  -- calls by bucket, as JSON: there are fifty buckets, and one line is read in their place
 );
 
 CREATE INDEX times_days_by_day ON times_days (day);
