@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -62,9 +63,17 @@ async def nothing() -> None:
 
 @asynccontextmanager
 async def serving(
-    application: Application, config: api.Config, *, crowd: Crowd | None = None, tls: ssl.SSLContext | None = None
+    application: Application,
+    config: api.Config,
+    *,
+    crowd: Crowd | None = None,
+    tls: ssl.SSLContext | None = None,
+    buffer: int | None = None,
 ) -> AsyncIterator[str]:
+    """`buffer`: so many bytes, and as many again, the system holds for whoever does not read; else as many as it likes."""
     sock = listen(config)
+    if buffer is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
     server = Server(application, config, nothing, crowd, tls)
     server.config.load()
     await server.startup([sock])
