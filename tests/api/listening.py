@@ -70,7 +70,7 @@ async def serving(
     tls: ssl.SSLContext | None = None,
     buffer: int | None = None,
 ) -> AsyncIterator[str]:
-    """`buffer`: so many bytes, and as many again, the system holds for whoever does not read; else as many as it likes."""
+    """`buffer`: so many bytes, and as many again, the system holds for who does not read; else as many as it likes."""
     sock = listen(config)
     if buffer is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
