@@ -76,7 +76,7 @@ async def test_a_verdict_on_what_is_asked(build_house: Build, kind: str, verdict
     assert reply.headers["x-tidegate-guards"] == f"pii={verdict}"
     assert [(one.guard, one.direction, one.verdict) for one in reply.row.guards] == [("pii", "input", verdict)]
     counted = f'tidegate_guard_verdicts_total{{direction="input",guard="pii",verdict="{verdict}"}} 1.0'
-    assert counted in house.app._metrics.page().decode()
+    assert counted in house.app.metrics.page().decode()
     if verdict == "block":
         assert reply.status == 400
         assert b"guardrail_blocked" in reply.body and SECRET.encode() not in reply.body
@@ -96,7 +96,7 @@ async def test_a_verdict_on_what_is_answered(build_house: Build, kind: str, verd
     house.provider("main").says(pieces)
     reply = await ask(house, kind, "hi", stream=stream)
     assert [(one.guard, one.direction, one.verdict) for one in reply.row.guards] == [("pii", "output", verdict)]
-    assert f'direction="output",guard="pii",verdict="{verdict}"}} 1.0' in house.app._metrics.page().decode()
+    assert f'direction="output",guard="pii",verdict="{verdict}"}} 1.0' in house.app.metrics.page().decode()
     if verdict == "block":
         assert b"guardrail_blocked" in reply.body and SECRET.encode() not in reply.body
         assert (reply.row.error, reply.row.outcome, reply.status) == ("guardrail_blocked", "refused", 400)
