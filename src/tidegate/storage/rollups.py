@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -142,19 +142,33 @@ class Part(NamedTuple):
     values: Sequence[Any]
 
 
-def query(asked: UsageAsked, parts: Sequence[Part], *, mark: str, of: Sequence[str] = SUMS) -> tuple[str, list[Any]]:
-    """The question as SQL, and its values; `mark` is where a value goes: ? or %s."""
+def crossed(table: str, where: str) -> str:
+    """For SQLite: first the pieces, few, then the sums of each by their index."""
+    return f"CROSS JOIN {table} u WHERE {where}"
+
+
+def query(
+    asked: UsageAsked,
+    parts: Sequence[Part],
+    *,
+    mark: str,
+    of: Sequence[str] = SUMS,
+    joined: Callable[[str, str], str] = crossed,
+) -> tuple[str, list[Any]]:
+    """The question as SQL, and its values; `mark` is where a value goes: ? or %s.
+
+    `joined`: a table, as u, and what is wanted of it, after a piece, p.
+    """
     of = asked.sums or of
     columns = "".join(f', "{name}"' for name in asked.by)
     names = "".join(f', u."{name}"' for name in asked.by)
     sums = "".join(f', sum(u."{name}") AS "{name}"' for name in of)
     only = "".join(f' AND u."{name}" = {mark}' for name in asked.only)
     told = [clean(value)[:MAX_WORD] for value in asked.only.values()]
-    # CROSS JOIN, for SQLite: first the pieces, few, then the sums of each by their index.
+    within = (joined(one.table, f"u.{one.column} >= p.begin_ms AND u.{one.column} < p.until_ms{only}") for one in parts)
     each = [
-        f"SELECT p.of_ms{names}{sums} FROM ({part.pieces}) p CROSS JOIN {part.table} u "
-        f"WHERE u.{part.column} >= p.begin_ms AND u.{part.column} < p.until_ms{only} GROUP BY p.of_ms{names}"
-        for part in parts
+        f"SELECT p.of_ms{names}{sums} FROM ({part.pieces}) p {table} GROUP BY p.of_ms{names}"
+        for part, table in zip(parts, within, strict=True)
     ]
     values = [value for part in parts for value in (*part.values, *told)]
     keys, all_sums = f"of_ms{columns}", "".join(f', sum("{name}")' for name in of)

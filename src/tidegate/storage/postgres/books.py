@@ -142,7 +142,7 @@ class PostgresBooks:
 
     async def opined(self, asked: UsageAsked) -> list[UsageLine]:
         part = _part("tidegate.opinions", "hour", pieces(waiting(asked), set()).hours)
-        sql, values = query(asked, [part], mark="%s", of=OPINION_SUMS)
+        sql, values = query(asked, [part], mark="%s", of=OPINION_SUMS, joined=_laterally)
         found = await self._lanes.ask(
             lambda db: db.execute(sql.encode(), values).fetchall(), again=True, within_s=USAGE_S
         )
@@ -169,8 +169,13 @@ class PostgresBooks:
 
 
 def _usage(db: Connection, asked: UsageAsked) -> list[Any]:
-    sql, values = query(asked, _DAYS.usage(db, asked, _part), mark="%s")
+    sql, values = query(asked, _DAYS.usage(db, asked, _part), mark="%s", joined=_laterally)
     return db.execute(sql.encode(), values).fetchall()
+
+
+def _laterally(table: str, where: str) -> str:
+    """Each piece by its index: PostgreSQL does not know how short they are, and would read the whole table at once."""
+    return f"CROSS JOIN LATERAL (SELECT * FROM {table} u WHERE {where} OFFSET 0) u"
 
 
 def _part(table: str, column: str, some: list[Piece]) -> Part:
