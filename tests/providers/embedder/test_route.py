@@ -16,7 +16,7 @@ from tests.house import Build, House, until
 from tests.stages.cache.test_cache import cache_of
 from tests.stages.cache.test_meaning import ALIKE, LONG
 from tidegate import config
-from tidegate.core.call import Call, Event
+from tidegate.core.call import Call, Event, Principal
 from tidegate.core.errors import ConfigError, StoreDown, UpstreamFailed
 from tidegate.core.ports import Organisation, Team
 from tidegate.core.world import Chance
@@ -91,7 +91,8 @@ async def test_whoever_owns_the_route_is_charged_and_not_the_caller():
     door = Door()
     await door.store.add(Team("search", "Search", 1, organisation_id="acme"))
     await door.store.add(Organisation("acme", "Acme", 1))
-    for_whom: Any = SimpleNamespace(id="req_1", own=None, principal=SimpleNamespace(organisation_id="acme"))
+    for_whom = Call(id="req_1", dialect="openai", operation="chat", at_ms=0, arrived_ns=0, intake=bytes)
+    for_whom.principal = Principal("k", "a client", "member", organisation_id="acme")
     await door.embedder.embed("x" * 10_000, for_whom)
     (call,) = door.calls
     payer: Any = call.credential
