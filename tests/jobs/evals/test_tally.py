@@ -21,6 +21,11 @@ def test_all_repeats_are_counted_and_flaky_cases_named():
     assert found.criteria[0].mean.value == pytest.approx(5 / 6) and len(found.criteria[0].values) == 6
 
 
+def test_no_interval_goes_beyond_its_scale():
+    low, high = counted(run([said("a", exact=1), said("b", exact=0)])).criteria[0].mean[1:]
+    assert (low, high) == (0, 1), "Student's of two cases goes from -5.9 to 6.9"
+
+
 def test_what_is_not_there_is_said():
     whole = run([said("a", exact=1, tags=("x",)), said("b", exact=0, tags=("x",)), said("c", exact=1)])
     part = Results(whole.run, (*whole.answers[:1], Answer(case="b", repeat=0, error="upstream_timeout", tags=("x",))))

@@ -97,7 +97,8 @@ def _by_scorer(answers: Sequence[Answer]) -> dict[str, list[tuple[str, Score]]]:
 
 def _criterion(name: str, found: Sequence[tuple[str, Score]], card_of: CardOf) -> Criterion:
     outcomes = Counter(score.outcome for _, score in found)
-    values = [(case, score.value) for case, score in found if score.value is not None and score.outcome == "scored"]
+    scored = [(case, score) for case, score in found if score.value is not None and score.outcome == "scored"]
+    values = [(case, score.value) for case, score in scored if score.value is not None]
     decided = [(case, score.passed) for case, score in found if score.passed is not None and score.outcome == "scored"]
     judge = next((score.judge for _, score in found if score.judge), "")
     card = card_of(judge) if judge and decided else None
@@ -109,7 +110,7 @@ def _criterion(name: str, found: Sequence[tuple[str, Score]], card_of: CardOf) -
         malformed=outcomes["malformed"],
         refused=outcomes["refused"],
         failed=outcomes["failed"],
-        mean=_mean(values),
+        mean=_mean(values, [score.scale for _, score in scored]),
         passed=_share(decided),
         corrected=card.corrected(sum(bool(passed) for _, passed in decided), len(decided))
         if card is not None
@@ -160,8 +161,8 @@ def _share(said: Sequence[tuple[str, bool | None]]) -> Estimate:
     return wilson(math.fsum(fmean(each) for each in cases.values()), len(cases)) if cases else Estimate(None)
 
 
-def _mean(values: Sequence[tuple[str, float]]) -> Estimate:
-    """Student's interval of the cases' means."""
+def _mean(values: Sequence[tuple[str, float]], scales: Sequence[tuple[float, float]]) -> Estimate:
+    """Student's interval of the cases' means, as far as the scale goes: nothing is beyond it."""
     cases: dict[str, list[float]] = defaultdict(list)
     for case, value in values:
         cases[case].append(value)
@@ -169,7 +170,9 @@ def _mean(values: Sequence[tuple[str, float]]) -> Estimate:
     if len(means) < 2:
         return Estimate(means[0] if means else None)
     reach = t_quantile(0.975, len(means) - 1) * stdev(means) / math.sqrt(len(means))
-    return Estimate(fmean(means), fmean(means) - reach, fmean(means) + reach)
+    least, most = min(scale[0] for scale in scales), max(scale[1] for scale in scales)
+    mean = fmean(means)
+    return Estimate(mean, max(mean - reach, min(least, mean)), min(mean + reach, max(most, mean)))
 
 
 def _quantile(ordered: Sequence[float], percent: int) -> float | None:
