@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from bench import environments, gate, load, mock, soak, telemetry, views, virtual
+from bench import admission, environments, gate, load, mock, soak, telemetry, views, virtual
 from bench.load import Job
 from bench.procs import Child
 from bench.report import Limit, Report
@@ -198,3 +198,8 @@ async def test_the_bench_of_telemetry_takes_every_figure(provider: str, monkeypa
     assert found.figures["series_with_10k_models"] > 100
     assert {row["view"] for row in found.rows} > {*views.EXPLORER, *views.ANALYTICS}
     assert telemetry.said(found)
+
+
+async def test_loops_are_stopped_as_early_as_is_said_and_work_that_is_none_goes_on():
+    found = await admission.loops()
+    assert found == {"loop_stop_exact": 8, "loop_stop_growing": 9, "loop_stop_pingpong": 15, "benign_trips": 0}
