@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from tidegate.core.ports import Headers, Request, Timeouts, Transport, TransportError
 
 NOWHERE = "its address cannot be"
@@ -28,6 +30,24 @@ async def post(
         return wrong.kind
     finally:
         exchange.close()
+
+
+async def posted(
+    transport: Transport,
+    url: str,
+    headers: Headers,
+    body: bytes,
+    timeouts: Timeouts,
+    *,
+    mended: Collection[int],
+    pages: bool = True,
+) -> tuple[str | None, bool]:
+    """Why it was not taken, None when it was; and whether that may be otherwise later.
+
+    `mended`: statuses that time mends.
+    """
+    answer = await post(transport, url, headers, body, timeouts, pages=pages)
+    return refusal(answer), answer in mended if isinstance(answer, int) else answer != NOWHERE
 
 
 def refusal(answer: int | str) -> str | None:

@@ -13,7 +13,7 @@ from tidegate.core.scores import Case, Said
 from tidegate.jobs.evals.document import near
 from tidegate.jobs.evals.judge import MayGate, nobody_may
 from tidegate.jobs.evals.results import Answer
-from tidegate.jobs.evals.run import Bill, Means, Seat, scored
+from tidegate.jobs.evals.run import Bill, Means, Seat, scored, told
 from tidegate.jobs.evals.scorers.contains import Contains
 from tidegate.jobs.evals.scorers.cost import Cost
 from tidegate.jobs.evals.scorers.equality import Equality
@@ -77,19 +77,7 @@ async def evaluated(
     if answer is None:
         said = await means.subject.answer(case, 0, found.asked[case.id], Seat(run, "", bill, means).once(""))
     scores = await scored(found.lookers[case.id], case, said, lambda name: Seat(run, name, bill, means))
-    return Answer(
-        case=case.id,
-        repeat=0,
-        text=said.text,
-        error=said.error,
-        request_id=said.request_id,
-        latency_ms=said.latency_ms,
-        cost_nusd=said.cost_nusd or 0,
-        judging_nusd=bill.cost_nusd,
-        unpriced=said.cost_nusd is None or bill.unpriced,
-        guards=said.guards,
-        scores=scores,
-    )
+    return told(case, 0, said, bill, scores)
 
 
 async def _nobody_embeds(text: str) -> bytes:

@@ -134,21 +134,9 @@ class _Going:
         messages = self._ready.asked[case.id]
         said = await means.subject.answer(case, repeat, messages, once)
         scores = await scored(self._ready.lookers[case.id], case, said, lambda name: Seat(at, name, bill, means))
-        return Answer(
-            case=case.id,
-            repeat=repeat,
-            text=said.text,
-            error=said.error,
-            request_id=said.request_id,
-            latency_ms=said.latency_ms,
-            cost_nusd=said.cost_nusd or 0,
-            judging_nusd=bill.cost_nusd,
-            unpriced=said.cost_nusd is None or bill.unpriced,
-            guards=said.guards,
-            tags=case.tags,
-            scores=scores,
-            asked=digest(messages, self._ready.suite.parameters),
-            judgments=tuple(bill.judgments),
+        asked = digest(messages, self._ready.suite.parameters)
+        return msgspec.structs.replace(
+            told(case, repeat, said, bill, scores), asked=asked, judgments=tuple(bill.judgments)
         )
 
 
@@ -159,6 +147,24 @@ class Bill:
         self.cost_nusd = 0
         self.unpriced = False
         self.judgments: list[Judgment] = []
+
+
+def told(case: Case, repeat: int, said: Said, bill: Bill, scores: tuple[Score, ...]) -> Answer:
+    """What was said, what is made of it and what both cost."""
+    return Answer(
+        case=case.id,
+        repeat=repeat,
+        text=said.text,
+        error=said.error,
+        request_id=said.request_id,
+        latency_ms=said.latency_ms,
+        cost_nusd=said.cost_nusd or 0,
+        judging_nusd=bill.cost_nusd,
+        unpriced=said.cost_nusd is None or bill.unpriced,
+        guards=said.guards,
+        tags=case.tags,
+        scores=scores,
+    )
 
 
 class Seat:

@@ -23,13 +23,13 @@ from tidegate.core.call import Call
 from tidegate.core.errors import StoreDown
 from tidegate.core.money import KINDS
 from tidegate.core.ports import Closed, Headers, Timeouts
-from tidegate.core.posting import NOWHERE, post, refusal
+from tidegate.core.posting import posted
 from tidegate.core.values import Duration, Secret
 from tidegate.core.world import World
+from tidegate.telemetry.delivery import Delivery
 
 TIMEOUTS = Timeouts(connect=5, first_byte=30, idle=10, total=60)
-FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
-LAST_S = 2.0  # for what still waits when Tidegate ends
+LONGEST_WAIT_S = 60.0
 MENDED_BY_TIME = (408, 425, 429, 500, 502, 503, 504)
 TABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?")
 # As they are in a row.
@@ -115,8 +115,7 @@ class ClickHouse(Collector):
         self._masked = masked
         self._rows: list[Closed] = []
         self._failing = False  # and said so
-        self._closing = asyncio.Event()
-        self._sending = world.loop.create_task(self._run(), name="rows to ClickHouse")
+        self._delivery = Delivery(world, self._run, "rows to ClickHouse", LONGEST_WAIT_S)
 
     def call_began(self, call: Call) -> None:
         """There is nothing to tell yet."""
@@ -134,38 +133,32 @@ class ClickHouse(Collector):
         """Not of calls."""
 
     async def _run(self) -> None:
-        while not self._closing.is_set() or self._rows:
+        while not self._delivery.ends or self._rows:
             if len(self._rows) < self._config.rows:
-                await self._pause(self._config.every)
+                await self._delivery.pause(self._config.every)
             rows, self._rows = self._rows[: self._config.rows], self._rows[self._config.rows :]
             if rows:
                 await self._deliver(rows)
 
     async def _deliver(self, rows: Sequence[Closed]) -> None:
-        clock, token, wait_s = self._world.clock, self._world.chance.hex(), FIRST_WAIT_S
+        clock, address, headers = self._world.clock, self._address(self._world.chance.hex()), self._headers()
         until_ns, body = clock.now_ns() + round(self._config.deadline * 1e9), b""
-        while True:
+
+        async def send() -> tuple[str | None, bool]:
+            nonlocal body
             try:
                 body = body or await asyncio.to_thread(encoded, rows, self._masked)
-                why, again = await self._post(token, body)
             except StoreDown as down:  # nobody knows the aliases just now
-                why, again = down.message, True
-            if why is None:
-                self.inserted += len(rows)
-                self._failing = False
-                return
-            if not again or clock.now_ns() >= until_ns or self._closing.is_set():
-                self._drop(len(rows), why)
-                return
-            await self._pause(wait_s)
-            wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+                return down.message, True
+            transport = self._world.transport
+            return await posted(transport, address, headers, body, TIMEOUTS, mended=MENDED_BY_TIME, pages=False)
 
-    async def _post(self, token: str, body: bytes) -> tuple[str | None, bool]:
-        """Why it was not taken, None when it was; and whether that may be otherwise later."""
-        transport, address = self._world.transport, self._address(token)
-        answer = await post(transport, address, self._headers(), body, TIMEOUTS, pages=False)
-        again = answer in MENDED_BY_TIME if isinstance(answer, int) else answer != NOWHERE
-        return refusal(answer), again
+        why = await self._delivery.deliver(send, lambda tries: clock.now_ns() < until_ns)
+        if why is not None:
+            self._drop(len(rows), why)
+            return
+        self.inserted += len(rows)
+        self._failing = False
 
     def _address(self, token: str) -> str:
         said = {
@@ -185,16 +178,6 @@ class ClickHouse(Collector):
             *([(b"x-clickhouse-key", password.value.encode())] if password is not None else []),
         ]
 
-    async def _pause(self, seconds: float) -> None:
-        """So long, or until it ends."""
-        pause = asyncio.ensure_future(self._world.clock.sleep(seconds))
-        ending = asyncio.ensure_future(self._closing.wait())
-        try:
-            await asyncio.wait([pause, ending], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            pause.cancel()
-            ending.cancel()
-
     def _drop(self, rows: int, why: str) -> None:
         self.dropped += rows
         if not self._failing:  # once, until some arrive
@@ -209,8 +192,5 @@ class ClickHouse(Collector):
 
     async def aclose(self) -> None:
         """What still waits has a moment."""
-        self._closing.set()
-        await asyncio.wait([self._sending], timeout=LAST_S)
-        self._sending.cancel()
-        await asyncio.wait([self._sending])
+        await self._delivery.aclose()
         self.dropped += len(self._rows)

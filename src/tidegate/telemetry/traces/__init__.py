@@ -22,10 +22,11 @@ from prometheus_client.registry import Collector
 
 from tidegate.core.call import Call
 from tidegate.core.ports import Body, Closed, Codecs, Headers, Timeouts
-from tidegate.core.posting import NOWHERE, post, refusal
+from tidegate.core.posting import posted
 from tidegate.core.trace import may_be_told, trace_of
 from tidegate.core.values import Duration, Secret, Share
 from tidegate.core.world import World
+from tidegate.telemetry.delivery import Delivery
 from tidegate.telemetry.traces.content import content_of
 from tidegate.telemetry.traces.otlp import CONTENT_TYPE, export
 from tidegate.telemetry.traces.spans import NOTHING, Evaluated, Span, inferred, priced, span_of, spans_of
@@ -36,13 +37,12 @@ WAITING = 10_000  # calls for one receiver
 AT_ONCE = 500
 LOOK_S = 1.0  # so long calls are gathered
 TIMEOUTS = Timeouts(connect=5, first_byte=10, idle=5, total=20)
-FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
+LONGEST_WAIT_S = 30.0
 TRIES = 6
 CONTENT_WAIT_S = 60.0  # a client that reads slowly hears the end long after the call's row is there
 MOST_WORDS = 32 * 1024 * 1024  # bytes of what was said that wait for one receiver; older calls are told without
 EARLY = 32
 SAYING = ("ok", "cut_off", "client_left")
-LAST_S = 2.0  # for what still waits when Tidegate ends
 MENDED_BY_TIME = (408, 429, 502, 503, 504)
 WELL = ("ok", "client_left")
 # Where each takes traces: its address when none is configured, and the path behind an address without one.
@@ -230,14 +230,13 @@ class Line:
         self._codecs = codecs
         self._steps: list[Step] = []
         self._failing = False  # and said so
-        self._closing = asyncio.Event()
         self._headers = [
             (b"content-type", CONTENT_TYPE),
             (b"content-encoding", b"gzip"),
             (b"user-agent", b"tidegate"),
             *headers_of(receiver),
         ]
-        self._sending = world.loop.create_task(self._run(), name="traces")
+        self._delivery = Delivery(world, self._run, "traces", LONGEST_WAIT_S)
 
     def take(self, step: Step) -> None:
         if len(self._steps) < WAITING:
@@ -246,9 +245,9 @@ class Line:
             self._drop(1, f"{WAITING} calls wait already")
 
     async def _run(self) -> None:
-        while not self._closing.is_set() or self._steps:
+        while not self._delivery.ends or self._steps:
             steps = self._ready()
-            await self._pause(LOOK_S if len(steps) < AT_ONCE else 0)
+            await self._delivery.pause(LOOK_S if len(steps) < AT_ONCE else 0)
             if steps := self._ready():
                 sent = set(map(id, steps))
                 self._steps = [one for one in self._steps if id(one) not in sent]
@@ -257,7 +256,7 @@ class Line:
 
     def _ready(self) -> list[Step]:
         """The oldest, but for those whose words are still to come."""
-        now_ns = 2**63 if self._closing.is_set() else self._world.clock.now_ns()
+        now_ns = 2**63 if self._delivery.ends else self._world.clock.now_ns()
         self._trim()
         return list(islice((step for step in self._steps if step.until_ns <= now_ns), AT_ONCE))
 
@@ -269,35 +268,17 @@ class Line:
             if room < 0:
                 step.said = None
 
-    async def _pause(self, seconds: float) -> None:
-        """So long, or until it ends."""
-        pause = asyncio.ensure_future(self._world.clock.sleep(seconds))
-        ending = asyncio.ensure_future(self._closing.wait())
-        try:
-            await asyncio.wait([pause, ending], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            pause.cancel()
-            ending.cancel()
-
     async def _deliver(self, body: bytes, calls: int) -> None:
-        wait_s = FIRST_WAIT_S
-        for left in reversed(range(TRIES)):
-            why, again = await self._post(body)
-            if why is None:
-                self.sent += calls
-                self._failing = False
-                return
-            if not again or not left or self._closing.is_set():
-                self._drop(calls, why)
-                return
-            await self._pause(wait_s)
-            wait_s = min(2 * wait_s, LONGEST_WAIT_S)
-
-    async def _post(self, body: bytes) -> tuple[str | None, bool]:
-        """Why it was not taken, None when it was; and whether that may be otherwise later."""
-        answer = await post(self._world.transport, self._receiver.address, self._headers, body, TIMEOUTS, pages=False)
-        again = answer in MENDED_BY_TIME if isinstance(answer, int) else answer != NOWHERE
-        return refusal(answer), again
+        transport, address = self._world.transport, self._receiver.address
+        why = await self._delivery.deliver(
+            lambda: posted(transport, address, self._headers, body, TIMEOUTS, mended=MENDED_BY_TIME, pages=False),
+            lambda tries: tries < TRIES,
+        )
+        if why is not None:
+            self._drop(calls, why)
+            return
+        self.sent += calls
+        self._failing = False
 
     def _drop(self, calls: int, why: str) -> None:
         self.dropped += calls
@@ -306,10 +287,7 @@ class Line:
             self._world.events.notice("traces_dropped", {"receiver": self.name, "why": why})
 
     async def aclose(self) -> None:
-        self._closing.set()
-        await asyncio.wait([self._sending], timeout=LAST_S)
-        self._sending.cancel()
-        await asyncio.wait([self._sending])
+        await self._delivery.aclose()
         self.dropped += len(self._steps)
 
 
