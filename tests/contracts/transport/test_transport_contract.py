@@ -197,6 +197,20 @@ async def test_a_connection_is_not_used_again_when_that_is_not_safe(
     assert len(server.peers) == 2
 
 
+async def test_a_caller_may_say_that_the_connection_is_to_end(transport: Transport, server: Server) -> None:
+    seen = []
+
+    async def script(peer: Peer) -> None:
+        seen.append(await peer.request())
+        peer.say(OK)
+
+    server.script = script
+    exchange = transport.send(Request("POST", f"{server.url}/", ((b"connection", b"close"),), b"{}"))
+    assert await whole(exchange) == b"ok"
+    exchange.close()
+    assert seen[0].headers[b"connection"] == b"close"
+
+
 async def test_leaving_in_the_middle_closes_the_socket(transport: Transport, server: Server) -> None:
     gone = asyncio.Event()
 

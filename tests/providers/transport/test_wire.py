@@ -354,6 +354,11 @@ def test_the_framing_is_ours_whatever_a_caller_says(name: bytes) -> None:
     assert request_head(b"", "GET", [(name, b"9"), (b"a", b"1")], 0) == b"a: 1\r\naccept-encoding: identity\r\n\r\n"
 
 
+def test_a_caller_may_say_that_the_connection_is_to_end_with_the_answer() -> None:
+    head = request_head(b"", "GET", [(b"connection", b"close"), (b"connection", b"keep-alive")], 0)
+    assert head == b"connection: close\r\naccept-encoding: identity\r\n\r\n"
+
+
 @given(name=st.binary(max_size=5), value=st.binary(max_size=8))
 @example(name=b"a", value=b"1\r\nevil: 2")
 @example(name=b"a: 1\r\nevil", value=b"2")

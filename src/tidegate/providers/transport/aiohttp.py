@@ -23,7 +23,16 @@ from tidegate.providers.transport.exchange import SLACK_S, SLICE, TOO_SLOW, Http
 from tidegate.providers.transport.pool import LAST_WAIT_S, Config, told
 from tidegate.providers.transport.reach import Reach, Refused, literal
 from tidegate.providers.transport.tls import ResumingContext, client_context
-from tidegate.providers.transport.wire import BODY_EXPECTED, OURS, Address, Fault, authority, request_head, request_line
+from tidegate.providers.transport.wire import (
+    BODY_EXPECTED,
+    LAST,
+    OURS,
+    Address,
+    Fault,
+    authority,
+    request_head,
+    request_line,
+)
 
 MAX_FIELDS = 1000  # header fields of one response
 OWN_FIELDS = ("accept", "accept-encoding", "content-type", "user-agent")  # what aiohttp would add of itself
@@ -379,7 +388,7 @@ def _fields(address: Address, request: Request) -> list[tuple[str, str]]:
     if not any(name.lower() == b"accept-encoding" for name, _ in request.headers):
         fields.append(("accept-encoding", "identity"))  # nothing here decompresses
     for name, value in request.headers:
-        if name.lower() not in OURS:
+        if name.lower() not in OURS or (name.lower(), value) == LAST:
             try:
                 fields.append((name.decode("ascii"), value.decode("utf-8")))
             except UnicodeDecodeError:

@@ -14,11 +14,13 @@ from tidegate.core.ports import Head, Headers
 DEFAULT_PORTS = {"http": 80, "https": 443}
 BODY_EXPECTED = frozenset(("POST", "PUT", "PATCH"))  # a content-length of 0 is said for these
 
-# The framing, the host and the connection are ours to say, whatever a caller hands us.
+# The framing, the host and the connection are ours to say, whatever a caller hands us, but for this: that the
+# connection is to end with the answer. It is for servers that close theirs at any time, and do not say so before.
 OURS = frozenset((
     b"host", b"content-length", b"transfer-encoding", b"connection", b"keep-alive", b"proxy-connection", b"te",
     b"trailer", b"upgrade", b"expect",
 ))  # fmt: skip
+LAST = (b"connection", b"close")
 NOTED = frozenset((b"content-length", b"transfer-encoding", b"keep-alive"))
 
 _METHOD = re.compile(r"[A-Z]+")
@@ -96,7 +98,7 @@ def request_fields(line: bytes, headers: Headers) -> bytes:
     identity = b"accept-encoding: identity\r\n"  # nothing here decompresses
     for name, value in headers:
         lowered = name.lower()
-        if lowered not in OURS:
+        if lowered not in OURS or (lowered, value) == LAST:
             parts += (name, b": ", value, b"\r\n")
             if lowered == b"accept-encoding":
                 identity = b""
