@@ -10,6 +10,7 @@ import msgspec
 
 from tidegate.core.chat import Change, Channel
 from tidegate.core.errors import TidegateError
+from tidegate.core.experiments import Assigned
 from tidegate.core.guard import UNGUARDED, Guarding
 from tidegate.core.limits import Level, Limit, Role, Room
 from tidegate.core.money import NO_USAGE, Price, Usage
@@ -279,6 +280,15 @@ async def nothing() -> bytes:
 Priority = Literal["interactive", "batch"]  # who goes first where calls wait for a target
 
 
+class PromptAsked(msgspec.Struct, frozen=True):
+    """A prompt of the store that a call names; the messages it becomes come before the call's own."""
+
+    id: str  # its name
+    label: str | None = None  # neither: the label `production`
+    version: int | None = None
+    variables: Mapping[str, Any] = {}
+
+
 class Own(msgspec.Struct, frozen=True):
     """Why the house makes a call itself."""
 
@@ -315,7 +325,8 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     asked: Asked | None = None  # the gateway, from the codec
     asked_again: bool = False  # limits: in its session, nearly what the call before it had asked
     outgoing: bytes = b""  # the very bytes that came, unless somebody changed them
-    route: Route | None = None  # routes, and what follows
+    prompt_asked: PromptAsked | None = None  # the gateway, from the body
+    route: Route | None = None  # routes, then experiments; and what follows
     deadline_ns: int = 0  # by the clock that never goes back
     priority: Priority = "interactive"
     # limits and budgets
@@ -326,6 +337,8 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     bill: Bill | None = None
     reserved_nusd: int = 0
     guarded: Guarding = UNGUARDED  # guardrails
+    arms: tuple[Assigned, ...] = ()  # experiments; of a canary of the configuration, the API edge
+    pinned: Mapping[str, int] = {}  # experiments: versions of prompts that the arm wants, by name
     prompt: str | None = None  # prompts: name and version
     cached: Cached | None = None  # cache: what it did; None: it was not asked
     # the flight: what the inner ring writes

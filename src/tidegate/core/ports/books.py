@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import msgspec
 
 from tidegate.core.analytics import PeopleAsked, PeopleLine, TimesAsked, TimesLine
+from tidegate.core.experiments import Assigned
 from tidegate.core.guard import Verdict
 from tidegate.core.opinions import Opinion
 from tidegate.core.search import CallsAsked, Place
@@ -95,6 +96,7 @@ class Closed(msgspec.Struct, frozen=True, tag="closed", tag_field="record", omit
     purpose: str | None = None  # of a call of our own: what it was for, and for which call
     parent: str | None = None
     asked_again: bool = False  # in its session, nearly what the call before it had asked
+    arms: tuple[Assigned, ...] = ()  # what it got of experiments
     personal: bytes | None = None  # as it is kept: what of it is about a person, sealed; `user` is an alias then
 
 
