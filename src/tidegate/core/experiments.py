@@ -85,6 +85,20 @@ GUARDS = (
 )
 
 
+class Tripwires(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What takes an arm back at once, whatever statistics say: in every process, within seconds. 0 turns one off.
+
+    failures: calls of the arm that failed (5xx, or broke off) one after the other in one process, while the control
+        does not fail.
+    malformed: answers of the arm one after the other that are not what the call's response schema asks for.
+    burn: what a unit of the arm spends in a minute, as a multiple of what one of the control does.
+    """
+
+    failures: Annotated[int, Meta(ge=0, le=10_000)] = 10
+    malformed: Annotated[int, Meta(ge=0, le=10_000)] = 0
+    burn: Annotated[float, Meta(ge=0)] = 10.0
+
+
 class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """What is tried, on whom, and what decides.
 
@@ -104,6 +118,7 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     gate: a suite that each arm must pass before anybody gets it.
     label: of `prompt`, that a promotion moves.
     automatic: whether it is decided without a person.
+    tripwires: what takes it back at once.
     """
 
     name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,60}$")]
@@ -126,6 +141,7 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     max_usd: Annotated[float, Meta(gt=0)] | None = None  # that arms may cost, and what judges and shadows cost for them
     gate: str | None = None
     automatic: bool = True
+    tripwires: Tripwires = Tripwires()
     note: str = ""
 
 
@@ -143,6 +159,7 @@ class Experiment(msgspec.Struct, frozen=True):
     since_ms: int = 0  # it is in this state and stage
     steps: int = 0  # decisions so far; the id of the next is ID#STEPS
     why: str = ""  # it is where it is
+    arm: str = ""  # that was promoted
 
 
 class Decision(msgspec.Struct, frozen=True):
