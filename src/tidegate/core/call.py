@@ -41,6 +41,11 @@ class Principal(msgspec.Struct, frozen=True):
     def admin(self) -> bool:
         return self.role == "admin"
 
+    @property
+    def overrides(self) -> bool:
+        """Its calls may say in headers what is decided for others."""
+        return self.admin or "override" in self.scopes
+
 
 class Target(msgspec.Struct, frozen=True):
     """A model at a provider, as a route names it."""

@@ -118,7 +118,7 @@ def overrides(call: Call, plan: Plan) -> dict[str, Arm]:
     """What a call itself wants, by the names of experiments; drafts can be tried so, too."""
     principal, route = call.principal, call.route
     assert principal is not None and route is not None
-    if not principal.admin and "override" not in principal.scopes:
+    if not principal.overrides:
         raise Forbidden(
             f"key {principal.name!r} may not choose arms: {OVERRIDE.decode()} needs the scope override, or an admin"
         )
