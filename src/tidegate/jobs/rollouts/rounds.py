@@ -24,6 +24,7 @@ from tidegate.jobs.rollouts.tripwires import Wires
 
 LEASE_S = 20.0  # a process that dies holds up the others for so long; tripwires wait for nobody
 RENEW_S = 5.0
+SELDOM = 20  # times what a look has taken must pass before the next: of a large experiment it takes long
 UNDER_WAY = ("gate", "running", "promoted")
 
 
@@ -45,6 +46,7 @@ class Rollouts:
         self._gate = gate
         self._mover = mover
         self._tripped: dict[str, tuple[str, Tripped]] = {}
+        self._next_ns: dict[str, int] = {}  # by id: when to look again
         self._gates: dict[str, asyncio.Task[None]] = {}  # by id
         self._begun_ms: dict[str, int] = {}  # by id: when anybody first could get an arm
         self.wires = Wires(self._wires_of, self._trip)
@@ -62,6 +64,8 @@ class Rollouts:
         known = [one for one in self._known().values() if one.experiment.state in UNDER_WAY]
         names = {one.experiment.name for one in known}
         self.units = {name: arms for name, arms in self.units.items() if name in names}
+        self._next_ns = {id: at_ns for id, at_ns in self._next_ns.items() if id in self._by_id}
+        self._tripped = {id: trip for id, trip in self._tripped.items() if id in self._by_id}
         for one in known:
             if one.experiment.state == "gate":
                 self._begin_gate(one)
@@ -106,12 +110,16 @@ class Rollouts:
             self._world.events.notice("rollout_crashed", fields)
 
     async def _leased(self, one: Known) -> None:
-        lease = Lease(self._world, one.experiment.id, self.holder)
-        if await lease.taken():
-            try:
-                await self._judge(one)
-            finally:
-                await lease.given_back()
+        id, clock = one.experiment.id, self._world.clock
+        lease, began_ns = Lease(self._world, id, self.holder), clock.now_ns()
+        if began_ns < self._next_ns.get(id, 0) or not await lease.taken():
+            return
+        try:
+            await self._judge(one)
+        finally:
+            ended_ns = clock.now_ns()
+            self._next_ns[id] = ended_ns + SELDOM * (ended_ns - began_ns)
+            await lease.given_back()
 
     async def _judge(self, one: Known) -> None:
         experiment, spec = one.experiment, one.spec
