@@ -36,7 +36,7 @@ body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem
   background: #fff }
 main { display: grid; grid-template-columns: repeat(auto-fill, minmax(32rem, 1fr)); gap: 1rem }
 figure { margin: 0; padding: .75rem 1rem; border: 1px solid #d9e1e8; border-radius: .5rem }
-figcaption, small, th { color: #51606e } strong { font-weight: 600 } svg { width: 100%; height: 12rem }
+figcaption, small, th { color: #51606e } strong { font-weight: 600 } svg { width: 100%; height: auto }
 .band { fill: #2f7fb8; fill-opacity: .22 } .path { fill: none; stroke: #2f7fb8; stroke-width: 2 }
 .zero { stroke: #51606e; stroke-width: 1 } .margin { stroke: #b3261e; stroke-width: 1; stroke-dasharray: 5 4 }
 .stage { stroke: #d9e1e8; stroke-width: 1 } text { fill: #51606e; font-size: 11px }
@@ -160,7 +160,7 @@ def _svg(points: Sequence[Point], finding: Finding, looks: Sequence[Look]) -> st
         for one in points
     )
     return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img" '
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
         f'aria-label="{escape(finding.metric)} over time">{"".join(_stages(looks, scale))}'
         f'<polygon class="band" points="{upper} {lower}"/>{_across("zero", y(0))}{_across("margin", y(edge(finding)))}'
         f'<polyline class="path" points="{path}"/>{marks}<text x="2" y="12">{change(finding, scale.top)}</text>'
