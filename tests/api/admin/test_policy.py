@@ -39,6 +39,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "silence": {"for": "1h"},
     "new_experiment": {"name": "new", "arms": [{"name": "b", "target": "main/n"}]},
     "set_log_level": {"level": "info"},
+    **{f"{verb}_experiment": {"why": "x"} for verb in ("start", "advance", "promote", "take_back", "stop")},
 }
 TARGET = {"provider": "main", "model": "m"}
 QUERIES = {  # the same for what is asked in the query
@@ -54,6 +55,8 @@ ABSENT = {
     *("one_request", "wrong", "say_of", "get_body", "export_subject", "erase_subject", "prove", "prove_consistent"),
     *("replay", "try_alerts", "silence", "end_silence"),
     *("get_experiment", "list_decisions", "get_unit", "archive_experiment"),
+    *("start_experiment", "advance_experiment", "promote_experiment", "take_back_experiment", "stop_experiment"),
+    *("report_experiment", "recompute_experiment"),
 }
 IDS = {"organisations": "acme", "teams": "search", "users": "ann"}
 ROLES = ("nobody", "member", "viewer", "manager", "admin")

@@ -28,6 +28,7 @@ from tidegate.api.admin import (
     logs,
     replay,
     requests,
+    rollouts,
     subjects,
     targets,
     teams,
@@ -42,7 +43,7 @@ from tidegate.gateway import Gateway
 ROUTERS = (
     *(cache.router, keys.router, teams.router, targets.router, guardrails.router),
     *(usage.router, requests.router, replay.router, feedback.router, analytics.router, chat.router),
-    *(evaluation.router, experiments.router),
+    *(evaluation.router, experiments.router, rollouts.router),
     *(subjects.router, audit.router, vault.router, alerts.router, logs.router),
 )
 CONTENT_SECURITY = {
