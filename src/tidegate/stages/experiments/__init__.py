@@ -128,10 +128,13 @@ def decided(call: Call, trials: Sequence[Trial], named: dict[str, Arm]) -> Itera
             continue
         if place is None or unit is None or call.kind != "live":
             continue
-        at = layers.get((spec.layer, unit))
-        if at is None:
-            at = layers[spec.layer, unit] = units.in_layer(spec.layer, unit)
-        if not trial.begin <= at < trial.end or (spec.mode == "shadow" and place.ramp >= trial.ramp):
+        if not trial.has_all_of_its_layer:
+            at = layers.get((spec.layer, unit))
+            if at is None:
+                at = layers[spec.layer, unit] = units.in_layer(spec.layer, unit)
+            if not trial.begin <= at < trial.end:
+                continue
+        if spec.mode == "shadow" and place.ramp >= trial.ramp:
             continue
         arm = trial.assigned(place)
         yield trial, arm, Assigned(trial.id, trial.stage, arm.name, place.id)
