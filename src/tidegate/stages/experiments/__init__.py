@@ -102,7 +102,8 @@ class Experiments:
                 got[-1] = Assigned(one.experiment, one.stage, CONTROL, one.unit)
             else:
                 give(call, arm)
-        call.arms = tuple(got)
+        if got:
+            call.arms = (*call.arms, *got)  # beside those of a canary
 
 
 def decided(call: Call, trials: Sequence[Trial], named: dict[str, Arm]) -> Iterator[tuple[Trial, Arm, Assigned]]:
