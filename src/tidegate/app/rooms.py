@@ -27,6 +27,7 @@ from tidegate.stages.cache import Cache, Shelf, policies
 from tidegate.stages.guardrails import Guardrails
 from tidegate.stages.judging import Ear, Judging
 from tidegate.stages.limits import Limits
+from tidegate.stages.prompts import Prompts
 from tidegate.stages.record import Recorder
 from tidegate.stages.routes import Routes
 from tidegate.storage.archive import Archive
@@ -59,6 +60,7 @@ class Ground:
     outlets: Outlets
     online: Online
     traces: Traces | None
+    prompts: Prompts
 
     async def ears(self, config: Config) -> Mapping[str, Ear]:
         """Who judges live answers. Suites and cards are files. Raises ConfigError."""
@@ -89,6 +91,7 @@ class Ground:
             auth=before.auth if before and stays("auth") else self._auth(config),
             routes=Routes(config.routes, providers),
             limits=before.limits if before and stays("limits") else Limits(config.limits, world),
+            prompts=self.prompts,
             guardrails=_guardrails(config, world, providers, Reach(plugins.find, world, self.ask)),
             budgets=before.budgets if before and stays("budgets") else Budgets(config.budgets, world),
             cache=Cache(

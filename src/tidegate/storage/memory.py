@@ -21,12 +21,12 @@ from tidegate.core.ports import (
     CallsTaken,
     Clock,
     Closed,
+    Keepable,
     Kept,
     Key,
     Once,
     Organisation,
     Record,
-    Setting,
     Team,
     Totals,
     User,
@@ -38,6 +38,7 @@ from tidegate.storage.ledger import add, tally
 from tidegate.storage.listing import page
 from tidegate.storage.opinions import Said
 from tidegate.storage.rollups import Rollup, Rollups, answer
+from tidegate.storage.rows import TABLES
 
 MAX_ROWS = 100_000
 MANY = 10_000  # counts, before those that no longer matter are looked for
@@ -47,13 +48,7 @@ HALF_SLICE = 1_000_000 * 2 // SLICES  # of a window of one second, in halves of 
 class MemoryStore:
     def __init__(self) -> None:
         self._once: dict[str, Once] = {}
-        self._kept: dict[type[Any], dict[str | None, Any]] = {
-            Organisation: {},
-            Team: {},
-            User: {},
-            Key: {},
-            Setting: {},
-        }
+        self._kept: dict[type[Any], dict[str | None, Any]] = {kind: {} for kind in TABLES}
         self._kept[Organisation][DEFAULT_ORGANISATION] = Organisation(DEFAULT_ORGANISATION, DEFAULT_ORGANISATION, 0)
 
     async def bearer(self, key_id: str) -> Bearer | None:
@@ -71,7 +66,7 @@ class MemoryStore:
     async def every(self, kind: type[Kept]) -> list[Kept]:
         return sorted(self._kept[kind].values(), key=lambda one: one.created_ms)
 
-    async def add(self, one: Organisation | Team | User | Key | Setting) -> None:
+    async def add(self, one: Keepable) -> None:
         if one.id in self._kept[type(one)]:
             raise ValueError(f"there is a {type(one).__name__.lower()} {one.id!r} already")
         self._kept[type(one)][one.id] = one

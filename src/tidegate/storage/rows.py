@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from tidegate.core.ports import Bearer, Kept, Key, Organisation, Setting, Team, User
+from tidegate.core.prompts import Prompt, PromptMove, PromptVersion
 
 TABLES: dict[type[Any], str] = {
     Organisation: "organisations",
@@ -15,6 +16,9 @@ TABLES: dict[type[Any], str] = {
     User: "users",
     Key: "keys",
     Setting: "settings",
+    Prompt: "prompts",
+    PromptVersion: "prompt_versions",
+    PromptMove: "prompt_moves",
 }
 
 # Of each field: its name, and whether it is a list. To look at a class takes a millisecond, too long for a busy key.

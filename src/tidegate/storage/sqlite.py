@@ -25,15 +25,11 @@ from tidegate.core.ports import (
     Acted,
     Bearer,
     Closed,
+    Keepable,
     Kept,
-    Key,
     Once,
-    Organisation,
-    Setting,
     StoreDown,
-    Team,
     Totals,
-    User,
 )
 from tidegate.core.search import CallsAsked, Place, rulings
 from tidegate.core.usage import SUMS, UsageAsked, UsageLine
@@ -292,7 +288,7 @@ class SqliteStore:
         sql = f"SELECT {columns(kind)} FROM {TABLES[kind]} ORDER BY created_ms, rowid"
         return [restored(kind, row) for row in await self._database.read(lambda db: db.execute(sql).fetchall())]
 
-    async def add(self, one: Organisation | Team | User | Key | Setting) -> None:
+    async def add(self, one: Keepable) -> None:
         kind = type(one)
         sql = f"INSERT INTO {TABLES[kind]} ({columns(kind)}) VALUES ({_marks(len(kind.__struct_fields__))})"
 

@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol, TypeVar
 import msgspec
 
 from tidegate.core.limits import Budget, Limit, Role
+from tidegate.core.prompts import Prompt, PromptMove, PromptVersion
 
 DEFAULT_ORGANISATION = "default"  # every new store has it; whoever has no team belongs to it
 
@@ -91,7 +92,8 @@ class Setting(msgspec.Struct, frozen=True):
 
 
 Named = TypeVar("Named", Organisation, Team, User, Key)  # what an administrator makes
-Kept = TypeVar("Kept", Organisation, Team, User, Key, Setting)
+Keepable = Organisation | Team | User | Key | Setting | Prompt | PromptVersion | PromptMove
+Kept = TypeVar("Kept", Organisation, Team, User, Key, Setting, Prompt, PromptVersion, PromptMove)
 
 
 class Bearer(msgspec.Struct, frozen=True):
@@ -124,7 +126,7 @@ class Store(Protocol):
     async def every(self, kind: type[Kept]) -> list[Kept]:
         """All of them, ended ones too, oldest first."""
 
-    async def add(self, one: Organisation | Team | User | Key | Setting) -> None:
+    async def add(self, one: Keepable) -> None:
         """Raises ValueError when the id exists."""
 
     async def change(self, one: Kept, **fields: Any) -> Kept | None:
