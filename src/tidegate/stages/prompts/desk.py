@@ -90,9 +90,23 @@ class PromptDesk:
 
         `labels` point to it at once. Raises BadRequest, PromptNotFound (of what it includes), Conflict, Forbidden.
         """
-        check_name(name)
         if len(note) > MAX_NOTE or len(author) > 200:
             raise BadRequest(f"a note may have {MAX_NOTE} characters, an author's name 200", param="note")
+        prompt, made, same = await self._tried(name, wording, labels)
+        version = same or await self._added(prompt, made, by, author, note)
+        for label in labels:
+            await self.move(name, label, version.number, by=by, why=note)
+        return version, same is None
+
+    async def preview(self, name: str, wording: Wording, labels: Sequence[str] = ()) -> tuple[Ready, bool]:
+        """What `make` would make, and whether it would be new. Raises what that raises."""
+        _, made, same = await self._tried(name, wording, labels)
+        return made, same is None
+
+    async def _tried(
+        self, name: str, wording: Wording, labels: Sequence[str]
+    ) -> tuple[Prompt | None, Ready, PromptVersion | None]:
+        check_name(name)
         for label in labels:
             check_label(label)
         prompt = await self._store.find(Prompt, name)
@@ -101,11 +115,7 @@ class PromptDesk:
                 self._check_protected(label, insists=False)
         number = prompt.latest + 1 if prompt is not None else 1
         made = await self._library.made(name, number, wording)
-        same = await self._same(prompt, made)
-        version = same or await self._added(prompt, made, by, author, note)
-        for label in labels:
-            await self.move(name, label, version.number, by=by, why=note)
-        return version, same is None
+        return prompt, made, await self._same(prompt, made)
 
     async def _same(self, prompt: Prompt | None, made: Ready) -> PromptVersion | None:
         if prompt is None or not prompt.latest:
