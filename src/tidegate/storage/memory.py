@@ -15,13 +15,13 @@ from tidegate.core.limits import SLICES, Claim, Full, Meter, Taken
 from tidegate.core.opinions import OPINION_DIMENSIONS, OPINION_SUMS, Opinion
 from tidegate.core.ports import (
     DEFAULT_ORGANISATION,
+    Anything,
     Backlog,
     Bearer,
     CallsFound,
     CallsTaken,
     Clock,
     Closed,
-    Keepable,
     Kept,
     Key,
     Once,
@@ -38,7 +38,7 @@ from tidegate.storage.ledger import add, tally
 from tidegate.storage.listing import page
 from tidegate.storage.opinions import Said
 from tidegate.storage.rollups import Rollup, Rollups, answer
-from tidegate.storage.rows import TABLES
+from tidegate.storage.rows import AGE, AGES, TABLES
 
 MAX_ROWS = 100_000
 MANY = 10_000  # counts, before those that no longer matter are looked for
@@ -64,9 +64,9 @@ class MemoryStore:
         return self._kept[kind].get(id)
 
     async def every(self, kind: type[Kept]) -> list[Kept]:
-        return sorted(self._kept[kind].values(), key=lambda one: one.created_ms)
+        return sorted(self._kept[kind].values(), key=lambda one: getattr(one, AGES.get(kind, AGE)))
 
-    async def add(self, one: Keepable) -> None:
+    async def add(self, one: Anything) -> None:
         if one.id in self._kept[type(one)]:
             raise ValueError(f"there is a {type(one).__name__.lower()} {one.id!r} already")
         self._kept[type(one)][one.id] = one
