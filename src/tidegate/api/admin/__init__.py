@@ -26,6 +26,7 @@ from tidegate.api.admin import (
     guardrails,
     keys,
     logs,
+    prompts,
     replay,
     requests,
     rollouts,
@@ -43,7 +44,7 @@ from tidegate.gateway import Gateway
 ROUTERS = (
     *(cache.router, keys.router, teams.router, targets.router, guardrails.router),
     *(usage.router, requests.router, replay.router, feedback.router, analytics.router, chat.router),
-    *(evaluation.router, experiments.router, rollouts.router),
+    *(evaluation.router, prompts.router, experiments.router, rollouts.router),
     *(subjects.router, audit.router, vault.router, alerts.router, logs.router),
 )
 CONTENT_SECURITY = {
