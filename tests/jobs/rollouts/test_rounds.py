@@ -7,10 +7,12 @@ import pytest
 from tests.jobs.rollouts.office import SPEC, Office, population
 from tidegate.core.errors import Conflict
 from tidegate.core.experiments import Decision, Known, read, spec_of
+from tidegate.jobs.rollouts import evidence
 from tidegate.jobs.rollouts.course import Move
 from tidegate.jobs.rollouts.evidence import Asked, Seen, Tripped, followed_again
 from tidegate.jobs.rollouts.evidence import read as inputs_of
 from tidegate.jobs.rollouts.rounds import LEASE_S, Lease
+from tidegate.telemetry.alerts import EVENTS
 
 
 @pytest.fixture
@@ -124,6 +126,22 @@ async def test_a_person_decides_where_that_is_wanted_but_time_ends_it(office):
     await process.look()
     now = await process.now()
     assert now.state == "inconclusive" and "is over" in now.why
+
+
+async def test_what_nobody_sees_ends_with_its_time_and_is_never_blocked(office):
+    process = office.process()
+    one = await process.start(mode="shadow", max_duration=3600)
+    office.lines += [line._replace(arm="control") for line in population(0, 500, 0.2, one.since_ms)]
+    await process.look()
+    assert await process.did() == ["started"]
+    await office.clock.advance(4_000)
+    await process.look()
+    assert (await process.now()).state == "inconclusive"
+
+
+async def test_every_decision_can_be_told_by_a_webhook():
+    told = {f"experiment_{did}" for did in (*evidence.DID.values(), "started", "stopped")}
+    assert told <= set(EVENTS)
 
 
 async def test_when_its_money_is_spent_it_ends(office):
