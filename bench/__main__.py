@@ -13,6 +13,7 @@
   ./run bench sealed                              what encryption and the audit log cost
   ./run bench telemetry                           what being seen costs a call, and how long whoever looks waits
   ./run bench resilience                          long days of failing providers, replayed; minutes
+  ./run bench experiments                         how often a rollout is decided wrongly, and how soon rightly
   ./run bench outage                              a provider that is gone for minutes, and comes back
 
 All traffic stays on 127.0.0.1. It wants a machine that does nothing else: otherwise it says so and gives no verdict.
@@ -28,6 +29,7 @@ from bench import (
     admission,
     cache,
     cache_speed,
+    experiments,
     guards,
     judges,
     outage,
@@ -50,6 +52,7 @@ BENCHES = {
     "cache-speed": cache_speed,
     "guards": guards,
     "judges": judges,
+    "experiments": experiments,
     "sealed": sealed,
     "telemetry": telemetry,
 }
