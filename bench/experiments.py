@@ -25,7 +25,7 @@ from tidegate.core.values import Share
 
 LATENCY, COST, ERRORS = 0.5, 0.7, 0.02  # spreads of logarithms, and the share of calls that fail
 AT_ONCE = 1_000  # rollouts, as arrays of so many rows
-LOOKS = 400_000  # of many rollouts, likewise
+CALLS = 1_000_000  # of many rollouts, likewise
 ONE_SIDED = 1.6449  # deviations: p below 0.05
 
 
@@ -108,19 +108,24 @@ def followed(spec: Spec, kind: Kind, rollouts: int, calls: int, seed: int, naive
 
 
 def looked(spec: Spec, kind: Kind, rollouts: int, calls: int, seed: int) -> Ended:
-    """The same as `followed`, of one stage and calls of new units: all looks at once."""
+    """The same as `followed`, of one stage and calls of new units, looked at after every unit with the arm."""
     parts = []
-    for at in range(0, rollouts, size := max(1, LOOKS // calls)):
-        shape = (min(size, rollouts - at), calls)
-        many = Rollouts.of_looks(spec, _calls(kind, np.random.default_rng((seed, at)), float(spec.ramp[0]), shape))
+    for at in range(0, rollouts, size := max(1, CALLS // calls)):
+        here = min(size, rollouts - at)
+        chance = np.random.default_rng((seed, at))
+        call = _calls(kind, chance, float(spec.ramp[0]), (here, calls))
+        many = Rollouts.of_looks(spec, call, call.arm)
         said = many.said()
-        worse, wins = said.worse.reshape(shape), many.promotes(said).reshape(shape)
-        ends = worse | wins
-        first, rows = ends.argmax(axis=1), np.arange(shape[0])
-        over, back = ends[rows, first], worse[rows, first]
-        odd, gained = (one.reshape(shape).any(axis=1) for one in (said.odd, said.gains))
-        treated = np.where(over, many.treated.reshape(shape)[rows, first], np.inf)
-        parts.append(Ended(over & back, over & ~back, odd, gained, treated))
+        ends = np.flatnonzero(said.worse | many.promotes(said))
+        rows = np.nonzero(call.arm)[0]
+        over, first = np.unique(rows[ends], return_index=True)
+        back, promoted, odd, gained = (np.zeros(here, bool) for _ in range(4))
+        treated = np.full(here, np.inf)
+        back[over] = said.worse[ends[first]]
+        promoted[over] = ~said.worse[ends[first]]
+        treated[over] = many.treated[ends[first]]
+        odd[rows[said.odd]], gained[rows[said.gains]] = True, True
+        parts.append(Ended(back, promoted, odd, gained, treated))
     return Ended(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
@@ -222,10 +227,11 @@ def nothing(found: Report, seeds: int, calls: int) -> None:
                 _share(found, figure, count, seeds)
 
 
-def harms(found: Report, seeds: int, most: int) -> None:
+def harms(found: Report, seeds: int) -> None:
     """Units that had the arm when it was taken back. A figure is the median where that is highest, of one call each;
     heavier tails are beside it."""
-    for name, (kind, _) in HARMS.items():
+    for name, (kind, limit) in HARMS.items():
+        most = 3 * limit
         figure = f"rollback_units_{name}"
         found.figures[figure] = 0
         for share in (0.05, 0.25, 0.5):
@@ -304,15 +310,17 @@ def _share(found: Report, figure: str, hits: int, of: int) -> None:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """None of its own."""
+    parser.add_argument(
+        "--calls", type=int, metavar="N", help="of each rollout of nothing with nothing, and of bad arms"
+    )
 
 
 def run(options: argparse.Namespace) -> Report:
     seeds = options.seeds or (150 if options.quick else 2_000)
     found = Report("experiments", bool(options.quick), report.machine(), report.versions(), {}, limits=LIMITS)
-    nothing(found, seeds, 2_500 if options.quick else 5_000)
-    harms(found, seeds, 1_500)
-    bad(found, 1_000, 3_000 if options.quick else 20_000)
+    nothing(found, seeds, options.calls or (2_500 if options.quick else 5_000))
+    harms(found, seeds)
+    bad(found, 1_000, options.calls or (3_000 if options.quick else 20_000))
     gains(found, seeds)
     if options.quick:
         found.doubts.append(f"{seeds} seeds: shares are as sure as their intervals; the full bench takes 2,000")

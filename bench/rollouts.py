@@ -83,12 +83,12 @@ class Means:
             self._share(at, stage, group, earlier, new - old, first, count > 0)
         return old, new, known
 
-    def fill(self, arm: Flags, counts: Flags, value: Floats) -> Floats:
-        """Of calls of new units, one stage, and a column for each call: each becomes a row. Units' means."""
+    def fill(self, arm: Flags, counts: Flags, value: Floats, looks: Flags) -> Floats:
+        """Of calls of new units, one stage, and a column for each call: each look becomes a row. Units' means."""
         new = self._mean(0.0 + counts, value * counts)
         for group, chosen in ((ARM, counts & arm), (CONTROL, counts & ~arm)):
             for sums, power in ((self.n, 1.0), (self.sum, new), (self.squares, new * new)):
-                sums[:, 0, group] = np.cumsum(chosen * power, axis=1).ravel()
+                sums[:, 0, group] = np.cumsum(chosen * power, axis=1)[looks]
         return new
 
     def _share(
@@ -184,12 +184,12 @@ class Bets:
             grown = np.log1p(stake * (weight * new - beyond))
             logs += grown - np.where(known, np.log1p(stake * (weight * old - beyond)), 0.0)
 
-    def fill(self, arm: Flags, value: Floats) -> None:
+    def fill(self, arm: Flags, value: Floats, looks: Flags) -> None:
         chance = self._chance[0, 0]
         weight = np.where(arm, 1 / chance, -1 / (1 - chance))
         for logs, (stakes, beyond) in zip(self._logs, self._bets, strict=True):
             for row, stake in zip(logs, stakes[:, 0, 0], strict=True):
-                row[:] = np.cumsum(np.log1p(stake * (weight * value - beyond)), axis=1).ravel()
+                row[:] = np.cumsum(np.log1p(stake * (weight * value - beyond)), axis=1)[looks]
 
     def evidence(self) -> tuple[Floats, Floats]:
         """That the arm is above the control; that it is above by less than the margin."""
@@ -252,22 +252,22 @@ class Rollouts:
                 bets.add(at, stage, bets.before(at, stage), *changed)
 
     @classmethod
-    def of_looks(cls, spec: Spec, at: Calls) -> Rollouts:
+    def of_looks(cls, spec: Spec, at: Calls, looks: Flags) -> Rollouts:
         """Of one stage, where each call is of a new unit: `at` has a row for each rollout and a column for each call,
-        and each look at a rollout becomes a row of what is returned. Much quicker than one after the other."""
-        many, given = cls(spec, at.arm.size, 0), _given(at)
+        and each of the looks becomes a row of what is returned. Much quicker than one after the other."""
+        many, given = cls(spec, int(looks.sum()), 0), _given(at)
         for name, means in many.means.items():
-            values = means.fill(at.arm, *given[name])
+            values = means.fill(at.arm, *given[name], looks)
             if name in many._bets:
-                many._bets[name].fill(at.arm, values)
+                many._bets[name].fill(at.arm, values, looks)
         share, place = float(spec.ramp[0]), np.arange(at.arm.shape[1])
         treated = np.cumsum(at.arm, axis=1)
         own = np.where(at.arm, treated, place + 1 - treated) - 1
         chance = np.where(at.arm, share, 1 - share)
         guessed = (WEIGHT * chance + own) / (WEIGHT + place)
-        many._ratio[:, 0] = np.cumsum(np.log(guessed / chance), axis=1).ravel()
-        many._seen[:, 0, ARM] = many._counted[:, 0, ARM] = many.treated = treated.ravel()
-        many._seen[:, 0, CONTROL] = (place + 1 - treated).ravel()
+        many._ratio[:, 0] = np.cumsum(np.log(guessed / chance), axis=1)[looks]
+        many._seen[:, 0, ARM] = many._counted[:, 0, ARM] = many.treated = treated[looks].astype(float)
+        many._seen[:, 0, CONTROL] = (place + 1 - treated)[looks]
         return many
 
     def _give_out(self, new: Flags, stage: Numbers, group: Numbers) -> None:

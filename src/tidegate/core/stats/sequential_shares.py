@@ -16,7 +16,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-WORSE = (1.15, 1.5, 2.5, 5.0)  # times as many failures: what is bet on
+WORSE = (1.2, 1.6, 2.5, 4.0, 7.0)  # times as many failures: what is bet on
 NO_WORSE = (0.03, 0.1, 0.25, 0.5, 0.95)  # of the highest stake that loses no bet whatever it is against
 HALVINGS = 24  # of the range of a difference: to a ten-millionth
 
