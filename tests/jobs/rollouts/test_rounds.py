@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.jobs.rollouts.office import SPEC, Office, population
-from tidegate.core.errors import Conflict
+from tidegate.core.errors import ConfigError, Conflict
 from tidegate.core.experiments import Decision, Known, read, spec_of
 from tidegate.jobs.rollouts import evidence
 from tidegate.jobs.rollouts.course import Move
@@ -202,6 +202,21 @@ async def test_a_gate_that_is_not_passed_ends_it_with_the_reason(office):
     await asyncio.gather(*process.rollouts._gates.values())
     now = await process.now()
     assert now.state == "stopped" and "a: 2 of 9 answers failed" in now.why
+
+
+@pytest.mark.parametrize("wrong", [ConfigError("suites/support.yaml: cannot be read"), RuntimeError("no such thing")])
+async def test_a_suite_that_cannot_be_asked_ends_it_too(office, wrong):
+    process = office.process()
+
+    async def fails(one):
+        raise wrong
+
+    process.rollouts._gate = fails
+    await process.start(gate="support")
+    await process.look()
+    await asyncio.gather(*process.rollouts._gates.values())
+    now = await process.now()
+    assert now.state == "stopped" and str(wrong) in now.why
 
 
 async def test_one_that_is_stopped_while_the_suite_is_asked_stays_stopped(office):

@@ -174,8 +174,9 @@ class Rollouts:
                     return
                 try:
                     passed = await self._gate(one)
-                except TidegateError as wrong:
-                    passed = Passed(suite=one.spec.gate or "", suite_hash="", arms={"the suite": wrong.message})
+                except Exception as wrong:  # noqa: BLE001 its scorers are somebody's own
+                    why = wrong.message if isinstance(wrong, TidegateError) else f"{type(wrong).__name__}: {wrong}"
+                    passed = Passed(suite=one.spec.gate or "", suite_hash="", arms={"the suite": why[:500]})
                 failed = {arm: why for arm, why in passed.arms.items() if why}
                 await self._mover.make(one.experiment, gated(one.experiment, one.spec, failed), passed)
 
