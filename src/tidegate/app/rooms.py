@@ -29,6 +29,7 @@ from tidegate.stages.experiments.running import Running
 from tidegate.stages.guardrails import Guardrails
 from tidegate.stages.judging import Ear, Judging
 from tidegate.stages.limits import Limits
+from tidegate.stages.prompts import Prompts
 from tidegate.stages.record import Recorder
 from tidegate.stages.routes import Routes
 from tidegate.storage.archive import Archive
@@ -62,6 +63,7 @@ class Ground:
     online: Online
     running: Running
     traces: Traces | None
+    prompts: Prompts
 
     async def ears(self, config: Config) -> Mapping[str, Ear]:
         """Who judges live answers. Suites and cards are files. Raises ConfigError."""
@@ -94,6 +96,7 @@ class Ground:
             routes=routes,
             experiments=Experiments(world, self.running, routes),
             limits=before.limits if before and stays("limits") else Limits(config.limits, world),
+            prompts=self.prompts,
             guardrails=_guardrails(config, world, providers, Reach(plugins.find, world, self.ask)),
             budgets=before.budgets if before and stays("budgets") else Budgets(config.budgets, world),
             cache=Cache(

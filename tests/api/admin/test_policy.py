@@ -38,6 +38,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "replay": {"route": "fast"},
     "silence": {"for": "1h"},
     "set_log_level": {"level": "info"},
+    "add_version": {"id": "greet", "template": "Hello {{name}}"},
+    "render_prompt": {"variables": {}},
+    "move_label": {"version": 1},
 }
 TARGET = {"provider": "main", "model": "m"}
 QUERIES = {  # the same for what is asked in the query
@@ -52,6 +55,8 @@ QUERIES = {  # the same for what is asked in the query
 ABSENT = {
     *("one_request", "wrong", "say_of", "get_body", "export_subject", "erase_subject", "prove", "prove_consistent"),
     *("replay", "try_alerts", "silence", "end_silence"),
+    *("get_prompt", "list_versions", "list_moves", "diff_versions", "render_prompt"),
+    *("move_label", "remove_label", "delete_version"),
 }
 IDS = {"organisations": "acme", "teams": "search", "users": "ann"}
 ROLES = ("nobody", "member", "viewer", "manager", "admin")
@@ -104,7 +109,7 @@ class Town(House):
             body = json.dumps({"id": who.replace(" ", "-")}).encode()
         query = "&".join(filter(None, (QUERIES.get(route.name, "").removeprefix("?"), more)))
         return await self.begin(
-            path=f"{route.path_format.format(id=id, hit='req_1', **TARGET)}?{query}",
+            path=f"{route.path_format.format(id=id, hit='req_1', label='live', number=1, **TARGET)}?{query}",
             method=method,
             body=body,
             key=self.keys[who],

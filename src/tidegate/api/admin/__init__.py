@@ -25,6 +25,7 @@ from tidegate.api.admin import (
     guardrails,
     keys,
     logs,
+    prompts,
     replay,
     requests,
     subjects,
@@ -41,7 +42,7 @@ from tidegate.gateway import Gateway
 ROUTERS = (
     *(cache.router, keys.router, teams.router, targets.router, guardrails.router),
     *(usage.router, requests.router, replay.router, feedback.router, analytics.router, chat.router),
-    evaluation.router,
+    *(evaluation.router, prompts.router),
     *(subjects.router, audit.router, vault.router, alerts.router, logs.router),
 )
 CONTENT_SECURITY = {

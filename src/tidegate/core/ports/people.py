@@ -9,6 +9,7 @@ import msgspec
 
 from tidegate.core.experiments import Decision, Experiment
 from tidegate.core.limits import Budget, Limit, Role
+from tidegate.core.prompts import Prompt, PromptMove, PromptVersion
 
 DEFAULT_ORGANISATION = "default"  # every new store has it; whoever has no team belongs to it
 
@@ -92,8 +93,8 @@ class Setting(msgspec.Struct, frozen=True):
 
 
 Named = TypeVar("Named", Organisation, Team, User, Key)  # what an administrator makes
-Kept = TypeVar("Kept", Organisation, Team, User, Key, Setting, Experiment, Decision)
-Anything = Organisation | Team | User | Key | Setting | Experiment | Decision
+Keepable = Organisation | Team | User | Key | Setting | Prompt | PromptVersion | PromptMove | Experiment | Decision
+Kept = TypeVar("Kept", Organisation, Team, User, Key, Setting, Prompt, PromptVersion, PromptMove, Experiment, Decision)
 
 
 class Bearer(msgspec.Struct, frozen=True):
@@ -126,7 +127,7 @@ class Store(Protocol):
     async def every(self, kind: type[Kept]) -> list[Kept]:
         """All of them, ended ones too, oldest first."""
 
-    async def add(self, one: Anything) -> None:
+    async def add(self, one: Keepable) -> None:
         """Raises ValueError when the id exists."""
 
     async def change(self, one: Kept, **fields: Any) -> Kept | None:
