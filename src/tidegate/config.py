@@ -17,7 +17,7 @@ import yaml
 from msgspec import Meta
 
 from tidegate import api, plugins, storage, upstream
-from tidegate.core import guard
+from tidegate.core import canary, guard
 from tidegate.core.errors import ConfigError
 from tidegate.core.values import Duration, Moment, Secret, Share, Size
 from tidegate.providers import prices, transport
@@ -75,6 +75,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     guardrails: what may pass, on every route that has no guards of its own.
     cache: what routes with a semantic cache have together.
     upstream: how providers are asked.
+    canary: what takes another configuration back that is tried on a share of the units.
     logs: what is written to standard error.
     alerts: who is told when something happens.
     traces: who is sent spans of calls.
@@ -96,6 +97,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     guardrails: guardrails.Config = guardrails.Config()
     cache: cache.House = cache.House()
     upstream: upstream.Config = upstream.Config()
+    canary: canary.Config = canary.Config()
     logs: logs.Config = logs.Config()
     alerts: alerts.Config = alerts.Config()
     traces: traces.Config = traces.Config()
@@ -175,6 +177,7 @@ def _check(config: Config, reading: _Reading) -> None:
             for name, route in config.routes.items()
         ),
         *((f"routes.{name}.judge", judging.trouble(route.judge)) for name, route in config.routes.items()),
+        ("canary", canary.trouble(config.canary)),
         ("cache", cache.house_trouble(config.cache, config.routes)),
         ("alerts", alerts.trouble(config.alerts)),
         ("traces", traces.trouble(config.traces)),

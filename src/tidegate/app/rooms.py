@@ -15,7 +15,7 @@ from tidegate.core.errors import TidegateError
 from tidegate.core.ports import Codecs, Provider, Reach
 from tidegate.core.world import World
 from tidegate.gateway import Gateway
-from tidegate.jobs.evals.online import Online, panel
+from tidegate.jobs.evals.online import Hear, Online, panel
 from tidegate.jobs.evals.suite import Plugins
 from tidegate.providers.prices import PriceList
 from tidegate.stages.auth import KeyAuth
@@ -60,9 +60,10 @@ class Ground:
     online: Online
     traces: Traces | None
 
-    async def ears(self, config: Config) -> Mapping[str, Ear]:
+    async def ears(self, config: Config, hear: Hear | None = None) -> Mapping[str, Ear]:
         """Who judges live answers. Suites and cards are files. Raises ConfigError."""
-        return await asyncio.to_thread(self.online.ears, {name: route.judge for name, route in config.routes.items()})
+        judges = {name: route.judge for name, route in config.routes.items()}
+        return await asyncio.to_thread(self.online.ears, judges, hear)
 
     def gateway(
         self,
@@ -71,10 +72,12 @@ class Ground:
         ears: Mapping[str, Ear],
         before: Gateway | None = None,
         was: Config | None = None,
+        *,
+        apart: bool = False,
     ) -> Gateway:
         """As `config` says. Rooms of `before` that nothing was changed of since `was` stay, and so what they know.
 
-        Raises ConfigError.
+        `apart`: it answers beside `before`, and knows of its targets what it finds itself. Raises ConfigError.
         """
         world, recorder, words = self.world, self.recorder, self.codecs
 
@@ -102,7 +105,7 @@ class Ground:
             judging=Judging(ears),
             archive=self.archive,
             outlets=self.outlets,
-            upstream=Upstream(config.upstream, world, words, before.upstream.targets if before else None),
+            upstream=Upstream(config.upstream, world, words, before.upstream.targets if before and not apart else None),
         )
 
     def _auth(self, config: Config) -> KeyAuth:

@@ -38,6 +38,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "replay": {"route": "fast"},
     "silence": {"for": "1h"},
     "set_log_level": {"level": "info"},
+    "start_canary": {"share": "5%"},
+    "advance_canary": {"share": "25%"},
 }
 TARGET = {"provider": "main", "model": "m"}
 QUERIES = {  # the same for what is asked in the query
@@ -52,6 +54,7 @@ QUERIES = {  # the same for what is asked in the query
 ABSENT = {
     *("one_request", "wrong", "say_of", "get_body", "export_subject", "erase_subject", "prove", "prove_consistent"),
     *("replay", "try_alerts", "silence", "end_silence"),
+    *("start_canary", "show_canary", "advance_canary", "promote_canary", "roll_back_canary"),
 }
 IDS = {"organisations": "acme", "teams": "search", "users": "ann"}
 ROLES = ("nobody", "member", "viewer", "manager", "admin")

@@ -93,15 +93,15 @@ class Online:
         self._waiting = 0
         self._room = asyncio.Semaphore(AT_ONCE)
 
-    def ears(self, routes: Mapping[str, Config]) -> dict[str, Ear]:
-        """Of the routes that name a suite. Raises ConfigError."""
+    def ears(self, routes: Mapping[str, Config], hear: Hear | None = None) -> dict[str, Ear]:
+        """Of the routes that name a suite; `hear`: by another door than everybody's. Raises ConfigError."""
         found = {}
         for name, config in routes.items():
             if config.suite is not None and config.share > 0:
-                found[name] = Ear(config, self._hand(panel(name, config, self._plugins)))
+                found[name] = Ear(config, self._hand(panel(name, config, self._plugins), hear or self._hear))
         return found
 
-    def _hand(self, panel: Panel) -> Callable[[Heard], None]:
+    def _hand(self, panel: Panel, hear: Hear) -> Callable[[Heard], None]:
         def hand(heard: Heard) -> None:
             assert heard.call.route is not None
             route = heard.call.route.name
@@ -112,12 +112,12 @@ class Online:
                 self._tell(heard.call, route, "", "over_budget")
             else:
                 self._waiting += 1
-                self._world.nursery.spawn(self._judge(heard, route, panel, spent), f"judge {heard.call.id}")
+                self._world.nursery.spawn(self._judge(heard, route, panel, spent, hear), f"judge {heard.call.id}")
 
         return hand
 
-    async def _judge(self, heard: Heard, route: str, panel: Panel, spent: Spent) -> None:
-        call, bench = heard.call, Bench(self._world, self._hear, heard.call, panel.gates)
+    async def _judge(self, heard: Heard, route: str, panel: Panel, spent: Spent, hear: Hear) -> None:
+        call, bench = heard.call, Bench(self._world, hear, heard.call, panel.gates)
         try:
             async with self._room:
                 said = Said(text=heard.text, request_id=call.id, cost_nusd=call.cost_nusd)
