@@ -1,6 +1,6 @@
 """The life of a call. READ FIRST.
 
-    client ─► record · gate · authenticate · understand · route · limits · guards · cache ─► flight: budget · upstream
+    client ─► record · gate · authenticate · read · route · arm · limits · guards · cache ─► flight: budget · upstream
     client ◄─ record ◄──────────────────────────────────────────── limits ◄ restore ◄ cache ◄─ flight: budget ◄ shield
 
 Until the first event has left for the client everything may still be refused, retried or sent elsewhere, and an error
@@ -21,6 +21,7 @@ from tidegate.stages.auth import KeyAuth, permit
 from tidegate.stages.bodies import Bodies
 from tidegate.stages.budgets import Budgets
 from tidegate.stages.cache import Cache
+from tidegate.stages.experiments import Experiments
 from tidegate.stages.guardrails import Guardrails
 from tidegate.stages.judging import Judging
 from tidegate.stages.limits import Limits
@@ -41,6 +42,7 @@ class Gateway:
     recorder: Recorder
     auth: KeyAuth
     routes: Routes
+    experiments: Experiments
     limits: Limits
     guardrails: Guardrails
     budgets: Budgets
@@ -61,6 +63,7 @@ class Gateway:
             body = call.take_in()  # 413 415, now that we know whose it is
             self.understand(call, body if isinstance(body, bytes) else await body)  # 400 408
             call.route = self.routes.match(call)  # 403 404
+            self.experiments.assign(call)  # who takes part in one goes the way of an arm from here on
             async with self.limits.admit(call):  # 429 calls: per time, at once, in a circle
                 if self.guardrails.on:
                     await self.guardrails.check(call)  # 400 refuse, or mask; from here what goes out is fixed
@@ -101,7 +104,7 @@ class Gateway:
 
     def understand(self, call: Call, body: bytes) -> None:
         """Read what is asked."""
-        call.outgoing = body
+        call.came = call.outgoing = body
         call.asked = self.codec(call.dialect, call.operation).parse_request(body)
         if not call.user:
             call.user = call.asked.user

@@ -41,6 +41,7 @@ from tidegate.jobs.evals.online import Online
 from tidegate.stages.auth.used import LastUsed
 from tidegate.stages.cache import Shelf
 from tidegate.stages.cache.elsewhere import Elsewhere
+from tidegate.stages.experiments.running import Running
 from tidegate.stages.record import Recorder
 from tidegate.storage.archive import Archive
 from tidegate.storage.audit.notary import Exports, Notary
@@ -474,8 +475,18 @@ async def _ground(
         bodies=base.bodies,
         outlets=outlets,
         online=Online(world, inside.hear, SUITES),
+        running=await _running(world, undo),
         traces=traces,
     )
+
+
+async def _running(world: World, undo: AsyncExitStack) -> Running:
+    """Known before the first call is answered, where the store can be asked."""
+    running = Running(world.store, world.events)
+    with suppress(StoreDown):
+        await running.look()
+    undo.callback(world.loop.create_task(running.run(), name="look for experiments").cancel)
+    return running
 
 
 def _compares(config: Config) -> bool:
