@@ -62,7 +62,7 @@ async def test_a_share_of_the_users_has_the_candidate_and_every_row_says_which(h
     for user, reply in replies.items():
         assert reply.row is not None
         (one,) = reply.row.arms
-        assert one.experiment == f"config:{begun['config']}" and one.stage == 0 and one.counted
+        assert one.experiment == f"config:{begun['config']}" and one.stage == 0 and not one.counted
         target = "spare/m" if one.arm == "candidate" else "main/m"
         assert reply.headers["x-tidegate-target"] == target
         assert arm_of(await ask(house, user, stream=False)) == one.arm

@@ -21,7 +21,8 @@ class Chooser:
     def __call__(self, incoming: Incoming, gateway: Gateway) -> Gateway:
         at, digest = canary.place(self._salt, self.unit_of(incoming, gateway))
         arm: Arm = "candidate" if at < self._share else "control"
-        incoming.arms = (Assigned(self._experiment, self._stage, arm, digest),)
+        # It is in no experiment, so it counts in none.
+        incoming.tried = Assigned(self._experiment, self._stage, arm, digest, counted=False)
         return self._candidate if arm == "candidate" else gateway
 
     def unit_of(self, incoming: Incoming, gateway: Gateway) -> str:

@@ -95,7 +95,7 @@ class Incoming(msgspec.Struct, eq=False):
     codec: Codec | None = None  # in which errors are told, and what their heads tell of the call
     told: Callable[[], Headers] = tuple
     failure: Exception | None = None  # of a page
-    arms: tuple[Assigned, ...] = ()  # while another configuration is tried, which of the two answers
+    tried: Assigned | None = None  # while another configuration is tried, which of the two answers
     gateway: Gateway | None = None  # of a page that asks models: the one that answers, where that is the other
 
     @classmethod

@@ -53,11 +53,11 @@ class Tallies(Collector):
     def notice(self, name: str, fields: Mapping[str, Any]) -> None: ...
 
     def call_ended(self, call: Call, row: Closed | None) -> None:
-        for one in call.arms:
-            if one.experiment == self._experiment and one.stage == self._stage:
-                outcome = outcome_of(call, row)
-                if outcome is not None:
-                    self._count(call, one, outcome)
+        one = call.tried
+        if one is not None and one.experiment == self._experiment and one.stage == self._stage:
+            outcome = outcome_of(call, row)
+            if outcome is not None:
+                self._count(call, one, outcome)
 
     def _count(self, call: Call, one: Assigned, outcome: Outcome) -> None:
         arm: Arm = "candidate" if one.arm == "candidate" else "control"
