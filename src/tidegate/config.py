@@ -22,7 +22,7 @@ from tidegate.core.errors import ConfigError
 from tidegate.core.values import Duration, Moment, Secret, Share, Size
 from tidegate.providers import prices, transport
 from tidegate.providers.discovery import Found
-from tidegate.stages import auth, bodies, budgets, cache, guardrails, judging, limits, routes
+from tidegate.stages import auth, bodies, budgets, cache, guardrails, judging, limits, routes, shadows
 from tidegate.storage import audit, vault
 from tidegate.telemetry import alerts, logs, metrics, sinks, traces
 
@@ -75,6 +75,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     guardrails: what may pass, on every route that has no guards of its own.
     cache: what routes with a semantic cache have together.
     upstream: how providers are asked.
+    shadows: answers that experiments have given in the background.
     canary: what takes another configuration back that is tried on a share of the units.
     logs: what is written to standard error.
     alerts: who is told when something happens.
@@ -97,6 +98,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     guardrails: guardrails.Config = guardrails.Config()
     cache: cache.House = cache.House()
     upstream: upstream.Config = upstream.Config()
+    shadows: shadows.Config = shadows.Config()
     canary: canary.Config = canary.Config()
     logs: logs.Config = logs.Config()
     alerts: alerts.Config = alerts.Config()

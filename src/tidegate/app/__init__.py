@@ -38,6 +38,7 @@ from tidegate.core.shares import Share, What
 from tidegate.core.world import Nursery, World
 from tidegate.gateway import Gateway
 from tidegate.jobs.evals.online import Online
+from tidegate.jobs.shadows import Shadowing
 from tidegate.stages.auth.used import LastUsed
 from tidegate.stages.cache import Shelf
 from tidegate.stages.cache.elsewhere import Elsewhere
@@ -306,6 +307,7 @@ async def build(
             undo.callback(sharing.cancel)
         await start_providers(world, providers.values())
         app = App(config, gateway, ground, inside, metrics, events, undo.pop_all(), files)
+        metrics.registry.register(ground.shadowing)
         metrics.registry.register(Room(app.limits_used, app.budgets_used, dropped))
         if config.metrics.litellm_names:
             aliases = Aliases(gateway.upstream.targets.seen, app.budgets_used, app.now_ms)
@@ -462,6 +464,7 @@ async def _ground(
     elsewhere = Elsewhere(world, base.relay, base.blobs, vault, table) if base.relay is not None else None
     if config.storage.database is None:
         await world.store.forget_begun()  # the data folder is ours alone, and we have only begun
+    running = await _running(world, undo)
     return Ground(
         world=world,
         codecs=words,
@@ -475,7 +478,8 @@ async def _ground(
         bodies=base.bodies,
         outlets=outlets,
         online=Online(world, inside.hear, SUITES),
-        running=await _running(world, undo),
+        shadowing=Shadowing(world, inside.hear, lambda: running.known, SUITES),
+        running=running,
         traces=traces,
     )
 

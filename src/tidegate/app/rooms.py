@@ -17,6 +17,7 @@ from tidegate.core.world import World
 from tidegate.gateway import Gateway
 from tidegate.jobs.evals.online import Hear, Online, panel
 from tidegate.jobs.evals.suite import Plugins
+from tidegate.jobs.shadows import Shadowing
 from tidegate.providers.prices import PriceList
 from tidegate.stages.auth import KeyAuth
 from tidegate.stages.auth.used import LastUsed
@@ -31,6 +32,7 @@ from tidegate.stages.judging import Ear, Judging
 from tidegate.stages.limits import Limits
 from tidegate.stages.record import Recorder
 from tidegate.stages.routes import Routes
+from tidegate.stages.shadows import Shadows
 from tidegate.storage.archive import Archive
 from tidegate.storage.bodies import BodyStore
 from tidegate.storage.pepper import load_peppers
@@ -60,6 +62,7 @@ class Ground:
     bodies: BodyStore
     outlets: Outlets
     online: Online
+    shadowing: Shadowing
     running: Running
     traces: Traces | None
 
@@ -108,6 +111,7 @@ class Ground:
                 self.traces.said if self.traces is not None else None,
             ),
             judging=Judging(ears),
+            shadows=Shadows(config.shadows, self.shadowing.hand(_suites(config)), self.shadowing.hear),
             archive=self.archive,
             outlets=self.outlets,
             upstream=Upstream(config.upstream, world, words, before.upstream.targets if before and not apart else None),
@@ -118,6 +122,10 @@ class Ground:
         tokens = plugins.find("stages", "tokens")(issuers, world) if issuers else None
         peppers = load_peppers(self.data_dir, config.auth.peppers)
         return KeyAuth(world.store, peppers, world.clock, self.environment_key, self.used.note, tokens)
+
+
+def _suites(config: Config) -> Callable[[str], str | None]:
+    return {name: route.judge.suite for name, route in config.routes.items()}.get
 
 
 def _guardrails(config: Config, world: World, providers: Providers, reach: Reach) -> Guardrails:
