@@ -17,13 +17,13 @@ import yaml
 from msgspec import Meta
 
 from tidegate import api, plugins, storage, upstream
-from tidegate.core import guard
+from tidegate.core import canary, guard
 from tidegate.core.errors import ConfigError
 from tidegate.core.values import Duration, Moment, Secret, Share, Size
 from tidegate.jobs import rollouts
 from tidegate.providers import prices, transport
 from tidegate.providers.discovery import Found
-from tidegate.stages import auth, bodies, budgets, cache, guardrails, judging, limits, prompts, routes
+from tidegate.stages import auth, bodies, budgets, cache, guardrails, judging, limits, prompts, routes, shadows
 from tidegate.storage import audit, vault
 from tidegate.telemetry import alerts, logs, metrics, sinks, traces
 
@@ -78,6 +78,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cache: what routes with a semantic cache have together.
     experiments: how those that are under way are looked at.
     upstream: how providers are asked.
+    shadows: answers that experiments have given in the background.
+    canary: what takes another configuration back that is tried on a share of the units.
     logs: what is written to standard error.
     alerts: who is told when something happens.
     traces: who is sent spans of calls.
@@ -101,6 +103,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cache: cache.House = cache.House()
     experiments: rollouts.Config = rollouts.Config()
     upstream: upstream.Config = upstream.Config()
+    shadows: shadows.Config = shadows.Config()
+    canary: canary.Config = canary.Config()
     logs: logs.Config = logs.Config()
     alerts: alerts.Config = alerts.Config()
     traces: traces.Config = traces.Config()
@@ -181,6 +185,7 @@ def _check(config: Config, reading: _Reading) -> None:
             for name, route in config.routes.items()
         ),
         *((f"routes.{name}.judge", judging.trouble(route.judge)) for name, route in config.routes.items()),
+        ("canary", canary.trouble(config.canary)),
         ("cache", cache.house_trouble(config.cache, config.routes)),
         ("alerts", alerts.trouble(config.alerts)),
         ("traces", traces.trouble(config.traces)),

@@ -28,6 +28,7 @@ from tidegate.stages.limits import Limits
 from tidegate.stages.prompts import Prompts
 from tidegate.stages.record import Recorder
 from tidegate.stages.routes import Routes
+from tidegate.stages.shadows import Shadows
 from tidegate.storage.archive import Archive
 from tidegate.telemetry.outlets import Outlets
 from tidegate.upstream import Upstream
@@ -51,6 +52,7 @@ class Gateway:
     cache: Cache
     bodies: Bodies
     judging: Judging
+    shadows: Shadows
     upstream: Upstream
     archive: Archive
     outlets: Outlets
@@ -73,6 +75,8 @@ class Gateway:
                     await self.guardrails.check(call)  # 400 refuse, or mask; from here what goes out is fixed
                 async with self.cache.through(call, self.buy) as reply:  # asked before, or in the air? else bought
                     reply = self.judging.listen(call, self.bodies.keep(call, reply))  # where the route says so
+                    if call.shadows or call.own is not None:
+                        reply = self.shadows.listen(call, reply)  # asked again in the background, by another arm
                     await send(self.guardrails.restore(call, reply))  # the caller's own masked values
 
     async def heard(self, call: Call) -> list[Event]:

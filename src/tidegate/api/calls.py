@@ -53,6 +53,7 @@ def new_call(world: World, incoming: Incoming, dialect: str, operation: str) -> 
         path=head.raw_path,
         query=head.query,
         intake=incoming.body,
+        tried=incoming.tried,
     )
     if head.is_labelled:
         _labels(call, head)

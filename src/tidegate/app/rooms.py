@@ -15,8 +15,9 @@ from tidegate.core.errors import TidegateError
 from tidegate.core.ports import Codecs, Provider, Reach
 from tidegate.core.world import World
 from tidegate.gateway import Gateway
-from tidegate.jobs.evals.online import Online, panel
+from tidegate.jobs.evals.online import Hear, Online, panel
 from tidegate.jobs.evals.suite import Plugins
+from tidegate.jobs.shadows import Shadowing
 from tidegate.providers.prices import PriceList
 from tidegate.stages.auth import KeyAuth
 from tidegate.stages.auth.used import LastUsed
@@ -32,6 +33,7 @@ from tidegate.stages.limits import Limits
 from tidegate.stages.prompts import Prompts
 from tidegate.stages.record import Recorder
 from tidegate.stages.routes import Routes
+from tidegate.stages.shadows import Shadows
 from tidegate.storage.archive import Archive
 from tidegate.storage.bodies import BodyStore
 from tidegate.storage.pepper import load_peppers
@@ -61,13 +63,15 @@ class Ground:
     bodies: BodyStore
     outlets: Outlets
     online: Online
+    shadowing: Shadowing
     running: Running
     traces: Traces | None
     prompts: Prompts
 
-    async def ears(self, config: Config) -> Mapping[str, Ear]:
+    async def ears(self, config: Config, hear: Hear | None = None) -> Mapping[str, Ear]:
         """Who judges live answers. Suites and cards are files. Raises ConfigError."""
-        return await asyncio.to_thread(self.online.ears, {name: route.judge for name, route in config.routes.items()})
+        judges = {name: route.judge for name, route in config.routes.items()}
+        return await asyncio.to_thread(self.online.ears, judges, hear)
 
     def gateway(
         self,
@@ -76,10 +80,12 @@ class Ground:
         ears: Mapping[str, Ear],
         before: Gateway | None = None,
         was: Config | None = None,
+        *,
+        apart: bool = False,
     ) -> Gateway:
         """As `config` says. Rooms of `before` that nothing was changed of since `was` stay, and so what they know.
 
-        Raises ConfigError.
+        `apart`: it answers beside `before`, and knows of its targets what it finds itself. Raises ConfigError.
         """
         world, recorder, words = self.world, self.recorder, self.codecs
         routes = Routes(config.routes, providers)
@@ -108,9 +114,10 @@ class Ground:
                 self.traces.said if self.traces is not None else None,
             ),
             judging=Judging(ears),
+            shadows=Shadows(config.shadows, self.shadowing.hand(_suites(config)), self.shadowing.hear),
             archive=self.archive,
             outlets=self.outlets,
-            upstream=Upstream(config.upstream, world, words, before.upstream.targets if before else None),
+            upstream=Upstream(config.upstream, world, words, before.upstream.targets if before and not apart else None),
         )
 
     def _auth(self, config: Config) -> KeyAuth:
@@ -118,6 +125,10 @@ class Ground:
         tokens = plugins.find("stages", "tokens")(issuers, world) if issuers else None
         peppers = load_peppers(self.data_dir, config.auth.peppers)
         return KeyAuth(world.store, peppers, world.clock, self.environment_key, self.used.note, tokens)
+
+
+def _suites(config: Config) -> Callable[[str], str | None]:
+    return {name: route.judge.suite for name, route in config.routes.items()}.get
 
 
 def _guardrails(config: Config, world: World, providers: Providers, reach: Reach) -> Guardrails:

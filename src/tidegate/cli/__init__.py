@@ -13,6 +13,7 @@ from tidegate.app import check as verify
 from tidegate.cli.alerts import alerts, logs
 from tidegate.cli.audit import audit
 from tidegate.cli.cache import cache
+from tidegate.cli.canary import canary
 from tidegate.cli.chat import chat
 from tidegate.cli.doctor import doctor
 from tidegate.cli.evals import evaluation
@@ -54,6 +55,7 @@ def main() -> None:
     tidegate eval calibrate LABELS     how good a judge is, and whether it may gate
     tidegate subjects erase ID         make everything of an end user unreadable
     tidegate bodies show ID            what was said in a call, where its route keeps that
+    tidegate canary start --share 5%   another configuration, for some first
     tidegate alerts silence NAME       tell nobody of an alert for a while
     tidegate logs level debug          a log that says more for a while
     tidegate audit verify FILE         whether the audit log is what was signed
@@ -65,7 +67,7 @@ def main() -> None:
 
 COMMANDS = (
     *(serve, keys, teams, users, organisations, usage, report, requests, feedback),
-    *(cache, guard, subjects, bodies, audit, vault, alerts, logs, chat, doctor, evaluation),
+    *(canary, cache, guard, subjects, bodies, audit, vault, alerts, logs, chat, doctor, evaluation),
 )
 for command in COMMANDS:
     main.add_command(command)

@@ -332,6 +332,7 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     session: str | None = None
     tags: tuple[str, ...] = ()
     wishes: Wishes = NO_WISHES
+    tried: Assigned | None = None  # which of two configurations answers it, while another one is tried
     principal: Principal | None = None  # auth
     asked: Asked | None = None  # the gateway, from the codec
     asked_again: bool = False  # limits: in its session, nearly what the call before it had asked
@@ -349,7 +350,7 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     bill: Bill | None = None
     reserved_nusd: int = 0
     guarded: Guarding = UNGUARDED  # guardrails
-    # experiments; of a canary of the configuration, the API edge; of a call of our own, who makes it
+    # experiments; of a call of our own, who makes it
     arms: tuple[Assigned, ...] = ()
     shadows: tuple[Assigned, ...] = ()  # experiments: what is to answer in the background
     pinned: Mapping[str, int] = {}  # experiments: versions of prompts that the arm wants, by name

@@ -165,7 +165,8 @@ class Metrics(Collector):
         for one in row.guards:
             self._guards[one.guard, one.direction, one.verdict] += 1
         for given in row.arms:
-            self._arms[_arm(given, self._arms)] += given.counted
+            if given.counted:
+                self._arms[_arm(given, self._arms)] += 1
         for kind, tokens in row.usage.items():
             count.tokens[kind] += tokens
         if row.cache is not None:

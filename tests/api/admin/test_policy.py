@@ -41,6 +41,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "add_version": {"id": "greet", "template": "Hello {{name}}"},
     "render_prompt": {"variables": {}},
     "move_label": {"version": 1},
+    "start_canary": {"share": "5%"},
+    "advance_canary": {"share": "25%"},
 }
 TARGET = {"provider": "main", "model": "m"}
 QUERIES = {  # the same for what is asked in the query
@@ -57,6 +59,7 @@ ABSENT = {
     *("replay", "try_alerts", "silence", "end_silence"),
     *("get_prompt", "list_versions", "list_moves", "diff_versions", "render_prompt"),
     *("move_label", "remove_label", "delete_version"),
+    *("start_canary", "show_canary", "advance_canary", "promote_canary", "roll_back_canary"),
 }
 IDS = {"organisations": "acme", "teams": "search", "users": "ann"}
 ROLES = ("nobody", "member", "viewer", "manager", "admin")

@@ -19,6 +19,7 @@ from tidegate.api.admin import (
     analytics,
     audit,
     cache,
+    canary,
     chat,
     evaluation,
     feedback,
@@ -36,6 +37,7 @@ from tidegate.api.admin import (
 )
 from tidegate.api.admin.page import page
 from tidegate.api.admin.policy import Refusals, incoming_of, tell_refused
+from tidegate.core.canary import Canaries
 from tidegate.core.errors import BadRequest, Forbidden, MethodNotAllowed, NotFound, TidegateError
 from tidegate.gateway import Gateway
 
@@ -44,6 +46,7 @@ ROUTERS = (
     *(usage.router, requests.router, replay.router, feedback.router, analytics.router, chat.router),
     *(evaluation.router, prompts.router),
     *(subjects.router, audit.router, vault.router, alerts.router, logs.router),
+    canary.router,
 )
 CONTENT_SECURITY = {
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; "
@@ -52,7 +55,7 @@ CONTENT_SECURITY = {
 }
 
 
-def create(gateway: Callable[[], Gateway]) -> FastAPI:
+def create(gateway: Callable[[], Gateway], canaries: Canaries | None = None) -> FastAPI:
     app = FastAPI(
         title="Tidegate",
         version=__version__,
@@ -63,6 +66,7 @@ def create(gateway: Callable[[], Gateway]) -> FastAPI:
         strict_content_type=False,  # what is not JSON was refused before
     )
     app.state.gateway = gateway
+    app.state.canaries = canaries
     app.state.refusals = Refusals()
     for router in ROUTERS:
         app.include_router(router)
