@@ -146,7 +146,7 @@ async def test_where_it_is_off_nothing_is_told(house: House) -> None:
         ("{level: losless}", "did you mean 'lossless'?"),
         ("{level: relevant, target: 95%}", "must be from 10 % to 90 %"),
         ("{target: lots}", "target"),
-        ("{lvl: off}", "no such key"),
+        ("{lvl: lossless}", "no such key"),
     ],
 )
 def test_a_wrong_setting_is_named(shrink: str, said: str) -> None:

@@ -8,6 +8,7 @@ guards, keys of the cache, and for whoever keeps bodies.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Literal
 
 import msgspec
@@ -25,18 +26,18 @@ from tidegate.upstream.shrink.relevant import relevant
 SMALL = 8 * 1024  # bytes of a body that is shortened at once; a longer one in a thread, so that others go on
 LARGEST = 8 * 1024 * 1024  # bytes of one that is looked at at all
 
-Level = Literal["off", "lossless", "relevant"]
+Level = Literal["lossless", "relevant"]
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether prompts are made shorter before they are sent to a provider.
 
     level: `lossless` writes JSON of users and tools as tables, and what they say twice by reference; `relevant` also
-        leaves out, of long context, the sentences that the question asks for least.
+        leaves out, of long context, the sentences that the question asks for least; null changes nothing.
     target: of `relevant`, the share of such context that goes.
     """
 
-    level: Level = "off"
+    level: Level | None = None
     target: Share = Share(0.35)
 
 
@@ -51,7 +52,7 @@ class Shrinks:
     """Of the routes that want it."""
 
     def __init__(self, routes: Mapping[str, Config], world: World) -> None:
-        self._routes = {name: one for name, one in routes.items() if one.level != "off"}
+        self._routes = {name: one for name, one in routes.items() if one.level is not None}
         self._world = world
 
     def __bool__(self) -> bool:
@@ -62,22 +63,25 @@ class Shrinks:
         route, asked = call.route, call.asked
         assert route is not None and asked is not None
         config = self._routes.get(route.name)
-        if config is None or asked.codec.operation not in OPERATIONS or len(asked.body) > LARGEST:
+        if (
+            config is None
+            or config.level is None
+            or asked.codec.operation not in OPERATIONS
+            or len(asked.body) > LARGEST
+        ):
             return
         keeps = any(_keeps(target) for target in route.targets)
-        if len(asked.body) <= SMALL:
-            call.shrunk = shrunk(asked, config, keeps=keeps)
-        else:
-            call.shrunk = await self._world.loop.run_in_executor(None, lambda: shrunk(asked, config, keeps=keeps))
+        work = partial(shrunk, asked, config.level, config.target, keeps=keeps)
+        call.shrunk = work() if len(asked.body) <= SMALL else await self._world.loop.run_in_executor(None, work)
 
 
-def shrunk(asked: Asked, config: Config, *, keeps: bool) -> Shrunk:
+def shrunk(asked: Asked, level: Level, target: float, *, keeps: bool) -> Shrunk:
     """`asked` in fewer tokens. `keeps`: a provider keeps the beginning of a conversation, and sells it for less."""
     before = sum(size(text) for _, text in asked.codec.texts(asked))
     parts, turn = parts_of(asked)
     texts = lossless([part.text for part in parts])
-    if config.level == "relevant" and not (turn and keeps):
-        texts = _with_turn(parts, texts, turn, config.target)
+    if level == "relevant" and not (turn and keeps):
+        texts = _with_turn(parts, texts, turn, target)
     changes = {part.path: (part.text, text) for part, text in zip(parts, texts, strict=True) if part.text != text}
     after = before - sum(size(old) - size(new) for old, new in changes.values())
     if changes and after < before:
@@ -87,8 +91,8 @@ def shrunk(asked: Asked, config: Config, *, keeps: bool) -> Shrunk:
             after = before
         else:
             out.ceiling = asked.ceiling
-            return Shrunk(config.level, estimated_tokens(before), estimated_tokens(after), out)
-    return Shrunk(config.level, estimated_tokens(before), estimated_tokens(before), asked)
+            return Shrunk(level, estimated_tokens(before), estimated_tokens(after), out)
+    return Shrunk(level, estimated_tokens(before), estimated_tokens(before), asked)
 
 
 def _with_turn(parts: Sequence[Part], texts: Sequence[str], turn: int, target: float) -> list[str]:
