@@ -26,6 +26,7 @@ from tidegate.providers.discovery import Found
 from tidegate.stages import auth, bodies, budgets, cache, guardrails, judging, limits, prompts, routes, shadows
 from tidegate.storage import audit, vault
 from tidegate.telemetry import alerts, logs, metrics, sinks, traces
+from tidegate.upstream import shrink
 
 DEFAULT_FILE = "tidegate.yaml"
 LOCAL = Found("local", {"type": "local"}, "")
@@ -46,12 +47,14 @@ class RouteConfig(routes.Config, frozen=True, forbid_unknown_fields=True, kw_onl
     guardrails: guards of this route, in place of those of all routes; null, the same.
     store: whether what is said in its calls is kept.
     judge: whether a share of its answers is judged afterwards.
+    shrink: whether its prompts are made shorter before they are sent.
     """
 
     cache: cache.Config = cache.Config()
     guardrails: guardrails.Config | None = None
     store: bodies.Config = bodies.Config()
     judge: judging.Config = judging.Config()
+    shrink: shrink.Config = shrink.Config()
 
 
 class Configured(NamedTuple):
@@ -186,6 +189,7 @@ def _check(config: Config, reading: _Reading) -> None:
         ),
         *((f"routes.{name}.judge", judging.trouble(route.judge)) for name, route in config.routes.items()),
         ("canary", canary.trouble(config.canary)),
+        *((f"routes.{name}.shrink", shrink.trouble(route.shrink)) for name, route in config.routes.items()),
         ("cache", cache.house_trouble(config.cache, config.routes)),
         ("alerts", alerts.trouble(config.alerts)),
         ("traces", traces.trouble(config.traces)),

@@ -262,6 +262,8 @@ def said(call: Call, world: World) -> bytes:
         text += f"x-tidegate-notice: {_safe('; '.join(call.notes))}\r\n"
     if call.cached is not None:
         text += _cached(call.cached)
+    if call.shrunk is not None:
+        text += f"x-tidegate-shrunk: {call.shrunk.level}; before={call.shrunk.before}; after={call.shrunk.after}\r\n"
     if call.warnings:
         text += f"x-tidegate-warning: left out: {_safe('; '.join(call.warnings))}\r\n"
     now = world.clock.now_ns()

@@ -40,6 +40,7 @@ from tidegate.storage.pepper import load_peppers
 from tidegate.telemetry.outlets import Outlets
 from tidegate.telemetry.traces import Traces
 from tidegate.upstream import Upstream
+from tidegate.upstream.shrink import Shrinks
 
 SUITES = Plugins(plugins.find, plugins.config_of)
 QUICK_START_S = 0.25  # a provider that is ready by then is waited for; others get ready while calls come in
@@ -117,7 +118,13 @@ class Ground:
             shadows=Shadows(config.shadows, self.shadowing.hand(_suites(config)), self.shadowing.hear),
             archive=self.archive,
             outlets=self.outlets,
-            upstream=Upstream(config.upstream, world, words, before.upstream.targets if before and not apart else None),
+            upstream=Upstream(
+                config.upstream,
+                world,
+                words,
+                before.upstream.targets if before and not apart else None,
+                Shrinks({name: route.shrink for name, route in config.routes.items()}, world),
+            ),
         )
 
     def _auth(self, config: Config) -> KeyAuth:

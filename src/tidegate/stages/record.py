@@ -13,7 +13,7 @@ from tidegate.core.call import Attempt, Cached, Call, Principal, Route
 from tidegate.core.errors import LoopSuspected, StorageFull, TidegateError, UpstreamRefused
 from tidegate.core.flight import Flight
 from tidegate.core.money import Price
-from tidegate.core.ports import AttemptRow, Closed, Opened
+from tidegate.core.ports import AttemptRow, Closed, Opened, ShrunkRow
 from tidegate.core.trace import PARENT, received
 from tidegate.core.world import World
 
@@ -115,6 +115,8 @@ class Recorder:
             row = replace(row, trace_id=parent.trace_id, parent_id=parent.step_id)
         if call.arms or call.tried:
             row = replace(row, arms=call.arms if call.tried is None else (call.tried, *call.arms))
+        if call.shrunk is not None:
+            row = replace(row, shrunk=ShrunkRow(call.shrunk.level, call.shrunk.before, call.shrunk.after))
         if call.own is not None:
             row = replace(row, purpose=call.own.purpose, parent=call.own.parent)
         if call.guarded.verdicts or call.prompt or call.asked_again:

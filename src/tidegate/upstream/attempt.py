@@ -75,7 +75,7 @@ class Stream(msgspec.Struct, eq=False):
     async def win(self, codecs: Codecs, timeouts: Timeouts, *, hurried: bool = False) -> Failure | None:
         """None when the first event is there, else why there is none. `timeouts.first_byte` is for the first event."""
         self._hurried = hurried
-        asked, target = self._call.asked, self._attempt.target
+        asked, target = self._call.sent, self._attempt.target
         assert asked is not None
         trouble = target.provider.trouble()
         if trouble:
@@ -288,7 +288,7 @@ class Stream(msgspec.Struct, eq=False):
 
     def _end(self) -> None:
         """Stop the clock. A provider that worked and did not say for how much is estimated, and marked so."""
-        attempt, asked = self._attempt, self._call.asked
+        attempt, asked = self._attempt, self._call.sent
         if attempt.ended_ns is not None:
             return
         attempt.ended_ns = now_ns = self._world.clock.now_ns()

@@ -15,6 +15,14 @@ from tidegate.core.search import CallsAsked, Place
 from tidegate.core.usage import UsageAsked, UsageLine
 
 
+class ShrunkRow(msgspec.Struct, frozen=True, gc=False):
+    """A prompt that was to be made shorter, and what became of it, in estimated tokens."""
+
+    level: str
+    before: int
+    after: int
+
+
 class AttemptRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One attempt, as the ledger keeps it. Times are microseconds since the call came in."""
 
@@ -99,6 +107,7 @@ class Closed(msgspec.Struct, frozen=True, tag="closed", tag_field="record", omit
     asked_again: bool = False  # in its session, nearly what the call before it had asked
     arms: tuple[Assigned, ...] = ()  # what it got of experiments
     rendered: str | None = None  # the hash of the prompt's version, and a digest of its variables: 1f2e3d4c/9a8b7c6d…
+    shrunk: ShrunkRow | None = None  # where its route wants prompts shorter
     personal: bytes | None = None  # as it is kept: what of it is about a person, sealed; `user` is an alias then
 
 

@@ -1,5 +1,108 @@
-"""How is the same said in fewer tokens? Before a request goes out, where its route wants that.
+"""How is the same said in fewer tokens? Once per call, on its way to a provider, where its route wants that.
 
-Two levels, both pure functions of texts. Level 0 loses nothing: JSON without blanks or as tables (`tables`), and what
-was said before by reference (`repeats`). Level 1 leaves sentences out that a question does not ask for (`selection`).
+Level 0 loses nothing (`lossless`): JSON without blanks or as tables, what was said before by reference. Level 1 leaves
+out of long context what the question does not ask for (`relevant`). What the client sent stays what it was for limits,
+guards, keys of the cache, and for whoever keeps bodies.
 """
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Literal
+
+import msgspec
+
+from tidegate.core.call import Asked, Call, Shrunk, Target, size
+from tidegate.core.errors import BadRequest
+from tidegate.core.money import estimated_tokens
+from tidegate.core.places import Moved, replaced
+from tidegate.core.values import Share
+from tidegate.core.world import World
+from tidegate.upstream.shrink.lossless import lossless
+from tidegate.upstream.shrink.parts import OPERATIONS, Part, parts_of
+from tidegate.upstream.shrink.relevant import relevant
+
+SMALL = 8 * 1024  # bytes of a body that is shortened at once; a longer one in a thread, so that others go on
+LARGEST = 8 * 1024 * 1024  # bytes of one that is looked at at all
+
+Level = Literal["lossless", "relevant"]
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whether prompts are made shorter before they are sent to a provider.
+
+    level: `lossless` writes JSON of users and tools as tables, and what they say twice by reference; `relevant` also
+        leaves out, of long context, the sentences that the question asks for least; null changes nothing.
+    target: of `relevant`, the share of such context that goes.
+    """
+
+    level: Level | None = None
+    target: Share = Share(0.35)
+
+
+def trouble(config: Config) -> tuple[str, str] | None:
+    """Which key is wrong, and what to do."""
+    if not 0.1 <= config.target <= 0.9:
+        return "target", "must be from 10 % to 90 %; 35 % is safe, 50 % and 70 % lose more"
+    return None
+
+
+class Shrinks:
+    """Of the routes that want it."""
+
+    def __init__(self, routes: Mapping[str, Config], world: World) -> None:
+        self._routes = {name: one for name, one in routes.items() if one.level is not None}
+        self._world = world
+
+    def __bool__(self) -> bool:
+        return bool(self._routes)
+
+    async def shorten(self, call: Call) -> None:
+        """Set what goes out, where that is shorter than what came."""
+        route, asked = call.route, call.asked
+        assert route is not None and asked is not None
+        config = self._routes.get(route.name)
+        if (
+            config is None
+            or config.level is None
+            or asked.codec.operation not in OPERATIONS
+            or len(asked.body) > LARGEST
+        ):
+            return
+        keeps = any(_keeps(target) for target in route.targets)
+        work = partial(shrunk, asked, config.level, config.target, keeps=keeps)
+        call.shrunk = work() if len(asked.body) <= SMALL else await self._world.loop.run_in_executor(None, work)
+
+
+def shrunk(asked: Asked, level: Level, target: float, *, keeps: bool) -> Shrunk:
+    """`asked` in fewer tokens. `keeps`: a provider keeps the beginning of a conversation, and sells it for less."""
+    before = sum(size(text) for _, text in asked.codec.texts(asked))
+    parts, turn = parts_of(asked)
+    texts = lossless([part.text for part in parts])
+    if level == "relevant" and not (turn and keeps):
+        texts = _with_turn(parts, texts, turn, target)
+    changes = {part.path: (part.text, text) for part, text in zip(parts, texts, strict=True) if part.text != text}
+    after = before - sum(size(old) - size(new) for old, new in changes.values())
+    if changes and after < before:
+        try:
+            out = asked.codec.parse_request(replaced(asked.body, changes))
+        except (Moved, BadRequest):  # a key that stands twice: such a body goes out as it came
+            after = before
+        else:
+            out.ceiling = asked.ceiling
+            return Shrunk(level, estimated_tokens(before), estimated_tokens(after), out)
+    return Shrunk(level, estimated_tokens(before), estimated_tokens(before), asked)
+
+
+def _with_turn(parts: Sequence[Part], texts: Sequence[str], turn: int, target: float) -> list[str]:
+    """The texts, those of the last turn without what is not asked for."""
+    first = next((at for at, part in enumerate(parts) if part.message >= turn), len(parts))
+    last = [part._replace(text=text) for part, text in zip(parts[first:], texts[first:], strict=True)]
+    return [*texts[:first], *relevant(last, target)]
+
+
+def _keeps(target: Target) -> bool:
+    """Whether what it was sent before costs less when it is sent again; where nobody knows, it may."""
+    rates = target.price.rates if target.price is not None else None
+    return rates is None or ("cached_read" in rates and rates["cached_read"] < rates.get("input", 0))
