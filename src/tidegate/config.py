@@ -17,7 +17,7 @@ import yaml
 from msgspec import Meta
 
 from tidegate import api, plugins, storage, upstream
-from tidegate.core import guard
+from tidegate.core import batches, guard
 from tidegate.core.errors import ConfigError
 from tidegate.core.values import Duration, Moment, Secret, Share, Size
 from tidegate.providers import prices, transport
@@ -74,6 +74,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     budgets: how much may be spent.
     guardrails: what may pass, on every route that has no guards of its own.
     cache: what routes with a semantic cache have together.
+    batches: files of questions that nobody waits for.
     upstream: how providers are asked.
     logs: what is written to standard error.
     alerts: who is told when something happens.
@@ -95,6 +96,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     budgets: budgets.Config = budgets.Config()
     guardrails: guardrails.Config = guardrails.Config()
     cache: cache.House = cache.House()
+    batches: batches.Config = batches.Config()
     upstream: upstream.Config = upstream.Config()
     logs: logs.Config = logs.Config()
     alerts: alerts.Config = alerts.Config()
@@ -176,6 +178,7 @@ def _check(config: Config, reading: _Reading) -> None:
         ),
         *((f"routes.{name}.judge", judging.trouble(route.judge)) for name, route in config.routes.items()),
         ("cache", cache.house_trouble(config.cache, config.routes)),
+        ("batches", batches.trouble(config.batches)),
         ("alerts", alerts.trouble(config.alerts)),
         ("traces", traces.trouble(config.traces)),
         ("sinks", sinks.trouble(config.sinks)),

@@ -30,6 +30,7 @@ from tidegate.stages.limits import Limits
 from tidegate.stages.record import Recorder
 from tidegate.stages.routes import Routes
 from tidegate.storage.archive import Archive
+from tidegate.storage.batches import BatchStore
 from tidegate.storage.bodies import BodyStore
 from tidegate.storage.pepper import load_peppers
 from tidegate.telemetry.outlets import Outlets
@@ -55,6 +56,7 @@ class Ground:
     environment_key: str | None
     ask: Callable[[Call], Awaitable[str]]  # the front door, seen from inside
     archive: Archive
+    batches: BatchStore
     bodies: BodyStore
     outlets: Outlets
     online: Online
@@ -101,6 +103,7 @@ class Ground:
             ),
             judging=Judging(ears),
             archive=self.archive,
+            batches=self.batches,
             outlets=self.outlets,
             upstream=Upstream(config.upstream, world, words, before.upstream.targets if before else None),
         )
@@ -122,6 +125,7 @@ def _guardrails(config: Config, world: World, providers: Providers, reach: Reach
 def check(config: Config, providers: Providers | None = None) -> None:
     """Raise ConfigError for what only shows when the parts meet; starts nothing."""
     zone_of(config.budgets.zone)
+    zone_of(config.batches.zone)
     plugins.find("transports", config.transport.kind)
     if config.api.tls.certificate is not None:
         plugins.find("listeners", "tls")(config.api.tls)

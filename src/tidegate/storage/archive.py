@@ -11,7 +11,7 @@ import msgspec
 from tidegate.core.audit import Link
 from tidegate.core.errors import BadRequest, NotFound
 from tidegate.core.merkle import consistency, inclusion, root_of
-from tidegate.core.ports import Bodies, Body, Keyring, Ledger, Subject, Vault
+from tidegate.core.ports import Batches, Bodies, Body, Keyring, Ledger, Subject, Vault
 from tidegate.core.usage import Period, UsageAsked
 from tidegate.storage.audit.log import Log
 from tidegate.storage.audit.notary import Notary
@@ -30,6 +30,7 @@ class Erasure(msgspec.Struct, frozen=True):
     aliases: tuple[str, ...]
     bodies: int
     answers: int  # of the cache
+    lines: int = 0  # of batches
 
 
 class Keys(msgspec.Struct, frozen=True):
@@ -56,6 +57,7 @@ class Archive:
         log: Log,
         vault: Vault,
         purge: Callable[[str], Awaitable[int]],
+        batches: Batches | None = None,
         *,
         notary: Notary | None = None,
         keyring: Keyring | None = None,
@@ -68,6 +70,7 @@ class Archive:
         self._vault = vault
         self._sealed = Rows(vault)
         self._purge = purge
+        self._batches = batches
         self._notary = notary
         self._keyring = keyring
         self._keks = keks
@@ -111,12 +114,13 @@ class Archive:
                 "nothing is encrypted here, so that there is no key to destroy: set vault.keys", param="vault.keys"
             )
         found = await self.subjects(name, organisation)
-        bodies = 0
+        bodies = lines = 0
         for subject in found:
+            lines += await self._batches.forget_of(subject.alias) if self._batches is not None else 0
             bodies += await self._bodies.forget_of(subject.alias)
             await asyncio.to_thread(self._vault.erase, subject)
         answers = await self._purge(f"subject:{self._vault.word(name)}")
-        return Erasure(tuple(one.alias for one in found), bodies, answers)
+        return Erasure(tuple(one.alias for one in found), bodies, answers, lines)
 
     async def body(self, id: str) -> Body | None:
         return await self._bodies.find(id)
