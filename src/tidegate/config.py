@@ -17,7 +17,7 @@ import yaml
 from msgspec import Meta
 
 from tidegate import api, plugins, storage, upstream
-from tidegate.core import canary, guard
+from tidegate.core import batches, canary, guard
 from tidegate.core.errors import ConfigError
 from tidegate.core.values import Duration, Moment, Secret, Share, Size
 from tidegate.jobs import rollouts
@@ -79,6 +79,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     prompts: what calls can name in place of saying it.
     guardrails: what may pass, on every route that has no guards of its own.
     cache: what routes with a semantic cache have together.
+    batches: files of questions that nobody waits for.
     experiments: how those that are under way are looked at.
     upstream: how providers are asked.
     shadows: answers that experiments have given in the background.
@@ -104,6 +105,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     prompts: prompts.Config = prompts.Config()
     guardrails: guardrails.Config = guardrails.Config()
     cache: cache.House = cache.House()
+    batches: batches.Config = batches.Config()
     experiments: rollouts.Config = rollouts.Config()
     upstream: upstream.Config = upstream.Config()
     shadows: shadows.Config = shadows.Config()
@@ -191,6 +193,7 @@ def _check(config: Config, reading: _Reading) -> None:
         ("canary", canary.trouble(config.canary)),
         *((f"routes.{name}.shrink", shrink.trouble(route.shrink)) for name, route in config.routes.items()),
         ("cache", cache.house_trouble(config.cache, config.routes)),
+        ("batches", batches.trouble(config.batches)),
         ("alerts", alerts.trouble(config.alerts)),
         ("traces", traces.trouble(config.traces)),
         ("sinks", sinks.trouble(config.sinks)),

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from tidegate.core.call import Call, Event, Principal, Reply
 from tidegate.core.errors import NotFound
 from tidegate.core.flight import Hear
-from tidegate.core.ports import Codec, Codecs, Provider
+from tidegate.core.ports import Batches, Codec, Codecs, Provider
 from tidegate.core.world import World
 from tidegate.stages.auth import KeyAuth, permit
 from tidegate.stages.bodies import Bodies
@@ -55,6 +55,7 @@ class Gateway:
     shadows: Shadows
     upstream: Upstream
     archive: Archive
+    batches: Batches
     outlets: Outlets
 
     async def answer(self, call: Call, send: Callable[[Reply], Awaitable[None]]) -> None:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from tidegate import api
-from tidegate.api import anthropic, health, openai
+from tidegate.api import anthropic, batches, health, openai
 from tidegate.api.heads import Scope, lines
 from tidegate.api.incoming import ClientGone, Extra, Incoming, Message, Receive, Send, Turn
 from tidegate.api.proxies import Proxies
@@ -117,7 +117,7 @@ class Edge:
 
     def _endpoint(self, incoming: Incoming) -> Endpoint:
         path, method = incoming.path, incoming.method
-        methods = self._endpoints.get(path)
+        methods = self._endpoints.get(path) or batches.methods(incoming)
         if methods is None and path.startswith(openai.MODELS + "/"):
             methods = {"GET": openai.model}
         if (

@@ -35,6 +35,7 @@ from tidegate.stages.record import Recorder
 from tidegate.stages.routes import Routes
 from tidegate.stages.shadows import Shadows
 from tidegate.storage.archive import Archive
+from tidegate.storage.batches import BatchStore
 from tidegate.storage.bodies import BodyStore
 from tidegate.storage.pepper import load_peppers
 from tidegate.telemetry.outlets import Outlets
@@ -61,6 +62,7 @@ class Ground:
     environment_key: str | None
     ask: Callable[[Call], Awaitable[str]]  # the front door, seen from inside
     archive: Archive
+    batches: BatchStore
     bodies: BodyStore
     outlets: Outlets
     online: Online
@@ -117,6 +119,7 @@ class Ground:
             judging=Judging(ears),
             shadows=Shadows(config.shadows, self.shadowing.hand(_suites(config)), self.shadowing.hear),
             archive=self.archive,
+            batches=self.batches,
             outlets=self.outlets,
             upstream=Upstream(
                 config.upstream,
@@ -148,6 +151,7 @@ def _guardrails(config: Config, world: World, providers: Providers, reach: Reach
 def check(config: Config, providers: Providers | None = None) -> None:
     """Raise ConfigError for what only shows when the parts meet; starts nothing."""
     zone_of(config.budgets.zone)
+    zone_of(config.batches.zone)
     plugins.find("transports", config.transport.kind)
     if config.api.tls.certificate is not None:
         plugins.find("listeners", "tls")(config.api.tls)
