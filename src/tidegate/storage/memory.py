@@ -22,7 +22,6 @@ from tidegate.core.ports import (
     CallsTaken,
     Clock,
     Closed,
-    Keepable,
     Kept,
     Key,
     Once,
@@ -68,7 +67,7 @@ class MemoryStore:
     async def every(self, kind: type[Kept]) -> list[Kept]:
         return sorted(self._kept[kind].values(), key=lambda one: getattr(one, AGES.get(kind, AGE)))
 
-    async def add(self, one: Keepable) -> None:
+    async def add(self, one: Anything) -> None:
         if one.id in self._kept[type(one)]:
             raise ValueError(f"there is a {type(one).__name__.lower()} {one.id!r} already")
         self._kept[type(one)][one.id] = one

@@ -24,9 +24,9 @@ from tidegate.core.money import Usage
 from tidegate.core.opinions import OPINION_SUMS
 from tidegate.core.ports import (
     Acted,
+    Anything,
     Bearer,
     Closed,
-    Keepable,
     Kept,
     Once,
     StoreDown,
@@ -290,7 +290,7 @@ class SqliteStore:
         sql = f"SELECT {columns(kind)} FROM {TABLES[kind]} ORDER BY {AGES.get(kind, AGE)}, rowid"
         return [restored(kind, row) for row in await self._database.read(lambda db: db.execute(sql).fetchall())]
 
-    async def add(self, one: Keepable) -> None:
+    async def add(self, one: Anything) -> None:
         kind = type(one)
         sql = f"INSERT INTO {TABLES[kind]} ({columns(kind)}) VALUES ({_marks(len(kind.__struct_fields__))})"
 

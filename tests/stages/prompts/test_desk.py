@@ -9,6 +9,7 @@ import pytest
 from tests.clock import JumpClock
 from tidegate.core.chat import Conversation
 from tidegate.core.errors import BadRequest, Conflict, Forbidden, PromptNotFound
+from tidegate.core.experiments import ArmSpec, Experiment, Spec, kept
 from tidegate.core.prompts import Prompt, PromptVersion, Wording
 from tidegate.stages.prompts.desk import PromptDesk
 from tidegate.stages.prompts.library import Library
@@ -81,17 +82,17 @@ async def test_what_is_used_cannot_be_deleted_and_what_is_deleted_is_gone(desk: 
         await keep(desk, text, "production")
     await keep(desk, "{{> greet@1}}", name="outer")
 
-    async def tried(name: str, number: int) -> str | None:
-        return "the experiment 'ab' tries it; stop that first" if number == 2 else None
-
-    desk.uses.append(tried)
+    spec = kept(Spec(name="ab", prompt="greet", arms=(ArmSpec("b", prompts={"greet": 2}),)))
+    running = Experiment("ab.1", "ab", spec, "salt", 1, "k", "running")
+    await desk._store.add(running)
     for number, why in (
         (3, "the label 'production' points to it"),
-        (2, "the experiment 'ab'"),
+        (2, "arm 'b' of experiment 'ab', which is running"),
         (1, "outer@1 includes it"),
     ):
         with pytest.raises(Conflict, match=why):
             await desk.delete("greet", number)
+    await desk._store.change(running, state="stopped")
     await desk.delete("outer", 1)
     await desk.delete("greet", 1)
     prompt = await desk.find("greet")
@@ -101,8 +102,8 @@ async def test_what_is_used_cannot_be_deleted_and_what_is_deleted_is_gone(desk: 
         await desk.move("greet", "production", 1, by="k")
     with pytest.raises(PromptNotFound, match="was deleted"):
         await keep(desk, "{{> greet@1}}", name="outer")
-    kept = await desk._store.find(PromptVersion, "greet@1")
-    assert kept is not None and (kept.wording, kept.note) == ("{}", "")
+    gone = await desk._store.find(PromptVersion, "greet@1")
+    assert gone is not None and (gone.wording, gone.note) == ("{}", "")
     assert (await keep(desk, "a")).number == 4  # no number is given twice
 
 

@@ -196,9 +196,18 @@ async def render_prompt(id: str, asked: Values, principal: Reading, house: House
 
 
 @router.post("", status_code=201)
-async def add_version(asked: NewVersion, response: Response, principal: Managing, house: House) -> ShownVersion:
+async def add_version(
+    asked: NewVersion,
+    response: Response,
+    principal: Managing,
+    house: House,
+    dry_run: Annotated[bool, Query(description="Say what would be made, and make nothing.")] = False,
+) -> ShownVersion:
     """A new version. Where it says the same as the newest one, that is answered, with 200."""
     desk = house.prompts.desk
+    if dry_run:
+        response.status_code = 200
+        return await _previewed(asked, principal, house)
     version, is_new = await desk.make(
         asked.id,
         asked.wording(),
@@ -214,6 +223,17 @@ async def add_version(asked: NewVersion, response: Response, principal: Managing
     for label in asked.labels:
         tell(house, principal, "prompt_label_moved", f"{asked.id}:{label}", after={"version": version.number})
     return _version(await desk.find(asked.id), version)
+
+
+async def _previewed(asked: NewVersion, principal: Principal, house: Gateway) -> ShownVersion:
+    made, is_new = await house.prompts.desk.preview(asked.id, asked.wording(), asked.labels)
+    number = made.number if is_new else made.number - 1
+    wording = msgspec.json.encode(made.wording).decode()
+    author, at_ms = asked.author or principal.name, house.world.clock.wall_ns() // 1_000_000
+    draft = PromptVersion(
+        f"{asked.id}@{number}", asked.id, number, at_ms, principal.key_id, author, asked.note, made.hash, wording
+    )
+    return _version(Prompt(asked.id, at_ms, principal.key_id), draft)
 
 
 @router.put("/{id}/labels/{label}")

@@ -37,7 +37,6 @@ from tidegate.core.ports.meaning import Vectors as Vectors
 from tidegate.core.ports.people import DEFAULT_ORGANISATION as DEFAULT_ORGANISATION
 from tidegate.core.ports.people import Bearer as Bearer
 from tidegate.core.ports.people import Endpoint as Endpoint
-from tidegate.core.ports.people import Keepable as Keepable
 from tidegate.core.ports.people import Kept as Kept
 from tidegate.core.ports.people import Key as Key
 from tidegate.core.ports.people import Named as Named

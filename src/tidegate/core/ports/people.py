@@ -93,8 +93,20 @@ class Setting(msgspec.Struct, frozen=True):
 
 
 Named = TypeVar("Named", Organisation, Team, User, Key)  # what an administrator makes
-Keepable = Organisation | Team | User | Key | Setting | Prompt | PromptVersion | PromptMove | Experiment | Decision
-Kept = TypeVar("Kept", Organisation, Team, User, Key, Setting, Prompt, PromptVersion, PromptMove, Experiment, Decision)
+Kept = TypeVar(
+    "Kept",
+    Organisation,
+    Team,
+    User,
+    Key,
+    Setting,
+    Experiment,
+    Decision,
+    Prompt,
+    PromptVersion,
+    PromptMove,
+)
+Anything = Organisation | Team | User | Key | Setting | Experiment | Decision | Prompt | PromptVersion | PromptMove
 
 
 class Bearer(msgspec.Struct, frozen=True):
@@ -127,7 +139,7 @@ class Store(Protocol):
     async def every(self, kind: type[Kept]) -> list[Kept]:
         """All of them, ended ones too, oldest first."""
 
-    async def add(self, one: Keepable) -> None:
+    async def add(self, one: Anything) -> None:
         """Raises ValueError when the id exists."""
 
     async def change(self, one: Kept, **fields: Any) -> Kept | None:

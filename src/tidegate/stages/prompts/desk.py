@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 import msgspec
 
 from tidegate.core.errors import BadRequest, Conflict, Forbidden, PromptNotFound
+from tidegate.core.experiments import Experiment, spec_of
 from tidegate.core.ports import Clock, Setting, Store
 from tidegate.core.prompts import (
     Label,
@@ -26,7 +27,6 @@ MAX_NOTE = 2_000
 TRIES = 20  # of two that make a version at once, the second takes the next number
 FOR_EVER_MS = 2**53
 
-Uses = Callable[[str, int], Awaitable[str | None]]  # who needs this version of this prompt, as a sentence
 _WORDING = msgspec.json.Decoder(Wording)
 
 
@@ -38,7 +38,6 @@ class PromptDesk:
         self._clock = clock
         self._library = library
         self.protected = frozenset(protected)
-        self.uses: list[Uses] = []
 
     @property
     def _now_ms(self) -> int:
@@ -90,9 +89,23 @@ class PromptDesk:
 
         `labels` point to it at once. Raises BadRequest, PromptNotFound (of what it includes), Conflict, Forbidden.
         """
-        check_name(name)
         if len(note) > MAX_NOTE or len(author) > 200:
             raise BadRequest(f"a note may have {MAX_NOTE} characters, an author's name 200", param="note")
+        prompt, made, same = await self._tried(name, wording, labels)
+        version = same or await self._added(prompt, made, by, author, note)
+        for label in labels:
+            await self.move(name, label, version.number, by=by, why=note)
+        return version, same is None
+
+    async def preview(self, name: str, wording: Wording, labels: Sequence[str] = ()) -> tuple[Ready, bool]:
+        """What `make` would make, and whether it would be new. Raises what that raises."""
+        _, made, same = await self._tried(name, wording, labels)
+        return made, same is None
+
+    async def _tried(
+        self, name: str, wording: Wording, labels: Sequence[str]
+    ) -> tuple[Prompt | None, Ready, PromptVersion | None]:
+        check_name(name)
         for label in labels:
             check_label(label)
         prompt = await self._store.find(Prompt, name)
@@ -101,11 +114,7 @@ class PromptDesk:
                 self._check_protected(label, insists=False)
         number = prompt.latest + 1 if prompt is not None else 1
         made = await self._library.made(name, number, wording)
-        same = await self._same(prompt, made)
-        version = same or await self._added(prompt, made, by, author, note)
-        for label in labels:
-            await self.move(name, label, version.number, by=by, why=note)
-        return version, same is None
+        return prompt, made, await self._same(prompt, made)
 
     async def _same(self, prompt: Prompt | None, made: Ready) -> PromptVersion | None:
         if prompt is None or not prompt.latest:
@@ -206,9 +215,16 @@ class PromptDesk:
         for one in await self._store.every(PromptVersion):
             if one.deleted_ms is None and id in included_by(_WORDING.decode(one.wording)):
                 raise Conflict(f"{id} is in use: {one.id} includes it; delete that first")
-        for uses in self.uses:
-            if (why := await uses(prompt.id, number)) is not None:
-                raise Conflict(f"{id} is in use: {why}")
+        for experiment in await self._store.every(Experiment):
+            if experiment.archived_ms or experiment.state in ("rolled_back", "inconclusive", "stopped"):
+                continue
+            spec = spec_of(experiment)
+            for arm in (spec.control, *spec.arms):
+                if arm.prompts.get(prompt.id) == number:
+                    raise Conflict(
+                        f"{id} is in use: arm {arm.name!r} of experiment {spec.name!r}, which is {experiment.state}; "
+                        "stop that, or archive it"
+                    )
 
     async def stamped(self) -> None:
         """Every process sees within a second that something was changed; this one at once."""

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 
 from tidegate.core.errors import ConfigError
-from tidegate.core.ports import Bearer, Keepable, Kept, Once, StoreDown
+from tidegate.core.ports import Anything, Bearer, Kept, Once, StoreDown
 from tidegate.storage.audit.log import Log
 from tidegate.storage.ledger import Notice
 from tidegate.storage.once import OnceTable
@@ -97,7 +97,7 @@ class PostgresStore:
         sql = f"SELECT {columns(kind)} FROM {_SCHEMA}{TABLES[kind]} ORDER BY {AGES.get(kind, AGE)}, place".encode()
         return [restored(kind, row) for row in await self._lanes.ask(lambda db: db.execute(sql).fetchall(), again=True)]
 
-    async def add(self, one: Keepable) -> None:
+    async def add(self, one: Anything) -> None:
         kind = type(one)
         marks = ", ".join(["%s"] * len(kind.__struct_fields__))
         sql = f"INSERT INTO {_SCHEMA}{TABLES[kind]} ({columns(kind)}) VALUES ({marks})".encode()
