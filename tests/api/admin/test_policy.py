@@ -37,6 +37,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "say_of": {"request_id": "req_1", "thumbs": "up"},
     "replay": {"route": "fast"},
     "silence": {"for": "1h"},
+    "new_experiment": {"name": "new", "arms": [{"name": "b", "target": "main/n"}]},
     "set_log_level": {"level": "info"},
     "add_version": {"id": "greet", "template": "Hello {{name}}"},
     "render_prompt": {"variables": {}},
@@ -45,6 +46,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "advance_canary": {"share": "25%"},
 }
 TARGET = {"provider": "main", "model": "m"}
+NAMES = {"hit": "req_1", "label": "live", "number": 1, "name": "x", "unit": "u"}  # of the rest that paths may hold
 QUERIES = {  # the same for what is asked in the query
     "purge": "?all=true",
     "tail": "?seconds=0",
@@ -60,6 +62,7 @@ ABSENT = {
     *("get_prompt", "list_versions", "list_moves", "diff_versions", "render_prompt"),
     *("move_label", "remove_label", "delete_version"),
     *("start_canary", "show_canary", "advance_canary", "promote_canary", "roll_back_canary"),
+    *("get_experiment", "list_decisions", "get_unit", "archive_experiment"),
 }
 IDS = {"organisations": "acme", "teams": "search", "users": "ann"}
 ROLES = ("nobody", "member", "viewer", "manager", "admin")
@@ -112,7 +115,7 @@ class Town(House):
             body = json.dumps({"id": who.replace(" ", "-")}).encode()
         query = "&".join(filter(None, (QUERIES.get(route.name, "").removeprefix("?"), more)))
         return await self.begin(
-            path=f"{route.path_format.format(id=id, hit='req_1', label='live', number=1, **TARGET)}?{query}",
+            path=f"{route.path_format.format(id=id, **NAMES, **TARGET)}?{query}",
             method=method,
             body=body,
             key=self.keys[who],
