@@ -22,6 +22,7 @@ from tidegate.stages.bodies import Bodies
 from tidegate.stages.budgets import Budgets
 from tidegate.stages.cache import Cache
 from tidegate.stages.experiments import Experiments
+from tidegate.stages.formed import Formed
 from tidegate.stages.guardrails import Guardrails
 from tidegate.stages.judging import Judging
 from tidegate.stages.limits import Limits
@@ -53,6 +54,7 @@ class Gateway:
     bodies: Bodies
     judging: Judging
     shadows: Shadows
+    formed: Formed
     upstream: Upstream
     archive: Archive
     batches: Batches
@@ -78,6 +80,8 @@ class Gateway:
                     reply = self.judging.listen(call, self.bodies.keep(call, reply))  # where the route says so
                     if call.shadows or call.own is not None:
                         reply = self.shadows.listen(call, reply)  # asked again in the background, by another arm
+                    if call.arms:
+                        reply = self.formed.listen(call, reply)  # where an experiment wants to know
                     await send(self.guardrails.restore(call, reply))  # the caller's own masked values
 
     async def heard(self, call: Call) -> list[Event]:

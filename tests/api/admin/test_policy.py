@@ -44,6 +44,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "move_label": {"version": 1},
     "start_canary": {"share": "5%"},
     "advance_canary": {"share": "25%"},
+    **{f"{verb}_experiment": {"why": "x"} for verb in ("start", "advance", "promote", "take_back", "stop")},
 }
 TARGET = {"provider": "main", "model": "m"}
 NAMES = {"hit": "req_1", "label": "live", "number": 1, "name": "x", "unit": "u"}  # of the rest that paths may hold
@@ -63,6 +64,8 @@ ABSENT = {
     *("move_label", "remove_label", "delete_version"),
     *("start_canary", "show_canary", "advance_canary", "promote_canary", "roll_back_canary"),
     *("get_experiment", "list_decisions", "get_unit", "archive_experiment"),
+    *("start_experiment", "advance_experiment", "promote_experiment", "take_back_experiment", "stop_experiment"),
+    *("report_experiment", "recompute_experiment"),
 }
 IDS = {"organisations": "acme", "teams": "search", "users": "ann"}
 ROLES = ("nobody", "member", "viewer", "manager", "admin")

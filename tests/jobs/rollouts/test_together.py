@@ -35,7 +35,7 @@ async def pair(request: pytest.FixtureRequest, tmp_path) -> AsyncIterator[tuple[
 
 
 async def begun(pair, count=MANY):
-    one, other = pair
+    one = pair[0]
     for number in range(count):
         made = await one.desk.make(read(SPEC | {"name": f"e{number}", "layer": f"{number}"}), "key")
         await one.desk.move(made, "started", "running", 0, by="key", why="")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from tidegate.core.call import Call, nothing
@@ -24,9 +25,9 @@ class Watched:
             id="c", dialect="openai", operation="chat", at_ms=0, arrived_ns=0, credential=None, path="", intake=nothing
         )
         call.arms = (Assigned(experiment, 0, arm, unit, counted),)
-        row = Closed(
-            "c", at_s * 1000, "k", "openai", "chat", outcome, 200, 0, 0, attempts=tried, cost_nusd=cost, cache=cache
-        )
+        error = "upstream_refused" if outcome == "refused" and tried else None
+        row = Closed("c", at_s * 1000, "k", "openai", "chat", outcome, 200, 0, 0, attempts=tried, cost_nusd=cost)
+        row = msgspec.structs.replace(row, cache=cache, error=error)
         self.wires.call_ended(call, row)
         return call
 

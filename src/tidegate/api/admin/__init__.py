@@ -30,6 +30,7 @@ from tidegate.api.admin import (
     prompts,
     replay,
     requests,
+    rollouts,
     subjects,
     targets,
     teams,
@@ -45,7 +46,7 @@ from tidegate.gateway import Gateway
 ROUTERS = (
     *(cache.router, keys.router, teams.router, targets.router, guardrails.router),
     *(usage.router, requests.router, replay.router, feedback.router, analytics.router, chat.router),
-    *(evaluation.router, prompts.router, experiments.router),
+    *(evaluation.router, prompts.router, experiments.router, rollouts.router),
     *(subjects.router, audit.router, vault.router, alerts.router, logs.router),
     canary.router,
 )

@@ -16,12 +16,12 @@ from tidegate.core.call import Call
 from tidegate.core.experiments import CONTROL, Assigned, Tripwires
 from tidegate.core.ports import Closed
 from tidegate.jobs.rollouts.evidence import Tripped, refusal
+from tidegate.storage.trials import FAILED, REFUSED_BY_PROVIDER
 
 LATELY = 20  # calls of the control
 MANY_UNITS = 10_000  # of an arm that are told apart in a minute; calls of more are not looked at
 MANY = 100  # stages of experiments that are watched
 MINUTE_MS = 60_000
-FAILED = ("failed", "cut_off")
 
 Trip = Callable[[str, str, Tripped], None]  # an experiment's id, why, and what was seen. Must not wait
 WiresOf = Callable[[str], Tripwires | None]  # of an experiment that is running, by its id
@@ -96,7 +96,8 @@ def has_failed(row: Closed) -> bool | None:
     that it does not take."""
     if row.outcome == "ok":
         return False
-    return True if row.outcome in FAILED or (row.outcome == "refused" and row.attempts) else None
+    refused = row.outcome == "refused" and row.error == REFUSED_BY_PROVIDER
+    return True if refused or row.outcome in FAILED else None
 
 
 class Wires:
