@@ -17,6 +17,7 @@ from tidegate.cli.canary import canary
 from tidegate.cli.chat import chat
 from tidegate.cli.doctor import doctor
 from tidegate.cli.evals import evaluation
+from tidegate.cli.experiments import experiments
 from tidegate.cli.feedback import feedback
 from tidegate.cli.guard import guard
 from tidegate.cli.keys import keys
@@ -56,6 +57,7 @@ def main() -> None:
     tidegate subjects erase ID         make everything of an end user unreadable
     tidegate bodies show ID            what was said in a call, where its route keeps that
     tidegate canary start --share 5%   another configuration, for some first
+    tidegate experiments replay …      yesterday's calls, asked of another model
     tidegate alerts silence NAME       tell nobody of an alert for a while
     tidegate logs level debug          a log that says more for a while
     tidegate audit verify FILE         whether the audit log is what was signed
@@ -67,7 +69,7 @@ def main() -> None:
 
 COMMANDS = (
     *(serve, keys, teams, users, organisations, usage, report, requests, feedback),
-    *(canary, cache, guard, subjects, bodies, audit, vault, alerts, logs, chat, doctor, evaluation),
+    *(canary, experiments, cache, guard, subjects, bodies, audit, vault, alerts, logs, chat, doctor, evaluation),
 )
 for command in COMMANDS:
     main.add_command(command)

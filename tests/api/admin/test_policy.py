@@ -54,7 +54,7 @@ QUERIES = {  # the same for what is asked in the query
 ABSENT = {
     *("one_request", "wrong", "say_of", "get_body", "export_subject", "erase_subject", "prove", "prove_consistent"),
     *("replay", "try_alerts", "silence", "end_silence"),
-    *("start_canary", "show_canary", "advance_canary", "promote_canary", "roll_back_canary"),
+    *("start_canary", "show_canary", "advance_canary", "promote_canary", "roll_back_canary", "show_shadows"),
 }
 IDS = {"organisations": "acme", "teams": "search", "users": "ann"}
 ROLES = ("nobody", "member", "viewer", "manager", "admin")

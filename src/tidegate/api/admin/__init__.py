@@ -28,6 +28,7 @@ from tidegate.api.admin import (
     logs,
     replay,
     requests,
+    shadows,
     subjects,
     targets,
     teams,
@@ -46,6 +47,7 @@ ROUTERS = (
     evaluation.router,
     *(subjects.router, audit.router, vault.router, alerts.router, logs.router),
     canary.router,
+    shadows.router,
 )
 CONTENT_SECURITY = {
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; "
