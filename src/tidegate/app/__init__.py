@@ -32,6 +32,7 @@ from tidegate.app.rooms import make_providers as make_providers
 from tidegate.config import Config
 from tidegate.core.call import Call, Event, Route
 from tidegate.core.errors import ConfigError, ShuttingDown, StoreDown
+from tidegate.core.experiments import Experiment
 from tidegate.core.ports import Blobs, Clock, Closed, Codecs, Key, Provider, Relay, Vault
 from tidegate.core.shared import Table
 from tidegate.core.shares import Share, What
@@ -418,10 +419,13 @@ async def _base(config: Config, clock: Clock, events: Listeners, undo: AsyncExit
     purges: list[Purge] = [blobs.purge]
     undo.push_async_callback(blobs.aclose)
     archive = Archive(
-        ledger, bodies, home.log, vault, partial(_purge, purges), notary=notary, keyring=keyring, keks=keks
-    )
+        ledger, bodies, home.log, vault, partial(_purge, purges), notary=notary, keyring=keyring, keks=keks,
+        experiments=partial(home.every, Experiment),
+    )  # fmt: skip
     kinds = {"bodies": Kind(0.0, bodies.forget)}
-    kinds |= {} if kept.keep_rows is None else {"rows": Kind(kept.keep_rows, home.books.forget)}
+    if kept.keep_rows is not None:
+        kinds |= {"rows": Kind(kept.keep_rows, home.books.forget)}
+        kinds |= {"trials": Kind(kept.keep_rows, home.books.forget_trials)}
     kinds |= {} if config.audit.keep is None else {"audit_entries": Kind(config.audit.keep, home.log.forget)}
     undo.callback(loop.create_task(keep(kinds, clock.wall_ns, notice), name="delete what is old").cancel)
     undo.callback(loop.create_task(keep_folded(home.books.fold, clock.wall_ns), name="fold days").cancel)

@@ -45,6 +45,8 @@ class Recorder:
         opened = replace(known.opened, id=call.id, at_ms=call.at_ms, reserved_nusd=call.reserved_nusd)
         if call.user or call.session or call.tags:
             opened = replace(opened, user=call.user and call.user[:MAX_WORD], session=call.session, tags=call.tags)
+        if call.arms:
+            opened = replace(opened, arms=call.arms)
         self._world.ledger.append(opened)
 
     def landed(self, flight: Flight) -> None:

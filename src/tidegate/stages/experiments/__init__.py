@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from tidegate.core import units
 from tidegate.core.call import Call
 from tidegate.core.errors import BadRequest, Forbidden, NotFound
 from tidegate.core.experiments import CONTROL, Assigned
 from tidegate.core.world import World
-from tidegate.stages.experiments import parameters, units
+from tidegate.stages.experiments import parameters
 from tidegate.stages.experiments.desk import Desk
-from tidegate.stages.experiments.plan import Arm, Plan, Trial
+from tidegate.stages.experiments.plan import Arm, Names, Plan, Trial
 from tidegate.stages.experiments.running import Running
-from tidegate.stages.routes import Routes
 
 OVERRIDE = b"x-tidegate-arm"  # experiment=arm, …
 TARGET = b"x-tidegate-target"
@@ -25,7 +25,7 @@ MAX_OVERRIDES = 8
 class Experiments:
     """Of one configuration: arms are routes of it."""
 
-    def __init__(self, world: World, running: Running, routes: Routes) -> None:
+    def __init__(self, world: World, running: Running, routes: Names) -> None:
         self._world = world
         self._routes = routes
         self._plan = Plan((), routes)

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import msgspec
 
-from tidegate.core.call import Call, PromptAsked, Route
+from tidegate.core import units
+from tidegate.core.call import Call, PromptAsked, Route, Target
 from tidegate.core.errors import ModelNotFound
 from tidegate.core.experiments import CONTROL, ArmSpec, Assigned, Known, Spec
-from tidegate.stages.experiments import parameters, units
-from tidegate.stages.routes import Routes
+from tidegate.stages.experiments import parameters
+
+
+class Names(Protocol):
+    """What can be asked for. Raises ModelNotFound."""
+
+    def find(self, model: str) -> Route: ...
+
+    def target(self, name: str) -> Target: ...
+
 
 MAX_ROUTES = 1_000  # of an arm: clients choose the names that patterns fit
 
@@ -28,7 +38,7 @@ class Arm:
     _made: dict[int, tuple[Route, Route]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, spec: ArmSpec, routes: Routes) -> Arm:
+    def of(cls, spec: ArmSpec, routes: Names) -> Arm:
         """Raises ModelNotFound."""
         route = routes.find(spec.route) if spec.route is not None else None
         if spec.target is not None:
@@ -82,7 +92,7 @@ class Trial:
     takes: frozenset[tuple[str, str]] | None  # dialects and operations that have its parameters; None: all of them
 
     @classmethod
-    def of(cls, known: Known, routes: Routes) -> Trial:
+    def of(cls, known: Known, routes: Names) -> Trial:
         """Raises ModelNotFound: the configuration has no such route any more."""
         one, spec = known
         arms = [Arm.of(arm, routes) for arm in spec.arms]
@@ -122,7 +132,7 @@ def _names(asked: PromptAsked | None, prompt: str, label: str) -> bool:
 class Plan:
     """All that are there. What was promoted comes first: what is tried after it is tried on top of it."""
 
-    def __init__(self, known: Sequence[Known], routes: Routes) -> None:
+    def __init__(self, known: Sequence[Known], routes: Names) -> None:
         self.of = known
         self.by_name: dict[str, Trial] = {}
         self.lost: dict[str, str] = {}  # by name, why: they have no effect

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tidegate.stages.experiments.units import ALL, Place, bounds, in_layer, place, unit, upto
+from tidegate.core.units import ALL, Place, bounds, in_layer, place, unit, upto
 
 UNITS = [f"default:user:u{number}" for number in range(20_000)]
 # Of 3 degrees of freedom and of 9: what chance exceeds once in ten thousand times.

@@ -49,13 +49,17 @@ def bounds(weights: Sequence[int]) -> list[int]:
     return [ALL * so_far // total for so_far in accumulate(weights)]
 
 
+def of_user(organisation: str, name: str) -> str:
+    return f"{organisation}:user:{name}"
+
+
 def unit(kind: UnitKind, organisation: str, *, user: str | None, session: str | None, team: str | None) -> str | None:
     """What it is called; None: there is no such thing. Whose user is not known is told by the session.
 
     Names of one organisation mean nothing in another one.
     """
     if kind == "user" and user:
-        return f"{organisation}:user:{user}"
+        return of_user(organisation, user)
     if kind in ("user", "session") and session:
         return f"{organisation}:session:{session}"
     return f"{organisation}:team:{team}" if kind == "team" and team else None
