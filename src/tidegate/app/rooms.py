@@ -98,7 +98,7 @@ class Ground:
             recorder=recorder,
             auth=before.auth if before and stays("auth") else self._auth(config),
             routes=routes,
-            experiments=Experiments(world, self.running, routes),
+            experiments=Experiments(world, self.running, routes, words),
             limits=before.limits if before and stays("limits") else Limits(config.limits, world),
             guardrails=_guardrails(config, world, providers, Reach(plugins.find, world, self.ask)),
             budgets=before.budgets if before and stays("budgets") else Budgets(config.budgets, world),

@@ -21,6 +21,7 @@ from tidegate.cli.experiments import experiments
 from tidegate.cli.feedback import feedback
 from tidegate.cli.guard import guard
 from tidegate.cli.keys import keys
+from tidegate.cli.replays import replay, shadow
 from tidegate.cli.report import report
 from tidegate.cli.requests import requests
 from tidegate.cli.serve import serve
@@ -54,6 +55,7 @@ def main() -> None:
     tidegate eval run suite.yaml       how good the answers are
     tidegate eval compare BASE HEAD    what has become worse, and how sure that is
     tidegate eval calibrate LABELS     how good a judge is, and whether it may gate
+    tidegate experiments new FILE      try something on a share of the users
     tidegate subjects erase ID         make everything of an end user unreadable
     tidegate bodies show ID            what was said in a call, where its route keeps that
     tidegate canary start --share 5%   another configuration, for some first
@@ -69,10 +71,12 @@ def main() -> None:
 
 COMMANDS = (
     *(serve, keys, teams, users, organisations, usage, report, requests, feedback),
-    *(canary, experiments, cache, guard, subjects, bodies, audit, vault, alerts, logs, chat, doctor, evaluation),
+    *(canary, cache, guard, subjects, bodies, audit, vault, alerts, logs, chat, doctor, evaluation, experiments),
 )
 for command in COMMANDS:
     main.add_command(command)
+for command in (shadow, replay):
+    experiments.add_command(command)
 
 
 @main.command()

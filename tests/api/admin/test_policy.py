@@ -37,6 +37,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "say_of": {"request_id": "req_1", "thumbs": "up"},
     "replay": {"route": "fast"},
     "silence": {"for": "1h"},
+    "new_experiment": {"name": "new", "arms": [{"name": "b", "target": "main/n"}]},
     "set_log_level": {"level": "info"},
     "start_canary": {"share": "5%"},
     "advance_canary": {"share": "25%"},
@@ -55,6 +56,7 @@ ABSENT = {
     *("one_request", "wrong", "say_of", "get_body", "export_subject", "erase_subject", "prove", "prove_consistent"),
     *("replay", "try_alerts", "silence", "end_silence"),
     *("start_canary", "show_canary", "advance_canary", "promote_canary", "roll_back_canary", "show_shadows"),
+    *("get_experiment", "list_decisions", "get_unit", "archive_experiment"),
 }
 IDS = {"organisations": "acme", "teams": "search", "users": "ann"}
 ROLES = ("nobody", "member", "viewer", "manager", "admin")
@@ -107,7 +109,7 @@ class Town(House):
             body = json.dumps({"id": who.replace(" ", "-")}).encode()
         query = "&".join(filter(None, (QUERIES.get(route.name, "").removeprefix("?"), more)))
         return await self.begin(
-            path=f"{route.path_format.format(id=id, hit='req_1', **TARGET)}?{query}",
+            path=f"{route.path_format.format(id=id, name='x', unit='u', hit='req_1', **TARGET)}?{query}",
             method=method,
             body=body,
             key=self.keys[who],

@@ -22,6 +22,7 @@ from tidegate.api.admin import (
     canary,
     chat,
     evaluation,
+    experiments,
     feedback,
     guardrails,
     keys,
@@ -44,7 +45,7 @@ from tidegate.gateway import Gateway
 ROUTERS = (
     *(cache.router, keys.router, teams.router, targets.router, guardrails.router),
     *(usage.router, requests.router, replay.router, feedback.router, analytics.router, chat.router),
-    evaluation.router,
+    *(evaluation.router, experiments.router),
     *(subjects.router, audit.router, vault.router, alerts.router, logs.router),
     canary.router,
     shadows.router,

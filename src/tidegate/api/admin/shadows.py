@@ -7,9 +7,9 @@ import msgspec
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from tidegate.api.admin.policy import Administering, House
+from tidegate.api.admin.policy import House, Looking, sees
 from tidegate.api.admin.shapes import ERRORS
-from tidegate.core.errors import BadRequest
+from tidegate.core.errors import BadRequest, NotFound
 from tidegate.core.experiments import spec_of
 from tidegate.jobs.shadows import report
 
@@ -24,10 +24,12 @@ class ShownShadows(BaseModel):
     arms: Annotated[list[dict[str, Any]], Field(description="Ratios are of the shadow to its call.")]
 
 
-@router.get("/{id}/shadow")
-async def show_shadows(id: str, principal: Administering, house: House) -> ShownShadows:
-    """By name: pair by pair, with intervals; where a suite of the route's judge compares, who was better."""
-    experiment = await house.experiments.desk.named(id)
+@router.get("/{name}/shadow")
+async def show_shadows(name: str, principal: Looking, house: House) -> ShownShadows:
+    """Pair by pair, with intervals; where a suite of the route's judge compares, which was better."""
+    if not sees(principal, None):
+        raise NotFound(f"there is no experiment {name[:60]!r}")  # they are the house's, and of no team
+    experiment = await house.experiments.desk.named(name)
     if spec_of(experiment).mode != "shadow":
         raise BadRequest(f"experiment {experiment.name!r} is not in shadow mode: what its arms answer is seen")
     found = await report(house.world, experiment)

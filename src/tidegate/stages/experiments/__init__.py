@@ -6,13 +6,17 @@ What it got is in `call.arms` from here on: in its row, in the key of what is ca
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from tidegate.core import units
 from tidegate.core.call import Call
 from tidegate.core.errors import BadRequest, Forbidden, NotFound
-from tidegate.core.experiments import CONTROL, Assigned
+from tidegate.core.experiments import CONTROL, Assigned, Experiment, Known, Spec, spec_of
+from tidegate.core.ports import Codecs
+from tidegate.core.usage import HOUR_MS, Period, UsageAsked
 from tidegate.core.world import World
 from tidegate.stages.experiments import parameters
+from tidegate.stages.experiments.checks import There, Wrong, trouble
 from tidegate.stages.experiments.desk import Desk
 from tidegate.stages.experiments.plan import Arm, Names, Plan, Trial
 from tidegate.stages.experiments.running import Running
@@ -20,13 +24,15 @@ from tidegate.stages.experiments.running import Running
 OVERRIDE = b"x-tidegate-arm"  # experiment=arm, …
 TARGET = b"x-tidegate-target"
 MAX_OVERRIDES = 8
+LATELY_MS = 7 * 86_400_000
 
 
 class Experiments:
     """Of one configuration: arms are routes of it."""
 
-    def __init__(self, world: World, running: Running, routes: Names) -> None:
+    def __init__(self, world: World, running: Running, routes: Names, codecs: Codecs) -> None:
         self._world = world
+        self._codecs = codecs
         self._routes = routes
         self._plan = Plan((), routes)
         self.running = running
@@ -36,6 +42,34 @@ class Experiments:
         """Give `call` its arms. Raises BadRequest, Forbidden and NotFound for a header that names other ones."""
         if self.running.known or OVERRIDE in call.named:
             self._assign(call, self.plan())
+
+    async def trouble(self, spec: Spec) -> list[Wrong]:
+        """All that is wrong with a description, as things stand now. Raises StoreDown."""
+        await self.running.look()
+        there = There(
+            self._routes,
+            partial(parameters.wrong, codecs=self._codecs),
+            self.running.known,
+            heard=await self._heard(),
+        )
+        return list(trouble(spec, there))
+
+    async def _heard(self) -> set[str]:
+        """Metrics that somebody has said something for lately."""
+        now_ms = self._world.clock.wall_ns() // 1_000_000
+        asked = UsageAsked((Period(now_ms - LATELY_MS, now_ms + HOUR_MS),), ("source",))
+        found = {line.names[0]: line.sums for line in await self._world.ledger.opined(asked)}
+        nothing = {"scored": 0}
+        said = {
+            "satisfaction": found.get("user", nothing)["scored"],
+            "judge_score": found.get("judge", nothing)["scored"],
+            "task_completion": sum(sums["tasks"] for sums in found.values()),
+        }
+        return {name for name, count in said.items() if count}
+
+    def place(self, experiment: Experiment, unit: str) -> tuple[str, str | None, str]:
+        """Of a unit, by the name that `core.units` has for it: its digest, its arm, and why. Raises ModelNotFound."""
+        return Trial.of(Known(experiment, spec_of(experiment)), self._routes).told(unit)
 
     def plan(self) -> Plan:
         known = self.running.known

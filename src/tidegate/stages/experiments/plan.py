@@ -123,6 +123,21 @@ class Trial:
             return self.control
         return next(arm for bound, arm in self.arms if place.pick < bound)
 
+    def told(self, unit: str) -> tuple[str, str | None, str]:
+        """Its digest, its arm, and why; None: it takes no part."""
+        place = units.place(self.salt, unit)
+        if self.winner is not None:
+            return place.id, self.winner.name, "it was promoted, so everybody has it"
+        if not self.begin <= units.in_layer(self.spec.layer, unit) < self.end:
+            return place.id, None, f"it stands in another part of layer {self.spec.layer}"
+        arm = self.assigned(place).name
+        share = self.spec.ramp[min(self.stage, len(self.spec.ramp) - 1)]
+        if self.state != "running":
+            return place.id, None, f"the experiment is {self.state}; running, it would have {arm}"
+        if self.spec.mode == "shadow":
+            return place.id, CONTROL, f"it is a shadow: nobody sees {arm}"
+        return place.id, arm, f"at stage {self.stage + 1}, {share!r} of the units have an arm"
+
 
 def _names(asked: PromptAsked | None, prompt: str, label: str) -> bool:
     """Whoever names a version, or another label, knows what it wants."""
