@@ -16,7 +16,6 @@ from tidegate.api.arms import Chooser
 from tidegate.api.crowd import Crowd
 from tidegate.api.edge import Edge
 from tidegate.api.incoming import Receive, Scope, Send
-from tidegate.app.canaries import ID as CANARY
 from tidegate.app.canaries import Hands, Keeper, Side
 from tidegate.app.candidate import Candidate
 from tidegate.app.candidate import Files as Files
@@ -155,9 +154,7 @@ class App:
         self.canaries = Keeper(world, listeners, files, hands)
         metrics.registry.register(self.canaries.tallies)
         self.edge = Edge(config.api, lambda: self.gateway, metrics, self._load_pages)
-        settings = ground.outlets.settings
-        going_along = self.canaries.run(lambda: settings.get(CANARY) is not None)
-        undo.callback(world.loop.create_task(going_along, name="go along with the canary").cancel)
+        undo.callback(world.loop.create_task(self.canaries.run(), name="go along with the canary").cancel)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.edge(scope, receive, send)

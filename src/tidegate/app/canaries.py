@@ -37,7 +37,7 @@ from tidegate.telemetry import Listeners
 from tidegate.telemetry.canary import Tallies
 
 ID = "config.canary"  # of the setting
-LOOK_S = 1.0  # how often each process looks, while there is one
+LOOK_S = 1.0  # how often each process looks what the others know
 KEPT_MS = 7 * 86_400_000  # so long the last one is shown
 
 
@@ -78,15 +78,13 @@ class Keeper:
     def wake(self) -> None:
         self._awake.set()
 
-    async def run(self, is_set: Callable[[], bool]) -> None:
-        """`is_set`: whether there may be a canary; it costs nothing to ask."""
+    async def run(self) -> None:
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):
                     await self._awake.wait()
             self._awake.clear()
-            if self._known is not None or self._owed is not None or is_set():
-                await self.look()
+            await self.look()
 
     async def look(self) -> None:
         """Go along with what the others know, then decide on what was seen here."""

@@ -23,6 +23,7 @@ from tidegate.cli.feedback import feedback
 from tidegate.cli.guard import guard
 from tidegate.cli.keys import keys
 from tidegate.cli.prompts import prompts
+from tidegate.cli.replays import replay, shadow
 from tidegate.cli.report import report
 from tidegate.cli.requests import requests
 from tidegate.cli.serve import serve
@@ -62,6 +63,7 @@ def main() -> None:
     tidegate subjects erase ID         make everything of an end user unreadable
     tidegate bodies show ID            what was said in a call, where its route keeps that
     tidegate canary start --share 5%   another configuration, for some first
+    tidegate experiments replay …      yesterday's calls, asked of another model
     tidegate alerts silence NAME       tell nobody of an alert for a while
     tidegate logs level debug          a log that says more for a while
     tidegate audit verify FILE         whether the audit log is what was signed
@@ -78,7 +80,7 @@ COMMANDS = (
 )
 for command in COMMANDS:
     main.add_command(command)
-for command in rollouts.COMMANDS:
+for command in (*rollouts.COMMANDS, shadow, replay):
     experiments.add_command(command)
 
 

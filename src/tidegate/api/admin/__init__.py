@@ -31,6 +31,7 @@ from tidegate.api.admin import (
     replay,
     requests,
     rollouts,
+    shadows,
     subjects,
     targets,
     teams,
@@ -49,6 +50,7 @@ ROUTERS = (
     *(evaluation.router, prompts.router, experiments.router, rollouts.router),
     *(subjects.router, audit.router, vault.router, alerts.router, logs.router),
     canary.router,
+    shadows.router,
 )
 CONTENT_SECURITY = {
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; "
