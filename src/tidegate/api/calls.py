@@ -258,8 +258,8 @@ def said(call: Call, world: World) -> bytes:
         text += f"x-tidegate-notice: {_safe('; '.join(call.notes))}\r\n"
     if call.cached is not None:
         text += _cached(call.cached)
-    if call.shrunk is not None:
-        text += f"x-tidegate-shrunk: {call.shrunk.level}; before={call.shrunk.before}; after={call.shrunk.after}\r\n"
+    if call.shrunk is not None or call.marked:
+        text += _shrunk(call)
     if call.warnings:
         text += f"x-tidegate-warning: left out: {_safe('; '.join(call.warnings))}\r\n"
     now = world.clock.now_ns()
@@ -278,6 +278,12 @@ def _cached(cached: Cached) -> str:
     if cached.similarity is not None:
         text += f"x-tidegate-cache-similarity: {cached.similarity:.3f}\r\n"
     return text
+
+
+def _shrunk(call: Call) -> str:
+    one = call.shrunk
+    shorter = f"{one.level}; before={one.before}; after={one.after}" if one is not None else "as it came"
+    return f"x-tidegate-shrunk: {shorter}{f'; marked={call.marked}' if call.marked else ''}\r\n"
 
 
 def _tried(call: Call) -> str:

@@ -1,8 +1,9 @@
 """How is the same said in fewer tokens? Once per call, on its way to a provider, where its route wants that.
 
 Level 0 loses nothing (`lossless`): JSON without blanks or as tables, what was said before by reference. Level 1 leaves
-out of long context what the question does not ask for (`relevant`). What the client sent stays what it was for limits,
-guards, keys of the cache, and for whoever keeps bodies.
+out of long context what the question does not ask for (`relevant`). And what will be sent again soon, its provider is
+told to keep (`marks`). What the client sent stays what it was for limits, guards, keys of the cache, and for whoever
+keeps bodies.
 """
 
 from __future__ import annotations
@@ -17,9 +18,13 @@ from tidegate.core.call import Asked, Call, Shrunk, Target, size
 from tidegate.core.errors import BadRequest
 from tidegate.core.money import estimated_tokens
 from tidegate.core.places import Moved, replaced
+from tidegate.core.ports import Codec
 from tidegate.core.values import Share
 from tidegate.core.world import World
+from tidegate.upstream.attempt import Mark
+from tidegate.upstream.shrink import marks
 from tidegate.upstream.shrink.lossless import lossless
+from tidegate.upstream.shrink.marks import Marked, Seen
 from tidegate.upstream.shrink.parts import OPERATIONS, Part, parts_of
 from tidegate.upstream.shrink.relevant import relevant
 
@@ -35,10 +40,13 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     level: `lossless` writes JSON of users and tools as tables, and what they say twice by reference; `relevant` also
         leaves out, of long context, the sentences that the question asks for least; null changes nothing.
     target: of `relevant`, the share of such context that goes.
+    cache_hints: tell Anthropic what to keep (`cache_control`), where it is likely to be sent again soon and the client
+        has not said so itself.
     """
 
     level: Level | None = None
     target: Share = Share(0.35)
+    cache_hints: bool = False
 
 
 def trouble(config: Config) -> tuple[str, str] | None:
@@ -52,8 +60,9 @@ class Shrinks:
     """Of the routes that want it."""
 
     def __init__(self, routes: Mapping[str, Config], world: World) -> None:
-        self._routes = {name: one for name, one in routes.items() if one.level is not None}
+        self._routes = {name: one for name, one in routes.items() if one.level or one.cache_hints}
         self._world = world
+        self._seen = Seen()
 
     def __bool__(self) -> bool:
         return bool(self._routes)
@@ -63,16 +72,24 @@ class Shrinks:
         route, asked = call.route, call.asked
         assert route is not None and asked is not None
         config = self._routes.get(route.name)
-        if (
-            config is None
-            or config.level is None
-            or asked.codec.operation not in OPERATIONS
-            or len(asked.body) > LARGEST
-        ):
+        if config is None or config.level is None or asked.codec.operation not in OPERATIONS:
+            return
+        if len(asked.body) > LARGEST:
             return
         keeps = any(_keeps(target) for target in route.targets)
         work = partial(shrunk, asked, config.level, config.target, keeps=keeps)
         call.shrunk = work() if len(asked.body) <= SMALL else await self._world.loop.run_in_executor(None, work)
+
+    def mark(self, call: Call) -> Mark | None:
+        """How a body is told what its provider shall keep; None where nobody wants that."""
+        assert call.route is not None
+        config = self._routes.get(call.route.name)
+        return self._marked if config is not None and config.cache_hints else None
+
+    def _marked(self, codec: Codec, body: bytes) -> Marked:
+        if codec.dialect != marks.DIALECT or codec.operation != marks.OPERATION or len(body) > LARGEST:
+            return Marked(body, 0)
+        return marks.marked(body, self._seen, self._world.clock.now_ns())
 
 
 def shrunk(asked: Asked, level: Level, target: float, *, keeps: bool) -> Shrunk:
