@@ -108,7 +108,11 @@ class Ground:
                 world,
                 words,
                 before.upstream.targets if before else None,
-                Shrinks({name: route.shrink for name, route in config.routes.items()}, world),
+                Shrinks(
+                    {name: route.shrink for name, route in config.routes.items()},
+                    world,
+                    before.upstream.shrinks if before else None,
+                ),
             ),
         )
 

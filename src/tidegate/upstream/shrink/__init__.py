@@ -26,26 +26,32 @@ from tidegate.upstream.shrink import marks
 from tidegate.upstream.shrink.lossless import lossless
 from tidegate.upstream.shrink.marks import Marked, Seen
 from tidegate.upstream.shrink.parts import OPERATIONS, Part, parts_of
-from tidegate.upstream.shrink.relevant import relevant
+from tidegate.upstream.shrink.plug import Plug
+from tidegate.upstream.shrink.plug import Plugged as Plugged
+from tidegate.upstream.shrink.relevant import Select, relevant
+from tidegate.upstream.shrink.selection import selected
 
 SMALL = 8 * 1024  # bytes of a body that is shortened at once; a longer one in a thread, so that others go on
 LARGEST = 8 * 1024 * 1024  # bytes of one that is looked at at all
 
-Level = Literal["lossless", "relevant"]
+Level = Literal["lossless", "relevant", "custom"]
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether prompts are made shorter before they are sent to a provider.
 
     level: `lossless` writes JSON of users and tools as tables, and what they say twice by reference; `relevant` also
-        leaves out, of long context, the sentences that the question asks for least; null changes nothing.
-    target: of `relevant`, the share of such context that goes.
+        leaves out, of long context, the sentences that the question asks for least; `custom` has that done by
+        `compressor`; null changes nothing.
+    target: of `relevant` and `custom`, the share of such context that goes.
+    compressor: one of your own, by its `type`, its settings beside it; `timeout` is how long it is waited for (2s).
     cache_hints: tell Anthropic what to keep (`cache_control`), where it is likely to be sent again soon and the client
         has not said so itself.
     """
 
     level: Level | None = None
     target: Share = Share(0.35)
+    compressor: Plugged | None = None
     cache_hints: bool = False
 
 
@@ -53,14 +59,22 @@ def trouble(config: Config) -> tuple[str, str] | None:
     """Which key is wrong, and what to do."""
     if not 0.1 <= config.target <= 0.9:
         return "target", "must be from 10 % to 90 %; 35 % is safe, 50 % and 70 % lose more"
+    if (config.level == "custom") != (config.compressor is not None):
+        return "compressor", "goes with `level: custom`, and that with it: set both, or neither"
     return None
 
 
 class Shrinks:
     """Of the routes that want it."""
 
-    def __init__(self, routes: Mapping[str, Config], world: World) -> None:
+    def __init__(self, routes: Mapping[str, Config], world: World, before: Shrinks | None = None) -> None:
+        """Compressors of `before` that nothing was changed of stay: making one may mean loading a model."""
         self._routes = {name: one for name, one in routes.items() if one.level or one.cache_hints}
+        self._plugs: dict[str, Plug] = {
+            name: _plug(one.compressor, world, before._plugs.get(name) if before else None)
+            for name, one in self._routes.items()
+            if one.compressor is not None
+        }
         self._world = world
         self._seen = Seen()
 
@@ -77,8 +91,12 @@ class Shrinks:
         if len(asked.body) > LARGEST:
             return
         keeps = any(_keeps(target) for target in route.targets)
-        work = partial(shrunk, asked, config.level, config.target, keeps=keeps)
-        call.shrunk = work() if len(asked.body) <= SMALL else await self._world.loop.run_in_executor(None, work)
+        work = partial(shrunk, asked, config.level, config.target, keeps)
+        if route.name in self._plugs:
+            call.shrunk = await self._plugs[route.name].with_it(call, work)
+            work = partial(shrunk, asked, "lossless", config.target, keeps)
+        if call.shrunk is None:
+            call.shrunk = work() if len(asked.body) <= SMALL else await self._world.loop.run_in_executor(None, work)
 
     def mark(self, call: Call) -> Mark | None:
         """How a body is told what its provider shall keep; None where nobody wants that."""
@@ -92,13 +110,17 @@ class Shrinks:
         return marks.marked(body, self._seen, self._world.clock.now_ns())
 
 
-def shrunk(asked: Asked, level: Level, target: float, *, keeps: bool) -> Shrunk:
+def _plug(plugged: Plugged, world: World, before: Plug | None) -> Plug:
+    return before if before is not None and before.plugged == plugged else Plug(plugged, world)
+
+
+def shrunk(asked: Asked, level: Level, target: float, keeps: bool, select: Select = selected) -> Shrunk:
     """`asked` in fewer tokens. `keeps`: a provider keeps the beginning of a conversation, and sells it for less."""
     before = sum(size(text) for _, text in asked.codec.texts(asked))
     parts, turn = parts_of(asked)
     texts = lossless([part.text for part in parts])
-    if level == "relevant" and not (turn and keeps):
-        texts = _with_turn(parts, texts, turn, target)
+    if level != "lossless" and not (turn and keeps):
+        texts = _with_turn(parts, texts, turn, target, select)
     changes = {part.path: (part.text, text) for part, text in zip(parts, texts, strict=True) if part.text != text}
     after = before - sum(size(old) - size(new) for old, new in changes.values())
     if changes and after < before:
@@ -112,11 +134,11 @@ def shrunk(asked: Asked, level: Level, target: float, *, keeps: bool) -> Shrunk:
     return Shrunk(level, estimated_tokens(before), estimated_tokens(before), asked)
 
 
-def _with_turn(parts: Sequence[Part], texts: Sequence[str], turn: int, target: float) -> list[str]:
+def _with_turn(parts: Sequence[Part], texts: Sequence[str], turn: int, target: float, select: Select) -> list[str]:
     """The texts, those of the last turn without what is not asked for."""
     first = next((at for at, part in enumerate(parts) if part.message >= turn), len(parts))
     last = [part._replace(text=text) for part, text in zip(parts[first:], texts[first:], strict=True)]
-    return [*texts[:first], *relevant(last, target)]
+    return [*texts[:first], *relevant(last, target, select)]
 
 
 def _keeps(target: Target) -> bool:
