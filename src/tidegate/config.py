@@ -178,7 +178,10 @@ def _check(config: Config, reading: _Reading) -> None:
             for name, route in config.routes.items()
         ),
         *((f"routes.{name}.judge", judging.trouble(route.judge)) for name, route in config.routes.items()),
-        *((f"routes.{name}.shrink", shrink.trouble(route.shrink)) for name, route in config.routes.items()),
+        *(
+            (f"routes.{name}.shrink", shrink.trouble(route.shrink, name, (*config.routes, *config.providers)))
+            for name, route in config.routes.items()
+        ),
         ("cache", cache.house_trouble(config.cache, config.routes)),
         ("alerts", alerts.trouble(config.alerts)),
         ("traces", traces.trouble(config.traces)),

@@ -282,8 +282,12 @@ def _cached(cached: Cached) -> str:
 
 def _shrunk(call: Call) -> str:
     one = call.shrunk
-    shorter = f"{one.level}; before={one.before}; after={one.after}" if one is not None else "as it came"
-    return f"x-tidegate-shrunk: {shorter}{f'; marked={call.marked}' if call.marked else ''}\r\n"
+    said = ["as it came"]
+    if one is not None:
+        said = [*filter(None, (one.level, "trimmed" if one.trimmed else "")), f"before={one.before}; after={one.after}"]
+    if call.marked:
+        said.append(f"marked={call.marked}")
+    return f"x-tidegate-shrunk: {'; '.join(said)}\r\n"
 
 
 def _tried(call: Call) -> str:

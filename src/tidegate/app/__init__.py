@@ -58,6 +58,7 @@ from tidegate.telemetry.settings import Settings
 from tidegate.telemetry.sinks.clickhouse import ClickHouse
 from tidegate.telemetry.traces import Traces
 from tidegate.upstream.sharing import Sharing
+from tidegate.upstream.shrink.trimming import Trims
 
 # What a running house is built on: it changes with a start only.
 FIXED = (
@@ -379,6 +380,8 @@ async def _ground(
         base.purges.append(meanings.purge)
     table: Table = {}
     elsewhere = Elsewhere(world, base.relay, base.blobs, vault, table) if base.relay is not None else None
+    trims = Trims(world, inside.ask)
+    base.purges.append(trims.purge)
     if config.storage.database is None:
         await world.store.forget_begun()  # the data folder is ours alone, and we have only begun
     return Ground(
@@ -395,6 +398,7 @@ async def _ground(
         outlets=outlets,
         online=Online(world, inside.hear, SUITES),
         traces=traces,
+        trims=trims,
     )
 
 

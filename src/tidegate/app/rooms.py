@@ -36,6 +36,7 @@ from tidegate.telemetry.outlets import Outlets
 from tidegate.telemetry.traces import Traces
 from tidegate.upstream import Upstream
 from tidegate.upstream.shrink import Shrinks
+from tidegate.upstream.shrink.trimming import Trims
 
 SUITES = Plugins(plugins.find, plugins.config_of)
 QUICK_START_S = 0.25  # a provider that is ready by then is waited for; others get ready while calls come in
@@ -60,6 +61,7 @@ class Ground:
     outlets: Outlets
     online: Online
     traces: Traces | None
+    trims: Trims
 
     async def ears(self, config: Config) -> Mapping[str, Ear]:
         """Who judges live answers. Suites and cards are files. Raises ConfigError."""
@@ -111,6 +113,7 @@ class Ground:
                 Shrinks(
                     {name: route.shrink for name, route in config.routes.items()},
                     world,
+                    self.trims,
                     before.upstream.shrinks if before else None,
                 ),
             ),

@@ -300,10 +300,11 @@ class Own(msgspec.Struct, frozen=True):
 class Shrunk(msgspec.Struct, frozen=True, eq=False):
     """A request in fewer tokens: what goes out in its place, and how many they were, by estimate."""
 
-    level: str
+    level: str | None
     before: int
     after: int
     asked: Asked
+    trimmed: bool = False  # its oldest turns are a summary
 
 
 class Call(msgspec.Struct, kw_only=True, eq=False):

@@ -204,7 +204,7 @@ def _what_was_made_cheaper(call: Call) -> ShrunkRow:
         saved_nusd = sum(one.target.price.saved_nusd(one.usage) for one in call.attempts if one.target.price)
     if shrunk is None:
         return ShrunkRow(marked=call.marked, kept_saved_nusd=saved_nusd)
-    return ShrunkRow(shrunk.level, shrunk.before, shrunk.after, call.marked, saved_nusd)
+    return ShrunkRow(shrunk.level, shrunk.before, shrunk.after, shrunk.trimmed, call.marked, saved_nusd)
 
 
 def _what_the_cache_did(cached: Cached) -> dict[str, Any]:

@@ -21,6 +21,7 @@ class ShrunkRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     level: str | None = None  # of making it shorter: lossless | relevant
     before: int = 0  # tokens, by estimate
     after: int = 0
+    trimmed: bool = False  # its oldest turns went out as a summary
     marked: int = 0  # parts that its provider was told to keep
     kept_saved_nusd: int = 0  # by what it had kept; below 0, where that is only written so far
 
