@@ -191,7 +191,10 @@ def _check(config: Config, reading: _Reading) -> None:
         ),
         *((f"routes.{name}.judge", judging.trouble(route.judge)) for name, route in config.routes.items()),
         ("canary", canary.trouble(config.canary)),
-        *((f"routes.{name}.shrink", shrink.trouble(route.shrink)) for name, route in config.routes.items()),
+        *(
+            (f"routes.{name}.shrink", shrink.trouble(route.shrink, name, (*config.routes, *config.providers)))
+            for name, route in config.routes.items()
+        ),
         ("cache", cache.house_trouble(config.cache, config.routes)),
         ("batches", batches.trouble(config.batches)),
         ("alerts", alerts.trouble(config.alerts)),
@@ -358,8 +361,17 @@ class _Reading:
         on_failure = self._leaf(Literal["closed", "open"], fields.get("on_failure", "closed"), f"{path}.on_failure")
         return guardrails.Guarded(settings.type, action, on_failure, settings.plugin, settings.settings)
 
+    def compressor(self, value: Any, path: str) -> shrink.Plugged:
+        """A compressor, by its `type`, with how long it is waited for, and its own Config."""
+        fields = dict(value) if isinstance(value, dict) else {"type": value}
+        settings = self.plugin("routers", path, fields, ("timeout",))
+        timeout = self._leaf(Duration, fields.get("timeout", "2s"), f"{path}.timeout")
+        return shrink.Plugged(settings.type, settings.plugin, settings.settings, timeout)
+
     def into(self, kind: Any, value: Any, path: str) -> Any:
         """`value` as `kind`: structs field by field, so that a message can name what is wrong."""
+        if kind == shrink.Plugged | None:
+            return self.compressor(value, path)
         if kind is guardrails.Guarded:
             return self.guardrail(value, path)
         if kind in (Secret, Secret | None):
@@ -431,6 +443,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, guardrails.Guarded):
         ours = {"type": value.type, "action": value.action, "on_failure": value.on_failure}
         return {**ours, **_plain(value.settings)}
+    if isinstance(value, shrink.Plugged):
+        return {"type": value.type, "timeout": _plain(value.timeout_s), **_plain(value.settings)}
     if isinstance(value, Configured):
         return {"type": value.type, **_plain(value.settings)}
     if isinstance(value, msgspec.Struct):

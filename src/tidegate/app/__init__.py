@@ -75,6 +75,7 @@ from tidegate.telemetry.sinks.clickhouse import ClickHouse
 from tidegate.telemetry.traces import Traces
 from tidegate.telemetry.trials import Trials
 from tidegate.upstream.sharing import Sharing
+from tidegate.upstream.shrink.trimming import Trims
 
 # What a running house is built on: it changes with a start only.
 FIXED = (
@@ -487,6 +488,8 @@ async def _ground(
     undo.callback(world.loop.create_task(prompts.library.run(), name="look for prompts").cancel)
     table: Table = {}
     elsewhere = Elsewhere(world, base.relay, base.blobs, vault, table) if base.relay is not None else None
+    trims = Trims(world, inside.ask)
+    base.purges.append(trims.purge)
     if config.storage.database is None:
         await world.store.forget_begun()  # the data folder is ours alone, and we have only begun
         await base.batches.release(None, LAST_MS)
@@ -510,6 +513,7 @@ async def _ground(
         rollouts=rollouts(world, config.experiments, there, inside.house, SUITES, undo),
         traces=traces,
         prompts=prompts,
+        trims=trims,
     )
 
 

@@ -44,6 +44,7 @@ from tidegate.telemetry.outlets import Outlets
 from tidegate.telemetry.traces import Traces
 from tidegate.upstream import Upstream
 from tidegate.upstream.shrink import Shrinks
+from tidegate.upstream.shrink.trimming import Trims
 
 SUITES = Plugins(plugins.find, plugins.config_of)
 QUICK_START_S = 0.25  # a provider that is ready by then is waited for; others get ready while calls come in
@@ -73,6 +74,7 @@ class Ground:
     rollouts: Rollouts
     traces: Traces | None
     prompts: Prompts
+    trims: Trims
 
     async def ears(self, config: Config, hear: Hear | None = None) -> Mapping[str, Ear]:
         """Who judges live answers. Suites and cards are files. Raises ConfigError."""
@@ -130,7 +132,12 @@ class Ground:
                 world,
                 words,
                 before.upstream.targets if before and not apart else None,
-                Shrinks({name: route.shrink for name, route in config.routes.items()}, world),
+                Shrinks(
+                    {name: route.shrink for name, route in config.routes.items()},
+                    world,
+                    self.trims,
+                    before.upstream.shrinks if before and not apart else None,
+                ),
             ),
         )
 

@@ -311,10 +311,11 @@ class Own(msgspec.Struct, frozen=True):
 class Shrunk(msgspec.Struct, frozen=True, eq=False):
     """A request in fewer tokens: what goes out in its place, and how many they were, by estimate."""
 
-    level: str
+    level: str | None
     before: int
     after: int
     asked: Asked
+    trimmed: bool = False  # its oldest turns are a summary
 
 
 class Call(msgspec.Struct, kw_only=True, eq=False):
@@ -369,6 +370,7 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     # the flight: what the inner ring writes
     flight: Flight | None = None  # while it is in the air; it closes the row when it lands
     shrunk: Shrunk | None = None  # what goes out, where the route wants it shorter; `asked` stays what came
+    marked: int = 0  # parts of it that the last provider was told to keep
     attempts: list[Attempt] = []
     passed_over: list[str] = []  # targets that were not asked, and why: main/m: set aside, 5 failures in a row
     answered_by: str | None = None  # the target that won, or static_answer

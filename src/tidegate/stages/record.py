@@ -115,8 +115,8 @@ class Recorder:
             row = replace(row, trace_id=parent.trace_id, parent_id=parent.step_id)
         if call.arms or call.tried:
             row = replace(row, arms=call.arms if call.tried is None else (call.tried, *call.arms))
-        if call.shrunk is not None:
-            row = replace(row, shrunk=ShrunkRow(call.shrunk.level, call.shrunk.before, call.shrunk.after))
+        if call.shrunk is not None or call.marked:
+            row = replace(row, shrunk=_what_was_made_cheaper(call))
         if call.own is not None:
             row = replace(row, purpose=call.own.purpose, parent=call.own.parent)
         if call.guarded.verdicts or call.prompt or call.asked_again:
@@ -198,6 +198,15 @@ def usual(call: Call, principal: Principal) -> Usual:
         "model": model,
     }
     return Usual(principal, route, Opened(route=name or "", model=model or "", **common), Closed(**ended, **common))
+
+
+def _what_was_made_cheaper(call: Call) -> ShrunkRow:
+    shrunk, saved_nusd = call.shrunk, 0
+    if call.marked:
+        saved_nusd = sum(one.target.price.saved_nusd(one.usage) for one in call.attempts if one.target.price)
+    if shrunk is None:
+        return ShrunkRow(marked=call.marked, kept_saved_nusd=saved_nusd)
+    return ShrunkRow(shrunk.level, shrunk.before, shrunk.after, shrunk.trimmed, call.marked, saved_nusd)
 
 
 def _what_the_cache_did(cached: Cached) -> dict[str, Any]:

@@ -85,7 +85,9 @@ class Buckets:
 class RouteCount:
     """What is counted of one route."""
 
-    __slots__ = ("cost_nusd", "duration", "each", "ended", "first", "pace", "saved_nusd", "shrunk", "tokens")
+    __slots__ = (
+        "cost_nusd", "duration", "each", "ended", "first", "kept_nusd", "pace", "saved_nusd", "shrunk", "tokens",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.ended: defaultdict[tuple[str, str, int], int] = defaultdict(int)  # (operation, outcome, status) → calls
@@ -97,6 +99,7 @@ class RouteCount:
         self.cost_nusd = 0
         self.saved_nusd = 0
         self.shrunk = [0, 0]  # tokens before and after
+        self.kept_nusd = 0  # saved by what providers kept
 
 
 class Metrics(Collector):
@@ -176,6 +179,7 @@ class Metrics(Collector):
         if row.shrunk is not None:
             count.shrunk[0] += row.shrunk.before
             count.shrunk[1] += row.shrunk.after
+            count.kept_nusd += row.shrunk.kept_saved_nusd
         if row.cost_nusd is None:
             self._unpriced += 1
         else:
@@ -267,6 +271,11 @@ class Metrics(Collector):
         shrunk = CounterMetricFamily(
             "tidegate_shrunk_tokens", "Of prompts that were to be shorter, by estimate", labels=["route", "when"]
         )
+        kept = GaugeMetricFamily(
+            "tidegate_prompt_cache_saved_usd",
+            "Dollars saved by what providers were told to keep; it falls while that is only written",
+            labels=["route"],
+        )
         for route, count in self._routes.items():
             for (operation, outcome, status), calls in count.ended.items():
                 requests.add_metric([operation, route, outcome, str(status)], calls)
@@ -287,7 +296,9 @@ class Metrics(Collector):
             if count.shrunk[0]:
                 for when, number in zip(("before", "after"), count.shrunk, strict=True):
                     shrunk.add_metric([route, when], min(number, MOST))
-        yield from (requests, duration, first, each, pace, tokens, cost, saved, shrunk)
+            if count.kept_nusd:
+                kept.add_metric([route], count.kept_nusd / NUSD_PER_USD)
+        yield from (requests, duration, first, each, pace, tokens, cost, saved, shrunk, kept)
 
     def _evaluations(self) -> Iterator[Metric]:
         judgments = CounterMetricFamily(

@@ -214,7 +214,9 @@ class Opening(msgspec.Struct, eq=False):
     # --- one attempt
 
     def _stream(self, target: Target, seat: Seat, why: Why) -> Stream:
-        stream = Stream(self._world, self._call, seat, Attempt(target, self._world.clock.now_ns(), why))
+        shrinks, call = self._ring.shrinks, self._call
+        mark = shrinks.mark(call) if shrinks else None
+        stream = Stream(self._world, call, seat, Attempt(target, self._world.clock.now_ns(), why), mark)
         self._streams.append(stream)
         return stream
 
