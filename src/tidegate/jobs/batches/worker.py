@@ -29,7 +29,7 @@ from tidegate.jobs.batches.tries import again
 LEASE_MS = 30_000
 RENEW_MS = LEASE_MS // 3
 LOOK_S = 1.0  # how often to look at the database while there is work
-IDLE_S = 5.0  # and while there is none: another process may have been given some
+IDLE_S = 1.0  # and while there is none: another process may have been given some
 AGAIN_S = 1.0
 
 
