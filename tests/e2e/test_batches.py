@@ -1,4 +1,4 @@
-"""kill -9 in the middle of a batch, again and again: each line has one result, and only what was under way is paid twice.
+"""kill -9 in the middle of a batch, again and again: each line has one result, paid twice only if under way.
 
 A few hundred lines; TIDEGATE_BATCHES=1 for ten thousand.
 """

@@ -12,6 +12,7 @@ from tidegate import __version__, config, plugins
 from tidegate.app import check as verify
 from tidegate.cli.alerts import alerts, logs
 from tidegate.cli.audit import audit
+from tidegate.cli.batches import batch
 from tidegate.cli.cache import cache
 from tidegate.cli.chat import chat
 from tidegate.cli.doctor import doctor
@@ -47,6 +48,7 @@ def main() -> None:
     tidegate report --html month.html  how fast, how good, how dear: a page with charts
     tidegate requests tail             calls as they end
     tidegate feedback REQUEST --up     what its answer was worth
+    tidegate batch run FILE --route R  ask every line of a file, at leisure
     tidegate cache purge --route fast  drop the answers that are kept of a route
     tidegate guard try FILE            what the guards would make of a text
     tidegate eval run suite.yaml       how good the answers are
@@ -65,7 +67,7 @@ def main() -> None:
 
 COMMANDS = (
     *(serve, keys, teams, users, organisations, usage, report, requests, feedback),
-    *(cache, guard, subjects, bodies, audit, vault, alerts, logs, chat, doctor, evaluation),
+    *(batch, cache, guard, subjects, bodies, audit, vault, alerts, logs, chat, doctor, evaluation),
 )
 for command in COMMANDS:
     main.add_command(command)

@@ -1,4 +1,4 @@
-"""How does a test start a batch? As a client of OpenAI's API does: a file, a batch, and another file when it has ended."""
+"""How does a test start a batch? As a client of OpenAI's API does: a file, a batch, and a file when it has ended."""
 
 from __future__ import annotations
 
