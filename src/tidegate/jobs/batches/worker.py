@@ -29,7 +29,7 @@ from tidegate.jobs.batches.tries import again
 LEASE_MS = 30_000
 RENEW_MS = LEASE_MS // 3
 LOOK_S = 1.0  # how often to look at the database while there is work
-IDLE_S = 5.0  # and while there is none: another process may have been given some
+IDLE_S = 1.0  # and while there is none: another process may have been given some
 AGAIN_S = 1.0
 
 
@@ -57,6 +57,7 @@ class Worker:
         self._ended: list[tuple[Fate, asyncio.Future[None]]] = []
         self._writing: asyncio.Task[None] | None = None
         self._held_ms = self._looked_ms = 0
+        self._woken = False  # by ourselves
         self._task: asyncio.Task[None] | None = None
         self._told = False  # that the database is away
         self.lines: Counter[str] = Counter()  # ended here, by how
@@ -104,6 +105,9 @@ class Worker:
                     self._told = True
                     self._world.events.notice("batches_wait", {"error": down.message})
             await self._rest()
+            if self._store.news.is_set() and not self._woken:
+                self._looked_ms = 0  # a client has brought something, or taken it back
+            self._woken = False
 
     async def _rest(self) -> None:
         """Until there is news, or it is time to look."""
@@ -143,10 +147,19 @@ class Worker:
         await store.release(None, now_ms)
         for batch in [one for one in self._open if one.state == "validating"]:
             if await take_in(store, batch, self._holder, self._world.clock):
-                store.news.set()
+                self._wake()
                 self._looked_ms = 0
+        await self._give_back(now_ms)
         for batch in [one for one in self._open if one.state == "in_progress" and not self._beside[one.id]]:
             await self._end(batch, now_ms)
+
+    async def _give_back(self, now_ms: int) -> None:
+        """Lines that are at hand, of batches that nothing is asked of any more."""
+        asked = {one.id for one in self._open if self._may_ask(one, now_ms)}
+        stale = [line for line in self._waiting if line.batch.id not in asked]
+        if stale:
+            self._waiting = deque(line for line in self._waiting if line.batch.id in asked)
+            await self._store.settle(self._holder, [Fate(line, counted=False) for line in stale])
 
     async def _end(self, batch: Batch, now_ms: int) -> None:
         ended = await self._store.end(batch, now_ms)
@@ -174,12 +187,13 @@ class Worker:
             self._begin()
 
     def _is_ready(self, batch: Batch, now_ms: int) -> bool:
+        return batch.id not in self._dry and self._pauses.get(batch.id, 0) <= now_ms and self._may_ask(batch, now_ms)
+
+    def _may_ask(self, batch: Batch, now_ms: int) -> bool:
         return (
             batch.state == "in_progress"
             and batch.cancelled_ms is None
             and now_ms < batch.until_ms
-            and batch.id not in self._dry
-            and self._pauses.get(batch.id, 0) <= now_ms
             and may_ask(self._store.config.hours, self._zone, now_ms, batch.until_ms)
         )
 
@@ -195,9 +209,13 @@ class Worker:
         self._beside += Counter()  # those of which there is none are dropped
         self._begin()
         if len(self._waiting) <= self._most // 2 or not self.under_way:
-            self._store.news.set()
+            self._wake()
         if not self.under_way and not self._waiting:
             self._looked_ms = 0  # it may be the last of its batch
+
+    def _wake(self) -> None:
+        self._woken = True
+        self._store.news.set()
 
     async def _one(self, line: Line) -> None:
         fate = await self._asked(line)
