@@ -51,7 +51,7 @@ async def transitions(process, found):
 
 
 async def test_each_is_taken_back_once(pair):
-    one, _ = pair
+    one, other = pair
     found = await begun(pair)
     one.rollouts._world.ledger.lines += population(0, 1_000, 0.2, found[0].since_ms, slower=1.8)
     known = [each.running.known for each in pair]
@@ -66,7 +66,7 @@ async def test_each_is_taken_back_once(pair):
 
 
 async def test_where_both_look_one_of_them_has_the_lease(pair):
-    one, _ = pair
+    one, other = pair
     found = await begun(pair)
     one.rollouts._world.ledger.lines += population(0, 1_000, 0.2, found[0].since_ms, failed=0.4)
     await asyncio.gather(one.rollouts.look(), other.rollouts.look())
