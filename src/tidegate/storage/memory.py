@@ -16,6 +16,7 @@ from tidegate.core.limits import SLICES, Claim, Full, Meter, Taken
 from tidegate.core.opinions import OPINION_DIMENSIONS, OPINION_SUMS, Opinion
 from tidegate.core.ports import (
     DEFAULT_ORGANISATION,
+    Anything,
     Backlog,
     Bearer,
     CallsFound,
