@@ -1,4 +1,4 @@
-"""The bench of experiments: many rollouts at once do what each would, and every figure is there."""
+"""The bench of experiments: many rollouts at once do what `decide` would have each do, and every figure is there."""
 
 from __future__ import annotations
 
