@@ -45,6 +45,7 @@ class InStage(msgspec.Struct, frozen=True):
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """Of one arm and one metric.
 
+    units, control_units: that have a value; one that was seen in several stages counts in each.
     value, control_value: means over units, in the metric's unit; of logs the geometric mean.
     estimate, low, high: arm minus control; of ratios relative: 0.1 is a tenth more. Each end is crossed wrongly, at
         whatever look, as seldom as the experiment's confidence says; the end of "it is certainly worse" is shared with
@@ -80,6 +81,7 @@ class Group(NamedTuple):
 
 
 Seen = Mapping[Group, Sequence[UnitLine]]
+Tables = Mapping[Group, Mapping[str, float]]  # of one metric, the values of units
 
 
 def sorted_out(lines: Iterable[UnitLine]) -> Seen:
@@ -178,17 +180,13 @@ def looked_at(spec: Spec) -> list[tuple[Role, GuardMetric]]:
 
 def findings(spec: Spec, seen: Seen, before: Before | None = None) -> tuple[Finding, ...]:
     """Of each arm: of the primary metric, then of the guards."""
-    of = {metric.metric: {} for _, metric in looked_at(spec)}  # type: dict[str, dict[Group, dict[str, float]]]
-    for metric, tables in of.items():
-        tables.update((group, values(metric, lines)) for group, lines in seen.items())
+    names = {metric.metric for _, metric in looked_at(spec)}
+    of: dict[str, Tables] = {name: {group: values(name, lines) for group, lines in seen.items()} for name in names}
     return tuple(
         _finding(spec, of[metric.metric], arm.name, metric, role, (before or {}).get(metric.metric))
         for arm in spec.arms
         for role, metric in looked_at(spec)
     )
-
-
-Tables = Mapping[Group, Mapping[str, float]]  # of one metric, the values of units
 
 
 def _finding(
@@ -217,14 +215,7 @@ def _finding(
     if found is None:
         return blank
     level = Level.of(spec)
-    if exact:
-        lots = _lots(spec, tables, arm)
-        ends = (sequential_shares.low(lots, level.harm), sequential_shares.high(lots, level.safe))
-    elif found.units >= FEWEST:
-        reach = (found.reach(SIZE * margin, level.harm), found.reach(SIZE * margin, level.safe))
-        ends = (found.estimate - reach[0], found.estimate + reach[1])
-    else:
-        ends = (-math.inf, math.inf)
+    ends = _exact(spec, tables, arm, level) if exact else _bounds(found, SIZE * margin, level)
     low, high = min(ends[0], found.estimate), max(ends[1], found.estimate)
     verdict = _verdict(role, found.estimate, low, high, margin, gain)
     return msgspec.structs.replace(
@@ -238,6 +229,17 @@ def _finding(
         looks_worse=found.estimate > margin,
         needs=0 if verdict in ("worse", "better", "within") else _needs(role, found, margin, gain, level),
     )
+
+
+def _exact(spec: Spec, tables: Tables, arm: str, level: Level) -> tuple[float, float]:
+    lots = _lots(spec, tables, arm)
+    return sequential_shares.low(lots, level.harm), sequential_shares.high(lots, level.safe)
+
+
+def _bounds(found: Difference, size: float, level: Level) -> tuple[float, float]:
+    if found.units < FEWEST:
+        return -math.inf, math.inf
+    return found.estimate - found.reach(size, level.harm), found.estimate + found.reach(size, level.safe)
 
 
 def _verdict(role: Role, estimate: float, low: float, high: float, margin: float, gain: float) -> Verdict:

@@ -181,13 +181,13 @@ def named(finding: Finding) -> str:
 
 
 def amount(finding: Finding, difference: float) -> str:
-    """0.031 of a ratio or a share as 3.1 %, of points as 0.031; without its sign."""
+    """0.031 of a ratio as 3.1 %, of a share as 3.1 points (of a hundred), of scores as it is; without its sign."""
     size = abs(difference)
     match METRICS[finding.metric].kind:
         case "mean":
             return f"{size:.2g}"
         case "share":
-            return f"{size * 100:.2g} points"
+            return f"{size * 100:.2g} points" if size != 0.01 else "1 point"
         case "ratio":
             return f"{size:.2%}" if size < 0.01 else f"{size:.0%}" if size >= 0.1 else f"{size:.1%}"
 
