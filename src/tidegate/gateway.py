@@ -1,6 +1,6 @@
 """The life of a call. READ FIRST.
 
-    client ─► record · gate · authenticate · understand · route · limits · prompt · guards · cache ─► flight: budget · …
+    client ─► record · gate · authenticate · read · route · arm · limits · prompt · guards · cache ─► flight: budget · …
     client ◄─ record ◄──────────────────────────────────── limits ◄─────── restore ◄ cache ◄─ shield ◄ flight ◄ upstream
 
 Until the first event has left for the client everything may still be refused, retried or sent elsewhere, and an error
@@ -21,6 +21,7 @@ from tidegate.stages.auth import KeyAuth, permit
 from tidegate.stages.bodies import Bodies
 from tidegate.stages.budgets import Budgets
 from tidegate.stages.cache import Cache
+from tidegate.stages.experiments import Experiments
 from tidegate.stages.guardrails import Guardrails
 from tidegate.stages.judging import Judging
 from tidegate.stages.limits import Limits
@@ -42,6 +43,7 @@ class Gateway:
     recorder: Recorder
     auth: KeyAuth
     routes: Routes
+    experiments: Experiments
     limits: Limits
     prompts: Prompts
     guardrails: Guardrails
@@ -63,6 +65,7 @@ class Gateway:
             body = call.take_in()  # 413 415, now that we know whose it is
             self.understand(call, body if isinstance(body, bytes) else await body)  # 400 408
             call.route = self.routes.match(call)  # 403 404
+            self.experiments.assign(call)  # who takes part in one goes the way of an arm from here on
             async with self.limits.admit(call):  # 429 calls: per time, at once, in a circle
                 if call.prompt_asked is not None:
                     await self.prompts.render(call)  # 404 422
@@ -105,7 +108,7 @@ class Gateway:
 
     def understand(self, call: Call, body: bytes) -> None:
         """Read what is asked."""
-        call.outgoing = body
+        call.came = call.outgoing = body
         call.asked = asked = self.codec(call.dialect, call.operation).parse_request(body)
         if "prompt" in asked.spans:
             call.prompt_asked = self.prompts.asked(asked)

@@ -23,13 +23,16 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 Pages = Callable[[], Callable[[Callable[[], Gateway]], Application]]  # imports them; what it returns makes them
 
 PRIVATE = (b"cache-control", b"no-store")  # a new key is shown there, and what others spend
-PAGES = ("/api/", "/admin/", "/v1/requests", "/v1/feedback", "/v1/usage", "/v1/prompts", "/docs", "/openapi.json")
+PAGES = (
+    *("/api/", "/admin/", "/v1/requests", "/v1/feedback", "/v1/usage", "/v1/prompts", "/v1/experiments"),
+    *("/docs", "/openapi.json"),
+)
 # What a web page may read of our answers, besides their bodies.
 EXPOSED = (
     b"retry-after, x-tidegate-request-id, x-tidegate-route, x-tidegate-target, x-tidegate-attempts, "
     b"x-tidegate-tried, x-tidegate-cost-usd, x-tidegate-overhead-ms, x-tidegate-warning, x-tidegate-notice, "
     b"x-tidegate-counting, x-tidegate-cache, x-tidegate-cache-layer, x-tidegate-cache-age, x-tidegate-saved-usd, "
-    b"x-tidegate-cache-similarity, ratelimit, ratelimit-policy"
+    b"x-tidegate-cache-similarity, x-tidegate-experiment, ratelimit, ratelimit-policy"
 )
 
 

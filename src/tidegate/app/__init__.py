@@ -26,6 +26,7 @@ from tidegate.app.rooms import make_providers as make_providers
 from tidegate.config import Config
 from tidegate.core.call import Call, Event, Route
 from tidegate.core.errors import ConfigError, ShuttingDown, StoreDown
+from tidegate.core.experiments import Experiment
 from tidegate.core.ports import Blobs, Clock, Closed, Codecs, Key, Provider, Relay, Vault
 from tidegate.core.shared import Table
 from tidegate.core.shares import Share, What
@@ -35,6 +36,7 @@ from tidegate.jobs.evals.online import Online
 from tidegate.stages.auth.used import LastUsed
 from tidegate.stages.cache import Shelf
 from tidegate.stages.cache.elsewhere import Elsewhere
+from tidegate.stages.experiments.running import Running
 from tidegate.stages.prompts import Prompts, asks
 from tidegate.stages.prompts.desk import PromptDesk
 from tidegate.stages.prompts.library import Library
@@ -338,10 +340,13 @@ async def _base(config: Config, clock: Clock, events: Listeners, undo: AsyncExit
     purges: list[Purge] = [blobs.purge]
     undo.push_async_callback(blobs.aclose)
     archive = Archive(
-        ledger, bodies, home.log, vault, partial(_purge, purges), notary=notary, keyring=keyring, keks=keks
-    )
+        ledger, bodies, home.log, vault, partial(_purge, purges), notary=notary, keyring=keyring, keks=keks,
+        experiments=partial(home.every, Experiment),
+    )  # fmt: skip
     kinds = {"bodies": Kind(0.0, bodies.forget)}
-    kinds |= {} if kept.keep_rows is None else {"rows": Kind(kept.keep_rows, home.books.forget)}
+    if kept.keep_rows is not None:
+        kinds |= {"rows": Kind(kept.keep_rows, home.books.forget)}
+        kinds |= {"trials": Kind(kept.keep_rows, home.books.forget_trials)}
     kinds |= {} if config.audit.keep is None else {"audit_entries": Kind(config.audit.keep, home.log.forget)}
     undo.callback(loop.create_task(keep(kinds, clock.wall_ns, notice), name="delete what is old").cancel)
     undo.callback(loop.create_task(keep_folded(home.books.fold, clock.wall_ns), name="fold days").cancel)
@@ -399,9 +404,19 @@ async def _ground(
         bodies=base.bodies,
         outlets=outlets,
         online=Online(world, inside.hear, SUITES),
+        running=await _running(world, undo),
         traces=traces,
         prompts=prompts,
     )
+
+
+async def _running(world: World, undo: AsyncExitStack) -> Running:
+    """Known before the first call is answered, where the store can be asked."""
+    running = Running(world.store, world.events)
+    with suppress(StoreDown):
+        await running.look()
+    undo.callback(world.loop.create_task(running.run(), name="look for experiments").cancel)
+    return running
 
 
 def _prompts(config: Config, world: World, words: Codecs) -> Prompts:

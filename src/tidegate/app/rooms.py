@@ -24,6 +24,8 @@ from tidegate.stages.bodies import Bodies
 from tidegate.stages.budgets import Budgets
 from tidegate.stages.budgets.period import zone_of
 from tidegate.stages.cache import Cache, Shelf, policies
+from tidegate.stages.experiments import Experiments
+from tidegate.stages.experiments.running import Running
 from tidegate.stages.guardrails import Guardrails
 from tidegate.stages.judging import Ear, Judging
 from tidegate.stages.limits import Limits
@@ -59,6 +61,7 @@ class Ground:
     bodies: BodyStore
     outlets: Outlets
     online: Online
+    running: Running
     traces: Traces | None
     prompts: Prompts
 
@@ -79,6 +82,7 @@ class Ground:
         Raises ConfigError.
         """
         world, recorder, words = self.world, self.recorder, self.codecs
+        routes = Routes(config.routes, providers)
 
         def stays(part: str) -> bool:
             return was is not None and getattr(was, part) == getattr(config, part)
@@ -89,7 +93,8 @@ class Ground:
             providers=providers,
             recorder=recorder,
             auth=before.auth if before and stays("auth") else self._auth(config),
-            routes=Routes(config.routes, providers),
+            routes=routes,
+            experiments=Experiments(world, self.running, routes, words, config.prompts.protected),
             limits=before.limits if before and stays("limits") else Limits(config.limits, world),
             prompts=self.prompts,
             guardrails=_guardrails(config, world, providers, Reach(plugins.find, world, self.ask)),

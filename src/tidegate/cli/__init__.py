@@ -16,6 +16,7 @@ from tidegate.cli.cache import cache
 from tidegate.cli.chat import chat
 from tidegate.cli.doctor import doctor
 from tidegate.cli.evals import evaluation
+from tidegate.cli.experiments import experiments
 from tidegate.cli.feedback import feedback
 from tidegate.cli.guard import guard
 from tidegate.cli.keys import keys
@@ -54,6 +55,7 @@ def main() -> None:
     tidegate eval run suite.yaml       how good the answers are
     tidegate eval compare BASE HEAD    what has become worse, and how sure that is
     tidegate eval calibrate LABELS     how good a judge is, and whether it may gate
+    tidegate experiments new FILE      try something on a share of the users
     tidegate subjects erase ID         make everything of an end user unreadable
     tidegate bodies show ID            what was said in a call, where its route keeps that
     tidegate alerts silence NAME       tell nobody of an alert for a while
@@ -67,7 +69,7 @@ def main() -> None:
 
 COMMANDS = (
     *(serve, keys, teams, users, organisations, usage, report, requests, feedback),
-    *(cache, guard, subjects, bodies, audit, vault, alerts, logs, chat, doctor, evaluation, prompts),
+    *(cache, guard, subjects, bodies, audit, vault, alerts, logs, chat, doctor, evaluation, prompts, experiments),
 )
 for command in COMMANDS:
     main.add_command(command)

@@ -37,6 +37,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "say_of": {"request_id": "req_1", "thumbs": "up"},
     "replay": {"route": "fast"},
     "silence": {"for": "1h"},
+    "new_experiment": {"name": "new", "arms": [{"name": "b", "target": "main/n"}]},
     "set_log_level": {"level": "info"},
     "add_version": {"id": "greet", "template": "Hello {{name}}"},
     "render_prompt": {"variables": {}},
@@ -55,9 +56,11 @@ QUERIES = {  # the same for what is asked in the query
 ABSENT = {
     *("one_request", "wrong", "say_of", "get_body", "export_subject", "erase_subject", "prove", "prove_consistent"),
     *("replay", "try_alerts", "silence", "end_silence"),
+    *("get_experiment", "list_decisions", "get_unit", "archive_experiment"),
     *("get_prompt", "list_versions", "list_moves", "diff_versions", "render_prompt"),
     *("move_label", "remove_label", "delete_version"),
 }
+NAMES = {"name": "x", "unit": "u", "hit": "req_1", "label": "live", "number": 1, **TARGET}
 IDS = {"organisations": "acme", "teams": "search", "users": "ann"}
 ROLES = ("nobody", "member", "viewer", "manager", "admin")
 
@@ -109,7 +112,7 @@ class Town(House):
             body = json.dumps({"id": who.replace(" ", "-")}).encode()
         query = "&".join(filter(None, (QUERIES.get(route.name, "").removeprefix("?"), more)))
         return await self.begin(
-            path=f"{route.path_format.format(id=id, hit='req_1', label='live', number=1, **TARGET)}?{query}",
+            path=f"{route.path_format.format(**NAMES, id=id)}?{query}",
             method=method,
             body=body,
             key=self.keys[who],

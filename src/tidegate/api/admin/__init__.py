@@ -21,6 +21,7 @@ from tidegate.api.admin import (
     cache,
     chat,
     evaluation,
+    experiments,
     feedback,
     guardrails,
     keys,
@@ -42,7 +43,7 @@ from tidegate.gateway import Gateway
 ROUTERS = (
     *(cache.router, keys.router, teams.router, targets.router, guardrails.router),
     *(usage.router, requests.router, replay.router, feedback.router, analytics.router, chat.router),
-    *(evaluation.router, prompts.router),
+    *(evaluation.router, prompts.router, experiments.router),
     *(subjects.router, audit.router, vault.router, alerts.router, logs.router),
 )
 CONTENT_SECURITY = {

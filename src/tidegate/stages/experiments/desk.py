@@ -9,7 +9,7 @@ import secrets
 from typing import Any
 
 from tidegate.core.errors import Conflict, NotFound, StorageFull
-from tidegate.core.experiments import CONTROL, ENDED, Decision, Experiment, Spec, State, kept, spec_of
+from tidegate.core.experiments import CONTROL, ENDED, Decision, Experiment, Spec, State, id_of, kept, spec_of
 from tidegate.core.ports import Acted
 from tidegate.core.world import World
 from tidegate.stages.experiments.running import Running
@@ -51,7 +51,7 @@ class Desk:
         same = [one for one in await self.every() if one.name == spec.name]
         if any(not one.archived_ms for one in same):
             raise Conflict(f"there is an experiment {spec.name!r} already: archive it, or take another name")
-        now_ms, id = self._now_ms, f"{spec.name}.{len(same) + 1}"
+        now_ms, id = self._now_ms, id_of(spec.name, len(same) + 1)
         one = Experiment(id, spec.name, kept(spec), secrets.token_hex(16), now_ms, by, since_ms=now_ms)
         try:
             await self._world.store.add(one)
