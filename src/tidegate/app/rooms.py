@@ -17,6 +17,7 @@ from tidegate.core.world import World
 from tidegate.gateway import Gateway
 from tidegate.jobs.evals.online import Online, panel
 from tidegate.jobs.evals.suite import Plugins
+from tidegate.jobs.rollouts.rounds import Rollouts
 from tidegate.providers.prices import PriceList
 from tidegate.stages.auth import KeyAuth
 from tidegate.stages.auth.used import LastUsed
@@ -26,6 +27,7 @@ from tidegate.stages.budgets.period import zone_of
 from tidegate.stages.cache import Cache, Shelf, policies
 from tidegate.stages.experiments import Experiments
 from tidegate.stages.experiments.running import Running
+from tidegate.stages.formed import Formed
 from tidegate.stages.guardrails import Guardrails
 from tidegate.stages.judging import Ear, Judging
 from tidegate.stages.limits import Limits
@@ -62,6 +64,7 @@ class Ground:
     outlets: Outlets
     online: Online
     running: Running
+    rollouts: Rollouts
     traces: Traces | None
     prompts: Prompts
 
@@ -108,6 +111,7 @@ class Ground:
                 self.traces.said if self.traces is not None else None,
             ),
             judging=Judging(ears),
+            formed=Formed(self.rollouts.wires),
             archive=self.archive,
             outlets=self.outlets,
             upstream=Upstream(config.upstream, world, words, before.upstream.targets if before else None),

@@ -42,6 +42,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "add_version": {"id": "greet", "template": "Hello {{name}}"},
     "render_prompt": {"variables": {}},
     "move_label": {"version": 1},
+    **{f"{verb}_experiment": {"why": "x"} for verb in ("start", "advance", "promote", "take_back", "stop")},
 }
 TARGET = {"provider": "main", "model": "m"}
 QUERIES = {  # the same for what is asked in the query
@@ -59,6 +60,8 @@ ABSENT = {
     *("get_experiment", "list_decisions", "get_unit", "archive_experiment"),
     *("get_prompt", "list_versions", "list_moves", "diff_versions", "render_prompt"),
     *("move_label", "remove_label", "delete_version"),
+    *("start_experiment", "advance_experiment", "promote_experiment", "take_back_experiment", "stop_experiment"),
+    *("report_experiment", "recompute_experiment"),
 }
 NAMES = {"name": "x", "unit": "u", "hit": "req_1", "label": "live", "number": 1, **TARGET}
 IDS = {"organisations": "acme", "teams": "search", "users": "ann"}
