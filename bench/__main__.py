@@ -14,6 +14,7 @@
   ./run bench sealed                              what encryption and the audit log cost
   ./run bench telemetry                           what being seen costs a call, and how long whoever looks waits
   ./run bench resilience                          long days of failing providers, replayed; minutes
+  ./run bench experiments                         how often a rollout is decided wrongly, and how soon rightly
   ./run bench outage                              a provider that is gone for minutes, and comes back
 
 All traffic stays on 127.0.0.1. It wants a machine that does nothing else: otherwise it says so and gives no verdict.
@@ -30,6 +31,7 @@ from bench import (
     cache,
     cache_speed,
     compression,
+    experiments,
     guards,
     judges,
     outage,
@@ -53,6 +55,7 @@ BENCHES = {
     "compression": compression,
     "guards": guards,
     "judges": judges,
+    "experiments": experiments,
     "sealed": sealed,
     "telemetry": telemetry,
 }

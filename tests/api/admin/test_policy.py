@@ -39,10 +39,10 @@ BODIES: dict[str, dict[str, Any]] = {
     "silence": {"for": "1h"},
     "new_experiment": {"name": "new", "arms": [{"name": "b", "target": "main/n"}]},
     "set_log_level": {"level": "info"},
+    **{f"{verb}_experiment": {"why": "x"} for verb in ("start", "advance", "promote", "take_back", "stop")},
     "add_version": {"id": "greet", "template": "Hello {{name}}"},
     "render_prompt": {"variables": {}},
     "move_label": {"version": 1},
-    **{f"{verb}_experiment": {"why": "x"} for verb in ("start", "advance", "promote", "take_back", "stop")},
 }
 TARGET = {"provider": "main", "model": "m"}
 QUERIES = {  # the same for what is asked in the query
@@ -58,10 +58,10 @@ ABSENT = {
     *("one_request", "wrong", "say_of", "get_body", "export_subject", "erase_subject", "prove", "prove_consistent"),
     *("replay", "try_alerts", "silence", "end_silence"),
     *("get_experiment", "list_decisions", "get_unit", "archive_experiment"),
-    *("get_prompt", "list_versions", "list_moves", "diff_versions", "render_prompt"),
-    *("move_label", "remove_label", "delete_version"),
     *("start_experiment", "advance_experiment", "promote_experiment", "take_back_experiment", "stop_experiment"),
     *("report_experiment", "recompute_experiment"),
+    *("get_prompt", "list_versions", "list_moves", "diff_versions", "render_prompt"),
+    *("move_label", "remove_label", "delete_version"),
 }
 NAMES = {"name": "x", "unit": "u", "hit": "req_1", "label": "live", "number": 1, **TARGET}
 IDS = {"organisations": "acme", "teams": "search", "users": "ann"}

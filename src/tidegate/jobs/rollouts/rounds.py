@@ -122,7 +122,8 @@ class Rollouts:
 
     async def _judge(self, one: Known) -> None:
         experiment, spec = one.experiment, one.spec
-        lines = await self._units(experiment.id)
+        # In shadow mode nobody has an arm: there are no units to compare, but its time runs.
+        lines = await self._units(experiment.id) if spec.mode == "live" else []
         self.units[experiment.name] = units_of(lines)
         seen = await self.seen(one, lines)
         judgement = await asyncio.to_thread(evidence.judged, spec, seen)
@@ -173,8 +174,9 @@ class Rollouts:
                     return
                 try:
                     passed = await self._gate(one)
-                except TidegateError as wrong:
-                    passed = Passed(suite=one.spec.gate or "", suite_hash="", arms={"the suite": wrong.message})
+                except Exception as wrong:  # noqa: BLE001 its scorers are somebody's own
+                    why = wrong.message if isinstance(wrong, TidegateError) else f"{type(wrong).__name__}: {wrong}"
+                    passed = Passed(suite=one.spec.gate or "", suite_hash="", arms={"the suite": why[:500]})
                 failed = {arm: why for arm, why in passed.arms.items() if why}
                 await self._mover.make(one.experiment, gated(one.experiment, one.spec, failed), passed)
 

@@ -115,7 +115,7 @@ class Wires:
         """Nobody is told of anything but calls."""
 
     def call_ended(self, call: Call, row: Closed | None) -> None:
-        if row is None or not call.arms:
+        if row is None or not call.arms or row.kind != "live":
             return
         for one in call.arms:
             wires = self._wires_of(one.experiment)

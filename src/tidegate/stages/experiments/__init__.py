@@ -94,7 +94,7 @@ class Experiments:
             if unit is None or spec.unit != "user" or spec.prompt != prompt or spec.label != label:
                 continue
             name = trial.told(unit)[1]
-            arm = trial.arm(name) if name is not None else None
+            arm = trial.winner or (trial.arm(name) if name is not None else None)
             found = arm.prompts.get(prompt, found) if arm is not None else found
         return found
 
