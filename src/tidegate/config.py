@@ -195,6 +195,7 @@ def _check(config: Config, reading: _Reading) -> None:
             (f"routes.{name}.shrink", shrink.trouble(route.shrink, name, (*config.routes, *config.providers)))
             for name, route in config.routes.items()
         ),
+        ("experiments", rollouts.trouble(config.experiments)),
         ("cache", cache.house_trouble(config.cache, config.routes)),
         ("batches", batches.trouble(config.batches)),
         ("alerts", alerts.trouble(config.alerts)),

@@ -108,7 +108,7 @@ class Ground:
             recorder=recorder,
             auth=before.auth if before and stays("auth") else self._auth(config),
             routes=routes,
-            experiments=Experiments(world, self.running, routes, words),
+            experiments=Experiments(world, self.running, routes, words, config.prompts.protected),
             limits=before.limits if before and stays("limits") else Limits(config.limits, world),
             prompts=self.prompts,
             guardrails=_guardrails(config, world, providers, Reach(plugins.find, world, self.ask)),

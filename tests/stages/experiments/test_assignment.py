@@ -277,6 +277,8 @@ async def test_a_plain_key_neither_chooses_nor_sees_its_arm(house):
     assert reply.status == 403 and "needs the scope override" in reply.error.message
     reply = await ask(house, key=key)
     assert got(reply) == [("b", True)] and "x-tidegate-experiment" not in reply.headers
+    path = f"/v1/requests/{reply.id}"
+    assert "arms" not in (await house.get(path, key=key)).events[0] and "arms" in (await house.get(path)).events[0]
 
 
 async def test_calls_are_counted_by_arm(house):
