@@ -284,6 +284,41 @@ async def test_the_log_that_nobody_can_change_says_who_decided(build_house: Buil
     assert found["canary_rolled_back", False]["after"] == {"why": "the bill"}
 
 
+async def test_a_process_whose_file_is_another_says_so_and_takes_it_up_when_it_is_put_right(house: House):
+    """As one that starts again, and finds in the store what the others try."""
+    told: list[str] = []
+    house.app.world.events.add(Listening(told))  # type: ignore[attr-defined]
+    await start(house)
+    assert house.files is not None
+    keeper = house.app.canaries
+    keeper._drop()
+    house.files.candidate.write_text(BROKEN)
+    for _ in range(3):
+        await keeper.look()
+    assert told.count("canary_missing") == 1 and house.app.edge.choose is None
+    assert (await shown(house))["here"] is False and (await shown(house))["state"] == "running"
+    house.files.candidate.write_text(SPARE_FIRST)
+    await keeper.look()
+    assert (await shown(house))["here"] is True and house.app.edge.choose is not None
+
+
+async def test_whatever_goes_wrong_somebody_goes_on_watching(house: House, monkeypatch):
+    told: list[str] = []
+    house.app.world.events.add(Listening(told))  # type: ignore[attr-defined]
+    await start(house)
+
+    async def broken(self: object) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as wrong:
+        wrong.setattr(type(house.app.canaries), "look", broken)
+        house.app.canaries.wake()
+        await until(lambda: "crash" in told)
+    await house.clock.advance(86_400.0)
+    house.app.canaries.wake()
+    await until(lambda: "canary_rolled_back" in told)
+
+
 async def test_prometheus_is_told(house: House):
     await start(house)
     await users(house, "candidate", 1)
