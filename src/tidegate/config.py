@@ -22,7 +22,7 @@ from tidegate.core.errors import ConfigError
 from tidegate.core.values import Duration, Moment, Secret, Share, Size
 from tidegate.providers import prices, transport
 from tidegate.providers.discovery import Found
-from tidegate.stages import auth, bodies, budgets, cache, guardrails, judging, limits, routes, shadows
+from tidegate.stages import auth, bodies, budgets, cache, guardrails, judging, limits, prompts, routes, shadows
 from tidegate.storage import audit, vault
 from tidegate.telemetry import alerts, logs, metrics, sinks, traces
 
@@ -72,6 +72,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     auth: who may come in.
     limits: how many calls may be made.
     budgets: how much may be spent.
+    prompts: what calls can name in place of saying it.
     guardrails: what may pass, on every route that has no guards of its own.
     cache: what routes with a semantic cache have together.
     upstream: how providers are asked.
@@ -95,6 +96,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     auth: auth.Config = auth.Config()
     limits: limits.Config = limits.Config()
     budgets: budgets.Config = budgets.Config()
+    prompts: prompts.Config = prompts.Config()
     guardrails: guardrails.Config = guardrails.Config()
     cache: cache.House = cache.House()
     upstream: upstream.Config = upstream.Config()
@@ -173,6 +175,7 @@ def _check(config: Config, reading: _Reading) -> None:
     rooms = [
         ("api", api.trouble(config.api)),
         ("auth", auth.trouble(config.auth)),
+        ("prompts", prompts.trouble(config.prompts)),
         *((f"routes.{name}.cache", cache.trouble(route.cache)) for name, route in config.routes.items()),
         *(
             (f"routes.{name}.store", bodies.trouble(route.store, traced=bool(config.traces.to)))

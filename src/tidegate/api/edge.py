@@ -25,7 +25,10 @@ Choose = Callable[[Incoming, Gateway], Gateway]  # who answers this request, and
 
 PRIVATE = (b"cache-control", b"no-store")  # a new key is shown there, and what others spend
 CHAT = "/api/chat"  # the one page that asks models
-PAGES = ("/api/", "/admin/", "/v1/requests", "/v1/feedback", "/v1/usage", "/v1/experiments", "/docs", "/openapi.json")
+PAGES = (
+    *("/api/", "/admin/", "/v1/requests", "/v1/feedback", "/v1/usage", "/v1/prompts", "/v1/experiments"),
+    *("/docs", "/openapi.json"),
+)
 # What a web page may read of our answers, besides their bodies.
 EXPOSED = (
     b"retry-after, x-tidegate-request-id, x-tidegate-route, x-tidegate-target, x-tidegate-attempts, "

@@ -43,6 +43,9 @@ from tidegate.stages.auth.used import LastUsed
 from tidegate.stages.cache import Shelf
 from tidegate.stages.cache.elsewhere import Elsewhere
 from tidegate.stages.experiments.running import Running
+from tidegate.stages.prompts import Prompts, asks
+from tidegate.stages.prompts.desk import PromptDesk
+from tidegate.stages.prompts.library import Library
 from tidegate.stages.record import Recorder
 from tidegate.storage.archive import Archive
 from tidegate.storage.audit.notary import Exports, Notary
@@ -70,7 +73,7 @@ from tidegate.upstream.sharing import Sharing
 # What a running house is built on: it changes with a start only.
 FIXED = (
     *("api", "storage", "vault", "audit", "cache", "logs", "alerts", "traces", "sinks", "metrics", "transport"),
-    "prices",
+    *("prices", "prompts"),
 )
 SHORTEST_KEY = 20
 RETIRE_S = 0.1  # how often to look whether the calls of the last configuration have ended
@@ -461,6 +464,8 @@ async def _ground(
     if meanings is not None:
         undo.push_async_callback(meanings.aclose)
         base.purges.append(meanings.purge)
+    prompts = _prompts(config, world, words)
+    undo.callback(world.loop.create_task(prompts.library.run(), name="look for prompts").cancel)
     table: Table = {}
     elsewhere = Elsewhere(world, base.relay, base.blobs, vault, table) if base.relay is not None else None
     if config.storage.database is None:
@@ -482,6 +487,7 @@ async def _ground(
         shadowing=Shadowing(world, inside.hear, lambda: running.known, SUITES),
         running=running,
         traces=traces,
+        prompts=prompts,
     )
 
 
@@ -492,6 +498,12 @@ async def _running(world: World, undo: AsyncExitStack) -> Running:
         await running.look()
     undo.callback(world.loop.create_task(running.run(), name="look for experiments").cancel)
     return running
+
+
+def _prompts(config: Config, world: World, words: Codecs) -> Prompts:
+    house = config.prompts
+    library = Library(world.store, house.look_every, house.max_bytes, partial(asks, words["openai", "chat"]))
+    return Prompts(library, PromptDesk(world.store, world.clock, library, house.protected))
 
 
 def _compares(config: Config) -> bool:

@@ -30,6 +30,7 @@ from tidegate.stages.experiments.running import Running
 from tidegate.stages.guardrails import Guardrails
 from tidegate.stages.judging import Ear, Judging
 from tidegate.stages.limits import Limits
+from tidegate.stages.prompts import Prompts
 from tidegate.stages.record import Recorder
 from tidegate.stages.routes import Routes
 from tidegate.stages.shadows import Shadows
@@ -65,6 +66,7 @@ class Ground:
     shadowing: Shadowing
     running: Running
     traces: Traces | None
+    prompts: Prompts
 
     async def ears(self, config: Config, hear: Hear | None = None) -> Mapping[str, Ear]:
         """Who judges live answers. Suites and cards are files. Raises ConfigError."""
@@ -98,8 +100,9 @@ class Ground:
             recorder=recorder,
             auth=before.auth if before and stays("auth") else self._auth(config),
             routes=routes,
-            experiments=Experiments(world, self.running, routes, words),
+            experiments=Experiments(world, self.running, routes, words, config.prompts.protected),
             limits=before.limits if before and stays("limits") else Limits(config.limits, world),
+            prompts=self.prompts,
             guardrails=_guardrails(config, world, providers, Reach(plugins.find, world, self.ask)),
             budgets=before.budgets if before and stays("budgets") else Budgets(config.budgets, world),
             cache=Cache(

@@ -21,6 +21,7 @@ from tidegate.cli.experiments import experiments
 from tidegate.cli.feedback import feedback
 from tidegate.cli.guard import guard
 from tidegate.cli.keys import keys
+from tidegate.cli.prompts import prompts
 from tidegate.cli.replays import replay, shadow
 from tidegate.cli.report import report
 from tidegate.cli.requests import requests
@@ -51,6 +52,7 @@ def main() -> None:
     tidegate requests tail             calls as they end
     tidegate feedback REQUEST --up     what its answer was worth
     tidegate cache purge --route fast  drop the answers that are kept of a route
+    tidegate prompts list              what calls can name in place of saying it
     tidegate guard try FILE            what the guards would make of a text
     tidegate eval run suite.yaml       how good the answers are
     tidegate eval compare BASE HEAD    what has become worse, and how sure that is
@@ -71,7 +73,8 @@ def main() -> None:
 
 COMMANDS = (
     *(serve, keys, teams, users, organisations, usage, report, requests, feedback),
-    *(canary, cache, guard, subjects, bodies, audit, vault, alerts, logs, chat, doctor, evaluation, experiments),
+    *(canary, cache, guard, subjects, bodies, audit, vault, alerts, logs, chat, doctor, evaluation),
+    *(prompts, experiments),
 )
 for command in COMMANDS:
     main.add_command(command)

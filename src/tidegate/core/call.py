@@ -119,6 +119,7 @@ class Asked(msgspec.Struct, gc=False):
     user: str | None = None
     max_tokens: int | None = None  # of one answer, as the client says
     choices: int = 1  # answers
+    whole: bool = True  # it says something itself; else only a prompt of the store can make it a request
     ceiling: int | None = None  # budgets: what `max_tokens` is when the client does not say
     typed: Any = None  # the codec's own struct
     spans: dict[str, tuple[int, int]] = {}  # top-level key → where its value begins and ends
@@ -354,6 +355,7 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     shadows: tuple[Assigned, ...] = ()  # experiments: what is to answer in the background
     pinned: Mapping[str, int] = {}  # experiments: versions of prompts that the arm wants, by name
     prompt: str | None = None  # prompts: name and version
+    rendered: str | None = None  # prompts: the hash of that version, and a digest of the variables
     cached: Cached | None = None  # cache: what it did; None: it was not asked
     # the flight: what the inner ring writes
     flight: Flight | None = None  # while it is in the air; it closes the row when it lands

@@ -175,7 +175,7 @@ def id_of(name: str, number: int) -> str:
 
 
 def name_of(id: str) -> str:
-    return id.rpartition(".")[0]
+    return id.rpartition(".")[0] or id
 
 
 class Decision(msgspec.Struct, frozen=True):

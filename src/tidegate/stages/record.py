@@ -118,7 +118,8 @@ class Recorder:
         if call.own is not None:
             row = replace(row, purpose=call.own.purpose, parent=call.own.parent)
         if call.guarded.verdicts or call.prompt or call.asked_again:
-            row = replace(row, guards=call.guarded.verdicts, prompt=call.prompt, asked_again=call.asked_again)
+            row = replace(row, guards=call.guarded.verdicts, asked_again=call.asked_again)
+            row = replace(row, prompt=call.prompt, rendered=call.rendered)
         return row
 
     def _usual(self, call: Call) -> Usual:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from tidegate.core.analytics import PeopleAsked, PeopleLine, TimesAsked, TimesLine
-from tidegate.core.experiments import Decision, Experiment, UnitLine
+from tidegate.core.experiments import UnitLine
 from tidegate.core.limits import SLICES, Claim, Full, Meter, Taken
 from tidegate.core.opinions import OPINION_DIMENSIONS, OPINION_SUMS, Opinion
 from tidegate.core.ports import (
@@ -28,7 +28,6 @@ from tidegate.core.ports import (
     Once,
     Organisation,
     Record,
-    Setting,
     Team,
     Totals,
     User,
@@ -40,7 +39,7 @@ from tidegate.storage.ledger import add, tally
 from tidegate.storage.listing import page
 from tidegate.storage.opinions import Said
 from tidegate.storage.rollups import Rollup, Rollups, answer
-from tidegate.storage.rows import AGE, AGES
+from tidegate.storage.rows import AGE, AGES, TABLES
 from tidegate.storage.trials import TrialSums
 
 MAX_ROWS = 100_000
@@ -51,15 +50,7 @@ HALF_SLICE = 1_000_000 * 2 // SLICES  # of a window of one second, in halves of 
 class MemoryStore:
     def __init__(self) -> None:
         self._once: dict[str, Once] = {}
-        self._kept: dict[type[Any], dict[str | None, Any]] = {
-            Organisation: {},
-            Team: {},
-            User: {},
-            Key: {},
-            Setting: {},
-            Experiment: {},
-            Decision: {},
-        }
+        self._kept: dict[type[Any], dict[str | None, Any]] = {kind: {} for kind in TABLES}
         self._kept[Organisation][DEFAULT_ORGANISATION] = Organisation(DEFAULT_ORGANISATION, DEFAULT_ORGANISATION, 0)
 
     async def bearer(self, key_id: str) -> Bearer | None:

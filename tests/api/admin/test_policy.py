@@ -41,6 +41,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "set_log_level": {"level": "info"},
     "start_canary": {"share": "5%"},
     "advance_canary": {"share": "25%"},
+    "add_version": {"id": "greet", "template": "Hello {{name}}"},
+    "render_prompt": {"variables": {}},
+    "move_label": {"version": 1},
 }
 TARGET = {"provider": "main", "model": "m"}
 QUERIES = {  # the same for what is asked in the query
@@ -57,7 +60,10 @@ ABSENT = {
     *("replay", "try_alerts", "silence", "end_silence"),
     *("start_canary", "show_canary", "advance_canary", "promote_canary", "roll_back_canary", "show_shadows"),
     *("get_experiment", "list_decisions", "get_unit", "archive_experiment"),
+    *("get_prompt", "list_versions", "list_moves", "diff_versions", "render_prompt"),
+    *("move_label", "remove_label", "delete_version"),
 }
+NAMES = {"name": "x", "unit": "u", "hit": "req_1", "label": "live", "number": 1, **TARGET}
 IDS = {"organisations": "acme", "teams": "search", "users": "ann"}
 ROLES = ("nobody", "member", "viewer", "manager", "admin")
 
@@ -109,7 +115,7 @@ class Town(House):
             body = json.dumps({"id": who.replace(" ", "-")}).encode()
         query = "&".join(filter(None, (QUERIES.get(route.name, "").removeprefix("?"), more)))
         return await self.begin(
-            path=f"{route.path_format.format(id=id, name='x', unit='u', hit='req_1', **TARGET)}?{query}",
+            path=f"{route.path_format.format(**NAMES, id=id)}?{query}",
             method=method,
             body=body,
             key=self.keys[who],

@@ -235,6 +235,13 @@ async def test_a_call_can_choose_its_arm_and_is_not_counted(house):
     assert got(await ask(house, None, {"x-tidegate-arm": "t=control"})) == [("control", False)]
 
 
+async def test_so_can_an_evaluation(house):
+    await begin(house)
+    headers = {"x-tidegate-arm": "t=b", "x-tidegate-kind": "eval"}
+    reply = await ask(house, None, headers)
+    assert reply.row.target == "spare/n" and got(reply) == [("b", False)]
+
+
 async def test_so_can_a_draft_be_tried(house):
     await begin(house, state="draft")
     assert got(await ask(house, headers={"x-tidegate-arm": "t=b"})) == [("b", False)]

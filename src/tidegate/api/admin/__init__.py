@@ -27,6 +27,7 @@ from tidegate.api.admin import (
     guardrails,
     keys,
     logs,
+    prompts,
     replay,
     requests,
     shadows,
@@ -45,7 +46,7 @@ from tidegate.gateway import Gateway
 ROUTERS = (
     *(cache.router, keys.router, teams.router, targets.router, guardrails.router),
     *(usage.router, requests.router, replay.router, feedback.router, analytics.router, chat.router),
-    *(evaluation.router, experiments.router),
+    *(evaluation.router, prompts.router, experiments.router),
     *(subjects.router, audit.router, vault.router, alerts.router, logs.router),
     canary.router,
     shadows.router,

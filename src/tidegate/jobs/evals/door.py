@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
@@ -15,6 +15,7 @@ from tidegate.core.errors import ConfigError
 from tidegate.core.money import NUSD_PER_USD
 from tidegate.core.ports import Head, Request, Timeouts, Transport, TransportError
 from tidegate.core.scores import Said
+from tidegate.jobs.evals.subject import PromptThere
 
 TIMEOUTS = Timeouts(connect=5, first_byte=600, idle=60, total=900)
 PATIENCE_S = 120.0  # for limits, and for who is busy: longer waits are an answer that there is none of
@@ -47,6 +48,12 @@ class _Choice(msgspec.Struct):
 
 class _Reply(msgspec.Struct):
     choices: list[_Choice]
+
+
+class _Prompt(msgspec.Struct):
+    id: str
+    version: int
+    variables: list[dict[str, Any]]
 
 
 class _Error(msgspec.Struct):
@@ -118,11 +125,23 @@ class Door:
                 return said
             await asyncio.sleep(wait_s)
 
-    async def _sent(self, path: str, body: bytes, headers: Sequence[tuple[bytes, bytes]]) -> tuple[Head, bytes]:
+    async def prompt(self, name: str, which: str) -> PromptThere:
+        query = {"version" if which.isdigit() else "label": which}
+        path = f"/v1/prompts/{quote(name, safe='')}?{urlencode(query)}"
+        head, answer = await self._sent(path, b"", self._headers, "GET")
+        if head.status != 200:
+            said = _said(head, answer, 0)
+            raise Halt(f"{said.why} ({said.error})")
+        shown = msgspec.json.decode(answer, type=_Prompt)
+        return PromptThere(shown.id, shown.version, [one["name"] for one in shown.variables])
+
+    async def _sent(
+        self, path: str, body: bytes, headers: Sequence[tuple[bytes, bytes]], method: str = "POST"
+    ) -> tuple[Head, bytes]:
         """Raises Halt where nobody answers."""
         url = self._url + path
         for tried in range(TRIES):
-            exchange = self._transport.send(Request("POST", url, headers, body, TIMEOUTS))
+            exchange = self._transport.send(Request(method, url, headers, body, TIMEOUTS))
             try:
                 head = await exchange.head()
                 pieces = []

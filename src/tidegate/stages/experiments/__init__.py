@@ -13,10 +13,11 @@ from tidegate.core.call import Call
 from tidegate.core.errors import BadRequest, Forbidden, NotFound
 from tidegate.core.experiments import CONTROL, Assigned, Experiment, Known, Spec, spec_of
 from tidegate.core.ports import Codecs
+from tidegate.core.prompts import Prompt
 from tidegate.core.usage import HOUR_MS, Period, UsageAsked
 from tidegate.core.world import World
 from tidegate.stages.experiments import parameters
-from tidegate.stages.experiments.checks import There, Wrong, trouble
+from tidegate.stages.experiments.checks import PromptThere, There, Wrong, trouble
 from tidegate.stages.experiments.desk import Desk
 from tidegate.stages.experiments.plan import Arm, Names, Plan, Trial
 from tidegate.stages.experiments.running import Running
@@ -30,7 +31,11 @@ LATELY_MS = 7 * 86_400_000
 class Experiments:
     """Of one configuration: arms are routes of it."""
 
-    def __init__(self, world: World, running: Running, routes: Names, codecs: Codecs) -> None:
+    def __init__(
+        self, world: World, running: Running, routes: Names, codecs: Codecs, protected: Sequence[str] = ()
+    ) -> None:
+        """`protected`: labels of prompts that no experiment may move."""
+        self._protected = protected
         self._world = world
         self._codecs = codecs
         self._routes = routes
@@ -50,9 +55,17 @@ class Experiments:
             self._routes,
             partial(parameters.wrong, codecs=self._codecs),
             self.running.known,
-            heard=await self._heard(),
+            await self._prompts(),
+            await self._heard(),
         )
         return list(trouble(spec, there))
+
+    async def _prompts(self) -> dict[str, PromptThere]:
+        found = {}
+        for one in await self._world.store.every(Prompt):
+            versions = set(range(1, one.latest + 1)) - set(one.deleted)
+            found[one.id] = PromptThere(versions, [label.name for label in one.labels], self._protected)
+        return found
 
     async def _heard(self) -> set[str]:
         """Metrics that somebody has said something for lately."""
@@ -102,7 +115,8 @@ class Experiments:
                 got[-1] = Assigned(one.experiment, one.stage, CONTROL, one.unit)
             else:
                 give(call, arm)
-        call.arms = tuple(got)
+        if got:
+            call.arms = (*call.arms, *got)  # beside those of a canary
 
 
 def decided(call: Call, trials: Sequence[Trial], named: dict[str, Arm]) -> Iterator[tuple[Trial, Arm, Assigned]]:
@@ -128,10 +142,13 @@ def decided(call: Call, trials: Sequence[Trial], named: dict[str, Arm]) -> Itera
             continue
         if place is None or unit is None or call.kind != "live":
             continue
-        at = layers.get((spec.layer, unit))
-        if at is None:
-            at = layers[spec.layer, unit] = units.in_layer(spec.layer, unit)
-        if not trial.begin <= at < trial.end or (spec.mode == "shadow" and place.ramp >= trial.ramp):
+        if not trial.has_all_of_its_layer:
+            at = layers.get((spec.layer, unit))
+            if at is None:
+                at = layers[spec.layer, unit] = units.in_layer(spec.layer, unit)
+            if not trial.begin <= at < trial.end:
+                continue
+        if spec.mode == "shadow" and place.ramp >= trial.ramp:
             continue
         arm = trial.assigned(place)
         yield trial, arm, Assigned(trial.id, trial.stage, arm.name, place.id)

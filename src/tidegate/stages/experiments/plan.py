@@ -108,6 +108,10 @@ class Trial:
             parameters.taken_by(names) if names else None,
         )  # fmt: skip
 
+    @property
+    def has_all_of_its_layer(self) -> bool:
+        return self.end - self.begin == units.ALL
+
     def arm(self, name: str) -> Arm | None:
         return next((arm for arm in (self.control, *(one for _, one in self.arms)) if arm.name == name), None)
 
