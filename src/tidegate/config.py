@@ -20,6 +20,7 @@ from tidegate import api, plugins, storage, upstream
 from tidegate.core import canary, guard
 from tidegate.core.errors import ConfigError
 from tidegate.core.values import Duration, Moment, Secret, Share, Size
+from tidegate.jobs import rollouts
 from tidegate.providers import prices, transport
 from tidegate.providers.discovery import Found
 from tidegate.stages import auth, bodies, budgets, cache, guardrails, judging, limits, prompts, routes, shadows
@@ -75,6 +76,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     prompts: what calls can name in place of saying it.
     guardrails: what may pass, on every route that has no guards of its own.
     cache: what routes with a semantic cache have together.
+    experiments: how those that are under way are looked at.
     upstream: how providers are asked.
     shadows: answers that experiments have given in the background.
     canary: what takes another configuration back that is tried on a share of the units.
@@ -99,6 +101,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     prompts: prompts.Config = prompts.Config()
     guardrails: guardrails.Config = guardrails.Config()
     cache: cache.House = cache.House()
+    experiments: rollouts.Config = rollouts.Config()
     upstream: upstream.Config = upstream.Config()
     shadows: shadows.Config = shadows.Config()
     canary: canary.Config = canary.Config()

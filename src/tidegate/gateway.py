@@ -22,6 +22,7 @@ from tidegate.stages.bodies import Bodies
 from tidegate.stages.budgets import Budgets
 from tidegate.stages.cache import Cache
 from tidegate.stages.experiments import Experiments
+from tidegate.stages.formed import Formed
 from tidegate.stages.guardrails import Guardrails
 from tidegate.stages.judging import Judging
 from tidegate.stages.limits import Limits
@@ -52,6 +53,7 @@ class Gateway:
     cache: Cache
     bodies: Bodies
     judging: Judging
+    formed: Formed
     shadows: Shadows
     upstream: Upstream
     archive: Archive
@@ -75,6 +77,8 @@ class Gateway:
                     await self.guardrails.check(call)  # 400 refuse, or mask; from here what goes out is fixed
                 async with self.cache.through(call, self.buy) as reply:  # asked before, or in the air? else bought
                     reply = self.judging.listen(call, self.bodies.keep(call, reply))  # where the route says so
+                    if call.arms:
+                        reply = self.formed.listen(call, reply)  # where an experiment wants to know
                     if call.shadows or call.own is not None:
                         reply = self.shadows.listen(call, reply)  # asked again in the background, by another arm
                     await send(self.guardrails.restore(call, reply))  # the caller's own masked values

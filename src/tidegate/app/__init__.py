@@ -28,6 +28,7 @@ from tidegate.app.rooms import SUITES, Ground, Providers, start_providers
 from tidegate.app.rooms import check as check
 from tidegate.app.rooms import codecs as codecs
 from tidegate.app.rooms import make_providers as make_providers
+from tidegate.app.trials import rollouts, running
 from tidegate.config import Config
 from tidegate.core.call import Call, Event, Route
 from tidegate.core.errors import ConfigError, ShuttingDown, StoreDown
@@ -42,7 +43,6 @@ from tidegate.jobs.shadows import Shadowing
 from tidegate.stages.auth.used import LastUsed
 from tidegate.stages.cache import Shelf
 from tidegate.stages.cache.elsewhere import Elsewhere
-from tidegate.stages.experiments.running import Running
 from tidegate.stages.prompts import Prompts, asks
 from tidegate.stages.prompts.desk import PromptDesk
 from tidegate.stages.prompts.library import Library
@@ -68,12 +68,13 @@ from tidegate.telemetry.room import Room
 from tidegate.telemetry.settings import Settings
 from tidegate.telemetry.sinks.clickhouse import ClickHouse
 from tidegate.telemetry.traces import Traces
+from tidegate.telemetry.trials import Trials
 from tidegate.upstream.sharing import Sharing
 
 # What a running house is built on: it changes with a start only.
 FIXED = (
     *("api", "storage", "vault", "audit", "cache", "logs", "alerts", "traces", "sinks", "metrics", "transport"),
-    *("prices", "prompts"),
+    *("prices", "prompts", "experiments"),
 )
 SHORTEST_KEY = 20
 RETIRE_S = 0.1  # how often to look whether the calls of the last configuration have ended
@@ -106,8 +107,12 @@ class Inside:
 
     def route(self, name: str) -> Route:
         """As it is just now. Raises ModelNotFound."""
+        return self.house().routes.find(name)
+
+    def house(self) -> Gateway:
+        """The one that answers now."""
         assert self.gateway is not None
-        return self.gateway.routes.find(name)
+        return self.gateway
 
 
 class App:
@@ -310,6 +315,8 @@ async def build(
         app = App(config, gateway, ground, inside, metrics, events, undo.pop_all(), files)
         metrics.registry.register(ground.shadowing)
         metrics.registry.register(Room(app.limits_used, app.budgets_used, dropped))
+        events.add(ground.rollouts.wires)
+        _listen(events, Trials(ground.rollouts.stages, lambda: ground.rollouts.units), metrics)
         if config.metrics.litellm_names:
             aliases = Aliases(gateway.upstream.targets.seen, app.budgets_used, app.now_ms)
             events.add(aliases)
@@ -470,7 +477,7 @@ async def _ground(
     elsewhere = Elsewhere(world, base.relay, base.blobs, vault, table) if base.relay is not None else None
     if config.storage.database is None:
         await world.store.forget_begun()  # the data folder is ours alone, and we have only begun
-    running = await _running(world, undo)
+    there = await running(world, undo)
     return Ground(
         world=world,
         codecs=words,
@@ -484,20 +491,12 @@ async def _ground(
         bodies=base.bodies,
         outlets=outlets,
         online=Online(world, inside.hear, SUITES),
-        shadowing=Shadowing(world, inside.hear, lambda: running.known, SUITES),
-        running=running,
+        shadowing=Shadowing(world, inside.hear, lambda: there.known, SUITES),
+        running=there,
+        rollouts=rollouts(world, config.experiments, there, inside.house, SUITES, undo),
         traces=traces,
         prompts=prompts,
     )
-
-
-async def _running(world: World, undo: AsyncExitStack) -> Running:
-    """Known before the first call is answered, where the store can be asked."""
-    running = Running(world.store, world.events)
-    with suppress(StoreDown):
-        await running.look()
-    undo.callback(world.loop.create_task(running.run(), name="look for experiments").cancel)
-    return running
 
 
 def _prompts(config: Config, world: World, words: Codecs) -> Prompts:

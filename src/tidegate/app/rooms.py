@@ -17,6 +17,7 @@ from tidegate.core.world import World
 from tidegate.gateway import Gateway
 from tidegate.jobs.evals.online import Hear, Online, panel
 from tidegate.jobs.evals.suite import Plugins
+from tidegate.jobs.rollouts.rounds import Rollouts
 from tidegate.jobs.shadows import Shadowing
 from tidegate.providers.prices import PriceList
 from tidegate.stages.auth import KeyAuth
@@ -27,6 +28,7 @@ from tidegate.stages.budgets.period import zone_of
 from tidegate.stages.cache import Cache, Shelf, policies
 from tidegate.stages.experiments import Experiments
 from tidegate.stages.experiments.running import Running
+from tidegate.stages.formed import Formed
 from tidegate.stages.guardrails import Guardrails
 from tidegate.stages.judging import Ear, Judging
 from tidegate.stages.limits import Limits
@@ -65,6 +67,7 @@ class Ground:
     online: Online
     shadowing: Shadowing
     running: Running
+    rollouts: Rollouts
     traces: Traces | None
     prompts: Prompts
 
@@ -114,6 +117,7 @@ class Ground:
                 self.traces.said if self.traces is not None else None,
             ),
             judging=Judging(ears),
+            formed=Formed(self.rollouts.wires),
             shadows=Shadows(config.shadows, self.shadowing.hand(_suites(config)), self.shadowing.hear),
             archive=self.archive,
             outlets=self.outlets,

@@ -10,6 +10,7 @@ import yaml
 
 from tidegate import __version__, config, plugins
 from tidegate.app import check as verify
+from tidegate.cli import rollouts
 from tidegate.cli.alerts import alerts, logs
 from tidegate.cli.audit import audit
 from tidegate.cli.cache import cache
@@ -58,6 +59,7 @@ def main() -> None:
     tidegate eval compare BASE HEAD    what has become worse, and how sure that is
     tidegate eval calibrate LABELS     how good a judge is, and whether it may gate
     tidegate experiments new FILE      try something on a share of the users
+    tidegate experiments show NAME     how it does, how sure that is, and what follows
     tidegate subjects erase ID         make everything of an end user unreadable
     tidegate bodies show ID            what was said in a call, where its route keeps that
     tidegate canary start --share 5%   another configuration, for some first
@@ -78,7 +80,7 @@ COMMANDS = (
 )
 for command in COMMANDS:
     main.add_command(command)
-for command in (shadow, replay):
+for command in (*rollouts.COMMANDS, shadow, replay):
     experiments.add_command(command)
 
 

@@ -41,6 +41,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "set_log_level": {"level": "info"},
     "start_canary": {"share": "5%"},
     "advance_canary": {"share": "25%"},
+    **{f"{verb}_experiment": {"why": "x"} for verb in ("start", "advance", "promote", "take_back", "stop")},
     "add_version": {"id": "greet", "template": "Hello {{name}}"},
     "render_prompt": {"variables": {}},
     "move_label": {"version": 1},
@@ -60,6 +61,8 @@ ABSENT = {
     *("replay", "try_alerts", "silence", "end_silence"),
     *("start_canary", "show_canary", "advance_canary", "promote_canary", "roll_back_canary", "show_shadows"),
     *("get_experiment", "list_decisions", "get_unit", "archive_experiment"),
+    *("start_experiment", "advance_experiment", "promote_experiment", "take_back_experiment", "stop_experiment"),
+    *("report_experiment", "recompute_experiment"),
     *("get_prompt", "list_versions", "list_moves", "diff_versions", "render_prompt"),
     *("move_label", "remove_label", "delete_version"),
 }

@@ -30,6 +30,7 @@ from tidegate.api.admin import (
     prompts,
     replay,
     requests,
+    rollouts,
     shadows,
     subjects,
     targets,
@@ -46,7 +47,7 @@ from tidegate.gateway import Gateway
 ROUTERS = (
     *(cache.router, keys.router, teams.router, targets.router, guardrails.router),
     *(usage.router, requests.router, replay.router, feedback.router, analytics.router, chat.router),
-    *(evaluation.router, prompts.router, experiments.router),
+    *(evaluation.router, prompts.router, experiments.router, rollouts.router),
     *(subjects.router, audit.router, vault.router, alerts.router, logs.router),
     canary.router,
     shadows.router,

@@ -34,6 +34,13 @@ Alert = Literal[
     "act_not_recorded",
     "bodies_dropped",
     "judge_score_fell",
+    "experiment_started",
+    "experiment_advanced",
+    "experiment_promoted",
+    "experiment_rolled_back",
+    "experiment_inconclusive",
+    "experiment_blocked",
+    "experiment_stopped",
     "traces_dropped",
     "crash",
 ]
@@ -45,7 +52,10 @@ ENDS = {
     "valkey_back": "valkey_lost",
 }
 # Fields that say to whom it happened; alerts that differ in others only are the same.
-WHOM = ("whose", "key", "team", "user", "target", "provider", "route", "database", "server", "issuer", "receiver")
+WHOM = (
+    *("whose", "key", "team", "user", "target", "provider", "route", "database", "server", "issuer", "receiver"),
+    *("experiment", "stage"),
+)
 
 
 class Told(msgspec.Struct, frozen=True):
