@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from tidegate import api
-from tidegate.api import anthropic, health, openai
+from tidegate.api import anthropic, batches, health, openai
 from tidegate.api.heads import Scope, lines
 from tidegate.api.incoming import ClientGone, Extra, Incoming, Message, Receive, Send, Turn
 from tidegate.api.proxies import Proxies
@@ -34,7 +34,7 @@ EXPOSED = (
     b"retry-after, x-tidegate-request-id, x-tidegate-route, x-tidegate-target, x-tidegate-attempts, "
     b"x-tidegate-tried, x-tidegate-cost-usd, x-tidegate-overhead-ms, x-tidegate-warning, x-tidegate-notice, "
     b"x-tidegate-counting, x-tidegate-cache, x-tidegate-cache-layer, x-tidegate-cache-age, x-tidegate-saved-usd, "
-    b"x-tidegate-cache-similarity, x-tidegate-experiment, ratelimit, ratelimit-policy"
+    b"x-tidegate-cache-similarity, x-tidegate-experiment, x-tidegate-shrunk, ratelimit, ratelimit-policy"
 )
 
 
@@ -120,7 +120,7 @@ class Edge:
 
     def _endpoint(self, incoming: Incoming) -> Endpoint:
         path, method = incoming.path, incoming.method
-        methods = self._endpoints.get(path)
+        methods = self._endpoints.get(path) or batches.methods(incoming)
         if methods is None and path.startswith(openai.MODELS + "/"):
             methods = {"GET": openai.model}
         if (

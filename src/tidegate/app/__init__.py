@@ -38,9 +38,11 @@ from tidegate.core.shared import Table
 from tidegate.core.shares import Share, What
 from tidegate.core.world import Nursery, World
 from tidegate.gateway import Gateway
+from tidegate.jobs.batches.worker import Worker
 from tidegate.jobs.evals.online import Online
 from tidegate.jobs.shadows import Shadowing
 from tidegate.stages.auth.used import LastUsed
+from tidegate.stages.budgets.period import zone_of
 from tidegate.stages.cache import Shelf
 from tidegate.stages.cache.elsewhere import Elsewhere
 from tidegate.stages.prompts import Prompts, asks
@@ -50,15 +52,18 @@ from tidegate.stages.record import Recorder
 from tidegate.storage.archive import Archive
 from tidegate.storage.audit.notary import Exports, Notary
 from tidegate.storage.audit.notes import load_signer
+from tidegate.storage.batches import BatchStore
 from tidegate.storage.bodies import BodyStore
 from tidegate.storage.days import keep_folded
 from tidegate.storage.ledger import Home, SpoolLedger
 from tidegate.storage.personal import Rows
 from tidegate.storage.retention import Kind, keep
+from tidegate.storage.rollups import LAST_MS
 from tidegate.storage.vault import PlainVault
 from tidegate.telemetry import Listeners
 from tidegate.telemetry.alerts import Alerts
 from tidegate.telemetry.aliases import Aliases
+from tidegate.telemetry.batches import BatchLines
 from tidegate.telemetry.kept import Kept
 from tidegate.telemetry.logs import Log
 from tidegate.telemetry.metrics import Metrics
@@ -70,11 +75,12 @@ from tidegate.telemetry.sinks.clickhouse import ClickHouse
 from tidegate.telemetry.traces import Traces
 from tidegate.telemetry.trials import Trials
 from tidegate.upstream.sharing import Sharing
+from tidegate.upstream.shrink.trimming import Trims
 
 # What a running house is built on: it changes with a start only.
 FIXED = (
     *("api", "storage", "vault", "audit", "cache", "logs", "alerts", "traces", "sinks", "metrics", "transport"),
-    *("prices", "prompts", "experiments"),
+    *("prices", "prompts", "batches", "experiments"),
 )
 SHORTEST_KEY = 20
 RETIRE_S = 0.1  # how often to look whether the calls of the last configuration have ended
@@ -312,6 +318,11 @@ async def build(
             sharing = world.loop.create_task(Sharing(world, gateway.upstream.targets).run(), name="share breakers")
             undo.callback(sharing.cancel)
         await start_providers(world, providers.values())
+        if config.batches.at_once:
+            worker = Worker(world, base.batches, inside, zone_of(config.batches.zone))
+            metrics.registry.register(BatchLines(worker))
+            undo.push_async_callback(worker.aclose)
+            worker.start()
         app = App(config, gateway, ground, inside, metrics, events, undo.pop_all(), files)
         metrics.registry.register(ground.shadowing)
         metrics.registry.register(Room(app.limits_used, app.budgets_used, dropped))
@@ -391,6 +402,7 @@ class Base(NamedTuple):
     vault: Vault
     archive: Archive
     bodies: BodyStore
+    batches: BatchStore
     blobs: Blobs
     relay: Relay | None
     purges: list[Purge]  # of all that keep answers, by tag
@@ -408,6 +420,7 @@ async def _base(config: Config, clock: Clock, events: Listeners, undo: AsyncExit
     await check_sealed(home, vault, config.vault)
     bodies = BodyStore(home.tables, vault, notice)
     undo.push_async_callback(bodies.aclose)
+    batches = BatchStore(home.tables, vault, config.batches)
     ledger = await SpoolLedger.open(
         data_dir, home.books, vault, notice, max_spool_bytes=kept.max_spool, audited=config.audit.enabled
     )
@@ -426,10 +439,10 @@ async def _base(config: Config, clock: Clock, events: Listeners, undo: AsyncExit
     purges: list[Purge] = [blobs.purge]
     undo.push_async_callback(blobs.aclose)
     archive = Archive(
-        ledger, bodies, home.log, vault, partial(_purge, purges), notary=notary, keyring=keyring, keks=keks,
+        ledger, bodies, home.log, vault, partial(_purge, purges), batches, notary=notary, keyring=keyring, keks=keks,
         experiments=partial(home.every, Experiment),
     )  # fmt: skip
-    kinds = {"bodies": Kind(0.0, bodies.forget)}
+    kinds = {"bodies": Kind(0.0, bodies.forget), "batches": Kind(0.0, batches.forget)}
     if kept.keep_rows is not None:
         kinds |= {"rows": Kind(kept.keep_rows, home.books.forget)}
         kinds |= {"trials": Kind(kept.keep_rows, home.books.forget_trials)}
@@ -437,7 +450,7 @@ async def _base(config: Config, clock: Clock, events: Listeners, undo: AsyncExit
     undo.callback(loop.create_task(keep(kinds, clock.wall_ns, notice), name="delete what is old").cancel)
     undo.callback(loop.create_task(keep_folded(home.books.fold, clock.wall_ns), name="fold days").cancel)
     world = World(loop, clock, Nursery(loop), transport, home, ledger, counters, events)
-    return Base(world, home, vault, archive, bodies, blobs, relay, purges, notary)
+    return Base(world, home, vault, archive, bodies, batches, blobs, relay, purges, notary)
 
 
 async def _purge(purges: Iterable[Purge], tag: str) -> int:
@@ -475,8 +488,11 @@ async def _ground(
     undo.callback(world.loop.create_task(prompts.library.run(), name="look for prompts").cancel)
     table: Table = {}
     elsewhere = Elsewhere(world, base.relay, base.blobs, vault, table) if base.relay is not None else None
+    trims = Trims(world, inside.ask)
+    base.purges.append(trims.purge)
     if config.storage.database is None:
         await world.store.forget_begun()  # the data folder is ours alone, and we have only begun
+        await base.batches.release(None, LAST_MS)
     there = await running(world, undo)
     return Ground(
         world=world,
@@ -488,6 +504,7 @@ async def _ground(
         environment_key=environment_key,
         ask=inside.ask,
         archive=base.archive,
+        batches=base.batches,
         bodies=base.bodies,
         outlets=outlets,
         online=Online(world, inside.hear, SUITES),
@@ -496,6 +513,7 @@ async def _ground(
         rollouts=rollouts(world, config.experiments, there, inside.house, SUITES, undo),
         traces=traces,
         prompts=prompts,
+        trims=trims,
     )
 
 

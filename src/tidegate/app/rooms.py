@@ -37,11 +37,14 @@ from tidegate.stages.record import Recorder
 from tidegate.stages.routes import Routes
 from tidegate.stages.shadows import Shadows
 from tidegate.storage.archive import Archive
+from tidegate.storage.batches import BatchStore
 from tidegate.storage.bodies import BodyStore
 from tidegate.storage.pepper import load_peppers
 from tidegate.telemetry.outlets import Outlets
 from tidegate.telemetry.traces import Traces
 from tidegate.upstream import Upstream
+from tidegate.upstream.shrink import Shrinks
+from tidegate.upstream.shrink.trimming import Trims
 
 SUITES = Plugins(plugins.find, plugins.config_of)
 QUICK_START_S = 0.25  # a provider that is ready by then is waited for; others get ready while calls come in
@@ -62,6 +65,7 @@ class Ground:
     environment_key: str | None
     ask: Callable[[Call], Awaitable[str]]  # the front door, seen from inside
     archive: Archive
+    batches: BatchStore
     bodies: BodyStore
     outlets: Outlets
     online: Online
@@ -70,6 +74,7 @@ class Ground:
     rollouts: Rollouts
     traces: Traces | None
     prompts: Prompts
+    trims: Trims
 
     async def ears(self, config: Config, hear: Hear | None = None) -> Mapping[str, Ear]:
         """Who judges live answers. Suites and cards are files. Raises ConfigError."""
@@ -117,11 +122,23 @@ class Ground:
                 self.traces.said if self.traces is not None else None,
             ),
             judging=Judging(ears),
-            formed=Formed(self.rollouts.wires),
             shadows=Shadows(config.shadows, self.shadowing.hand(_suites(config)), self.shadowing.hear),
+            formed=Formed(self.rollouts.wires),
             archive=self.archive,
+            batches=self.batches,
             outlets=self.outlets,
-            upstream=Upstream(config.upstream, world, words, before.upstream.targets if before and not apart else None),
+            upstream=Upstream(
+                config.upstream,
+                world,
+                words,
+                before.upstream.targets if before and not apart else None,
+                Shrinks(
+                    {name: route.shrink for name, route in config.routes.items()},
+                    world,
+                    self.trims,
+                    before.upstream.shrinks if before and not apart else None,
+                ),
+            ),
         )
 
     def _auth(self, config: Config) -> KeyAuth:
@@ -145,6 +162,7 @@ def _guardrails(config: Config, world: World, providers: Providers, reach: Reach
 def check(config: Config, providers: Providers | None = None) -> None:
     """Raise ConfigError for what only shows when the parts meet; starts nothing."""
     zone_of(config.budgets.zone)
+    zone_of(config.batches.zone)
     plugins.find("transports", config.transport.kind)
     if config.api.tls.certificate is not None:
         plugins.find("listeners", "tls")(config.api.tls)

@@ -13,6 +13,7 @@ from tidegate.app import check as verify
 from tidegate.cli import rollouts
 from tidegate.cli.alerts import alerts, logs
 from tidegate.cli.audit import audit
+from tidegate.cli.batches import batch
 from tidegate.cli.cache import cache
 from tidegate.cli.canary import canary
 from tidegate.cli.chat import chat
@@ -52,6 +53,7 @@ def main() -> None:
     tidegate report --html month.html  how fast, how good, how dear: a page with charts
     tidegate requests tail             calls as they end
     tidegate feedback REQUEST --up     what its answer was worth
+    tidegate batch run FILE --route R  ask every line of a file, at leisure
     tidegate cache purge --route fast  drop the answers that are kept of a route
     tidegate prompts list              what calls can name in place of saying it
     tidegate guard try FILE            what the guards would make of a text
@@ -75,8 +77,8 @@ def main() -> None:
 
 COMMANDS = (
     *(serve, keys, teams, users, organisations, usage, report, requests, feedback),
-    *(canary, cache, guard, subjects, bodies, audit, vault, alerts, logs, chat, doctor, evaluation),
-    *(prompts, experiments),
+    *(canary, cache, guard, subjects, bodies, audit, vault, alerts, logs, chat, doctor, evaluation, prompts),
+    *(batch, experiments),
 )
 for command in COMMANDS:
     main.add_command(command)
