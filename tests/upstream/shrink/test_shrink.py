@@ -117,6 +117,19 @@ async def test_a_repeated_call_is_a_hit_though_what_went_out_was_shorter(build_h
     assert len(house.provider("main").requests) == 1
 
 
+async def test_a_guard_is_shown_everything(build_house: Build) -> None:
+    house = await build_house("""
+providers: {main: {type: scripted}, judge: {type: scripted}}
+routes:
+  fast: {targets: [{provider: main, model: m}], guardrails: {input: [{type: model, route: guard, forbidden: gulls}]}}
+  guard: {targets: [{provider: judge, model: j}], shrink: {level: relevant}}
+""")
+    house.provider("judge").always('{"findings": []}')
+    await house.ask(PRETTY)
+    [request] = house.provider("judge").requests
+    assert json.loads(json.loads(request.body)["messages"][1]["content"]) == [PRETTY]
+
+
 async def test_what_is_kept_of_a_call_is_what_came(build_house: Build) -> None:
     house = await build_house(of("lossless").replace("shrink:", "store: {prompts: true}, shrink:"))
     reply = await house.ask(PRETTY)

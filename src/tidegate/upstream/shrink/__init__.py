@@ -108,6 +108,8 @@ class Shrinks:
         config = self._routes.get(route.name)
         if config is None or asked.codec.operation not in OPERATIONS or len(asked.body) > LARGEST:
             return
+        if call.kind == "guard":  # a guard is shown everything, or it guards nothing
+            return
         if config.trim.route is not None and self._trims is not None:
             asked = await self._trims.trimmed(call, asked, config.trim)
         if config.level is not None:

@@ -15,6 +15,15 @@ LONG = 1_200  # characters of context that are worth reading closely
 
 _PARAGRAPH = re.compile(r"\S.*?(?=\n[ \t]*\n|\Z)", re.DOTALL)
 _LABEL = re.compile(r"(?:question|query|task|q|user|asked|frage|pregunta)\s*:\s*(?=\S)", re.IGNORECASE)
+# Who wants all of a text wants each of its sentences.
+_WHOLE = re.compile(
+    r"(?:^|[.!?:,;]\s+|\b(?:please|and|then|to|(?:can|could|would|will) you)\s+)(?:summar|translat|re-?writ|re-?phras|"
+    r"paraphras|proof-?read|correct|edit|improve|shorten|condense|convert|re-?format|transcri|review|critique|analy[sz]e|"
+    r"classif|extract|list|enumerate|count|outline|compare|continue|check|explain|fasse|übersetz|résume|tradui|resum|"
+    r"traduc)\w*|\b(?:tl;?dr|summary|sentiment|main (?:point|idea|theme|topic)|word for word|"
+    r"(?:whole|entire) (?:text|article|document|passage|essay|story|letter|e-?mail|code|conversation))\b",
+    re.IGNORECASE | re.MULTILINE,
+)
 
 
 class Said(NamedTuple):
@@ -33,7 +42,7 @@ class Span(NamedTuple):
 
 
 class Asked(NamedTuple):
-    question: str  # empty where none is found
+    question: str  # empty where none is found, or where it is about all of the text
     context: list[Span]
 
 
@@ -53,7 +62,8 @@ def asked(turn: Sequence[Said]) -> Asked:
             context.append(Span(at, *inner))
     context = [span for span in context if span.end - span.start >= LONG]
     found = [_LABEL.sub("", one) for one in questions or others[-1:]]
-    return Asked("\n".join(found), context)
+    question = "\n".join(found)
+    return Asked("" if _WHOLE.search(question) else question, context)
 
 
 def _parted(text: str) -> tuple[tuple[int, int] | None, list[str], list[str]]:
