@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from tests.house import Build, House
 from tidegate.config import parse
 from tidegate.core.errors import ConfigError
+from tidegate.providers.openai.chat import Chat
+from tidegate.upstream.shrink import shrunk
 
 ROWS = [{"id": at, "name": "Ann Moor", "town": "Moorgate", "boats": at * at} for at in range(40)]
 PRETTY = json.dumps(ROWS, indent=2)
@@ -168,3 +171,33 @@ def test_a_wrong_setting_is_named(shrink: str, said: str) -> None:
     with pytest.raises(ConfigError, match=r"routes\.r\.shrink") as wrong:
         parse(text, {})
     assert said in wrong.value.message
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "[\n",
+        '{"a":\n',
+        "A. ",
+        "?\n\n",
+        "```\n",
+        '"',
+        "\n",
+        " ",
+        "…",
+        "[[],\n",
+        "a\n\n",
+        "Q: x\n\n",
+        "word ",
+        "1. x\n",
+        "~~~ ",
+        "(",
+    ],
+)
+def test_no_text_takes_long(piece: str) -> None:
+    texts = [piece * (200_000 // len(piece)), "The gate opens at six. " * 100]
+    messages = [{"role": "user", "content": "\n\n".join((*texts, "When does the gate open?"))}]
+    asked = Chat().parse_request(json.dumps({"model": "m", "messages": messages}).encode())
+    began = time.thread_time()
+    shrunk(asked, "relevant", 0.5, keeps=False)
+    assert time.thread_time() - began < 5.0

@@ -35,7 +35,7 @@ from tidegate.upstream.shrink.selection import selected
 from tidegate.upstream.shrink.trimming import Trims
 
 SMALL = 8 * 1024  # bytes of a body that is shortened at once; a longer one in a thread, so that others go on
-LARGEST = 8 * 1024 * 1024  # bytes of one that is looked at at all
+LARGEST = 4 * 1024 * 1024  # bytes of one that is looked at at all
 
 Level = Literal["lossless", "relevant", "custom"]
 

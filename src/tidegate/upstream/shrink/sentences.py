@@ -9,6 +9,7 @@ from typing import NamedTuple
 from tidegate.upstream.shrink.fences import pieces
 
 LONGEST_QUOTE = 600  # characters; a quotation mark that is not closed by then is none
+LOOKED_AT = 16  # characters before the end of a sentence, where a short form may stand
 MOSTLY = 0.5  # of a text: where more of it is data, all of it is
 LETTERS, MARKS = 0.7, 0.02  # of prose, at least and at most: letters and blanks; marks of programs
 
@@ -25,6 +26,7 @@ _ORDER = re.compile(
     r"instructions?|rules?|question|query|task|q)\b[\s:,]",
     re.IGNORECASE,
 )
+_NO_LETTER = re.compile(r"[\d_]|[^\w\s]")
 _MARKS = re.compile(r"[{}\[\]=<>_\\|;$]")
 _STOP = re.compile(r"[.!?…][\"'”’»)\]]*(?:\s|$)|[。！？]")
 _DATA = re.compile(r"\s*(?:[{\[|<]|(?:#\d+: )?\d+ rows, split by |#{1,6} | {4}|\t)")
@@ -66,20 +68,21 @@ def _is_prose(paragraph: str) -> bool:
         return False
     lines = paragraph.splitlines()
     indented = sum(line.startswith((" ", "\t")) for line in lines)
-    letters = sum(map(str.isalpha, bare)) + sum(map(str.isspace, bare))
-    return (
-        indented < len(lines) / 3 and letters >= LETTERS * len(bare) and len(_MARKS.findall(bare)) < MARKS * len(bare)
-    )
+    if indented >= len(lines) / 3 or len(_MARKS.findall(bare)) >= MARKS * len(bare):
+        return False
+    return len(_NO_LETTER.findall(bare)) <= (1 - LETTERS) * len(bare)
 
 
 def _split(paragraph: str) -> Iterator[tuple[int, int]]:
     start = 0
     for found in _END.finditer(paragraph):
-        said = paragraph[start : found.end()]
-        if _SHORT.search(said) or (_is_quoting(said) and len(said) < LONGEST_QUOTE):
+        end = found.end()
+        if end - start < LONGEST_QUOTE and (
+            _SHORT.search(paragraph, max(start, end - LOOKED_AT), end) or _is_quoting(paragraph[start:end])
+        ):
             continue
-        yield start, found.end()
-        start = found.end()
+        yield start, end
+        start = end
     if start < len(paragraph):
         yield start, len(paragraph)
 
