@@ -39,6 +39,13 @@ def test_a_labelled_question_is_found_in_the_middle() -> None:
     assert asked([Said(f"{CONTEXT}\n\nQuestion: When?\n\n{CONTEXT}")]).question == "When?"
 
 
+def test_a_label_begins_a_question_on_a_line_of_its_own() -> None:
+    text = f"Context:\n{CONTEXT.strip()}\nQuestion: When does it open?\nHelpful answer:"
+    found = asked([Said(text)])
+    assert found.question == "When does it open?\nHelpful answer:"
+    assert [text[one.start : one.end].strip() for one in found.context] == [f"Context:\n{CONTEXT.strip()}"]
+
+
 def test_what_is_short_is_no_context() -> None:
     assert asked([Said("The gate opens at six.\n\nWhen does it open?")]).context == []
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 SHORT = 400  # characters: a question, or an order
 LONG = 1_200  # characters of context that are worth reading closely
 
-_PARAGRAPH = re.compile(r"\S.*?(?=\n[ \t]*\n|\Z)", re.DOTALL)
+_PARAGRAPH = re.compile(r"\S.*?(?=\n[ \t]*\n|\n(?:question|query|task)\s*:|\Z)", re.DOTALL | re.IGNORECASE)
 _LABEL = re.compile(r"(?:question|query|task|q|user|asked|frage|pregunta)\s*:\s*(?=\S)", re.IGNORECASE)
 # Who wants all of a text wants each of its sentences.
 _WHOLE = re.compile(
@@ -61,8 +61,7 @@ def asked(turn: Sequence[Said]) -> Asked:
         if inner is not None:
             context.append(Span(at, *inner))
     context = [span for span in context if span.end - span.start >= LONG]
-    found = [_LABEL.sub("", one) for one in questions or others[-1:]]
-    question = "\n".join(found)
+    question = "\n".join(map(_without_label, questions or others[-1:]))
     return Asked("" if _WHOLE.search(question) else question, context)
 
 
@@ -82,6 +81,11 @@ def _parted(text: str) -> tuple[tuple[int, int] | None, list[str], list[str]]:
         return None, edges, labelled
     start = spans[first][0]
     return (start, spans[last][0] if last < len(spans) else len(text)), edges, labelled
+
+
+def _without_label(paragraph: str) -> str:
+    label = _LABEL.match(paragraph)
+    return paragraph[label.end() :] if label else paragraph
 
 
 def _is_edge(paragraph: str, outermost: bool) -> bool:
