@@ -17,12 +17,13 @@ import yaml
 from msgspec import Meta
 
 from tidegate import api, plugins, storage, upstream
-from tidegate.core import guard
+from tidegate.core import batches, canary, guard
 from tidegate.core.errors import ConfigError
 from tidegate.core.values import Duration, Moment, Secret, Share, Size
+from tidegate.jobs import rollouts
 from tidegate.providers import prices, transport
 from tidegate.providers.discovery import Found
-from tidegate.stages import auth, bodies, budgets, cache, guardrails, judging, limits, routes
+from tidegate.stages import auth, bodies, budgets, cache, guardrails, judging, limits, prompts, routes, shadows
 from tidegate.storage import audit, vault
 from tidegate.telemetry import alerts, logs, metrics, sinks, traces
 from tidegate.upstream import shrink
@@ -75,9 +76,14 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     auth: who may come in.
     limits: how many calls may be made.
     budgets: how much may be spent.
+    prompts: what calls can name in place of saying it.
     guardrails: what may pass, on every route that has no guards of its own.
     cache: what routes with a semantic cache have together.
+    batches: files of questions that nobody waits for.
+    experiments: how those that are under way are looked at.
     upstream: how providers are asked.
+    shadows: answers that experiments have given in the background.
+    canary: what takes another configuration back that is tried on a share of the units.
     logs: what is written to standard error.
     alerts: who is told when something happens.
     traces: who is sent spans of calls.
@@ -96,9 +102,14 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     auth: auth.Config = auth.Config()
     limits: limits.Config = limits.Config()
     budgets: budgets.Config = budgets.Config()
+    prompts: prompts.Config = prompts.Config()
     guardrails: guardrails.Config = guardrails.Config()
     cache: cache.House = cache.House()
+    batches: batches.Config = batches.Config()
+    experiments: rollouts.Config = rollouts.Config()
     upstream: upstream.Config = upstream.Config()
+    shadows: shadows.Config = shadows.Config()
+    canary: canary.Config = canary.Config()
     logs: logs.Config = logs.Config()
     alerts: alerts.Config = alerts.Config()
     traces: traces.Config = traces.Config()
@@ -172,17 +183,20 @@ def _check(config: Config, reading: _Reading) -> None:
     rooms = [
         ("api", api.trouble(config.api)),
         ("auth", auth.trouble(config.auth)),
+        ("prompts", prompts.trouble(config.prompts)),
         *((f"routes.{name}.cache", cache.trouble(route.cache)) for name, route in config.routes.items()),
         *(
             (f"routes.{name}.store", bodies.trouble(route.store, traced=bool(config.traces.to)))
             for name, route in config.routes.items()
         ),
         *((f"routes.{name}.judge", judging.trouble(route.judge)) for name, route in config.routes.items()),
+        ("canary", canary.trouble(config.canary)),
         *(
             (f"routes.{name}.shrink", shrink.trouble(route.shrink, name, (*config.routes, *config.providers)))
             for name, route in config.routes.items()
         ),
         ("cache", cache.house_trouble(config.cache, config.routes)),
+        ("batches", batches.trouble(config.batches)),
         ("alerts", alerts.trouble(config.alerts)),
         ("traces", traces.trouble(config.traces)),
         ("sinks", sinks.trouble(config.sinks)),

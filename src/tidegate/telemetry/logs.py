@@ -51,15 +51,17 @@ WARNINGS = frozenset(
     (
         *("alert_dropped", "audit_not_exported", "bodies_wait", "breaker_open", "breakers_not_shared"),
         *("budget_overrun", "budget_warning", "cache_entry_corrupt", "certificate_refused", "compressor_failed"),
-        *("counting_alone", "guardrail_failed", "idempotency_not_written", "issuer_unreachable", "key_set_aside"),
-        *("loop_paraphrased", "loop_stopped", "loop_suspected", "provider_not_started", "reload_refused"),
-        *("rows_not_sent", "semantic_lookup_failed", "semantic_not_learned", "spending_fast", "token_refused"),
-        *("traces_dropped", "trim_failed", "valkey_lost", "vectors_lost"),
+        *("counting_alone", "experiment_blocked", "experiment_rolled_back", "guardrail_failed"),
+        *("idempotency_not_written", "issuer_unreachable", "key_set_aside", "loop_paraphrased", "loop_stopped"),
+        *("loop_suspected", "provider_not_started", "reload_refused", "rows_not_sent", "semantic_lookup_failed"),
+        *("semantic_not_learned", "spending_fast", "token_refused", "traces_dropped", "trim_failed", "valkey_lost"),
+        *("vectors_lost",),
     )
 )
 ERRORS = frozenset(
     (
         *("act_not_recorded", "audit_log_cut", "bodies_dropped", "crash", "flight_crashed", "internal", "row_lost"),
+        *("rollout_crashed",),
         *("semantic_memory_lost", "store_down"),
     )
 )

@@ -20,6 +20,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as open_met
 from prometheus_client.registry import Collector
 
 from tidegate.core.call import Call
+from tidegate.core.experiments import Assigned, name_of
 from tidegate.core.money import NUSD_PER_USD
 from tidegate.core.opinions import GOOD
 from tidegate.core.ports import Closed, TargetSeen
@@ -113,6 +114,7 @@ class Metrics(Collector):
         self._attempts: defaultdict[tuple[str, str], int] = defaultdict(int)  # (provider, outcome)
         self._again: defaultdict[tuple[str, str], int] = defaultdict(int)  # (provider, why)
         self._guards: defaultdict[tuple[str, str, str], int] = defaultdict(int)  # (guard, direction, verdict)
+        self._arms: defaultdict[tuple[str, str], int] = defaultdict(int)  # (experiment, arm)
         self._unpriced = 0
         self._rows: list[Closed] = []  # that are not counted yet
         self._cache: defaultdict[tuple[str, str], int] = defaultdict(int)  # (layer, result)
@@ -166,6 +168,9 @@ class Metrics(Collector):
                 self._again[attempt.provider, attempt.why] += 1
         for one in row.guards:
             self._guards[one.guard, one.direction, one.verdict] += 1
+        for given in row.arms:
+            if given.counted:
+                self._arms[_arm(given, self._arms)] += 1
         for kind, tokens in row.usage.items():
             count.tokens[kind] += tokens
         if row.cache is not None:
@@ -225,7 +230,7 @@ class Metrics(Collector):
         for labels, tries in self._again.items():
             again.add_metric(labels, tries)
         yield from (attempts, again)
-        yield self._verdicts()
+        yield from (self._verdicts(), self._trials())
         cache = CounterMetricFamily("tidegate_cache", "What the cache was asked, and did", labels=["layer", "result"])
         for layer_and_result, asked in self._cache.items():
             cache.add_metric(layer_and_result, asked)
@@ -316,6 +321,14 @@ class Metrics(Collector):
             verdicts.add_metric(labels, calls)
         return verdicts
 
+    def _trials(self) -> Metric:
+        trials = CounterMetricFamily(
+            "tidegate_experiment_calls", "Calls that count for an experiment, by arm", labels=["experiment", "arm"]
+        )
+        for experiment_and_arm, calls in self._arms.items():
+            trials.add_metric(experiment_and_arm, calls)
+        return trials
+
     def expect(self, names: Iterable[str]) -> None:
         """Routes that are configured have a series of their own, whatever else was asked for before."""
         self._names.update(names)
@@ -327,6 +340,12 @@ class Metrics(Collector):
             return "other"
         self._names.add(name)
         return name
+
+
+def _arm(given: Assigned, known: Mapping[tuple[str, str], int]) -> tuple[str, str]:
+    """Bounded: experiments come and go, and a series is for ever."""
+    labels = (name_of(given.experiment), given.arm)
+    return labels if labels in known or len(known) < MAX_LABELS else ("other", "other")
 
 
 class _Targets(Collector):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from tidegate.core.errors import StoreDown as StoreDown
+from tidegate.core.ports.batches import Batches as Batches
 from tidegate.core.ports.blobs import Blobs as Blobs
 from tidegate.core.ports.books import Acted as Acted
 from tidegate.core.ports.books import AttemptRow as AttemptRow
