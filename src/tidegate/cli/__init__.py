@@ -29,6 +29,7 @@ from tidegate.cli.report import report
 from tidegate.cli.requests import requests
 from tidegate.cli.serve import serve
 from tidegate.cli.shared import FILE, Teaching, found_here, settings
+from tidegate.cli.shrink import shrink
 from tidegate.cli.subjects import bodies, subjects
 from tidegate.cli.teams import organisations, teams, users
 from tidegate.cli.usage import usage
@@ -57,6 +58,7 @@ def main() -> None:
     tidegate cache purge --route fast  drop the answers that are kept of a route
     tidegate prompts list              what calls can name in place of saying it
     tidegate guard try FILE            what the guards would make of a text
+    tidegate shrink try FILE           what would go out of a prompt, made shorter
     tidegate eval run suite.yaml       how good the answers are
     tidegate eval compare BASE HEAD    what has become worse, and how sure that is
     tidegate eval calibrate LABELS     how good a judge is, and whether it may gate
@@ -78,7 +80,7 @@ def main() -> None:
 COMMANDS = (
     *(serve, keys, teams, users, organisations, usage, report, requests, feedback),
     *(canary, cache, guard, subjects, bodies, audit, vault, alerts, logs, chat, doctor, evaluation, prompts),
-    *(batch, experiments),
+    *(batch, experiments, shrink),
 )
 for command in COMMANDS:
     main.add_command(command)

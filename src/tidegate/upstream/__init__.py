@@ -65,7 +65,7 @@ class Upstream:
         self.codecs = codecs
         self.targets = targets or Targets(world, config.breaker)
         self.targets.config = config.breaker
-        self.shrinks = shrinks
+        self.shrinks = shrinks or None  # nobody is asked where no route wants any
         self._extra: dict[str, Extra] = {}  # by route
 
     def timeouts(self, route: Route, left_s: float) -> Timeouts:
