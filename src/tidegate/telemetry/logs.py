@@ -52,6 +52,7 @@ WARNINGS = frozenset(
         *(
             "alert_dropped",
             "audit_not_exported",
+            "batches_wait",
             "bodies_wait",
             "breaker_open",
             "breakers_not_shared",
