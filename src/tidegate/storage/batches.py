@@ -16,7 +16,7 @@ import msgspec
 
 from tidegate.core.batches import Config, Counts, Dialect, LineState, Mistake, Question, Said, ended_as, rendered
 from tidegate.core.ports import Erased, Place, Vault
-from tidegate.core.ports.batches import Batch, Fate, File, Line, Starter
+from tidegate.core.ports.batches import Batch, Fate, File, Held, Line, Starter
 from tidegate.storage.rollups import clean
 from tidegate.storage.tables import Tables
 
@@ -221,7 +221,14 @@ class BatchStore:
     async def unended(self) -> list[Batch]:
         sql = f"SELECT {BATCH} FROM BATCHES WHERE state <> 'ended' ORDER BY created_ms"
         rows = await self._tables.rows(sql)
-        return await self._aside(lambda: [self._batch(row) for row in rows])
+        return await self._aside(lambda: [one for one in map(self._readable, rows) if one is not None])
+
+    def _readable(self, row: Sequence[Any]) -> Batch | None:
+        """One that was sealed under a key that is not there must not stop the others."""
+        try:
+            return self._batch(row)
+        except ValueError:
+            return None
 
     async def take_batch(self, id: str, holder: str, now_ms: int, until_ms: int) -> bool:
         sql = (
@@ -370,6 +377,21 @@ class BatchStore:
         return int((await self._tables.rows("SELECT count(*) FROM LINES WHERE state = 'pending'"))[0][0])
 
     # --- what is not kept any more
+
+    async def of(self, subject: str) -> list[Held]:
+        sql = "SELECT batch, line, state, asked, said FROM LINES WHERE subject = ? ORDER BY batch, line"
+        rows = await self._tables.rows(sql, subject)
+        return await asyncio.to_thread(lambda: [self._held(*row) for row in rows])
+
+    def _held(self, batch: str, line: int, state: Any, asked: Any, said: Any) -> Held:
+        found, how = self._said(batch, line, state, None, said)
+        body = found.body.decode("utf-8", "replace") if how != "erased" else None
+        question = None
+        with suppress(Erased):
+            question = self._question(batch, line, asked) if asked is not None else None
+        custom_id = question.custom_id if question is not None else found.custom_id
+        text = question.body.decode("utf-8", "replace") if question is not None else None
+        return Held(batch, line, state, custom_id, text, body)
 
     async def forget_of(self, subject: str) -> int:
         """Files that a line of theirs was read from go too: they cannot be sealed under a key for each line."""
