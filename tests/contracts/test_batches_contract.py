@@ -14,7 +14,8 @@ import pytest
 from tidegate.core.batches import Config, Counts, Mistake, Question, Said
 from tidegate.core.ports import Subject
 from tidegate.core.ports.batches import Batch, Fate, File, Starter
-from tidegate.storage.batches import PART, BatchStore
+from tidegate.storage.batches import BatchStore
+from tidegate.storage.batches.files import PART
 from tidegate.storage.ledger import Home
 from tidegate.storage.postgres import PostgresStore
 from tidegate.storage.sqlite import SqliteStore

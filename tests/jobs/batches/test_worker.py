@@ -267,3 +267,14 @@ async def test_what_an_end_user_asked_and_was_answered_is_shown_and_erased(build
     assert (erased["custom_id"], erased["error"]["code"]) == (None, "erased")
     assert other["response"]["body"]["choices"][0]["message"]["content"] == "a secret of hers"
     assert (await desk.get(f"/v1/files/{batch['input_file_id']}/content")).status == 404
+
+
+async def test_a_small_batch_does_not_wait_for_a_large_one(build_house):
+    desk = Desk(await build_house("batches: {at_once: 2}\n" + PATIENT))
+    desk.house.provider("main").always("hello", before=1)
+    large = await desk.begin(lines(*(line(f"q{n}", f"{n}") for n in range(100))))
+    small = await desk.begin(lines(*(line(f"q{n}", f"small {n}") for n in range(3))))
+    assert (await desk.ended(small["id"]))["status"] == "completed"
+    assert (await desk.batch(large["id"]))["request_counts"]["completed"] < 50
+    await desk.post(f"/v1/batches/{large['id']}/cancel")
+    await desk.ended(large["id"])
