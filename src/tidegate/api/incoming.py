@@ -21,7 +21,9 @@ from tidegate.core.errors import (
     Unauthenticated,
     UnsupportedMedia,
 )
+from tidegate.core.experiments import Assigned
 from tidegate.core.ports import Codec, Headers
+from tidegate.gateway import Gateway
 from tidegate.stages.record import status_of
 
 Message = MutableMapping[str, Any]
@@ -94,6 +96,8 @@ class Incoming(msgspec.Struct, eq=False):
     codec: Codec | None = None  # in which errors are told, and what their heads tell of the call
     told: Callable[[], Headers] = tuple
     failure: Exception | None = None  # of a page
+    tried: Assigned | None = None  # while another configuration is tried, which of the two answers
+    gateway: Gateway | None = None  # of a page that asks models: the one that answers, where that is the other
 
     @classmethod
     def of(cls, scope: Scope, receive: Receive, send: Send, config: api.Config, extra: Extra) -> Incoming:

@@ -115,6 +115,11 @@ class Line:
             found: dict[str, Any] = json.loads(answer.read())
             return found
 
+    def patch(self, path: str, said: object) -> dict[str, Any]:
+        with self._asked("PATCH", path, json.dumps(said)) as answer:
+            found: dict[str, Any] = json.loads(answer.read())
+            return found
+
     def say(self, model: str, turns: Sequence[Turn]) -> Iterator[str]:
         asked = {"model": model, "messages": list(turns), "stream": True}
         frames = Frames()

@@ -20,6 +20,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as open_met
 from prometheus_client.registry import Collector
 
 from tidegate.core.call import Call
+from tidegate.core.experiments import Assigned, name_of
 from tidegate.core.money import NUSD_PER_USD
 from tidegate.core.opinions import GOOD
 from tidegate.core.ports import Closed, TargetSeen
@@ -84,7 +85,9 @@ class Buckets:
 class RouteCount:
     """What is counted of one route."""
 
-    __slots__ = ("cost_nusd", "duration", "each", "ended", "first", "pace", "saved_nusd", "tokens")
+    __slots__ = (
+        "cost_nusd", "duration", "each", "ended", "first", "kept_nusd", "pace", "saved_nusd", "shrunk", "tokens",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.ended: defaultdict[tuple[str, str, int], int] = defaultdict(int)  # (operation, outcome, status) → calls
@@ -95,6 +98,8 @@ class RouteCount:
         self.tokens: defaultdict[str, int] = defaultdict(int)
         self.cost_nusd = 0
         self.saved_nusd = 0
+        self.shrunk = [0, 0]  # tokens before and after
+        self.kept_nusd = 0  # saved by what providers kept
 
 
 class Metrics(Collector):
@@ -109,6 +114,7 @@ class Metrics(Collector):
         self._attempts: defaultdict[tuple[str, str], int] = defaultdict(int)  # (provider, outcome)
         self._again: defaultdict[tuple[str, str], int] = defaultdict(int)  # (provider, why)
         self._guards: defaultdict[tuple[str, str, str], int] = defaultdict(int)  # (guard, direction, verdict)
+        self._arms: defaultdict[tuple[str, str], int] = defaultdict(int)  # (experiment, arm)
         self._unpriced = 0
         self._rows: list[Closed] = []  # that are not counted yet
         self._cache: defaultdict[tuple[str, str], int] = defaultdict(int)  # (layer, result)
@@ -162,11 +168,18 @@ class Metrics(Collector):
                 self._again[attempt.provider, attempt.why] += 1
         for one in row.guards:
             self._guards[one.guard, one.direction, one.verdict] += 1
+        for given in row.arms:
+            if given.counted:
+                self._arms[_arm(given, self._arms)] += 1
         for kind, tokens in row.usage.items():
             count.tokens[kind] += tokens
         if row.cache is not None:
             self._cache[row.cache_layer or "", row.cache] += 1
             count.saved_nusd += row.saved_nusd
+        if row.shrunk is not None:
+            count.shrunk[0] += row.shrunk.before
+            count.shrunk[1] += row.shrunk.after
+            count.kept_nusd += row.shrunk.kept_saved_nusd
         if row.cost_nusd is None:
             self._unpriced += 1
         else:
@@ -217,7 +230,7 @@ class Metrics(Collector):
         for labels, tries in self._again.items():
             again.add_metric(labels, tries)
         yield from (attempts, again)
-        yield self._verdicts()
+        yield from (self._verdicts(), self._trials())
         cache = CounterMetricFamily("tidegate_cache", "What the cache was asked, and did", labels=["layer", "result"])
         for layer_and_result, asked in self._cache.items():
             cache.add_metric(layer_and_result, asked)
@@ -255,6 +268,14 @@ class Metrics(Collector):
         tokens = CounterMetricFamily("tidegate_tokens", "Tokens used", labels=["route", "kind"])
         cost = CounterMetricFamily("tidegate_cost_usd", "Dollars spent, where the price is known", labels=["route"])
         saved = CounterMetricFamily("tidegate_cache_saved_usd", "Dollars that answers cost before", labels=["route"])
+        shrunk = CounterMetricFamily(
+            "tidegate_shrunk_tokens", "Of prompts that were to be shorter, by estimate", labels=["route", "when"]
+        )
+        kept = GaugeMetricFamily(
+            "tidegate_prompt_cache_saved_usd",
+            "Dollars saved by what providers were told to keep; it falls while that is only written",
+            labels=["route"],
+        )
         for route, count in self._routes.items():
             for (operation, outcome, status), calls in count.ended.items():
                 requests.add_metric([operation, route, outcome, str(status)], calls)
@@ -272,7 +293,12 @@ class Metrics(Collector):
                 cost.add_metric([route], min(count.cost_nusd, MOST) / NUSD_PER_USD)
             if count.saved_nusd:
                 saved.add_metric([route], min(count.saved_nusd, MOST) / NUSD_PER_USD)
-        yield from (requests, duration, first, each, pace, tokens, cost, saved)
+            if count.shrunk[0]:
+                for when, number in zip(("before", "after"), count.shrunk, strict=True):
+                    shrunk.add_metric([route, when], min(number, MOST))
+            if count.kept_nusd:
+                kept.add_metric([route], count.kept_nusd / NUSD_PER_USD)
+        yield from (requests, duration, first, each, pace, tokens, cost, saved, shrunk, kept)
 
     def _evaluations(self) -> Iterator[Metric]:
         judgments = CounterMetricFamily(
@@ -295,6 +321,14 @@ class Metrics(Collector):
             verdicts.add_metric(labels, calls)
         return verdicts
 
+    def _trials(self) -> Metric:
+        trials = CounterMetricFamily(
+            "tidegate_experiment_calls", "Calls that count for an experiment, by arm", labels=["experiment", "arm"]
+        )
+        for experiment_and_arm, calls in self._arms.items():
+            trials.add_metric(experiment_and_arm, calls)
+        return trials
+
     def expect(self, names: Iterable[str]) -> None:
         """Routes that are configured have a series of their own, whatever else was asked for before."""
         self._names.update(names)
@@ -306,6 +340,12 @@ class Metrics(Collector):
             return "other"
         self._names.add(name)
         return name
+
+
+def _arm(given: Assigned, known: Mapping[tuple[str, str], int]) -> tuple[str, str]:
+    """Bounded: experiments come and go, and a series is for ever."""
+    labels = (name_of(given.experiment), given.arm)
+    return labels if labels in known or len(known) < MAX_LABELS else ("other", "other")
 
 
 class _Targets(Collector):

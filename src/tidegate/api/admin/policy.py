@@ -29,6 +29,11 @@ def gateway_of(request: Request) -> Gateway:
     return gateway
 
 
+def answering_of(request: Request) -> Gateway:
+    """The one that answers this request's call: another one while a configuration is tried on some."""
+    return incoming_of(request).gateway or gateway_of(request)
+
+
 class Policy:
     """Those of `roles` may. As a dependency, it is the principal that asks; 401 or 403 for all others."""
 
@@ -71,6 +76,7 @@ MANAGE = Policy("manage", "admin", "manager")  # managers: only their team's
 ADMINISTER = Policy("administer", "admin")
 
 House = Annotated[Gateway, Depends(gateway_of)]
+Answering = Annotated[Gateway, Depends(answering_of)]
 Looking = Annotated[Principal, Depends(LOOK)]
 Managing = Annotated[Principal, Depends(MANAGE)]
 Administering = Annotated[Principal, Depends(ADMINISTER)]
