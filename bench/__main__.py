@@ -10,6 +10,7 @@
   ./run bench cache-speed                         what a look into it costs
   ./run bench guards --data DIR                   what guards find, on labelled texts, and what looking costs
   ./run bench judges --data DIR                   which recorded judges may gate, and why others may not
+  ./run bench routing --data DIR                  what routing by complexity saves, and what it costs in quality
   ./run bench sealed                              what encryption and the audit log cost
   ./run bench telemetry                           what being seen costs a call, and how long whoever looks waits
   ./run bench resilience                          long days of failing providers, replayed; minutes
@@ -34,6 +35,7 @@ from bench import (
     overhead,
     report,
     resilience,
+    routing,
     sealed,
     soak,
     telemetry,
@@ -50,6 +52,7 @@ BENCHES = {
     "cache-speed": cache_speed,
     "guards": guards,
     "judges": judges,
+    "routing": routing,
     "sealed": sealed,
     "telemetry": telemetry,
 }
