@@ -8,6 +8,7 @@
   ./run bench admission                           what key, limits and budget of a call cost, and what they save
   ./run bench cache --data DIR                    hits and wrong hits of the semantic cache, on labelled questions
   ./run bench cache-speed                         what a look into it costs
+  ./run bench compression --data DIR             tokens left out of prompts, and whether the answer is still there
   ./run bench guards --data DIR                   what guards find, on labelled texts, and what looking costs
   ./run bench judges --data DIR                   which recorded judges may gate, and why others may not
   ./run bench routing --data DIR                  what routing by complexity saves, and what it costs in quality
@@ -29,6 +30,7 @@ from bench import (
     admission,
     cache,
     cache_speed,
+    compression,
     guards,
     judges,
     outage,
@@ -50,6 +52,7 @@ BENCHES = {
     "soak": soak,
     "cache": cache,
     "cache-speed": cache_speed,
+    "compression": compression,
     "guards": guards,
     "judges": judges,
     "routing": routing,

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tidegate.core.experiments import Decision, Experiment
 from tidegate.core.limits import Budget, Limit
 from tidegate.core.ports import Bearer, Key, Once, Organisation, Setting, Store, Team, User
 from tidegate.storage.memory import MemoryStore
@@ -102,11 +103,39 @@ async def test_a_setting_comes_back_and_of_two_at_once_one_is_changed(store):
     assert await store.every(Setting) == [changed]
 
 
+EXPERIMENT = Experiment(
+    "answers.1", "answers", '{"name":"answers"}', "5a17", 5, "k", "running", 2, 6, 3, "ключ", "b", 7
+)
+
+
+async def test_an_experiment_comes_back_and_of_two_who_move_it_one_does(store):
+    await store.add(EXPERIMENT)
+    with pytest.raises(ValueError, match=r"answers\.1"):
+        await store.add(EXPERIMENT)
+    moved = await store.change(EXPERIMENT, state="promoted", stage=4, steps=4, why="better", since_ms=9)
+    assert moved == msgspec.structs.replace(EXPERIMENT, state="promoted", stage=4, steps=4, why="better", since_ms=9)
+    assert await store.change(EXPERIMENT, state="rolled_back", steps=4) is None
+    assert await store.every(Experiment) == [moved]
+
+
+async def test_decisions_come_back_oldest_first_and_each_step_is_decided_once(store):
+    first, second = [
+        Decision(f"answers.1#{step}", "answers.1", 9 - at, "advanced", "running", 1, "running", 2, "house", "why", "{}")
+        for at, step in ((8, 0), (0, 1))
+    ]
+    await store.add(second)
+    await store.add(first)
+    with pytest.raises(ValueError, match=r"answers\.1#1"):
+        await store.add(msgspec.structs.replace(second, did="rolled_back"))
+    assert await store.every(Decision) == [first, second]
+    assert await store.find(Decision, "answers.1#1") == second
+
+
 async def test_a_new_store_has_one_organisation(store):
     assert await store.every(Organisation) == [Organisation("default", "default", 0)]
 
 
-@pytest.mark.parametrize("kind", [Organisation, Team, User, Key, Setting])
+@pytest.mark.parametrize("kind", [Organisation, Team, User, Key, Setting, Experiment, Decision])
 @pytest.mark.parametrize("id", ["A", "", "a' OR '1'='1", "a\x00", "ключ", "x" * 10_000])
 async def test_an_unknown_id_is_none(store, kind, id):
     await store.add(key("a"))

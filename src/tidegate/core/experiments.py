@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 from msgspec import Meta
 
+from tidegate.core.errors import BadRequest
 from tidegate.core.values import Duration, Share
 
 UnitKind = Literal["user", "session", "team", "request"]  # request: never decided automatically
@@ -85,6 +86,20 @@ GUARDS = (
 )
 
 
+class Tripwires(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What takes an arm back at once, whatever statistics say: in every process, within seconds. 0 turns one off.
+
+    failures: calls of the arm that failed (5xx, or broke off) one after the other in one process, while the control
+        does not fail.
+    malformed: answers of the arm one after the other that are not what the call's response schema asks for.
+    burn: what a unit of the arm spends in a minute, as a multiple of what one of the control does.
+    """
+
+    failures: Annotated[int, Meta(ge=0, le=10_000)] = 10
+    malformed: Annotated[int, Meta(ge=0, le=10_000)] = 0
+    burn: Annotated[float, Meta(ge=0)] = 10.0
+
+
 class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """What is tried, on whom, and what decides.
 
@@ -104,6 +119,7 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     gate: a suite that each arm must pass before anybody gets it.
     label: of `prompt`, that a promotion moves.
     automatic: whether it is decided without a person.
+    tripwires: what takes it back at once.
     """
 
     name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,60}$")]
@@ -126,6 +142,7 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     max_usd: Annotated[float, Meta(gt=0)] | None = None  # that arms may cost, and what judges and shadows cost for them
     gate: str | None = None
     automatic: bool = True
+    tripwires: Tripwires = Tripwires()
     note: str = ""
 
 
@@ -143,6 +160,13 @@ class Experiment(msgspec.Struct, frozen=True):
     since_ms: int = 0  # it is in this state and stage
     steps: int = 0  # decisions so far; the id of the next is ID#STEPS
     why: str = ""  # it is where it is
+    arm: str = ""  # that was promoted
+    archived_ms: int = 0  # nothing of it holds any more, and its name is free; 0: not yet
+
+    @property
+    def holds(self) -> bool:
+        """Whether anything of it has an effect."""
+        return not self.archived_ms and self.state in ("running", "promoted")
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -159,6 +183,7 @@ class Decision(msgspec.Struct, frozen=True):
     by: str  # a key's id; `house`, when nobody was asked
     why: str  # in plain words
     inputs: str  # JSON: what was seen, from which the same follows again
+    arm: str = ""  # that it was about
 
 
 class Assigned(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -169,6 +194,13 @@ class Assigned(msgspec.Struct, frozen=True, array_like=True, gc=False):
     arm: str
     unit: str  # 16 hex digits: a digest of the unit under the experiment's salt
     counted: bool = True  # not where a header chose the arm
+
+
+class Known(NamedTuple):
+    """An experiment as a process knows it."""
+
+    experiment: Experiment
+    spec: Spec
 
 
 class UnitLine(NamedTuple):
@@ -194,3 +226,30 @@ class UnitLine(NamedTuple):
     judged_milli: int = 0
     tasks: int = 0
     completed: int = 0
+
+
+# --- a description as JSON --------------------------------------------------------------------------------------------
+
+
+def read(fields: Any) -> Spec:
+    """What somebody describes. Raises BadRequest with the path of the field that is wrong."""
+    try:
+        return msgspec.convert(fields, Spec, dec_hook=_parsed, str_keys=True)
+    except msgspec.ValidationError as wrong:
+        what, _, where = str(wrong).partition(" - at `$")
+        path = where.rstrip("`").lstrip(".")
+        raise BadRequest(f"{path}: {what}" if path else what, param=path or None) from None
+
+
+def kept(spec: Spec) -> str:
+    """With all that it does not say: another version of ours may have other defaults."""
+    said = {**msgspec.structs.asdict(spec), "tripwires": msgspec.structs.asdict(spec.tripwires)}
+    return msgspec.json.encode(said, enc_hook=float).decode()
+
+
+def spec_of(experiment: Experiment) -> Spec:
+    return read(msgspec.json.decode(experiment.spec))
+
+
+def _parsed(kind: type[Any], value: Any) -> Any:
+    return kind.parse(value)

@@ -11,10 +11,12 @@ from typing import Any
 import msgspec
 
 from tidegate.core.analytics import PeopleAsked, PeopleLine, TimesAsked, TimesLine
+from tidegate.core.experiments import Decision, Experiment
 from tidegate.core.limits import SLICES, Claim, Full, Meter, Taken
 from tidegate.core.opinions import OPINION_DIMENSIONS, OPINION_SUMS, Opinion
 from tidegate.core.ports import (
     DEFAULT_ORGANISATION,
+    Anything,
     Backlog,
     Bearer,
     CallsFound,
@@ -38,6 +40,7 @@ from tidegate.storage.ledger import add, tally
 from tidegate.storage.listing import page
 from tidegate.storage.opinions import Said
 from tidegate.storage.rollups import Rollup, Rollups, answer
+from tidegate.storage.rows import AGE, AGES
 
 MAX_ROWS = 100_000
 MANY = 10_000  # counts, before those that no longer matter are looked for
@@ -53,6 +56,8 @@ class MemoryStore:
             User: {},
             Key: {},
             Setting: {},
+            Experiment: {},
+            Decision: {},
         }
         self._kept[Organisation][DEFAULT_ORGANISATION] = Organisation(DEFAULT_ORGANISATION, DEFAULT_ORGANISATION, 0)
 
@@ -69,9 +74,9 @@ class MemoryStore:
         return self._kept[kind].get(id)
 
     async def every(self, kind: type[Kept]) -> list[Kept]:
-        return sorted(self._kept[kind].values(), key=lambda one: one.created_ms)
+        return sorted(self._kept[kind].values(), key=lambda one: getattr(one, AGES.get(kind, AGE)))
 
-    async def add(self, one: Organisation | Team | User | Key | Setting) -> None:
+    async def add(self, one: Anything) -> None:
         if one.id in self._kept[type(one)]:
             raise ValueError(f"there is a {type(one).__name__.lower()} {one.id!r} already")
         self._kept[type(one)][one.id] = one

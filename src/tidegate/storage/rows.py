@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from tidegate.core.experiments import Decision, Experiment
 from tidegate.core.ports import Bearer, Kept, Key, Organisation, Setting, Team, User
 
 TABLES: dict[type[Any], str] = {
@@ -15,7 +16,12 @@ TABLES: dict[type[Any], str] = {
     User: "users",
     Key: "keys",
     Setting: "settings",
+    Experiment: "experiments",
+    Decision: "decisions",
 }
+# By what the oldest is the first.
+AGES: dict[type[Any], str] = {Decision: "at_ms"}
+AGE = "created_ms"
 
 # Of each field: its name, and whether it is a list. To look at a class takes a millisecond, too long for a busy key.
 _FIELDS = {kind: [(field.name, field.default == ()) for field in msgspec.structs.fields(kind)] for kind in TABLES}

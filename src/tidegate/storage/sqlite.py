@@ -23,17 +23,13 @@ from tidegate.core.money import Usage
 from tidegate.core.opinions import OPINION_SUMS
 from tidegate.core.ports import (
     Acted,
+    Anything,
     Bearer,
     Closed,
     Kept,
-    Key,
     Once,
-    Organisation,
-    Setting,
     StoreDown,
-    Team,
     Totals,
-    User,
 )
 from tidegate.core.search import CallsAsked, Place, rulings
 from tidegate.core.usage import SUMS, UsageAsked, UsageLine
@@ -45,7 +41,7 @@ from tidegate.storage.listing import listing, reached
 from tidegate.storage.once import OnceTable
 from tidegate.storage.opinions import OpinionTable, Said
 from tidegate.storage.rollups import COLUMNS, COUNT, Part, Rollups, line, query, waiting
-from tidegate.storage.rows import TABLES, bearer, bearer_query, columns, restored, value, values
+from tidegate.storage.rows import AGE, AGES, TABLES, bearer, bearer_query, columns, restored, value, values
 from tidegate.storage.tables import Dialect, Tables
 
 T = TypeVar("T")
@@ -289,10 +285,10 @@ class SqliteStore:
         return await self._database.read(lambda db: _find(db, kind, id))
 
     async def every(self, kind: type[Kept]) -> list[Kept]:
-        sql = f"SELECT {columns(kind)} FROM {TABLES[kind]} ORDER BY created_ms, rowid"
+        sql = f"SELECT {columns(kind)} FROM {TABLES[kind]} ORDER BY {AGES.get(kind, AGE)}, rowid"
         return [restored(kind, row) for row in await self._database.read(lambda db: db.execute(sql).fetchall())]
 
-    async def add(self, one: Organisation | Team | User | Key | Setting) -> None:
+    async def add(self, one: Anything) -> None:
         kind = type(one)
         sql = f"INSERT INTO {TABLES[kind]} ({columns(kind)}) VALUES ({_marks(len(kind.__struct_fields__))})"
 

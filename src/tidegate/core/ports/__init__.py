@@ -33,6 +33,7 @@ from tidegate.core.ports.meaning import Near as Near
 from tidegate.core.ports.meaning import Vector as Vector
 from tidegate.core.ports.meaning import Vectors as Vectors
 from tidegate.core.ports.people import DEFAULT_ORGANISATION as DEFAULT_ORGANISATION
+from tidegate.core.ports.people import Anything as Anything
 from tidegate.core.ports.people import Bearer as Bearer
 from tidegate.core.ports.people import Endpoint as Endpoint
 from tidegate.core.ports.people import Kept as Kept

@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
 
+from tidegate.core.experiments import Decision, Experiment
 from tidegate.core.limits import Budget, Limit, Role
 
 DEFAULT_ORGANISATION = "default"  # every new store has it; whoever has no team belongs to it
@@ -91,7 +92,8 @@ class Setting(msgspec.Struct, frozen=True):
 
 
 Named = TypeVar("Named", Organisation, Team, User, Key)  # what an administrator makes
-Kept = TypeVar("Kept", Organisation, Team, User, Key, Setting)
+Kept = TypeVar("Kept", Organisation, Team, User, Key, Setting, Experiment, Decision)
+Anything = Organisation | Team | User | Key | Setting | Experiment | Decision
 
 
 class Bearer(msgspec.Struct, frozen=True):
@@ -124,7 +126,7 @@ class Store(Protocol):
     async def every(self, kind: type[Kept]) -> list[Kept]:
         """All of them, ended ones too, oldest first."""
 
-    async def add(self, one: Organisation | Team | User | Key | Setting) -> None:
+    async def add(self, one: Anything) -> None:
         """Raises ValueError when the id exists."""
 
     async def change(self, one: Kept, **fields: Any) -> Kept | None:

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 
 from tidegate.core.errors import ConfigError
-from tidegate.core.ports import Bearer, Kept, Key, Once, Organisation, Setting, StoreDown, Team, User
+from tidegate.core.ports import Anything, Bearer, Kept, Once, StoreDown
 from tidegate.storage.audit.log import Log
 from tidegate.storage.ledger import Notice
 from tidegate.storage.once import OnceTable
@@ -19,7 +19,7 @@ from tidegate.storage.postgres.books import CHAINS, DIALECT, PostgresBooks
 from tidegate.storage.postgres.lanes import Address, Connection, Gone, Lanes
 from tidegate.storage.postgres.schema import bring_up_to_date
 from tidegate.storage.rollups import clean
-from tidegate.storage.rows import TABLES, bearer, bearer_query, columns, restored, value, values
+from tidegate.storage.rows import AGE, AGES, TABLES, bearer, bearer_query, columns, restored, value, values
 from tidegate.storage.tables import Tables
 
 CONNECTIONS = 4
@@ -94,10 +94,10 @@ class PostgresStore:
         return await self._lanes.ask(lambda db: _find(db, kind, id), again=True)
 
     async def every(self, kind: type[Kept]) -> list[Kept]:
-        sql = f"SELECT {columns(kind)} FROM {_SCHEMA}{TABLES[kind]} ORDER BY created_ms, place".encode()
+        sql = f"SELECT {columns(kind)} FROM {_SCHEMA}{TABLES[kind]} ORDER BY {AGES.get(kind, AGE)}, place".encode()
         return [restored(kind, row) for row in await self._lanes.ask(lambda db: db.execute(sql).fetchall(), again=True)]
 
-    async def add(self, one: Organisation | Team | User | Key | Setting) -> None:
+    async def add(self, one: Anything) -> None:
         kind = type(one)
         marks = ", ".join(["%s"] * len(kind.__struct_fields__))
         sql = f"INSERT INTO {_SCHEMA}{TABLES[kind]} ({columns(kind)}) VALUES ({marks})".encode()
