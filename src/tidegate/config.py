@@ -25,6 +25,7 @@ from tidegate.providers.discovery import Found
 from tidegate.stages import auth, bodies, budgets, cache, guardrails, judging, limits, routes
 from tidegate.storage import audit, vault
 from tidegate.telemetry import alerts, logs, metrics, sinks, traces
+from tidegate.upstream import tiers
 
 DEFAULT_FILE = "tidegate.yaml"
 LOCAL = Found("local", {"type": "local"}, "")
@@ -45,12 +46,14 @@ class RouteConfig(routes.Config, frozen=True, forbid_unknown_fields=True, kw_onl
     guardrails: guards of this route, in place of those of all routes; null, the same.
     store: whether what is said in its calls is kept.
     judge: whether a share of its answers is judged afterwards.
+    router: which of its tiers answers a call.
     """
 
     cache: cache.Config = cache.Config()
     guardrails: guardrails.Config | None = None
     store: bodies.Config = bodies.Config()
     judge: judging.Config = judging.Config()
+    router: tiers.Config = tiers.Config()
 
 
 class Configured(NamedTuple):
@@ -175,6 +178,7 @@ def _check(config: Config, reading: _Reading) -> None:
             for name, route in config.routes.items()
         ),
         *((f"routes.{name}.judge", judging.trouble(route.judge)) for name, route in config.routes.items()),
+        *((f"routes.{name}.router", tiers.trouble(one.router, one.tiers)) for name, one in config.routes.items()),
         ("cache", cache.house_trouble(config.cache, config.routes)),
         ("alerts", alerts.trouble(config.alerts)),
         ("traces", traces.trouble(config.traces)),

@@ -26,7 +26,7 @@ PRIVATE = (b"cache-control", b"no-store")  # a new key is shown there, and what 
 PAGES = ("/api/", "/admin/", "/v1/requests", "/v1/feedback", "/v1/usage", "/docs", "/openapi.json")
 # What a web page may read of our answers, besides their bodies.
 EXPOSED = (
-    b"retry-after, x-tidegate-request-id, x-tidegate-route, x-tidegate-target, x-tidegate-attempts, "
+    b"retry-after, x-tidegate-request-id, x-tidegate-route, x-tidegate-target, x-tidegate-tier, x-tidegate-attempts, "
     b"x-tidegate-tried, x-tidegate-cost-usd, x-tidegate-overhead-ms, x-tidegate-warning, x-tidegate-notice, "
     b"x-tidegate-counting, x-tidegate-cache, x-tidegate-cache-layer, x-tidegate-cache-age, x-tidegate-saved-usd, "
     b"x-tidegate-cache-similarity, ratelimit, ratelimit-policy"

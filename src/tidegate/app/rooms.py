@@ -35,6 +35,7 @@ from tidegate.storage.pepper import load_peppers
 from tidegate.telemetry.outlets import Outlets
 from tidegate.telemetry.traces import Traces
 from tidegate.upstream import Upstream
+from tidegate.upstream.tiers import Tiers
 
 SUITES = Plugins(plugins.find, plugins.config_of)
 QUICK_START_S = 0.25  # a provider that is ready by then is waited for; others get ready while calls come in
@@ -102,7 +103,7 @@ class Ground:
             judging=Judging(ears),
             archive=self.archive,
             outlets=self.outlets,
-            upstream=Upstream(config.upstream, world, words, before.upstream.targets if before else None),
+            upstream=_upstream(config, world, words, before.upstream if before else None),
         )
 
     def _auth(self, config: Config) -> KeyAuth:
@@ -110,6 +111,12 @@ class Ground:
         tokens = plugins.find("stages", "tokens")(issuers, world) if issuers else None
         peppers = load_peppers(self.data_dir, config.auth.peppers)
         return KeyAuth(world.store, peppers, world.clock, self.environment_key, self.used.note, tokens)
+
+
+def _upstream(config: Config, world: World, words: Codecs, before: Upstream | None) -> Upstream:
+    routers = {name: route.router for name, route in config.routes.items() if route.tiers}
+    tiers = Tiers(routers, world, before.tiers if before else None)
+    return Upstream(config.upstream, world, words, before.targets if before else None, tiers)
 
 
 def _guardrails(config: Config, world: World, providers: Providers, reach: Reach) -> Guardrails:

@@ -21,6 +21,7 @@ from tidegate.cli.guard import guard
 from tidegate.cli.keys import keys
 from tidegate.cli.report import report
 from tidegate.cli.requests import requests
+from tidegate.cli.route import route
 from tidegate.cli.serve import serve
 from tidegate.cli.shared import FILE, Teaching, found_here, settings
 from tidegate.cli.subjects import bodies, subjects
@@ -48,6 +49,7 @@ def main() -> None:
     tidegate requests tail             calls as they end
     tidegate feedback REQUEST --up     what its answer was worth
     tidegate cache purge --route fast  drop the answers that are kept of a route
+    tidegate route explain FILE        which tier of a route would answer a question, and why
     tidegate guard try FILE            what the guards would make of a text
     tidegate eval run suite.yaml       how good the answers are
     tidegate eval compare BASE HEAD    what has become worse, and how sure that is
@@ -65,7 +67,7 @@ def main() -> None:
 
 COMMANDS = (
     *(serve, keys, teams, users, organisations, usage, report, requests, feedback),
-    *(cache, guard, subjects, bodies, audit, vault, alerts, logs, chat, doctor, evaluation),
+    *(cache, route, guard, subjects, bodies, audit, vault, alerts, logs, chat, doctor, evaluation),
 )
 for command in COMMANDS:
     main.add_command(command)

@@ -14,6 +14,7 @@ from tidegate.core.experiments import Assigned
 from tidegate.core.guard import UNGUARDED, Guarding
 from tidegate.core.limits import Level, Limit, Role, Room
 from tidegate.core.money import NO_USAGE, Price, Usage
+from tidegate.core.tiers import Chosen
 from tidegate.core.values import Moment
 
 if TYPE_CHECKING:
@@ -73,6 +74,14 @@ class Hedge(msgspec.Struct, frozen=True):
     max_extra: float  # of the calls, at most so many twice
 
 
+class Tier(msgspec.Struct, frozen=True):
+    """One of several routes that may answer for another, from the cheapest to the dearest."""
+
+    name: str
+    route: Route
+    named: str  # as the configuration calls that route
+
+
 class Route(msgspec.Struct, frozen=True):
     """What a model name stands for: defaults and route merged once, at load."""
 
@@ -92,6 +101,7 @@ class Route(msgspec.Struct, frozen=True):
     owner: str | None = None  # the team whose keys alone may ask for it
     limits: tuple[Limit, ...] = ()  # of all its callers together
     max_tokens: int = 4096  # of an answer, where the client does not say
+    tiers: tuple[Tier, ...] = ()  # of which one is chosen for each call; `targets` are then those of all of them
 
 
 HOP = b"x-tidegate-hop"  # how often a call went through a Tidegate: two may ask each other
@@ -342,6 +352,7 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     prompt: str | None = None  # prompts: name and version
     cached: Cached | None = None  # cache: what it did; None: it was not asked
     # the flight: what the inner ring writes
+    chosen: Chosen | None = None  # where the route has tiers
     flight: Flight | None = None  # while it is in the air; it closes the row when it lands
     attempts: list[Attempt] = []
     passed_over: list[str] = []  # targets that were not asked, and why: main/m: set aside, 5 failures in a row

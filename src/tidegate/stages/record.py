@@ -111,8 +111,8 @@ class Recorder:
             row = replace(row, **_what_the_cache_did(call.cached))
         if PARENT in call.named and (parent := received(call.named[PARENT])):
             row = replace(row, trace_id=parent.trace_id, parent_id=parent.step_id)
-        if call.arms:
-            row = replace(row, arms=call.arms)
+        if call.arms or call.chosen is not None:
+            row = replace(row, arms=call.arms, chosen=call.chosen)
         if call.own is not None:
             row = replace(row, purpose=call.own.purpose, parent=call.own.parent)
         if call.guarded.verdicts or call.prompt or call.asked_again:

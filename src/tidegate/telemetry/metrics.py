@@ -84,7 +84,18 @@ class Buckets:
 class RouteCount:
     """What is counted of one route."""
 
-    __slots__ = ("cost_nusd", "duration", "each", "ended", "first", "pace", "saved_nusd", "tokens")
+    __slots__ = (
+        "cost_nusd",
+        "duration",
+        "each",
+        "ended",
+        "first",
+        "pace",
+        "saved_nusd",
+        "tiers",
+        "tokens",
+        "without_tiers_nusd",
+    )
 
     def __init__(self) -> None:
         self.ended: defaultdict[tuple[str, str, int], int] = defaultdict(int)  # (operation, outcome, status) → calls
@@ -95,6 +106,8 @@ class RouteCount:
         self.tokens: defaultdict[str, int] = defaultdict(int)
         self.cost_nusd = 0
         self.saved_nusd = 0
+        self.tiers: defaultdict[str, int] = defaultdict(int)  # calls that began at each
+        self.without_tiers_nusd = 0  # what the dearest tier would have cost more, by the prices of both
 
 
 class Metrics(Collector):
@@ -171,6 +184,10 @@ class Metrics(Collector):
             self._unpriced += 1
         else:
             count.cost_nusd += row.cost_nusd
+        if row.chosen is not None:
+            count.tiers[row.chosen.tier] += 1
+            if row.cost_nusd and 0 < row.chosen.cost < 1 and len(row.attempts) == 1:
+                count.without_tiers_nusd += round(row.cost_nusd * (1 / row.chosen.cost - 1))
 
     def notice(self, name: str, fields: Mapping[str, Any]) -> None:
         self._notices.labels(name).inc()
@@ -255,7 +272,17 @@ class Metrics(Collector):
         tokens = CounterMetricFamily("tidegate_tokens", "Tokens used", labels=["route", "kind"])
         cost = CounterMetricFamily("tidegate_cost_usd", "Dollars spent, where the price is known", labels=["route"])
         saved = CounterMetricFamily("tidegate_cache_saved_usd", "Dollars that answers cost before", labels=["route"])
+        tiers = CounterMetricFamily(
+            "tidegate_tier_calls", "Calls by the tier that they began at", labels=["route", "tier"]
+        )
+        spared = CounterMetricFamily(
+            "tidegate_tiers_saved_usd", "Dollars that the dearest tier would have cost more", labels=["route"]
+        )
         for route, count in self._routes.items():
+            for tier, calls in count.tiers.items():
+                tiers.add_metric([route, tier], calls)
+            if count.without_tiers_nusd:
+                spared.add_metric([route], min(count.without_tiers_nusd, MOST) / NUSD_PER_USD)
             for (operation, outcome, status), calls in count.ended.items():
                 requests.add_metric([operation, route, outcome, str(status)], calls)
             for family, buckets in (
@@ -272,7 +299,7 @@ class Metrics(Collector):
                 cost.add_metric([route], min(count.cost_nusd, MOST) / NUSD_PER_USD)
             if count.saved_nusd:
                 saved.add_metric([route], min(count.saved_nusd, MOST) / NUSD_PER_USD)
-        yield from (requests, duration, first, each, pace, tokens, cost, saved)
+        yield from (requests, duration, first, each, pace, tokens, cost, saved, tiers, spared)
 
     def _evaluations(self) -> Iterator[Metric]:
         judgments = CounterMetricFamily(

@@ -12,6 +12,7 @@ from tidegate.core.experiments import Assigned
 from tidegate.core.guard import Verdict
 from tidegate.core.opinions import Opinion
 from tidegate.core.search import CallsAsked, Place
+from tidegate.core.tiers import Chosen
 from tidegate.core.usage import UsageAsked, UsageLine
 
 
@@ -97,6 +98,7 @@ class Closed(msgspec.Struct, frozen=True, tag="closed", tag_field="record", omit
     parent: str | None = None
     asked_again: bool = False  # in its session, nearly what the call before it had asked
     arms: tuple[Assigned, ...] = ()  # what it got of experiments
+    chosen: Chosen | None = None  # which tier of the route was asked first, and why
     personal: bytes | None = None  # as it is kept: what of it is about a person, sealed; `user` is an alias then
 
 

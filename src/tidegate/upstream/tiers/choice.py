@@ -9,17 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 Chances = Sequence[float]  # by tier, from the cheapest to the dearest
 RESERVE = 0.1  # of the quality that may be lost, so much is not spent: what is foretold is a little too hopeful
 STEPS = 40  # of halving: the price is then known to twelve digits
 
 
+Kind = Literal["quality", "max_cost", "strong_share"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
 class Promise(NamedTuple):
     """What must hold on average."""
 
-    kind: Literal["quality", "max_cost", "strong_share"]
+    kind: Kind
     share: float  # of the quality, or the cost, of always asking the last tier; or of the calls, those that it gets
 
 
@@ -38,8 +42,8 @@ def price_of(seen: Sequence[Chances], costs: Sequence[float], promise: Promise) 
 
     For `max_cost` and `strong_share` it is as low as it can be: as good an answer as so much money buys.
     """
-    if not seen:
-        return 0.0
+    if not seen or (promise.kind == "quality" and promise.share >= 1):
+        return 0.0  # for an easier question than any that was seen, too
     steps = [later - before for before, later in pairwise(costs) if later > before]
     low, high = 0.0, 2.0 / min(steps, default=1.0)
     for _ in range(STEPS):

@@ -20,6 +20,7 @@ OURS = Path(__file__).with_name("prior.json")
 AMOUNTS = (
     "words", "sentences", "sentence_length", "commas", "logic", "compare", "person", "negation", "quantity",
 )  # fmt: skip
+AT = {name: at for at, name in enumerate(NAMES)}
 ALIKE = 0.1  # of each, in logits per standard deviation, before anything is learned
 HELD = 0.1  # how strongly: what one question teaches on average is at most a quarter of a squared deviation
 CLIP = 4.0  # standard deviations
@@ -56,7 +57,7 @@ class Prior(msgspec.Struct, frozen=True):
         except (OSError, msgspec.DecodeError) as wrong:
             raise ConfigError(f"{path}: holds no weights: {wrong}") from None
         for one in found.weights:
-            if one.name not in NAMES or not one.deviation > 0:
+            if one.name not in AT or not one.deviation > 0:
                 raise ConfigError(f"{path}: {one.name!r} is no feature of a question, or never differs")
         if not found.usual or not all(0 < share < 1 for share in found.good):
             raise ConfigError(f"{path}: does not say how hard questions are, or how often they are answered well")
@@ -64,11 +65,14 @@ class Prior(msgspec.Struct, frozen=True):
 
     def hard(self, features: Sequence[float]) -> float:
         """As a logit that is taken off the usual one; 0: like most."""
-        found = 0.0
-        for one in self.weights:
-            away = (features[NAMES.index(one.name)] - one.mean) / one.deviation
-            found += one.weight * max(min(away, CLIP), -CLIP)
-        return found
+        return sum([part for _, part in self.parts(features)])
+
+    def parts(self, features: Sequence[float]) -> list[tuple[str, float]]:
+        """What each feature that has a weight adds to that."""
+        return [
+            (one.name, one.weight * max(min((features[AT[one.name]] - one.mean) / one.deviation, CLIP), -CLIP))
+            for one in self.weights
+        ]
 
     def common(self, tiers: int) -> tuple[float, ...]:
         """The logits of tiers for a question like most, from the first to the last in equal steps."""
@@ -87,7 +91,7 @@ class Seen(NamedTuple):
 
 def learned(rows: Sequence[Seen], made_by: str) -> Prior:
     """Least squares within each source, no weight below 0, each held to ALIKE."""
-    at = [NAMES.index(name) for name in AMOUNTS]
+    at = [AT[name] for name in AMOUNTS]
     means, spread = _measured([[row.features[one] for one in at] for row in rows])
     good = (sum(row.cheap for row in rows) / len(rows), sum(row.dear for row in rows) / len(rows))
     sums = _Sums(len(at))
