@@ -151,6 +151,8 @@ class App:
                 raise ConfigError(f"{part}: cannot change while serving; put it back, or start again")
         if self.gateway.cache.meanings is None and _compares(config):
             raise ConfigError("routes: the first one with a semantic cache cannot come while serving; start again")
+        if self._ground.pupil is None and _learns(config):
+            raise ConfigError("routes: the first one with tiers that learns cannot come while serving; start again")
         ears = await self._ground.ears(config)
         before, was = self.gateway, self.config
         made = make_providers(config, {name: (was.providers.get(name), one) for name, one in before.providers.items()})
@@ -219,6 +221,8 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
         outlets, traces, dropped = await _listeners(config, base, events, log, metrics, words, undo)
         inside = Inside()
         ground = await _ground(config, environment_key, base, inside, undo, outlets, traces, words)
+        if ground.pupil is not None:
+            events.add(ground.pupil)
         gateway = ground.gateway(config, providers, await ground.ears(config))
         if world.counters.together:  # alone, there is nobody to agree with
             sharing = world.loop.create_task(Sharing(world, gateway.upstream.targets).run(), name="share breakers")
@@ -377,6 +381,10 @@ async def _ground(
     if meanings is not None:
         undo.push_async_callback(meanings.aclose)
         base.purges.append(meanings.purge)
+    pupil = None
+    if _learns(config):
+        pupil = plugins.find("pupils", "tiers")(world, await _embedder(config, world, inside))
+        undo.push_async_callback(pupil.aclose)
     table: Table = {}
     elsewhere = Elsewhere(world, base.relay, base.blobs, vault, table) if base.relay is not None else None
     if config.storage.database is None:
@@ -395,6 +403,7 @@ async def _ground(
         outlets=outlets,
         online=Online(world, inside.hear, SUITES),
         traces=traces,
+        pupil=pupil,
     )
 
 
@@ -402,14 +411,23 @@ def _compares(config: Config) -> bool:
     return any(route.cache.semantic.max_error is not None for route in config.routes.values())
 
 
-async def _meanings(config: Config, world: World, inside: Inside, blobs: Blobs, vault: Vault) -> Any:
-    """For routes that compare by meaning. Loading the model takes a moment. Raises ConfigError."""
-    house, folder = config.cache, data_folder(config.storage.data_dir)
+def _learns(config: Config) -> bool:
+    return any(route.tiers and route.router.learn for route in config.routes.values())
+
+
+async def _embedder(config: Config, world: World, inside: Inside) -> Any:
+    """Loading the model takes a moment. Raises ConfigError."""
+    house = config.cache
     if house.embedding_route is not None:
         asked = plugins.find("embedders", "route")
-        embedder = asked(world, house.embedding_route, house.embedder_timeout, inside.hear, inside.route)
-    else:
-        embedder = await asyncio.to_thread(plugins.find("embedders", house.embedder))
+        return asked(world, house.embedding_route, house.embedder_timeout, inside.hear, inside.route)
+    return await asyncio.to_thread(plugins.find("embedders", house.embedder))
+
+
+async def _meanings(config: Config, world: World, inside: Inside, blobs: Blobs, vault: Vault) -> Any:
+    """For routes that compare by meaning. Raises ConfigError."""
+    house, folder = config.cache, data_folder(config.storage.data_dir)
+    embedder = await _embedder(config, world, inside)
     vectors = await open_vectors(config.storage, house, folder, world.events.notice)
     return plugins.find("stages", "semantic")(world, embedder, vectors, inside.ask, Random(), blobs, vault)
 

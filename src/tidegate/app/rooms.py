@@ -35,7 +35,7 @@ from tidegate.storage.pepper import load_peppers
 from tidegate.telemetry.outlets import Outlets
 from tidegate.telemetry.traces import Traces
 from tidegate.upstream import Upstream
-from tidegate.upstream.tiers import Tiers
+from tidegate.upstream.tiers import Pupil, Tiers
 
 SUITES = Plugins(plugins.find, plugins.config_of)
 QUICK_START_S = 0.25  # a provider that is ready by then is waited for; others get ready while calls come in
@@ -60,6 +60,7 @@ class Ground:
     outlets: Outlets
     online: Online
     traces: Traces | None
+    pupil: Pupil | None  # where a route with tiers learns
 
     async def ears(self, config: Config) -> Mapping[str, Ear]:
         """Who judges live answers. Suites and cards are files. Raises ConfigError."""
@@ -103,7 +104,7 @@ class Ground:
             judging=Judging(ears),
             archive=self.archive,
             outlets=self.outlets,
-            upstream=_upstream(config, world, words, before.upstream if before else None),
+            upstream=_upstream(config, world, words, before.upstream if before else None, self.pupil),
         )
 
     def _auth(self, config: Config) -> KeyAuth:
@@ -113,9 +114,9 @@ class Ground:
         return KeyAuth(world.store, peppers, world.clock, self.environment_key, self.used.note, tokens)
 
 
-def _upstream(config: Config, world: World, words: Codecs, before: Upstream | None) -> Upstream:
+def _upstream(config: Config, world: World, words: Codecs, before: Upstream | None, pupil: Pupil | None) -> Upstream:
     routers = {name: route.router for name, route in config.routes.items() if route.tiers}
-    tiers = Tiers(routers, world, before.tiers if before else None)
+    tiers = Tiers(routers, world, before.tiers if before else None, pupil)
     return Upstream(config.upstream, world, words, before.targets if before else None, tiers)
 
 

@@ -113,7 +113,7 @@ class Opening(msgspec.Struct, eq=False):
             return own
         route, why = call.route, FIRST
         if route.tiers:
-            tier, *self._dearer = self._ring.tiers.choose(call)
+            tier, *self._dearer = await self._ring.tiers.choose(call)
             route = tier.route
         self._first = route
         try:

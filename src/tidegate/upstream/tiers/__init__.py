@@ -2,8 +2,9 @@
 
     look (what stands there) ─► prior (how hard that is) ─► chances by tier ─► choice, at a price that keeps the promise
 
-Nothing here waits. A session keeps its tier for a while, or goes up: half a conversation with a weaker model is worse
-than all of it.
+Nothing here waits, but for a route that learns: there the question is embedded, in a thread, and its pupil says what he
+has learned. A session keeps its tier for a while, or goes up: half a conversation with a weaker model is worse than
+all of it.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from math import exp
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from random import Random
+from typing import Annotated, Any, NamedTuple, Protocol
 
 import msgspec
 from msgspec import Meta
 
 from tidegate.core.call import Call, Route, Tier
 from tidegate.core.errors import ConfigError
+from tidegate.core.ports import Events
 from tidegate.core.tiers import Chosen
 from tidegate.core.values import Duration, Share
 from tidegate.core.world import World
@@ -48,6 +51,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     context: by tier, how many tokens a call may have at most, by about four bytes to a token.
     stick: how long a session stays at its tier, or goes up, after each call.
     weights: a file in place of ours that says how hard questions look, as tools/train_tiers.py writes it.
+    learn: whether tiers are chosen by what was said of their answers, once that is enough. Needs the extra `semantic`.
+    explore: where it learns, the share of calls that begin at another tier, by chance.
     """
 
     quality: Share | None = None
@@ -59,6 +64,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     context: dict[str, Annotated[int, Meta(ge=1)]] = {}
     stick: Duration = Duration(30 * 60)
     weights: str | None = None
+    learn: bool = False
+    explore: Share = Share(0.01)
 
     @property
     def promise(self) -> Promise:
@@ -163,10 +170,32 @@ def explained(config: Config, text: str, tiers: Sequence[Tier]) -> Explained:
     )
 
 
-class Tiers:
-    """`rooms`: of the routes that have tiers. What those of `before` know stays, where nothing was changed."""
+class Pupil(Events, Protocol):
+    """Who learns: plugins know him, since he needs more than the base has."""
 
-    def __init__(self, configs: Mapping[str, Config], world: World, before: Tiers | None = None) -> None:
+    async def foretell(
+        self, call: Call, question: tuple[str, Sequence[float], float], tiers: Sequence[Tier], costs: Sequence[float],
+        promise: Promise,
+    ) -> Sequence[Any] | None:  # fmt: skip
+        """Chances and price, or None."""
+
+
+class Tiers:
+    """`configs`: of the routes that have tiers. What those of `before` know stays, where nothing was changed.
+
+    `pupil`: where any of them learns.
+    """
+
+    def __init__(
+        self,
+        configs: Mapping[str, Config],
+        world: World,
+        before: Tiers | None = None,
+        pupil: Pupil | None = None,
+        chance: Random | None = None,
+    ) -> None:
+        self._pupil = pupil
+        self._chance = chance or Random()
         known = before.rooms if before is not None else {}
         self.rooms: dict[str, Room] = {
             name: known[name] if name in known and known[name].config == config else Room(config, world)
@@ -177,18 +206,25 @@ class Tiers:
             before._sessions if before is not None else OrderedDict()
         )
 
-    def choose(self, call: Call) -> Sequence[Tier]:
+    async def choose(self, call: Call) -> Sequence[Tier]:
         """The tier to ask first, and after it those to go on with where it fails. Says so on the call."""
         route = call.route
         assert route is not None and call.asked is not None
         room = self.rooms[route.name]
         able, needs = _able(call, route, room.config)
-        hard = room.prior.hard(features(call.asked.codec.last_turn(call.asked)))
+        text = call.asked.codec.last_turn(call.asked)
+        look = features(text)
+        hard, each = room.prior.hard(look), costs(route.tiers)
         room.saw(hard)
         chances, price = chances_of(room.prior, hard, len(route.tiers)), room.price(route.tiers)
-        each = costs(route.tiers)
-        at = chosen(chances, each, price, able)
         why = f"{_said(room.config.promise)}{needs}"
+        if room.config.learn and self._pupil is not None:
+            told = await self._pupil.foretell(call, (text, look, hard), route.tiers, each, room.config.promise)
+            if told is not None:
+                (chances, price), why = told, f"{why}, as learned"
+        at = chosen(chances, each, price, able)
+        if room.config.learn and self._chance.random() < room.config.explore:
+            at, why = self._chance.choice(able), "explored"
         before = self._kept(call, route, at)
         if before is not None and before > at and before in able:
             at, why = before, "as before in this session"
