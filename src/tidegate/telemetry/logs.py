@@ -60,7 +60,8 @@ WARNINGS = frozenset(
         *("budget_warning", "cache_entry_corrupt", "certificate_refused", "counting_alone", "guardrail_failed"),
         *("idempotency_not_written", "issuer_unreachable", "key_set_aside", "loop_paraphrased", "loop_stopped"),
         *("loop_suspected", "provider_not_started", "reload_refused", "rows_not_sent", "semantic_lookup_failed"),
-        *("semantic_not_learned", "spending_fast", "token_refused", "traces_dropped", "valkey_lost", "vectors_lost"),
+        *("semantic_not_learned", "spending_fast", "tiers_not_learned", "token_refused", "traces_dropped"),
+        *("valkey_lost", "vectors_lost"),
     )
 )
 ERRORS = frozenset(
