@@ -178,3 +178,48 @@ async def test_an_unknown_prompt_is_a_value_error(managing):
         await asyncio.to_thread(manager.get_prompt, "suport")
     with pytest.raises(ValueError, match="a number such as 3 or v3"):
         await asyncio.to_thread(manager.get_prompt, "support", version="new")
+
+
+async def test_a_test_splits_users_and_is_promoted_and_what_was_current_stays(managing):
+    manager = await managing.made()
+    await asyncio.to_thread(manager.start_ab_test, "support", "Help with {question}!", 50)
+    users = [f"user-{number}" for number in range(40)]
+    got = {user: await asyncio.to_thread(manager.get_ab_variant, user, "support") for user in users}
+    assert 8 <= list(got.values()).count("variant") <= 32
+    for user in users[:6]:
+        said = await asyncio.to_thread(manager.get_prompt, "support", user_id=user)
+        assert (said == "Help with {question}!") == (got[user] == "variant")
+    again = await managing.made()
+    assert {user: await asyncio.to_thread(again.get_ab_variant, user, "support") for user in users[:6]} == {
+        user: got[user] for user in users[:6]
+    }
+    with pytest.raises(ValueError, match=r"guide\.support"):
+        await asyncio.to_thread(manager.start_ab_test, "support", "Another")
+    await asyncio.to_thread(manager.promote_variant, "support")
+    assert await asyncio.to_thread(manager.get_prompt, "support") == "Help with {question}!"
+    assert await asyncio.to_thread(manager.get_prompt, "support", version="v2") == "Answer {question}, {{kindly}}."
+    assert await asyncio.to_thread(manager.get_ab_variant, users[0], "support") == "control"
+    await asyncio.to_thread(manager.start_ab_test, "support", "Once more", 0)
+    assert await asyncio.to_thread(manager.get_prompt, "support", user_id="ann") == "Once more"
+
+
+async def test_what_cannot_be_tested_is_a_value_error(managing):
+    manager = await managing.made()
+    for asked, why in (
+        (("suport", "x"), "there is no prompt 'suport'"),
+        (("support", "x", 100), "from 0 to 99"),
+        (("support", "Answer {question}, {{kindly}}."), "says what the current prompt says"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            await asyncio.to_thread(manager.start_ab_test, *asked)
+    with pytest.raises(ValueError, match="no test is on"):
+        await asyncio.to_thread(manager.promote_variant, "support")
+
+
+async def test_a_call_of_a_user_gets_what_the_user_s_prompt_is(managing, house):
+    manager = await managing.made()
+    await asyncio.to_thread(manager.start_ab_test, "support", "The variant", 50)
+    for user in ("a", "b", "c", "d", "e"):
+        await house.ask("x", prompt={"id": "support"}, user=user)
+        heard = json.loads(house.provider("main").requests[-1].body)["messages"][0]["content"]
+        assert heard == await asyncio.to_thread(manager.get_prompt, "support", user_id=user)

@@ -84,6 +84,20 @@ class Experiments:
         """Of a unit, by the name that `core.units` has for it: its digest, its arm, and why. Raises ModelNotFound."""
         return Trial.of(Known(experiment, spec_of(experiment)), self._routes).told(unit)
 
+    def version(self, prompt: str, label: str, organisation: str, user: str) -> int | None:
+        """Of a prompt, what this user's calls get that name `label` and no version. None: nothing is tried of it."""
+        unit = units.unit("user", organisation, user=user, session=None, team=None)
+        found: int | None = None
+        holding = (one for one in self.plan().by_name.values() if one.state in ("promoted", "running"))
+        for trial in sorted(holding, key=lambda one: one.state == "running"):  # what is tried goes before
+            spec = trial.spec
+            if unit is None or spec.unit != "user" or spec.prompt != prompt or spec.label != label:
+                continue
+            name = trial.told(unit)[1]
+            arm = trial.winner or (trial.arm(name) if name is not None else None)
+            found = arm.prompts.get(prompt, found) if arm is not None else found
+        return found
+
     def plan(self) -> Plan:
         known = self.running.known
         if self._plan.of is not known:
