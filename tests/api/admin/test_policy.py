@@ -66,6 +66,7 @@ ABSENT = {
     *("start_experiment", "advance_experiment", "promote_experiment", "take_back_experiment", "stop_experiment"),
     *("report_experiment", "recompute_experiment"),
 }
+NAMES = {"name": "x", "unit": "u", "hit": "req_1", "label": "live", "number": 1, **TARGET}
 IDS = {"organisations": "acme", "teams": "search", "users": "ann"}
 ROLES = ("nobody", "member", "viewer", "manager", "admin")
 
