@@ -196,6 +196,7 @@ def _whole(row: dict[str, Any]) -> list[str]:
         "session": row.get("session"),
         "asked for": row.get("model"),
         "route": row.get("route"),
+        "tier": f"{row['chosen']['tier']}: {row['chosen']['why']}" if row.get("chosen") else None,
         "answered": row.get("target"),
         "outcome": f"{row['outcome']} ({row['status']}){': ' + row['error'] if row.get('error') else ''}",
         "took": f"{_ms(row['duration_us'] / 1000)}, of which Tidegate {_ms(row['overhead_us'] / 1000)}",

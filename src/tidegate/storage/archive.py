@@ -107,6 +107,8 @@ class Archive:
                     yield {"kind": "opinion", "opinion": _plain(opinion)}
             for body in await self._bodies.of(subject.alias):
                 yield {"kind": "body", "body": shown(body)}
+            for held in await self._batches.of(subject.alias) if self._batches is not None else ():
+                yield {"kind": "batch_line", "line": _plain(held)}
             for link in await self._log.of(subject.alias):
                 yield {"kind": "audit", "entry": await self.entry(link)}
             for line in await self._ledger.usage(_sums_of(name, subject)):
