@@ -1,7 +1,7 @@
 """The life of a call. READ FIRST.
 
     client ─► record · gate · authenticate · read · route · arm · limits · prompt · guards · cache ─► flight: budget · …
-    client ◄─ record ◄──────────────────────────────────── limits ◄─────── restore ◄ cache ◄─ shield ◄ flight ◄ upstream
+    client ◄─ record ◄─────────────────────────────────── limits ◄──────── restore ◄ cache ◄─ shield ◄ flight ◄ upstream
 
 Until the first event has left for the client everything may still be refused, retried or sent elsewhere, and an error
 is an HTTP status. After it the reply belongs to the client, and an error is the last event of the stream.
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from tidegate.core.call import Call, Event, Principal, Reply
 from tidegate.core.errors import NotFound
 from tidegate.core.flight import Hear
-from tidegate.core.ports import Codec, Codecs, Provider
+from tidegate.core.ports import Batches, Codec, Codecs, Provider
 from tidegate.core.world import World
 from tidegate.stages.auth import KeyAuth, permit
 from tidegate.stages.bodies import Bodies
@@ -29,6 +29,7 @@ from tidegate.stages.limits import Limits
 from tidegate.stages.prompts import Prompts
 from tidegate.stages.record import Recorder
 from tidegate.stages.routes import Routes
+from tidegate.stages.shadows import Shadows
 from tidegate.storage.archive import Archive
 from tidegate.telemetry.outlets import Outlets
 from tidegate.upstream import Upstream
@@ -52,9 +53,11 @@ class Gateway:
     cache: Cache
     bodies: Bodies
     judging: Judging
+    shadows: Shadows
     formed: Formed
     upstream: Upstream
     archive: Archive
+    batches: Batches
     outlets: Outlets
 
     async def answer(self, call: Call, send: Callable[[Reply], Awaitable[None]]) -> None:
@@ -75,6 +78,8 @@ class Gateway:
                     await self.guardrails.check(call)  # 400 refuse, or mask; from here what goes out is fixed
                 async with self.cache.through(call, self.buy) as reply:  # asked before, or in the air? else bought
                     reply = self.judging.listen(call, self.bodies.keep(call, reply))  # where the route says so
+                    if call.shadows or call.own is not None:
+                        reply = self.shadows.listen(call, reply)  # asked again in the background, by another arm
                     if call.arms:
                         reply = self.formed.listen(call, reply)  # where an experiment wants to know
                     await send(self.guardrails.restore(call, reply))  # the caller's own masked values

@@ -53,6 +53,7 @@ def new_call(world: World, incoming: Incoming, dialect: str, operation: str) -> 
         path=head.raw_path,
         query=head.query,
         intake=incoming.body,
+        tried=incoming.tried,
     )
     if head.is_labelled:
         _labels(call, head)
@@ -261,6 +262,8 @@ def said(call: Call, world: World) -> bytes:
         text += f"x-tidegate-notice: {_safe('; '.join(call.notes))}\r\n"
     if call.cached is not None:
         text += _cached(call.cached)
+    if call.shrunk is not None or call.marked:
+        text += _shrunk(call)
     if call.warnings:
         text += f"x-tidegate-warning: left out: {_safe('; '.join(call.warnings))}\r\n"
     now = world.clock.now_ns()
@@ -287,6 +290,16 @@ def _cached(cached: Cached) -> str:
     if cached.similarity is not None:
         text += f"x-tidegate-cache-similarity: {cached.similarity:.3f}\r\n"
     return text
+
+
+def _shrunk(call: Call) -> str:
+    one = call.shrunk
+    said = ["as it came"]
+    if one is not None:
+        said = [*filter(None, (one.level, "trimmed" if one.trimmed else "")), f"before={one.before}; after={one.after}"]
+    if call.marked:
+        said.append(f"marked={call.marked}")
+    return f"x-tidegate-shrunk: {'; '.join(said)}\r\n"
 
 
 def _tried(call: Call) -> str:

@@ -15,9 +15,10 @@ from tidegate.core.errors import TidegateError
 from tidegate.core.ports import Codecs, Provider, Reach
 from tidegate.core.world import World
 from tidegate.gateway import Gateway
-from tidegate.jobs.evals.online import Online, panel
+from tidegate.jobs.evals.online import Hear, Online, panel
 from tidegate.jobs.evals.suite import Plugins
 from tidegate.jobs.rollouts.rounds import Rollouts
+from tidegate.jobs.shadows import Shadowing
 from tidegate.providers.prices import PriceList
 from tidegate.stages.auth import KeyAuth
 from tidegate.stages.auth.used import LastUsed
@@ -34,12 +35,16 @@ from tidegate.stages.limits import Limits
 from tidegate.stages.prompts import Prompts
 from tidegate.stages.record import Recorder
 from tidegate.stages.routes import Routes
+from tidegate.stages.shadows import Shadows
 from tidegate.storage.archive import Archive
+from tidegate.storage.batches import BatchStore
 from tidegate.storage.bodies import BodyStore
 from tidegate.storage.pepper import load_peppers
 from tidegate.telemetry.outlets import Outlets
 from tidegate.telemetry.traces import Traces
 from tidegate.upstream import Upstream
+from tidegate.upstream.shrink import Shrinks
+from tidegate.upstream.shrink.trimming import Trims
 
 SUITES = Plugins(plugins.find, plugins.config_of)
 QUICK_START_S = 0.25  # a provider that is ready by then is waited for; others get ready while calls come in
@@ -60,17 +65,21 @@ class Ground:
     environment_key: str | None
     ask: Callable[[Call], Awaitable[str]]  # the front door, seen from inside
     archive: Archive
+    batches: BatchStore
     bodies: BodyStore
     outlets: Outlets
     online: Online
+    shadowing: Shadowing
     running: Running
     rollouts: Rollouts
     traces: Traces | None
     prompts: Prompts
+    trims: Trims
 
-    async def ears(self, config: Config) -> Mapping[str, Ear]:
+    async def ears(self, config: Config, hear: Hear | None = None) -> Mapping[str, Ear]:
         """Who judges live answers. Suites and cards are files. Raises ConfigError."""
-        return await asyncio.to_thread(self.online.ears, {name: route.judge for name, route in config.routes.items()})
+        judges = {name: route.judge for name, route in config.routes.items()}
+        return await asyncio.to_thread(self.online.ears, judges, hear)
 
     def gateway(
         self,
@@ -79,10 +88,12 @@ class Ground:
         ears: Mapping[str, Ear],
         before: Gateway | None = None,
         was: Config | None = None,
+        *,
+        apart: bool = False,
     ) -> Gateway:
         """As `config` says. Rooms of `before` that nothing was changed of since `was` stay, and so what they know.
 
-        Raises ConfigError.
+        `apart`: it answers beside `before`, and knows of its targets what it finds itself. Raises ConfigError.
         """
         world, recorder, words = self.world, self.recorder, self.codecs
         routes = Routes(config.routes, providers)
@@ -111,10 +122,23 @@ class Ground:
                 self.traces.said if self.traces is not None else None,
             ),
             judging=Judging(ears),
+            shadows=Shadows(config.shadows, self.shadowing.hand(_suites(config)), self.shadowing.hear),
             formed=Formed(self.rollouts.wires),
             archive=self.archive,
+            batches=self.batches,
             outlets=self.outlets,
-            upstream=Upstream(config.upstream, world, words, before.upstream.targets if before else None),
+            upstream=Upstream(
+                config.upstream,
+                world,
+                words,
+                before.upstream.targets if before and not apart else None,
+                Shrinks(
+                    {name: route.shrink for name, route in config.routes.items()},
+                    world,
+                    self.trims,
+                    before.upstream.shrinks if before and not apart else None,
+                ),
+            ),
         )
 
     def _auth(self, config: Config) -> KeyAuth:
@@ -122,6 +146,10 @@ class Ground:
         tokens = plugins.find("stages", "tokens")(issuers, world) if issuers else None
         peppers = load_peppers(self.data_dir, config.auth.peppers)
         return KeyAuth(world.store, peppers, world.clock, self.environment_key, self.used.note, tokens)
+
+
+def _suites(config: Config) -> Callable[[str], str | None]:
+    return {name: route.judge.suite for name, route in config.routes.items()}.get
 
 
 def _guardrails(config: Config, world: World, providers: Providers, reach: Reach) -> Guardrails:
@@ -134,6 +162,7 @@ def _guardrails(config: Config, world: World, providers: Providers, reach: Reach
 def check(config: Config, providers: Providers | None = None) -> None:
     """Raise ConfigError for what only shows when the parts meet; starts nothing."""
     zone_of(config.budgets.zone)
+    zone_of(config.batches.zone)
     plugins.find("transports", config.transport.kind)
     if config.api.tls.certificate is not None:
         plugins.find("listeners", "tls")(config.api.tls)

@@ -308,6 +308,16 @@ class Own(msgspec.Struct, frozen=True):
     depth: int = 1  # how far it is from a client's
 
 
+class Shrunk(msgspec.Struct, frozen=True, eq=False):
+    """A request in fewer tokens: what goes out in its place, and how many they were, by estimate."""
+
+    level: str | None
+    before: int
+    after: int
+    asked: Asked
+    trimmed: bool = False  # its oldest turns are a summary
+
+
 class Call(msgspec.Struct, kw_only=True, eq=False):
     """One call, from its first line to its row. Owned by the task of its request; each field names who sets it."""
 
@@ -332,6 +342,7 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     session: str | None = None
     tags: tuple[str, ...] = ()
     wishes: Wishes = NO_WISHES
+    tried: Assigned | None = None  # which of two configurations answers it, while another one is tried
     principal: Principal | None = None  # auth
     asked: Asked | None = None  # the gateway, from the codec
     asked_again: bool = False  # limits: in its session, nearly what the call before it had asked
@@ -349,7 +360,7 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     bill: Bill | None = None
     reserved_nusd: int = 0
     guarded: Guarding = UNGUARDED  # guardrails
-    # experiments; of a canary of the configuration, the API edge; of a call of our own, who makes it
+    # experiments; of a call of our own, who makes it
     arms: tuple[Assigned, ...] = ()
     shadows: tuple[Assigned, ...] = ()  # experiments: what is to answer in the background
     pinned: Mapping[str, int] = {}  # experiments: versions of prompts that the arm wants, by name
@@ -358,6 +369,8 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     cached: Cached | None = None  # cache: what it did; None: it was not asked
     # the flight: what the inner ring writes
     flight: Flight | None = None  # while it is in the air; it closes the row when it lands
+    shrunk: Shrunk | None = None  # what goes out, where the route wants it shorter; `asked` stays what came
+    marked: int = 0  # parts of it that the last provider was told to keep
     attempts: list[Attempt] = []
     passed_over: list[str] = []  # targets that were not asked, and why: main/m: set aside, 5 failures in a row
     answered_by: str | None = None  # the target that won, or static_answer
@@ -375,6 +388,11 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     def take_in(self) -> bytes | Awaitable[bytes]:
         intake, self.intake = self.intake, nothing
         return intake()
+
+    @property
+    def sent(self) -> Asked | None:
+        """What goes out to providers."""
+        return self.asked if self.shrunk is None else self.shrunk.asked
 
     @property
     def usage(self) -> Usage:

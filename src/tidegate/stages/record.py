@@ -13,7 +13,7 @@ from tidegate.core.call import Attempt, Cached, Call, Principal, Route
 from tidegate.core.errors import LoopSuspected, StorageFull, TidegateError, UpstreamRefused
 from tidegate.core.flight import Flight
 from tidegate.core.money import Price
-from tidegate.core.ports import AttemptRow, Closed, Opened
+from tidegate.core.ports import AttemptRow, Closed, Opened, ShrunkRow
 from tidegate.core.trace import PARENT, received
 from tidegate.core.world import World
 
@@ -113,8 +113,10 @@ class Recorder:
             row = replace(row, **_what_the_cache_did(call.cached))
         if PARENT in call.named and (parent := received(call.named[PARENT])):
             row = replace(row, trace_id=parent.trace_id, parent_id=parent.step_id)
-        if call.arms:
-            row = replace(row, arms=call.arms)
+        if call.arms or call.tried:
+            row = replace(row, arms=call.arms if call.tried is None else (call.tried, *call.arms))
+        if call.shrunk is not None or call.marked:
+            row = replace(row, shrunk=_what_was_made_cheaper(call))
         if call.own is not None:
             row = replace(row, purpose=call.own.purpose, parent=call.own.parent)
         if call.guarded.verdicts or call.prompt or call.asked_again:
@@ -196,6 +198,15 @@ def usual(call: Call, principal: Principal) -> Usual:
         "model": model,
     }
     return Usual(principal, route, Opened(route=name or "", model=model or "", **common), Closed(**ended, **common))
+
+
+def _what_was_made_cheaper(call: Call) -> ShrunkRow:
+    shrunk, saved_nusd = call.shrunk, 0
+    if call.marked:
+        saved_nusd = sum(one.target.price.saved_nusd(one.usage) for one in call.attempts if one.target.price)
+    if shrunk is None:
+        return ShrunkRow(marked=call.marked, kept_saved_nusd=saved_nusd)
+    return ShrunkRow(shrunk.level, shrunk.before, shrunk.after, shrunk.trimmed, call.marked, saved_nusd)
 
 
 def _what_the_cache_did(cached: Cached) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from tidegate.core.audit import Link
 from tidegate.core.errors import BadRequest, NotFound
 from tidegate.core.experiments import Experiment, spec_of
 from tidegate.core.merkle import consistency, inclusion, root_of
-from tidegate.core.ports import Bodies, Body, Keyring, Ledger, Subject, Vault
+from tidegate.core.ports import Batches, Bodies, Body, Keyring, Ledger, Subject, Vault
 from tidegate.core.units import of_user, place
 from tidegate.core.usage import Period, UsageAsked
 from tidegate.storage.audit.log import Log
@@ -33,6 +33,7 @@ class Erasure(msgspec.Struct, frozen=True):
     aliases: tuple[str, ...]
     bodies: int
     answers: int  # of the cache
+    lines: int = 0  # of batches
 
 
 class Keys(msgspec.Struct, frozen=True):
@@ -59,6 +60,7 @@ class Archive:
         log: Log,
         vault: Vault,
         purge: Callable[[str], Awaitable[int]],
+        batches: Batches | None = None,
         *,
         notary: Notary | None = None,
         keyring: Keyring | None = None,
@@ -73,6 +75,7 @@ class Archive:
         self._vault = vault
         self._sealed = Rows(vault)
         self._purge = purge
+        self._batches = batches
         self._notary = notary
         self._keyring = keyring
         self._keks = keks
@@ -117,12 +120,13 @@ class Archive:
             )
         found = await self.subjects(name, organisation)
         await self._ledger.rename_units(await self._units(name, found))
-        bodies = 0
+        bodies = lines = 0
         for subject in found:
+            lines += await self._batches.forget_of(subject.alias) if self._batches is not None else 0
             bodies += await self._bodies.forget_of(subject.alias)
             await asyncio.to_thread(self._vault.erase, subject)
         answers = await self._purge(f"subject:{self._vault.word(name)}")
-        return Erasure(tuple(one.alias for one in found), bodies, answers)
+        return Erasure(tuple(one.alias for one in found), bodies, answers, lines)
 
     async def _units(self, name: str, subjects: Sequence[Subject]) -> list[tuple[str, str, str]]:
         """What experiments call them, and another name for each, that says nothing: what was measured of them stays,

@@ -85,7 +85,9 @@ class Buckets:
 class RouteCount:
     """What is counted of one route."""
 
-    __slots__ = ("cost_nusd", "duration", "each", "ended", "first", "pace", "saved_nusd", "tokens")
+    __slots__ = (
+        "cost_nusd", "duration", "each", "ended", "first", "kept_nusd", "pace", "saved_nusd", "shrunk", "tokens",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.ended: defaultdict[tuple[str, str, int], int] = defaultdict(int)  # (operation, outcome, status) → calls
@@ -96,6 +98,8 @@ class RouteCount:
         self.tokens: defaultdict[str, int] = defaultdict(int)
         self.cost_nusd = 0
         self.saved_nusd = 0
+        self.shrunk = [0, 0]  # tokens before and after
+        self.kept_nusd = 0  # saved by what providers kept
 
 
 class Metrics(Collector):
@@ -165,12 +169,17 @@ class Metrics(Collector):
         for one in row.guards:
             self._guards[one.guard, one.direction, one.verdict] += 1
         for given in row.arms:
-            self._arms[_arm(given, self._arms)] += given.counted
+            if given.counted:
+                self._arms[_arm(given, self._arms)] += 1
         for kind, tokens in row.usage.items():
             count.tokens[kind] += tokens
         if row.cache is not None:
             self._cache[row.cache_layer or "", row.cache] += 1
             count.saved_nusd += row.saved_nusd
+        if row.shrunk is not None:
+            count.shrunk[0] += row.shrunk.before
+            count.shrunk[1] += row.shrunk.after
+            count.kept_nusd += row.shrunk.kept_saved_nusd
         if row.cost_nusd is None:
             self._unpriced += 1
         else:
@@ -259,6 +268,14 @@ class Metrics(Collector):
         tokens = CounterMetricFamily("tidegate_tokens", "Tokens used", labels=["route", "kind"])
         cost = CounterMetricFamily("tidegate_cost_usd", "Dollars spent, where the price is known", labels=["route"])
         saved = CounterMetricFamily("tidegate_cache_saved_usd", "Dollars that answers cost before", labels=["route"])
+        shrunk = CounterMetricFamily(
+            "tidegate_shrunk_tokens", "Of prompts that were to be shorter, by estimate", labels=["route", "when"]
+        )
+        kept = GaugeMetricFamily(
+            "tidegate_prompt_cache_saved_usd",
+            "Dollars saved by what providers were told to keep; it falls while that is only written",
+            labels=["route"],
+        )
         for route, count in self._routes.items():
             for (operation, outcome, status), calls in count.ended.items():
                 requests.add_metric([operation, route, outcome, str(status)], calls)
@@ -276,7 +293,12 @@ class Metrics(Collector):
                 cost.add_metric([route], min(count.cost_nusd, MOST) / NUSD_PER_USD)
             if count.saved_nusd:
                 saved.add_metric([route], min(count.saved_nusd, MOST) / NUSD_PER_USD)
-        yield from (requests, duration, first, each, pace, tokens, cost, saved)
+            if count.shrunk[0]:
+                for when, number in zip(("before", "after"), count.shrunk, strict=True):
+                    shrunk.add_metric([route, when], min(number, MOST))
+            if count.kept_nusd:
+                kept.add_metric([route], count.kept_nusd / NUSD_PER_USD)
+        yield from (requests, duration, first, each, pace, tokens, cost, saved, shrunk, kept)
 
     def _evaluations(self) -> Iterator[Metric]:
         judgments = CounterMetricFamily(

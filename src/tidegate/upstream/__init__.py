@@ -1,6 +1,6 @@
 """Who answers this call, and what if they do not? READ SECOND: the inner ring, once per attempt.
 
-    route ─► router: targets in order ─► for each: breaker, key, room ─► attempt (maybe hedged) ─► retry: what next?
+    route ─► shrink ─► router: targets in order ─► for each: breaker, key, room ─► attempt (maybe hedged) ─► retry
 
 The loop over attempts has returned before the first event is shown to anybody. So until then everything can be tried
 again or elsewhere, and after it nothing is: what goes wrong later is the reply's last event.
@@ -25,6 +25,7 @@ from tidegate.upstream.answers import OwnAnswer
 from tidegate.upstream.attempt import Stream
 from tidegate.upstream.hedge import Extra
 from tidegate.upstream.retry import ENDS_A_ROUTE, STEPS, Failure
+from tidegate.upstream.shrink import Shrinks
 from tidegate.upstream.targets import PassedOver, Seat, Targets
 
 FIRST: Why = "first"
@@ -51,12 +52,20 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Upstream:
     """`targets` is what is known of them so far; a reload hands it on."""
 
-    def __init__(self, config: Config, world: World, codecs: Codecs, targets: Targets | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        world: World,
+        codecs: Codecs,
+        targets: Targets | None = None,
+        shrinks: Shrinks | None = None,
+    ) -> None:
         self.config = config
         self.world = world
         self.codecs = codecs
         self.targets = targets or Targets(world, config.breaker)
         self.targets.config = config.breaker
+        self.shrinks = shrinks
         self._extra: dict[str, Extra] = {}  # by route
 
     def timeouts(self, route: Route, left_s: float) -> Timeouts:
@@ -105,6 +114,8 @@ class Opening(msgspec.Struct, eq=False):
         if own is not None:
             return own
         route, why = call.route, FIRST
+        if self._ring.shrinks:
+            await self._ring.shrinks.shorten(call)
         try:
             while True:
                 failure = await self._ask_route(route, why)
@@ -203,7 +214,9 @@ class Opening(msgspec.Struct, eq=False):
     # --- one attempt
 
     def _stream(self, target: Target, seat: Seat, why: Why) -> Stream:
-        stream = Stream(self._world, self._call, seat, Attempt(target, self._world.clock.now_ns(), why))
+        shrinks, call = self._ring.shrinks, self._call
+        mark = shrinks.mark(call) if shrinks else None
+        stream = Stream(self._world, call, seat, Attempt(target, self._world.clock.now_ns(), why), mark)
         self._streams.append(stream)
         return stream
 

@@ -15,6 +15,17 @@ from tidegate.core.search import CallsAsked, Place
 from tidegate.core.usage import UsageAsked, UsageLine
 
 
+class ShrunkRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """A prompt that was to be made cheaper, and what became of it."""
+
+    level: str | None = None  # of making it shorter: lossless | relevant
+    before: int = 0  # tokens, by estimate
+    after: int = 0
+    trimmed: bool = False  # its oldest turns went out as a summary
+    marked: int = 0  # parts that its provider was told to keep
+    kept_saved_nusd: int = 0  # by what it had kept; below 0, where that is only written so far
+
+
 class AttemptRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One attempt, as the ledger keeps it. Times are microseconds since the call came in."""
 
@@ -99,6 +110,7 @@ class Closed(msgspec.Struct, frozen=True, tag="closed", tag_field="record", omit
     asked_again: bool = False  # in its session, nearly what the call before it had asked
     arms: tuple[Assigned, ...] = ()  # what it got of experiments
     rendered: str | None = None  # the hash of the prompt's version, and a digest of its variables: 1f2e3d4c/9a8b7c6d…
+    shrunk: ShrunkRow | None = None  # where its route wants prompts cheaper
     personal: bytes | None = None  # as it is kept: what of it is about a person, sealed; `user` is an alias then
 
 

@@ -76,7 +76,7 @@ class Key(msgspec.Struct, frozen=True):
     last_used_ms: int | None = None  # to the minute or so
 
 
-Endpoint = Literal["chat", "complete", "embed", "count", "models", "raw", "account"]
+Endpoint = Literal["chat", "complete", "embed", "count", "models", "batches", "raw", "account"]
 # loops are its work · its calls may say that they are an evaluation's · may say in headers what the route decides for
 # others
 Scope = Literal["batch", "eval", "override"]
