@@ -203,7 +203,7 @@ def _whole(row: dict[str, Any]) -> list[str]:
         "tokens": ", ".join(f"{kind} {number:,}" for kind, number in row.get("usage", {}).items()),
         "cost": "not known" if cost is None else f"${usd_text(cost)}",
         "cache": " ".join(filter(None, (row.get("cache"), row.get("cache_layer")))),
-        "prompt": row.get("prompt"),
+        "prompt": " ".join(filter(None, (row.get("prompt"), row.get("rendered")))),
         "tags": ", ".join(row.get("tags", ())),
     }
     lines += [f"  {name:<10} {_plain(str(value))}" for name, value in facts.items() if value]

@@ -260,6 +260,7 @@ async def test_a_row_says_what_was_rendered(stocked: House) -> None:
     assert one.row is not None and two.row is not None
     assert one.row.prompt == two.row.prompt == "greet@1"
     kept = (await stocked.get("/v1/prompts/greet")).events[0]
+    assert (await stocked.get(f"/v1/requests/{one.id}")).events[0]["rendered"] == one.row.rendered
     again = await stocked.begin(
         path="/v1/prompts/greet/render", body=b'{"version": 1, "variables": {"name": "Ann"}}'
     ).reply()
