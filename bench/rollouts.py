@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.core.experiments import METRICS, Spec
-from tidegate.core.findings import HAD, NEVER, SIZE, Level, chance_of
-from tidegate.core.rollout import WRONG_RATIO, looked_at
+from tidegate.core.findings import HAD, NEVER, SIZE, Level, chance_of, looked_at
+from tidegate.core.rollout import WRONG_RATIO
 from tidegate.core.stats.sequential_counts import WEIGHT
 from tidegate.core.stats.sequential_means import ALIKE, FEWEST
 from tidegate.core.stats.sequential_shares import stakes_above, stakes_below

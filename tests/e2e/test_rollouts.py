@@ -77,6 +77,7 @@ class Town:
         self.gateways = gateways
         self.chance = random.Random(11)
         self.over: dict[str, float] = {}  # since when
+        self.later: defaultdict[str, int] = defaultdict(int)  # calls, two seconds after that
         self.asked = 0
 
     def quality(self, model: str) -> Quality:
@@ -93,7 +94,7 @@ class Town:
 
     def is_past(self, name: str) -> bool:
         """It was decided, and users came for as long after that as matters."""
-        return name in self.over and time.monotonic() - self.over[name] > 2.6
+        return self.later[name] >= 3
 
     @property
     def rests(self) -> bool:
@@ -115,7 +116,9 @@ class Town:
         """One in four was there before."""
         who = f"user-{route}-{number if number % 4 else self.chance.randrange(number + 1)}"
         at = self.gateways[self.chance.randrange(len(self.gateways))]
+        is_late = route in self.over and time.monotonic() - self.over[route] > 2.1
         answer = await at.ask("hi", model=route, user=who)
+        self.later[route] += is_late and answer.status == 200
         if answer.status != 200 or self.cases[route].spec.get("primary", {}).get("metric") != "satisfaction":
             return
         said = "up" if self.chance.random() < self.quality(answer.text).liked else "down"
