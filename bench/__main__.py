@@ -15,6 +15,7 @@
   ./run bench sealed                              what encryption and the audit log cost
   ./run bench telemetry                           what being seen costs a call, and how long whoever looks waits
   ./run bench resilience                          long days of failing providers, replayed; minutes
+  ./run bench batches                             how fast they are, what they cost others, and what a crash costs them
   ./run bench outage                              a provider that is gone for minutes, and comes back
 
 All traffic stays on 127.0.0.1. It wants a machine that does nothing else: otherwise it says so and gives no verdict.
@@ -28,6 +29,7 @@ from pathlib import Path
 
 from bench import (
     admission,
+    batches,
     cache,
     cache_speed,
     compression,
@@ -49,6 +51,7 @@ BENCHES = {
     "admission": admission,
     "resilience": resilience,
     "outage": outage,
+    "batches": batches,
     "soak": soak,
     "cache": cache,
     "cache-speed": cache_speed,

@@ -34,7 +34,7 @@ from tidegate.upstream.shrink.tables import compact
 FILE = "compression/xquad_en.json"
 PARAGRAPHS, NEAR = 10, 4  # of a prompt; of the same article, where it is hard
 # What is asked for, so that as much is saved over all calls, with those that are left alone.
-TARGETS = {35: 0.37, 50: 0.53, 70: 0.74}
+TARGETS = {35: 0.38, 50: 0.54, 70: 0.75}
 SEEDS, QUICK_SEEDS = 3, 1
 LIMITS = {
     "kept_at_35": Limit(0.998, 0.998, most=False, timed=False),

@@ -20,7 +20,7 @@ from tests.blocking import nothing_blocks
 from tests.clock import JumpClock
 from tidegate import config
 from tidegate.api import server
-from tidegate.app import App, build
+from tidegate.app import App, Files, build
 from tidegate.core.ports import Closed
 from tidegate.providers.scripted import Scripted
 from tidegate.providers.scripted.server import Server
@@ -147,10 +147,11 @@ class Asking:
 
 
 class House:
-    def __init__(self, app: App, clock: JumpClock, key: str) -> None:
+    def __init__(self, app: App, clock: JumpClock, key: str, files: Files | None = None) -> None:
         self.app = app
         self.clock = clock
         self.key = key
+        self.files = files  # where its configuration would stand
 
     def provider(self, name: str) -> Server:
         """What it is told to say: house.provider("main").says("hello")."""
@@ -259,10 +260,16 @@ async def lived_in(
     before = asyncio.all_tasks()
     given = {"TIDEGATE_API_PORT": "0", "TIDEGATE_STORAGE_DATA_DIR": str(data_dir), **(environment or {})}
     clock = clock or JumpClock()
-    app = await build(unbounded(config.parse(text, given), text), given, clock=clock)
+
+    def load(path: Path) -> config.Config:
+        said = path.read_text(encoding="utf-8")
+        return unbounded(config.parse(said, given, str(path)), said)
+
+    files = Files(data_dir.with_name("tidegate.yaml"), load)
+    app = await build(unbounded(config.parse(text, given), text), given, clock=clock, files=files)
     try:
         key, _ = await app.gateway.auth.create("a test", "test", admin=True)
-        house = House(app, clock, key)
+        house = House(app, clock, key, files)
         for provider in app.gateway.providers.values():
             if isinstance(provider, Scripted):
                 provider.server.sleep = clock.sleep

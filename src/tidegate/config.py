@@ -17,15 +17,16 @@ import yaml
 from msgspec import Meta
 
 from tidegate import api, plugins, storage, upstream
-from tidegate.core import guard
+from tidegate.core import batches, canary, guard
 from tidegate.core.errors import ConfigError
 from tidegate.core.values import Duration, Moment, Secret, Share, Size
+from tidegate.jobs import rollouts
 from tidegate.providers import prices, transport
 from tidegate.providers.discovery import Found
-from tidegate.stages import auth, bodies, budgets, cache, guardrails, judging, limits, routes
+from tidegate.stages import auth, bodies, budgets, cache, guardrails, judging, limits, prompts, routes, shadows
 from tidegate.storage import audit, vault
 from tidegate.telemetry import alerts, logs, metrics, sinks, traces
-from tidegate.upstream import tiers
+from tidegate.upstream import shrink, tiers
 
 DEFAULT_FILE = "tidegate.yaml"
 LOCAL = Found("local", {"type": "local"}, "")
@@ -47,6 +48,7 @@ class RouteConfig(routes.Config, frozen=True, forbid_unknown_fields=True, kw_onl
     store: whether what is said in its calls is kept.
     judge: whether a share of its answers is judged afterwards.
     router: which of its tiers answers a call.
+    shrink: whether its prompts are made shorter before they are sent.
     """
 
     cache: cache.Config = cache.Config()
@@ -54,6 +56,7 @@ class RouteConfig(routes.Config, frozen=True, forbid_unknown_fields=True, kw_onl
     store: bodies.Config = bodies.Config()
     judge: judging.Config = judging.Config()
     router: tiers.Config = tiers.Config()
+    shrink: shrink.Config = shrink.Config()
 
 
 class Configured(NamedTuple):
@@ -75,9 +78,14 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     auth: who may come in.
     limits: how many calls may be made.
     budgets: how much may be spent.
+    prompts: what calls can name in place of saying it.
     guardrails: what may pass, on every route that has no guards of its own.
     cache: what routes with a semantic cache have together.
+    batches: files of questions that nobody waits for.
+    experiments: how those that are under way are looked at.
     upstream: how providers are asked.
+    shadows: answers that experiments have given in the background.
+    canary: what takes another configuration back that is tried on a share of the units.
     logs: what is written to standard error.
     alerts: who is told when something happens.
     traces: who is sent spans of calls.
@@ -96,9 +104,14 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     auth: auth.Config = auth.Config()
     limits: limits.Config = limits.Config()
     budgets: budgets.Config = budgets.Config()
+    prompts: prompts.Config = prompts.Config()
     guardrails: guardrails.Config = guardrails.Config()
     cache: cache.House = cache.House()
+    batches: batches.Config = batches.Config()
+    experiments: rollouts.Config = rollouts.Config()
     upstream: upstream.Config = upstream.Config()
+    shadows: shadows.Config = shadows.Config()
+    canary: canary.Config = canary.Config()
     logs: logs.Config = logs.Config()
     alerts: alerts.Config = alerts.Config()
     traces: traces.Config = traces.Config()
@@ -172,6 +185,7 @@ def _check(config: Config, reading: _Reading) -> None:
     rooms = [
         ("api", api.trouble(config.api)),
         ("auth", auth.trouble(config.auth)),
+        ("prompts", prompts.trouble(config.prompts)),
         *((f"routes.{name}.cache", cache.trouble(route.cache)) for name, route in config.routes.items()),
         *(
             (f"routes.{name}.store", bodies.trouble(route.store, traced=bool(config.traces.to)))
@@ -179,7 +193,13 @@ def _check(config: Config, reading: _Reading) -> None:
         ),
         *((f"routes.{name}.judge", judging.trouble(route.judge)) for name, route in config.routes.items()),
         *((f"routes.{name}.router", tiers.trouble(one.router, one.tiers)) for name, one in config.routes.items()),
+        ("canary", canary.trouble(config.canary)),
+        *(
+            (f"routes.{name}.shrink", shrink.trouble(route.shrink, name, (*config.routes, *config.providers)))
+            for name, route in config.routes.items()
+        ),
         ("cache", cache.house_trouble(config.cache, config.routes)),
+        ("batches", batches.trouble(config.batches)),
         ("alerts", alerts.trouble(config.alerts)),
         ("traces", traces.trouble(config.traces)),
         ("sinks", sinks.trouble(config.sinks)),
@@ -344,8 +364,17 @@ class _Reading:
         on_failure = self._leaf(Literal["closed", "open"], fields.get("on_failure", "closed"), f"{path}.on_failure")
         return guardrails.Guarded(settings.type, action, on_failure, settings.plugin, settings.settings)
 
+    def compressor(self, value: Any, path: str) -> shrink.Plugged:
+        """A compressor, by its `type`, with how long it is waited for, and its own Config."""
+        fields = dict(value) if isinstance(value, dict) else {"type": value}
+        settings = self.plugin("routers", path, fields, ("timeout",))
+        timeout = self._leaf(Duration, fields.get("timeout", "2s"), f"{path}.timeout")
+        return shrink.Plugged(settings.type, settings.plugin, settings.settings, timeout)
+
     def into(self, kind: Any, value: Any, path: str) -> Any:
         """`value` as `kind`: structs field by field, so that a message can name what is wrong."""
+        if kind == shrink.Plugged | None:
+            return self.compressor(value, path)
         if kind is guardrails.Guarded:
             return self.guardrail(value, path)
         if kind in (Secret, Secret | None):
@@ -417,6 +446,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, guardrails.Guarded):
         ours = {"type": value.type, "action": value.action, "on_failure": value.on_failure}
         return {**ours, **_plain(value.settings)}
+    if isinstance(value, shrink.Plugged):
+        return {"type": value.type, "timeout": _plain(value.timeout_s), **_plain(value.settings)}
     if isinstance(value, Configured):
         return {"type": value.type, **_plain(value.settings)}
     if isinstance(value, msgspec.Struct):

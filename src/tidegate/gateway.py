@@ -1,7 +1,7 @@
 """The life of a call. READ FIRST.
 
-    client ─► record · gate · authenticate · understand · route · limits · guards · cache ─► flight: budget · upstream
-    client ◄─ record ◄──────────────────────────────────────────── limits ◄ restore ◄ cache ◄─ flight: budget ◄ shield
+    client ─► record · gate · authenticate · read · route · arm · limits · prompt · guards · cache ─► flight: budget · …
+    client ◄─ record ◄─────────────────────────────────── limits ◄──────── restore ◄ cache ◄─ shield ◄ flight ◄ upstream
 
 Until the first event has left for the client everything may still be refused, retried or sent elsewhere, and an error
 is an HTTP status. After it the reply belongs to the client, and an error is the last event of the stream.
@@ -15,17 +15,21 @@ from dataclasses import dataclass
 from tidegate.core.call import Call, Event, Principal, Reply
 from tidegate.core.errors import NotFound
 from tidegate.core.flight import Hear
-from tidegate.core.ports import Codec, Codecs, Provider
+from tidegate.core.ports import Batches, Codec, Codecs, Provider
 from tidegate.core.world import World
 from tidegate.stages.auth import KeyAuth, permit
 from tidegate.stages.bodies import Bodies
 from tidegate.stages.budgets import Budgets
 from tidegate.stages.cache import Cache
+from tidegate.stages.experiments import Experiments
+from tidegate.stages.formed import Formed
 from tidegate.stages.guardrails import Guardrails
 from tidegate.stages.judging import Judging
 from tidegate.stages.limits import Limits
+from tidegate.stages.prompts import Prompts
 from tidegate.stages.record import Recorder
 from tidegate.stages.routes import Routes
+from tidegate.stages.shadows import Shadows
 from tidegate.storage.archive import Archive
 from tidegate.telemetry.outlets import Outlets
 from tidegate.upstream import Upstream
@@ -41,14 +45,19 @@ class Gateway:
     recorder: Recorder
     auth: KeyAuth
     routes: Routes
+    experiments: Experiments
     limits: Limits
+    prompts: Prompts
     guardrails: Guardrails
     budgets: Budgets
     cache: Cache
     bodies: Bodies
     judging: Judging
+    shadows: Shadows
+    formed: Formed
     upstream: Upstream
     archive: Archive
+    batches: Batches
     outlets: Outlets
 
     async def answer(self, call: Call, send: Callable[[Reply], Awaitable[None]]) -> None:
@@ -61,11 +70,18 @@ class Gateway:
             body = call.take_in()  # 413 415, now that we know whose it is
             self.understand(call, body if isinstance(body, bytes) else await body)  # 400 408
             call.route = self.routes.match(call)  # 403 404
+            self.experiments.assign(call)  # who takes part in one goes the way of an arm from here on
             async with self.limits.admit(call):  # 429 calls: per time, at once, in a circle
+                if call.prompt_asked is not None:
+                    await self.prompts.render(call)  # 404 422
                 if self.guardrails.on:
                     await self.guardrails.check(call)  # 400 refuse, or mask; from here what goes out is fixed
                 async with self.cache.through(call, self.buy) as reply:  # asked before, or in the air? else bought
                     reply = self.judging.listen(call, self.bodies.keep(call, reply))  # where the route says so
+                    if call.shadows or call.own is not None:
+                        reply = self.shadows.listen(call, reply)  # asked again in the background, by another arm
+                    if call.arms:
+                        reply = self.formed.listen(call, reply)  # where an experiment wants to know
                     await send(self.guardrails.restore(call, reply))  # the caller's own masked values
 
     async def heard(self, call: Call) -> list[Event]:
@@ -101,10 +117,12 @@ class Gateway:
 
     def understand(self, call: Call, body: bytes) -> None:
         """Read what is asked."""
-        call.outgoing = body
-        call.asked = self.codec(call.dialect, call.operation).parse_request(body)
+        call.came = call.outgoing = body
+        call.asked = asked = self.codec(call.dialect, call.operation).parse_request(body)
+        if "prompt" in asked.spans:
+            call.prompt_asked = self.prompts.asked(asked)
         if not call.user:
-            call.user = call.asked.user
+            call.user = asked.user
 
     def codec(self, dialect: str, operation: str) -> Codec:
         codec = self.codecs.get((dialect, operation))

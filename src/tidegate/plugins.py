@@ -61,6 +61,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "shape": "tidegate.stages.guardrails.shape:Shape",
         "webhook": "tidegate.stages.guardrails.webhook:Webhook",
     },
+    "routers": {},  # compressors among them
     "scorers": {
         "contains": "tidegate.jobs.evals.scorers.contains:Contains",
         "cost": "tidegate.jobs.evals.scorers.cost:Cost",

@@ -98,7 +98,7 @@ WRONG_BODIES = {
     "null": (b"null", None, "object"),
     "no model": (json.dumps({"messages": MESSAGES}).encode(), None, "model"),
     "a model that is no text": (body(model=5), "model", "model: Expected `str`"),
-    "no messages": (b'{"model":"fast"}', None, "messages"),
+    "no messages": (b'{"model":"fast"}', "messages", "at least one"),
     "empty messages": (body(messages=[]), "messages", "at least one"),
     "messages that are text": (body(messages="hi"), "messages", "Expected `array"),
     "a message that is text": (body(messages=["hi"]), "messages[0]", "Expected `object"),

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from tidegate.core.analytics import PeopleAsked, TimesAsked, percentile_us
+from tidegate.core.experiments import Assigned, UnitLine
 from tidegate.core.guard import Verdict
 from tidegate.core.opinions import Opinion
 from tidegate.core.ports import Acted, AttemptRow, Closed, Ledger, Opened, Totals, Vault
@@ -577,3 +578,92 @@ async def test_a_period_that_cuts_days_has_what_lies_within_it(ledger):
         (line,) = await ledger.usage(UsageAsked(cut))
         (times,) = await ledger.times(TimesAsked(cut))
         assert line.sums["calls"] == sum(times.counts.values()) == until - begin
+
+
+# --- experiments
+
+
+def tried(id: str, unit: str = "u1", arm: str = "b", stage: int = 0, counted: bool = True, **fields: Any) -> Closed:
+    said = {"cost_nusd": 7, "first_us": 400} | fields
+    return closed(id, arms=(Assigned("t.1", stage, arm, unit, counted), Assigned("other.1", 0, "c", unit)), **said)
+
+
+async def units(ledger: Ledger, experiment: str = "t.1") -> list[UnitLine]:
+    return await ledger.units(experiment)
+
+
+async def test_what_was_seen_of_each_unit_is_summed_by_stage_and_arm_in_the_order_in_which_they_came(ledger):
+    now = closed("").at_ms
+    ledger.append(tried("late", "u2", at_ms=now + 2))
+    ledger.append(tried("a", at_ms=now + 1))
+    ledger.append(tried("b", at_ms=now, duration_us=3000, first_us=None, cost_nusd=None, asked_again=True))
+    ledger.append(tried("next stage", stage=1, at_ms=now + 3, guards=(Verdict("pii", "input", "mask"),)))
+    ledger.append(tried("control", "u3", "control", at_ms=now - 5))
+    assert await units(ledger) == [
+        UnitLine(0, "control", "u3", now - 5, 1, 0, 1, 1000, 1, 400, 1, 7),
+        UnitLine(0, "b", "u1", now, 2, 0, 2, 4000, 1, 400, 1, 7, 0, 1),
+        UnitLine(0, "b", "u2", now + 2, 1, 0, 1, 1000, 1, 400, 1, 7),
+        UnitLine(1, "b", "u1", now + 3, 1, 0, 1, 1000, 1, 400, 1, 7, 1),
+    ]
+    assert [line.calls for line in await units(ledger, "other.1")] == [1, 3, 1]
+    assert await units(ledger, "unknown.1") == []
+
+
+@pytest.mark.parametrize(
+    ("ended", "failed", "answered", "priced"),
+    [
+        ({"outcome": "ok", "cost_nusd": 0}, 0, 1, 1),
+        ({"outcome": "failed", "status": 502, "cost_nusd": 0}, 1, 0, 0),
+        ({"outcome": "cut_off", "cost_nusd": 5}, 1, 0, 1),
+        ({"outcome": "refused", "status": 429, "error": "limit_reached", "cost_nusd": 0}, 0, 0, 0),
+        ({"outcome": "refused", "status": 402, "error": "budget_spent", "cost_nusd": 0}, 0, 0, 0),
+        ({"outcome": "refused", "status": 400, "error": "upstream_refused", "cost_nusd": 0}, 1, 0, 0),
+        ({"outcome": "client_left", "status": 499, "cost_nusd": 5}, 0, 0, 1),
+        ({"outcome": "interrupted", "status": 499, "cost_nusd": None}, 0, 0, 0),
+        ({"outcome": "ok", "cache": "hit", "cost_nusd": 0}, 0, 1, 1),
+    ],
+)
+async def test_every_unit_that_was_exposed_counts_however_its_call_ended(ledger, ended, failed, answered, priced):
+    ledger.append(tried("a", **ended))
+    (line,) = await units(ledger)
+    assert (line.calls, line.failed, line.answered, line.priced) == (1, failed, answered, priced)
+    assert line.took_us == 1000 * answered and line.cost_nusd == (ended["cost_nusd"] or 0) * priced
+
+
+async def test_calls_that_do_not_count_are_in_their_rows_and_not_in_sums(ledger):
+    ledger.append(tried("chosen", counted=False))
+    ledger.append(tried("shadow", kind="shadow"))
+    assert await units(ledger) == []
+    assert (await ledger.find("chosen")).arms[0] == Assigned("t.1", 0, "b", "u1", counted=False)
+    await ledger.flush()
+    assert (await ledger.find("chosen")).arms[0] == Assigned("t.1", 0, "b", "u1", counted=False)
+
+
+async def test_what_is_said_later_counts_for_the_unit_of_its_call(ledger):
+    rows = {name: tried(name, unit) for name, unit in (("a", "u1"), ("b", "u1"), ("c", "u2"))}
+    await ledger.opine(opinion("early", "a", score=0.5), rows["a"])  # before its row is in the store
+    for row in rows.values():
+        ledger.append(row)
+    await ledger.opine(opinion("x", "b", score=1.0), rows["b"])
+    await ledger.opine(opinion("x", "b", score=0.25), rows["b"])  # anew
+    await ledger.opine(opinion("y", "b", source="judge", score=0.9), rows["b"])
+    await ledger.opine(opinion("z", "b", source="agent", task_completed=True, score=0.1), rows["b"])
+    await ledger.opine(opinion("w", "c", task_completed=False), rows["c"])
+    first, second = sorted(await units(ledger), key=lambda line: line.unit)
+    assert first[14:] == (2, 750, 1, 900, 1, 1)
+    assert second[14:] == (0, 0, 0, 0, 1, 0)
+
+
+async def test_a_row_that_comes_twice_counts_once(ledger):
+    ledger.append(tried("a"))
+    await ledger.flush()
+    ledger.append(tried("a"))
+    assert [line.calls for line in await units(ledger)] == [1]
+
+
+async def test_a_unit_can_be_given_another_name(ledger):
+    for id, unit in (("a", "u1"), ("b", "u1"), ("c", "u2")):
+        ledger.append(tried(id, unit))
+    await ledger.rename_units([("t.1", "u1", "x9"), ("t.1", "unknown", "y")])
+    assert sorted((line.unit, line.calls) for line in await units(ledger)) == [("u2", 1), ("x9", 2)]
+    assert sorted(line.unit for line in await units(ledger, "other.1")) == ["u1", "u2"]

@@ -10,6 +10,7 @@ import pytest
 from tidegate.core.experiments import Decision, Experiment
 from tidegate.core.limits import Budget, Limit
 from tidegate.core.ports import Bearer, Key, Once, Organisation, Setting, Store, Team, User
+from tidegate.core.prompts import Label, Prompt, PromptMove, PromptVersion
 from tidegate.storage.memory import MemoryStore
 from tidegate.storage.postgres import PostgresStore
 from tidegate.storage.sqlite import SqliteStore
@@ -129,6 +130,33 @@ async def test_decisions_come_back_oldest_first_and_each_step_is_decided_once(st
         await store.add(msgspec.structs.replace(second, did="rolled_back"))
     assert await store.every(Decision) == [first, second]
     assert await store.find(Decision, "answers.1#1") == second
+
+
+PROMPTS = [
+    Prompt("greet", 5, "k", 3, (Label("production", 2), Label("staging", 3)), (1,), 4),
+    PromptVersion("greet@3", "greet", 3, 6, "k", "Ann", "why ключ", "ab" * 32, '{"template":"{{x}}"}', 9),
+    PromptMove("greet#4", "greet", "staging", 7, "k", 3, None, "because"),
+]
+
+
+@pytest.mark.parametrize("one", PROMPTS, ids=lambda one: type(one).__name__)
+async def test_prompts_come_back_as_they_were_and_an_id_is_given_once(store, one):
+    await store.add(one)
+    assert await store.find(type(one), one.id) == one
+    assert await store.every(type(one)) == [one]
+    with pytest.raises(ValueError, match=one.id):
+        await store.add(one)
+    assert await store.find(type(one), "greet@99") is None
+
+
+async def test_of_two_who_move_a_label_at_once_one_does(store):
+    one = PROMPTS[0]
+    await store.add(one)
+    moved = await store.change(one, labels=(Label("production", 3),), deleted=one.deleted, steps=5)
+    assert moved == msgspec.structs.replace(one, labels=(Label("production", 3),), steps=5)
+    assert await store.change(one, labels=(Label("production", 1),), deleted=one.deleted, steps=5) is None
+    assert await store.change(one, labels=one.labels, deleted=(1, 2)) is None
+    assert await store.find(Prompt, "greet") == moved
 
 
 async def test_a_new_store_has_one_organisation(store):

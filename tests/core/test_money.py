@@ -168,3 +168,21 @@ def test_a_price_that_was_written_comes_back(nusd: int) -> None:
 @given(st.integers(0, 10**9))
 def test_an_estimate_is_four_bytes_to_a_token_and_never_less_than_there_is(size: int) -> None:
     assert 4 * (estimated_tokens(size) - 1) < size <= 4 * estimated_tokens(size) or size == estimated_tokens(size) == 0
+
+
+@pytest.mark.parametrize(
+    ("usage", "saved_nusd"),
+    [
+        (Usage(input=10, cached_read=1_000), 900_000),
+        (Usage(input=10, cached_write=1_000), -250_000),
+        (Usage(input=10, cached_read=1_000, cached_write=1_000, output=5), 650_000),
+        (Usage(input=1_000, output=5), 0),
+    ],
+)
+def test_what_a_provider_kept_saves_what_it_would_have_cost_anew(usage: Usage, saved_nusd: int) -> None:
+    rates = {"input": 10**9, "output": 10**10, "cached_read": 10**8, "cached_write": 125 * 10**7}
+    assert Price(rates, "here").saved_nusd(usage) == saved_nusd
+
+
+def test_where_no_price_is_known_nothing_is_known_to_be_saved() -> None:
+    assert Price({"input": 10**9}, "here").saved_nusd(Usage(cached_read=5, output=5)) == 0

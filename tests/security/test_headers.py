@@ -149,7 +149,7 @@ async def test_what_a_provider_keeps_is_nothing_that_a_browser_runs(build_house:
     """A file that somebody uploaded may be a page; it comes from our address, so it may do nothing there."""
     listening(server, b"<script>alert(1)</script>", ("content-type", "text/html"))
     house = await built(build_house, server, "openai")
-    reply = await house.get("/v1/files/a/content")
+    reply = await house.get("/v1/files/a/content", headers={"x-tidegate-route": "fast"})
     assert reply.headers["content-security-policy"] == "sandbox; default-src 'none'"
     assert reply.headers["x-content-type-options"] == "nosniff"
 

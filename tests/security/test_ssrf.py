@@ -150,7 +150,7 @@ async def test_ssrf_no_redirect_is_followed_and_no_key_goes_elsewhere(build_hous
         for stream in (True, False):
             reply = await house.ask(stream=stream)
             assert reply.status == 502 and location.decode() not in json.dumps(reply.events)
-        assert (await house.get("/v1/files/a")).status in (400, 502)
+        assert (await house.get("/v1/vector_stores/a")).status in (400, 502)
         assert elsewhere.peers == []
 
 

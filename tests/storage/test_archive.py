@@ -14,6 +14,7 @@ import pytest
 
 from tests.house import House, lived_in
 from tidegate.core.errors import ConfigError, NotFound
+from tidegate.core.experiments import read
 from tidegate.core.ports import Erased
 from tidegate.storage.audit import proof
 from tidegate.storage.audit.notes import Verifiers
@@ -154,6 +155,23 @@ async def test_once_erased_nothing_is_read_and_what_it_cost_stays(places: Places
     assert row is not None and (row.user, row.session, row.outcome) == (receipt["aliases"][0], None, "ok")
     assert (await house.app.world.ledger.find(bob)).user == "bob"
     assert await house.app.world.ledger.totals() == before
+
+
+@pytest.mark.parametrize("unit", ["user", "session"])
+async def test_what_experiments_measured_of_them_stays_and_is_nobodys(places: Places, unit: str):
+    house = await places.enter()
+    desk, ledger = house.app.gateway.experiments.desk, house.app.world.ledger
+    made = await desk.make(read({"name": "t", "unit": unit, "ramp": [1.0], "arms": [{"name": "b"}]}), "k")
+    await desk.move(made, "started", "running", 0, by="k", why="")
+    for user in ("ann", "ann", "bob"):
+        await said(house, user)
+    before = {line.unit: line.calls for line in await ledger.units(made.id)}
+    assert sorted(before.values()) == [1, 2]
+    await erase(house, "ann")
+    after = {line.unit: line.calls for line in await ledger.units(made.id)}
+    assert sorted(after.values()) == [1, 2]
+    assert [calls for unit, calls in before.items() if unit in after] == [1]  # bob's
+    assert [row.arms for row in await house.rows() if row.user != "bob"] == [(), ()]
 
 
 async def test_an_erasure_leaves_a_receipt_without_a_name_and_the_chain_whole(places: Places):

@@ -104,6 +104,8 @@ async def house(tmp_path):
 
 CHILD = """
 import asyncio, os, pathlib, random, sys
+import msgspec
+from tidegate.core.experiments import Assigned
 from tidegate.core.ports import Closed, Opened
 from tidegate.storage.ledger import SpoolLedger
 from tidegate.storage.sqlite import SqliteStore
@@ -122,14 +124,16 @@ async def main(folder, name):
             if len(under_way) < 30 or rand.random() < 0.5:
                 n += 1
                 id = f"{name}-{n}"
-                ledger.append(Opened(id, n, "k", "openai", "chat", "fast", "gpt"))
+                arms = (Assigned("t.1", 0, "b", id),)
+                ledger.append(Opened(id, n, "k", "openai", "chat", "fast", "gpt", arms=arms))
                 os.write(1, f"o {id}\\n".encode())
                 under_way.append(id)
             else:
                 id = under_way.pop(rand.randrange(len(under_way)))
                 cost = rand.randrange(10**9)
                 user = "u" * rand.randrange(300)
-                ledger.append(Closed(id, n, "k", "openai", "chat", "ok", 200, 1, 1, user=user, cost_nusd=cost))
+                row = Closed(id, n, "k", "openai", "chat", "ok", 200, 1, 1, user=user, cost_nusd=cost)
+                ledger.append(msgspec.structs.replace(row, arms=(Assigned("t.1", 0, "b", id),)))
                 os.write(1, f"c {id} {cost}\\n".encode())
         await asyncio.sleep(0.0005)
 
@@ -183,6 +187,9 @@ async def test_kill_9_twenty_times_under_load_loses_and_doubles_nothing(house):
         cost_nusd=sum(row.cost_nusd or 0 for row in rows),
         unpriced=sum(row.cost_nusd is None for row in rows),
     )
+    units = {line.unit: line for line in await house.ledger.units("t.1")}
+    assert set(units) == set(by_id) and all(line.calls == 1 for line in units.values())
+    assert {id: units[id].cost_nusd for id in ended} == ended
     await house.leave()
     assert house.files() == []
     await house.enter()

@@ -15,6 +15,7 @@ from tidegate.api.incoming import ClientGone, Incoming, Turn
 from tidegate.api.rooms import room_headers
 from tidegate.core.call import Cached, Call, Event, Reply, Wishes
 from tidegate.core.errors import BadRequest
+from tidegate.core.experiments import name_of
 from tidegate.core.flight import Reader
 from tidegate.core.guard import said as verdicts
 from tidegate.core.money import usd_text
@@ -52,6 +53,7 @@ def new_call(world: World, incoming: Incoming, dialect: str, operation: str) -> 
         path=head.raw_path,
         query=head.query,
         intake=incoming.body,
+        tried=incoming.tried,
     )
     if head.is_labelled:
         _labels(call, head)
@@ -256,15 +258,27 @@ def said(call: Call, world: World) -> bytes:
         text += f"x-tidegate-counting: {world.counters.standing_in}\r\n"
     if call.guarded.verdicts:
         text += f"x-tidegate-guards: {_safe(verdicts(call.guarded.verdicts))}\r\n"
+    if call.arms:
+        text += _arms(call)
     if call.notes:
         text += f"x-tidegate-notice: {_safe('; '.join(call.notes))}\r\n"
     if call.cached is not None:
         text += _cached(call.cached)
+    if call.shrunk is not None or call.marked:
+        text += _shrunk(call)
     if call.warnings:
         text += f"x-tidegate-warning: left out: {_safe('; '.join(call.warnings))}\r\n"
     now = world.clock.now_ns()
     overhead_ms = (now - call.arrived_ns - call.upstream_ns(now)) / 1e6
     return f"{text}x-tidegate-overhead-ms: {max(overhead_ms, 0.0):.3f}\r\n".encode("latin-1")
+
+
+def _arms(call: Call) -> str:
+    """What the call got of experiments, for those who may choose it: whoever takes part is not to know."""
+    if call.principal is None or not call.principal.overrides:
+        return ""
+    arms = ", ".join(f"{name_of(one.experiment)}={one.arm}" for one in call.arms)
+    return f"x-tidegate-experiment: {_safe(arms)}\r\n"
 
 
 def _cached(cached: Cached) -> str:
@@ -278,6 +292,16 @@ def _cached(cached: Cached) -> str:
     if cached.similarity is not None:
         text += f"x-tidegate-cache-similarity: {cached.similarity:.3f}\r\n"
     return text
+
+
+def _shrunk(call: Call) -> str:
+    one = call.shrunk
+    said = ["as it came"]
+    if one is not None:
+        said = [*filter(None, (one.level, "trimmed" if one.trimmed else "")), f"before={one.before}; after={one.after}"]
+    if call.marked:
+        said.append(f"marked={call.marked}")
+    return f"x-tidegate-shrunk: {'; '.join(said)}\r\n"
 
 
 def _tried(call: Call) -> str:

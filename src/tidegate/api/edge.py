@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from tidegate import api
-from tidegate.api import anthropic, health, openai
+from tidegate.api import anthropic, batches, health, openai
 from tidegate.api.heads import Scope, lines
 from tidegate.api.incoming import ClientGone, Extra, Incoming, Message, Receive, Send, Turn
 from tidegate.api.proxies import Proxies
@@ -21,15 +21,20 @@ from tidegate.telemetry.metrics import Metrics
 Endpoint = Callable[[Gateway, Incoming], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 Pages = Callable[[], Callable[[Callable[[], Gateway]], Application]]  # imports them; what it returns makes them
+Choose = Callable[[Incoming, Gateway], Gateway]  # who answers this request, and not the gateway of all others
 
 PRIVATE = (b"cache-control", b"no-store")  # a new key is shown there, and what others spend
-PAGES = ("/api/", "/admin/", "/v1/requests", "/v1/feedback", "/v1/usage", "/docs", "/openapi.json")
+CHAT = "/api/chat"  # the one page that asks models
+PAGES = (
+    *("/api/", "/admin/", "/v1/requests", "/v1/feedback", "/v1/usage", "/v1/prompts", "/v1/experiments"),
+    *("/docs", "/openapi.json"),
+)
 # What a web page may read of our answers, besides their bodies.
 EXPOSED = (
     b"retry-after, x-tidegate-request-id, x-tidegate-route, x-tidegate-target, x-tidegate-tier, x-tidegate-attempts, "
     b"x-tidegate-tried, x-tidegate-cost-usd, x-tidegate-overhead-ms, x-tidegate-warning, x-tidegate-notice, "
     b"x-tidegate-counting, x-tidegate-cache, x-tidegate-cache-layer, x-tidegate-cache-age, x-tidegate-saved-usd, "
-    b"x-tidegate-cache-similarity, ratelimit, ratelimit-policy"
+    b"x-tidegate-cache-similarity, x-tidegate-experiment, x-tidegate-shrunk, ratelimit, ratelimit-policy"
 )
 
 
@@ -43,6 +48,7 @@ class Edge:
         self._gateway = gateway
         self._load_pages = pages
         self._pages: Application | None = None
+        self.choose: Choose | None = None  # while another configuration is tried on a share of the units
         self._loading = asyncio.Lock()
         self._endpoints: dict[str, dict[str, Endpoint]] = {
             "/v1/chat/completions": {"POST": openai.chat},
@@ -84,9 +90,14 @@ class Edge:
                 await incoming.start(204, _PREFLIGHT)
                 await incoming.piece(b"", last=True)
             elif head.path.startswith(PAGES):
+                if self.choose is not None and head.path == CHAT:
+                    incoming.gateway = self.choose(incoming, gateway)
                 await self._page(incoming)
             else:
-                await self._endpoint(incoming)(gateway, incoming)
+                endpoint = self._endpoint(incoming)
+                if self.choose is not None and head.path.startswith("/v1/"):
+                    gateway = self.choose(incoming, gateway)
+                await endpoint(gateway, incoming)
         except ClientGone:
             return
         except Exception as wrong:  # noqa: BLE001 nobody above can tell the client
@@ -109,7 +120,7 @@ class Edge:
 
     def _endpoint(self, incoming: Incoming) -> Endpoint:
         path, method = incoming.path, incoming.method
-        methods = self._endpoints.get(path)
+        methods = self._endpoints.get(path) or batches.methods(incoming)
         if methods is None and path.startswith(openai.MODELS + "/"):
             methods = {"GET": openai.model}
         if (

@@ -21,7 +21,9 @@ from tidegate.core.errors import (
     Unauthenticated,
     UnsupportedMedia,
 )
+from tidegate.core.experiments import Assigned
 from tidegate.core.ports import Codec, Headers
+from tidegate.gateway import Gateway
 from tidegate.stages.record import status_of
 
 Message = MutableMapping[str, Any]
@@ -90,9 +92,12 @@ class Incoming(msgspec.Struct, eq=False):
     address: str
     started: bool = False
     any_kind: bool = False  # the body may be something else than JSON
+    bound: tuple[int, str] | None = None  # how large it may be, and the key that says so; None: api.max_body
     codec: Codec | None = None  # in which errors are told, and what their heads tell of the call
     told: Callable[[], Headers] = tuple
     failure: Exception | None = None  # of a page
+    tried: Assigned | None = None  # while another configuration is tried, which of the two answers
+    gateway: Gateway | None = None  # of a page that asks models: the one that answers, where that is the other
 
     @classmethod
     def of(cls, scope: Scope, receive: Receive, send: Send, config: api.Config, extra: Extra) -> Incoming:
@@ -133,7 +138,7 @@ class Incoming(msgspec.Struct, eq=False):
         body = self.turn.whole() if self.turn is not None else None
         if body is not None:
             self._owed = False
-            if len(body) > self._config.max_body:
+            if len(body) > self._most()[0]:
                 raise self._too_large()
         return body
 
@@ -142,7 +147,7 @@ class Incoming(msgspec.Struct, eq=False):
         body = self.whole()
         if body is not None:
             return body
-        most = self._config.max_body
+        most = self._most()[0]
         length = self.header(b"content-length")
         if length is not None and length.isdigit() and int(length) > most:
             raise self._too_large()
@@ -171,8 +176,12 @@ class Incoming(msgspec.Struct, eq=False):
             message = await self._next()
         raise ClientGone
 
+    def _most(self) -> tuple[int, str]:
+        return self.bound or (self._config.max_body, "api.max_body")
+
     def _too_large(self) -> BodyTooLarge:
-        return BodyTooLarge(f"the body is larger than {int(self._config.max_body)} bytes (api.max_body)")
+        most, key = self._most()
+        return BodyTooLarge(f"the body is larger than {int(most)} bytes ({key})")
 
     def _check_kind(self) -> None:
         encoding = (self.header(b"content-encoding") or b"identity").strip().lower()

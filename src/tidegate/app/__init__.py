@@ -6,48 +6,64 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from functools import partial
 from random import Random
 from typing import Any, NamedTuple
 
 from tidegate import plugins
+from tidegate.api.arms import Chooser
 from tidegate.api.crowd import Crowd
 from tidegate.api.edge import Edge
 from tidegate.api.incoming import Receive, Scope, Send
+from tidegate.app.canaries import Hands, Keeper, Side
+from tidegate.app.candidate import Candidate
+from tidegate.app.candidate import Files as Files
 from tidegate.app.homes import check_sealed, open_blobs, open_counters, open_vectors
 from tidegate.app.homes import data_folder as data_folder
 from tidegate.app.homes import open_home as open_home
 from tidegate.app.homes import open_keyring as open_keyring
 from tidegate.app.homes import open_vault as open_vault
-from tidegate.app.rooms import SUITES, Ground, start_providers
+from tidegate.app.rooms import SUITES, Ground, Providers, start_providers
 from tidegate.app.rooms import check as check
 from tidegate.app.rooms import codecs as codecs
 from tidegate.app.rooms import make_providers as make_providers
+from tidegate.app.trials import rollouts, running
 from tidegate.config import Config
 from tidegate.core.call import Call, Event, Route
 from tidegate.core.errors import ConfigError, ShuttingDown, StoreDown
+from tidegate.core.experiments import Experiment
 from tidegate.core.ports import Blobs, Clock, Closed, Codecs, Key, Provider, Relay, Vault
 from tidegate.core.shared import Table
 from tidegate.core.shares import Share, What
 from tidegate.core.world import Nursery, World
 from tidegate.gateway import Gateway
+from tidegate.jobs.batches.worker import Worker
 from tidegate.jobs.evals.online import Online
+from tidegate.jobs.shadows import Shadowing
 from tidegate.stages.auth.used import LastUsed
+from tidegate.stages.budgets.period import zone_of
 from tidegate.stages.cache import Shelf
 from tidegate.stages.cache.elsewhere import Elsewhere
+from tidegate.stages.prompts import Prompts, asks
+from tidegate.stages.prompts.desk import PromptDesk
+from tidegate.stages.prompts.library import Library
 from tidegate.stages.record import Recorder
 from tidegate.storage.archive import Archive
 from tidegate.storage.audit.notary import Exports, Notary
 from tidegate.storage.audit.notes import load_signer
+from tidegate.storage.batches import BatchStore
 from tidegate.storage.bodies import BodyStore
 from tidegate.storage.days import keep_folded
 from tidegate.storage.ledger import Home, SpoolLedger
 from tidegate.storage.personal import Rows
 from tidegate.storage.retention import Kind, keep
+from tidegate.storage.rollups import LAST_MS
 from tidegate.storage.vault import PlainVault
 from tidegate.telemetry import Listeners
 from tidegate.telemetry.alerts import Alerts
 from tidegate.telemetry.aliases import Aliases
+from tidegate.telemetry.batches import BatchLines
 from tidegate.telemetry.kept import Kept
 from tidegate.telemetry.logs import Log
 from tidegate.telemetry.metrics import Metrics
@@ -57,12 +73,14 @@ from tidegate.telemetry.room import Room
 from tidegate.telemetry.settings import Settings
 from tidegate.telemetry.sinks.clickhouse import ClickHouse
 from tidegate.telemetry.traces import Traces
+from tidegate.telemetry.trials import Trials
 from tidegate.upstream.sharing import Sharing
+from tidegate.upstream.shrink.trimming import Trims
 
 # What a running house is built on: it changes with a start only.
 FIXED = (
     *("api", "storage", "vault", "audit", "cache", "logs", "alerts", "traces", "sinks", "metrics", "transport"),
-    "prices",
+    *("prices", "prompts", "batches", "experiments"),
 )
 SHORTEST_KEY = 20
 RETIRE_S = 0.1  # how often to look whether the calls of the last configuration have ended
@@ -95,16 +113,29 @@ class Inside:
 
     def route(self, name: str) -> Route:
         """As it is just now. Raises ModelNotFound."""
+        return self.house().routes.find(name)
+
+    def house(self) -> Gateway:
+        """The one that answers now."""
         assert self.gateway is not None
-        return self.gateway.routes.find(name)
+        return self.gateway
 
 
 class App:
     """The house, ready: an ASGI callable, with a way to change it while it serves, and a way to leave it in order."""
 
     def __init__(
-        self, config: Config, gateway: Gateway, ground: Ground, inside: Inside, metrics: Metrics, undo: AsyncExitStack
+        self,
+        config: Config,
+        gateway: Gateway,
+        ground: Ground,
+        inside: Inside,
+        metrics: Metrics,
+        listeners: Listeners,
+        undo: AsyncExitStack,
+        files: Files | None = None,
     ) -> None:
+        """`files`: where the configuration stands, and what is tried beside it."""
         self.config = config
         self.gateway = gateway
         self.world = world = gateway.world
@@ -113,13 +144,18 @@ class App:
         self._inside = inside
         self.metrics = metrics
         self._undo = undo
+        self._renewing = asyncio.Lock()
         self._take_up(config, gateway)
         targets = gateway.upstream.targets
         metrics.watch(targets.seen, targets.keys_aside)
         metrics.registry.register(self.pulse)
         self.crowd = Crowd(config.api)  # is counted by who serves
         metrics.registry.register(self.crowd)
-        self.edge = Edge(config.api, lambda: self.gateway, metrics, partial(plugins.find, "pages", "admin"))
+        hands = Hands(lambda: self.config, self._beside, self._become, self._let_go, self._choose)
+        self.canaries = Keeper(world, listeners, files, hands)
+        metrics.registry.register(self.canaries.tallies)
+        self.edge = Edge(config.api, lambda: self.gateway, metrics, self._load_pages)
+        undo.callback(world.loop.create_task(self.canaries.run(), name="go along with the canary").cancel)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.edge(scope, receive, send)
@@ -141,11 +177,34 @@ class App:
         text, _ = await self.gateway.auth.create("first admin key", "live", admin=True)
         return text
 
+    def _load_pages(self) -> Any:
+        return partial(plugins.find("pages", "admin"), canaries=self.canaries)
+
     async def reload(self, config: Config) -> None:
         """New calls are answered as `config` says, those under way as they began.
 
         Raises ConfigError, and changes nothing then.
         """
+        was = self.config
+        await self._renew(config, {})
+        await self.canaries.changed(was, config)
+
+    async def _renew(self, config: Config, tried: Providers) -> None:
+        """`tried`: providers that `config` has been tried with."""
+        async with self._renewing:
+            self._may_change(config)
+            ears = await self._ground.ears(config)
+            before, was = self.gateway, self.config
+            known = {name: (config.providers.get(name), one) for name, one in tried.items()}
+            made = make_providers(config, _known(was, before) | known)
+            gateway = self._ground.gateway(config, made, ears, before, was)
+            there = [*before.providers.values(), *tried.values()]
+            await start_providers(self.world, [one for one in made.values() if one not in there])
+            self._take_up(config, gateway)
+            self._retire_of(before, gateway)
+            self.world.events.notice("reloaded", {"providers": list(made), "routes": gateway.routes.names[:20]})
+
+    def _may_change(self, config: Config) -> None:
         for part in FIXED:
             if getattr(config, part) != getattr(self.config, part):
                 raise ConfigError(f"{part}: cannot change while serving; put it back, or start again")
@@ -153,22 +212,47 @@ class App:
             raise ConfigError("routes: the first one with a semantic cache cannot come while serving; start again")
         if self._ground.pupil is None and _learns(config):
             raise ConfigError("routes: the first one with tiers that learns cannot come while serving; start again")
-        ears = await self._ground.ears(config)
-        before, was = self.gateway, self.config
-        made = make_providers(config, {name: (was.providers.get(name), one) for name, one in before.providers.items()})
-        gateway = self._ground.gateway(config, made, ears, before, was)
-        await start_providers(self.world, [one for one in made.values() if one not in before.providers.values()])
-        self._take_up(config, gateway)
-        stale = [one for one in before.providers.values() if one not in made.values()]
+
+    def _retire_of(self, former: Gateway, now: Gateway) -> None:
+        stale = [one for one in former.providers.values() if one not in now.providers.values()]
         self.world.nursery.spawn(_retire(self.world, stale), "retire providers")
-        self.world.events.notice("reloaded", {"providers": list(made), "routes": gateway.routes.names[:20]})
+
+    # --- another configuration, for a share of the units
+
+    async def _beside(self, candidate: Candidate) -> Side:
+        """Raises ConfigError. What it finds of its targets is its own: it must not set those of the others aside."""
+        config, inside = candidate.config, Inside()
+        self._may_change(config)
+        ears = await self._ground.ears(config, inside.hear)
+        made = make_providers(config, _known(self.config, self.gateway))
+        ground = replace(self._ground, ask=inside.ask)
+        gateway = ground.gateway(config, made, ears, self.gateway, self.config, apart=True)
+        inside.gateway = gateway
+        await start_providers(self.world, [one for one in made.values() if one not in self.gateway.providers.values()])
+        self.metrics.expect(gateway.routes.labels)
+        self._expect_traces(self.config, config)
+        return Side(candidate.fingerprint, config, gateway)
+
+    async def _become(self, side: Side) -> None:
+        await self._renew(side.config, side.gateway.providers)
+
+    def _let_go(self, side: Side) -> None:
+        self._expect_traces(self.config)
+        self._retire_of(side.gateway, self.gateway)
+
+    def _choose(self, chooser: Chooser | None) -> None:
+        self.edge.choose = chooser
+
+    def _expect_traces(self, *configs: Config) -> None:
+        if self._ground.traces is not None:
+            told = [name for config in configs for name, route in config.routes.items() if route.store.traces]
+            self._ground.traces.expect(told)
 
     def _take_up(self, config: Config, gateway: Gateway) -> None:
         self.config = config
         self.gateway = self._inside.gateway = gateway
         self.metrics.expect(gateway.routes.labels)
-        if self._ground.traces is not None:
-            self._ground.traces.expect(name for name, route in config.routes.items() if route.store.traces)
+        self._expect_traces(config)
         gateway.upstream.targets.expect(gateway.routes.targets)
 
     async def leave(self) -> None:
@@ -188,8 +272,13 @@ class App:
     async def aclose(self) -> None:
         """Flush what is written, end what we started. After `leave`."""
         self.pulse.stop()
-        await asyncio.gather(*(provider.aclose() for provider in self.gateway.providers.values()))
+        there = {id(one): one for one in [*self.gateway.providers.values(), *self.canaries.providers]}
+        await asyncio.gather(*(provider.aclose() for provider in there.values()))
         await self._undo.aclose()
+
+
+def _known(config: Config, gateway: Gateway) -> dict[str, tuple[Any, Provider]]:
+    return {name: (config.providers.get(name), one) for name, one in gateway.providers.items()}
 
 
 async def _retire(world: World, providers: Iterable[Provider]) -> None:
@@ -203,8 +292,13 @@ async def _retire(world: World, providers: Iterable[Provider]) -> None:
     await asyncio.gather(*(provider.aclose() for provider in providers))
 
 
-async def build(config: Config, environment: Mapping[str, str], *, clock: Clock | None = None) -> App:
-    """The house that `config` describes, started. Raises ConfigError; then nothing is left running."""
+async def build(
+    config: Config, environment: Mapping[str, str], *, clock: Clock | None = None, files: Files | None = None
+) -> App:
+    """The house that `config` describes, started. Raises ConfigError; then nothing is left running.
+
+    `files`: where the configuration stands.
+    """
     clock = clock or SystemClock()
     providers = make_providers(config, {})
     environment_key = _environment_key(environment)
@@ -228,8 +322,16 @@ async def build(config: Config, environment: Mapping[str, str], *, clock: Clock 
             sharing = world.loop.create_task(Sharing(world, gateway.upstream.targets).run(), name="share breakers")
             undo.callback(sharing.cancel)
         await start_providers(world, providers.values())
-        app = App(config, gateway, ground, inside, metrics, undo.pop_all())
+        if config.batches.at_once:
+            worker = Worker(world, base.batches, inside, zone_of(config.batches.zone))
+            metrics.registry.register(BatchLines(worker))
+            undo.push_async_callback(worker.aclose)
+            worker.start()
+        app = App(config, gateway, ground, inside, metrics, events, undo.pop_all(), files)
+        metrics.registry.register(ground.shadowing)
         metrics.registry.register(Room(app.limits_used, app.budgets_used, dropped))
+        events.add(ground.rollouts.wires)
+        _listen(events, Trials(ground.rollouts.stages, lambda: ground.rollouts.units), metrics)
         if config.metrics.litellm_names:
             aliases = Aliases(gateway.upstream.targets.seen, app.budgets_used, app.now_ms)
             events.add(aliases)
@@ -304,6 +406,7 @@ class Base(NamedTuple):
     vault: Vault
     archive: Archive
     bodies: BodyStore
+    batches: BatchStore
     blobs: Blobs
     relay: Relay | None
     purges: list[Purge]  # of all that keep answers, by tag
@@ -321,6 +424,7 @@ async def _base(config: Config, clock: Clock, events: Listeners, undo: AsyncExit
     await check_sealed(home, vault, config.vault)
     bodies = BodyStore(home.tables, vault, notice)
     undo.push_async_callback(bodies.aclose)
+    batches = BatchStore(home.tables, vault, config.batches)
     ledger = await SpoolLedger.open(
         data_dir, home.books, vault, notice, max_spool_bytes=kept.max_spool, audited=config.audit.enabled
     )
@@ -339,15 +443,18 @@ async def _base(config: Config, clock: Clock, events: Listeners, undo: AsyncExit
     purges: list[Purge] = [blobs.purge]
     undo.push_async_callback(blobs.aclose)
     archive = Archive(
-        ledger, bodies, home.log, vault, partial(_purge, purges), notary=notary, keyring=keyring, keks=keks
-    )
-    kinds = {"bodies": Kind(0.0, bodies.forget)}
-    kinds |= {} if kept.keep_rows is None else {"rows": Kind(kept.keep_rows, home.books.forget)}
+        ledger, bodies, home.log, vault, partial(_purge, purges), batches, notary=notary, keyring=keyring, keks=keks,
+        experiments=partial(home.every, Experiment),
+    )  # fmt: skip
+    kinds = {"bodies": Kind(0.0, bodies.forget), "batches": Kind(0.0, batches.forget)}
+    if kept.keep_rows is not None:
+        kinds |= {"rows": Kind(kept.keep_rows, home.books.forget)}
+        kinds |= {"trials": Kind(kept.keep_rows, home.books.forget_trials)}
     kinds |= {} if config.audit.keep is None else {"audit_entries": Kind(config.audit.keep, home.log.forget)}
     undo.callback(loop.create_task(keep(kinds, clock.wall_ns, notice), name="delete what is old").cancel)
     undo.callback(loop.create_task(keep_folded(home.books.fold, clock.wall_ns), name="fold days").cancel)
     world = World(loop, clock, Nursery(loop), transport, home, ledger, counters, events)
-    return Base(world, home, vault, archive, bodies, blobs, relay, purges, notary)
+    return Base(world, home, vault, archive, bodies, batches, blobs, relay, purges, notary)
 
 
 async def _purge(purges: Iterable[Purge], tag: str) -> int:
@@ -385,10 +492,16 @@ async def _ground(
     if _learns(config):
         pupil = plugins.find("pupils", "tiers")(world, await _embedder(config, world, inside))
         undo.push_async_callback(pupil.aclose)
+    prompts = _prompts(config, world, words)
+    undo.callback(world.loop.create_task(prompts.library.run(), name="look for prompts").cancel)
     table: Table = {}
     elsewhere = Elsewhere(world, base.relay, base.blobs, vault, table) if base.relay is not None else None
+    trims = Trims(world, inside.ask)
+    base.purges.append(trims.purge)
     if config.storage.database is None:
         await world.store.forget_begun()  # the data folder is ours alone, and we have only begun
+        await base.batches.release(None, LAST_MS)
+    there = await running(world, undo)
     return Ground(
         world=world,
         codecs=words,
@@ -399,12 +512,24 @@ async def _ground(
         environment_key=environment_key,
         ask=inside.ask,
         archive=base.archive,
+        batches=base.batches,
         bodies=base.bodies,
         outlets=outlets,
         online=Online(world, inside.hear, SUITES),
+        shadowing=Shadowing(world, inside.hear, lambda: there.known, SUITES),
+        running=there,
+        rollouts=rollouts(world, config.experiments, there, inside.house, SUITES, undo),
         traces=traces,
         pupil=pupil,
+        prompts=prompts,
+        trims=trims,
     )
+
+
+def _prompts(config: Config, world: World, words: Codecs) -> Prompts:
+    house = config.prompts
+    library = Library(world.store, house.look_every, house.max_bytes, partial(asks, words["openai", "chat"]))
+    return Prompts(library, PromptDesk(world.store, world.clock, library, house.protected))
 
 
 def _compares(config: Config) -> bool:

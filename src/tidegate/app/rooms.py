@@ -15,8 +15,10 @@ from tidegate.core.errors import TidegateError
 from tidegate.core.ports import Codecs, Provider, Reach
 from tidegate.core.world import World
 from tidegate.gateway import Gateway
-from tidegate.jobs.evals.online import Online, panel
+from tidegate.jobs.evals.online import Hear, Online, panel
 from tidegate.jobs.evals.suite import Plugins
+from tidegate.jobs.rollouts.rounds import Rollouts
+from tidegate.jobs.shadows import Shadowing
 from tidegate.providers.prices import PriceList
 from tidegate.stages.auth import KeyAuth
 from tidegate.stages.auth.used import LastUsed
@@ -24,17 +26,25 @@ from tidegate.stages.bodies import Bodies
 from tidegate.stages.budgets import Budgets
 from tidegate.stages.budgets.period import zone_of
 from tidegate.stages.cache import Cache, Shelf, policies
+from tidegate.stages.experiments import Experiments
+from tidegate.stages.experiments.running import Running
+from tidegate.stages.formed import Formed
 from tidegate.stages.guardrails import Guardrails
 from tidegate.stages.judging import Ear, Judging
 from tidegate.stages.limits import Limits
+from tidegate.stages.prompts import Prompts
 from tidegate.stages.record import Recorder
 from tidegate.stages.routes import Routes
+from tidegate.stages.shadows import Shadows
 from tidegate.storage.archive import Archive
+from tidegate.storage.batches import BatchStore
 from tidegate.storage.bodies import BodyStore
 from tidegate.storage.pepper import load_peppers
 from tidegate.telemetry.outlets import Outlets
 from tidegate.telemetry.traces import Traces
 from tidegate.upstream import Upstream
+from tidegate.upstream.shrink import Shrinks
+from tidegate.upstream.shrink.trimming import Trims
 from tidegate.upstream.tiers import Pupil, Tiers
 
 SUITES = Plugins(plugins.find, plugins.config_of)
@@ -56,15 +66,22 @@ class Ground:
     environment_key: str | None
     ask: Callable[[Call], Awaitable[str]]  # the front door, seen from inside
     archive: Archive
+    batches: BatchStore
     bodies: BodyStore
     outlets: Outlets
     online: Online
+    shadowing: Shadowing
+    running: Running
+    rollouts: Rollouts
     traces: Traces | None
     pupil: Pupil | None  # where a route with tiers learns
+    prompts: Prompts
+    trims: Trims
 
-    async def ears(self, config: Config) -> Mapping[str, Ear]:
+    async def ears(self, config: Config, hear: Hear | None = None) -> Mapping[str, Ear]:
         """Who judges live answers. Suites and cards are files. Raises ConfigError."""
-        return await asyncio.to_thread(self.online.ears, {name: route.judge for name, route in config.routes.items()})
+        judges = {name: route.judge for name, route in config.routes.items()}
+        return await asyncio.to_thread(self.online.ears, judges, hear)
 
     def gateway(
         self,
@@ -73,12 +90,15 @@ class Ground:
         ears: Mapping[str, Ear],
         before: Gateway | None = None,
         was: Config | None = None,
+        *,
+        apart: bool = False,
     ) -> Gateway:
         """As `config` says. Rooms of `before` that nothing was changed of since `was` stay, and so what they know.
 
-        Raises ConfigError.
+        `apart`: it answers beside `before`, and knows of its targets what it finds itself. Raises ConfigError.
         """
         world, recorder, words = self.world, self.recorder, self.codecs
+        routes = Routes(config.routes, providers)
 
         def stays(part: str) -> bool:
             return was is not None and getattr(was, part) == getattr(config, part)
@@ -89,8 +109,10 @@ class Ground:
             providers=providers,
             recorder=recorder,
             auth=before.auth if before and stays("auth") else self._auth(config),
-            routes=Routes(config.routes, providers),
+            routes=routes,
+            experiments=Experiments(world, self.running, routes, words),
             limits=before.limits if before and stays("limits") else Limits(config.limits, world),
+            prompts=self.prompts,
             guardrails=_guardrails(config, world, providers, Reach(plugins.find, world, self.ask)),
             budgets=before.budgets if before and stays("budgets") else Budgets(config.budgets, world),
             cache=Cache(
@@ -102,9 +124,26 @@ class Ground:
                 self.traces.said if self.traces is not None else None,
             ),
             judging=Judging(ears),
+            shadows=Shadows(config.shadows, self.shadowing.hand(_suites(config)), self.shadowing.hear),
+            formed=Formed(self.rollouts.wires),
             archive=self.archive,
+            batches=self.batches,
             outlets=self.outlets,
-            upstream=_upstream(config, world, words, before.upstream if before else None, self.pupil),
+            upstream=self._upstream(config, before.upstream if before else None, apart=apart),
+        )
+
+    def _upstream(self, config: Config, before: Upstream | None, *, apart: bool) -> Upstream:
+        """`apart`: it shares nothing with the one before."""
+        before, routes = None if apart else before, config.routes.items()
+        routers = {name: route.router for name, route in routes if route.tiers}
+        shrinks = {name: route.shrink for name, route in routes}
+        return Upstream(
+            config.upstream,
+            self.world,
+            self.codecs,
+            before.targets if before else None,
+            Shrinks(shrinks, self.world, self.trims, before.shrinks if before else None),
+            Tiers(routers, self.world, before.tiers if before else None, self.pupil),
         )
 
     def _auth(self, config: Config) -> KeyAuth:
@@ -114,10 +153,8 @@ class Ground:
         return KeyAuth(world.store, peppers, world.clock, self.environment_key, self.used.note, tokens)
 
 
-def _upstream(config: Config, world: World, words: Codecs, before: Upstream | None, pupil: Pupil | None) -> Upstream:
-    routers = {name: route.router for name, route in config.routes.items() if route.tiers}
-    tiers = Tiers(routers, world, before.tiers if before else None, pupil)
-    return Upstream(config.upstream, world, words, before.targets if before else None, tiers)
+def _suites(config: Config) -> Callable[[str], str | None]:
+    return {name: route.judge.suite for name, route in config.routes.items()}.get
 
 
 def _guardrails(config: Config, world: World, providers: Providers, reach: Reach) -> Guardrails:
@@ -130,6 +167,7 @@ def _guardrails(config: Config, world: World, providers: Providers, reach: Reach
 def check(config: Config, providers: Providers | None = None) -> None:
     """Raise ConfigError for what only shows when the parts meet; starts nothing."""
     zone_of(config.budgets.zone)
+    zone_of(config.batches.zone)
     plugins.find("transports", config.transport.kind)
     if config.api.tls.certificate is not None:
         plugins.find("listeners", "tls")(config.api.tls)

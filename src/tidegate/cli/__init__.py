@@ -10,15 +10,21 @@ import yaml
 
 from tidegate import __version__, config, plugins
 from tidegate.app import check as verify
+from tidegate.cli import rollouts
 from tidegate.cli.alerts import alerts, logs
 from tidegate.cli.audit import audit
+from tidegate.cli.batches import batch
 from tidegate.cli.cache import cache
+from tidegate.cli.canary import canary
 from tidegate.cli.chat import chat
 from tidegate.cli.doctor import doctor
 from tidegate.cli.evals import evaluation
+from tidegate.cli.experiments import experiments
 from tidegate.cli.feedback import feedback
 from tidegate.cli.guard import guard
 from tidegate.cli.keys import keys
+from tidegate.cli.prompts import prompts
+from tidegate.cli.replays import replay, shadow
 from tidegate.cli.report import report
 from tidegate.cli.requests import requests
 from tidegate.cli.route import route
@@ -48,14 +54,20 @@ def main() -> None:
     tidegate report --html month.html  how fast, how good, how dear: a page with charts
     tidegate requests tail             calls as they end
     tidegate feedback REQUEST --up     what its answer was worth
+    tidegate batch run FILE --route R  ask every line of a file, at leisure
     tidegate cache purge --route fast  drop the answers that are kept of a route
     tidegate route explain FILE        which tier of a route would answer a question, and why
+    tidegate prompts list              what calls can name in place of saying it
     tidegate guard try FILE            what the guards would make of a text
     tidegate eval run suite.yaml       how good the answers are
     tidegate eval compare BASE HEAD    what has become worse, and how sure that is
     tidegate eval calibrate LABELS     how good a judge is, and whether it may gate
+    tidegate experiments new FILE      try something on a share of the users
+    tidegate experiments show NAME     how it does, how sure that is, and what follows
     tidegate subjects erase ID         make everything of an end user unreadable
     tidegate bodies show ID            what was said in a call, where its route keeps that
+    tidegate canary start --share 5%   another configuration, for some first
+    tidegate experiments replay …      yesterday's calls, asked of another model
     tidegate alerts silence NAME       tell nobody of an alert for a while
     tidegate logs level debug          a log that says more for a while
     tidegate audit verify FILE         whether the audit log is what was signed
@@ -67,10 +79,13 @@ def main() -> None:
 
 COMMANDS = (
     *(serve, keys, teams, users, organisations, usage, report, requests, feedback),
-    *(cache, route, guard, subjects, bodies, audit, vault, alerts, logs, chat, doctor, evaluation),
+    *(canary, cache, guard, subjects, bodies, audit, vault, alerts, logs, chat, doctor, evaluation, prompts),
+    *(batch, experiments, route),
 )
 for command in COMMANDS:
     main.add_command(command)
+for command in (*rollouts.COMMANDS, shadow, replay):
+    experiments.add_command(command)
 
 
 @main.command()

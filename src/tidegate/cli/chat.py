@@ -99,8 +99,24 @@ class Line:
         with self._asked("POST", path, None if said is None else json.dumps(said)) as answer:
             return json.loads(answer.read() or b"null")
 
+    def send(self, path: str, body: bytes, kind: str) -> Any:
+        """What is no JSON."""
+        with self._asked("POST", path, body, kind) as answer:
+            return json.loads(answer.read())
+
+    def pieces(self, path: str) -> Iterator[bytes]:
+        """A body that may be large."""
+        with self._asked("GET", path) as answer:
+            while data := answer.read1(65536):
+                yield data
+
     def put(self, path: str, said: object) -> dict[str, Any]:
         with self._asked("PUT", path, json.dumps(said)) as answer:
+            found: dict[str, Any] = json.loads(answer.read())
+            return found
+
+    def patch(self, path: str, said: object) -> dict[str, Any]:
+        with self._asked("PATCH", path, json.dumps(said)) as answer:
             found: dict[str, Any] = json.loads(answer.read())
             return found
 
@@ -115,11 +131,14 @@ class Line:
                         yield from _said(json.loads(text))
 
     @contextmanager
-    def _asked(self, method: str, path: str, body: str | None = None) -> Iterator[http.client.HTTPResponse]:
+    def _asked(
+        self, method: str, path: str, body: str | bytes | None = None, content_type: str | None = None
+    ) -> Iterator[http.client.HTTPResponse]:
         kind = http.client.HTTPSConnection if self._at.scheme == "https" else http.client.HTTPConnection
         line = kind(self._at.hostname or "", self._at.port, timeout=PATIENCE_S)
         try:
-            line.request(method, self._at.path.rstrip("/") + path, body, self._headers)
+            headers = self._headers | ({"content-type": content_type} if content_type else {})
+            line.request(method, self._at.path.rstrip("/") + path, body, headers)
             with line.getresponse() as answer:
                 if answer.status not in (200, 201):
                     raise ConfigError(f"HTTP {answer.status}: {_problem(answer.read())}")

@@ -18,7 +18,7 @@ import msgspec
 from tidegate import __version__, config, plugins
 from tidegate.api.crowd import descriptors
 from tidegate.api.server import Server, listen
-from tidegate.app import App, build
+from tidegate.app import App, Files, build
 from tidegate.cli.shared import FILE, found_here, run
 from tidegate.cli.shared import settings as settings_of
 from tidegate.core.call import Target
@@ -55,8 +55,12 @@ def serve(file: Path | None, host: str | None, port: int | None, data_dir: str |
     def again() -> config.Config:
         return settings_of(file, found, host=host, port=port, data_dir=data_dir)
 
+    def read(other: Path) -> config.Config:
+        return settings_of(other, found, host=host, port=port, data_dir=data_dir)
+
+    files = Files(config.where(file, os.environ), read)
     try:
-        run(lambda: _serve(settings, socket, certificates, config.where(file, os.environ), again))
+        run(lambda: _serve(settings, socket, certificates, files, again))
     finally:
         socket.close()
 
@@ -68,10 +72,12 @@ def write_no_core() -> None:
 
 
 async def _serve(
-    settings: config.Config, socket: Any, certificates: Any, file: Path, again: Callable[[], config.Config]
+    settings: config.Config, socket: Any, certificates: Any, files: Files, again: Callable[[], config.Config]
 ) -> None:
-    app = await build(settings, os.environ)
-    following = app.world.loop.create_task(_follow(app, file, again, certificates), name="follow the configuration")
+    app = await build(settings, os.environ, files=files)
+    following = app.world.loop.create_task(
+        _follow(app, files.file, again, certificates), name="follow the configuration"
+    )
     try:
         key = None if os.environ.get("TIDEGATE_ADMIN_KEY") else await app.first_key()
         server = Server(app.edge, settings.api, app.leave, app.crowd, certificates and certificates.context)

@@ -147,3 +147,18 @@ def splice(body: bytes, where: Spans, changes: Mapping[str, bytes]) -> bytes:
         at = end
     pieces.append(body[at:])
     return b"".join(pieces)
+
+
+def without(body: bytes, where: Spans, key: str) -> bytes:
+    """`body` with one of its top-level keys taken out, and its comma."""
+    start, end = where[key]
+    before = max((stop for _, stop in where.values() if stop <= start), default=None)
+    if before is not None:
+        return body[:before] + body[end:]
+    after = body.index(b",", end) + 1 if len(where) > 1 else end
+    return body[: body.index(b"{") + 1] + body[after:]
+
+
+def inside(array: bytes) -> bytes:
+    """What stands between the brackets of an array, without blanks around it."""
+    return array.strip()[1:-1].strip()

@@ -42,6 +42,11 @@ class Principal(msgspec.Struct, frozen=True):
     def admin(self) -> bool:
         return self.role == "admin"
 
+    @property
+    def overrides(self) -> bool:
+        """Its calls may say in headers what is decided for others."""
+        return self.admin or "override" in self.scopes
+
 
 class Target(msgspec.Struct, frozen=True):
     """A model at a provider, as a route names it."""
@@ -102,6 +107,11 @@ class Route(msgspec.Struct, frozen=True):
     limits: tuple[Limit, ...] = ()  # of all its callers together
     max_tokens: int = 4096  # of an answer, where the client does not say
     tiers: tuple[Tier, ...] = ()  # of which one is chosen for each call; `targets` are then those of all of them
+    policy: str = ""  # whose guards and cache hold: its own name, but for an arm of an experiment that is another route
+
+    def __post_init__(self) -> None:
+        if not self.policy:
+            msgspec.structs.force_setattr(self, "policy", self.name)
 
 
 HOP = b"x-tidegate-hop"  # how often a call went through a Tidegate: two may ask each other
@@ -119,6 +129,7 @@ class Asked(msgspec.Struct, gc=False):
     user: str | None = None
     max_tokens: int | None = None  # of one answer, as the client says
     choices: int = 1  # answers
+    whole: bool = True  # it says something itself; else only a prompt of the store can make it a request
     ceiling: int | None = None  # budgets: what `max_tokens` is when the client does not say
     typed: Any = None  # the codec's own struct
     spans: dict[str, tuple[int, int]] = {}  # top-level key → where its value begins and ends
@@ -307,6 +318,16 @@ class Own(msgspec.Struct, frozen=True):
     depth: int = 1  # how far it is from a client's
 
 
+class Shrunk(msgspec.Struct, frozen=True, eq=False):
+    """A request in fewer tokens: what goes out in its place, and how many they were, by estimate."""
+
+    level: str | None
+    before: int
+    after: int
+    asked: Asked
+    trimmed: bool = False  # its oldest turns are a summary
+
+
 class Call(msgspec.Struct, kw_only=True, eq=False):
     """One call, from its first line to its row. Owned by the task of its request; each field names who sets it."""
 
@@ -331,10 +352,12 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     session: str | None = None
     tags: tuple[str, ...] = ()
     wishes: Wishes = NO_WISHES
+    tried: Assigned | None = None  # which of two configurations answers it, while another one is tried
     principal: Principal | None = None  # auth
     asked: Asked | None = None  # the gateway, from the codec
     asked_again: bool = False  # limits: in its session, nearly what the call before it had asked
-    outgoing: bytes = b""  # the very bytes that came, unless somebody changed them
+    came: bytes = b""  # the very bytes that came
+    outgoing: bytes = b""  # the same, unless somebody changed them
     prompt_asked: PromptAsked | None = None  # the gateway, from the body
     route: Route | None = None  # routes, then experiments; and what follows
     deadline_ns: int = 0  # by the clock that never goes back
@@ -347,13 +370,18 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     bill: Bill | None = None
     reserved_nusd: int = 0
     guarded: Guarding = UNGUARDED  # guardrails
-    arms: tuple[Assigned, ...] = ()  # experiments; of a canary of the configuration, the API edge
+    # experiments; of a call of our own, who makes it
+    arms: tuple[Assigned, ...] = ()
+    shadows: tuple[Assigned, ...] = ()  # experiments: what is to answer in the background
     pinned: Mapping[str, int] = {}  # experiments: versions of prompts that the arm wants, by name
     prompt: str | None = None  # prompts: name and version
+    rendered: str | None = None  # prompts: the hash of that version, and a digest of the variables
     cached: Cached | None = None  # cache: what it did; None: it was not asked
     # the flight: what the inner ring writes
-    chosen: Chosen | None = None  # where the route has tiers
     flight: Flight | None = None  # while it is in the air; it closes the row when it lands
+    chosen: Chosen | None = None  # where the route has tiers
+    shrunk: Shrunk | None = None  # what goes out, where the route wants it shorter; `asked` stays what came
+    marked: int = 0  # parts of it that the last provider was told to keep
     attempts: list[Attempt] = []
     passed_over: list[str] = []  # targets that were not asked, and why: main/m: set aside, 5 failures in a row
     answered_by: str | None = None  # the target that won, or static_answer
@@ -371,6 +399,11 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     def take_in(self) -> bytes | Awaitable[bytes]:
         intake, self.intake = self.intake, nothing
         return intake()
+
+    @property
+    def sent(self) -> Asked | None:
+        """What goes out to providers."""
+        return self.asked if self.shrunk is None else self.shrunk.asked
 
     @property
     def usage(self) -> Usage:

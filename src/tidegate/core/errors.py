@@ -76,6 +76,19 @@ class ModelNotFound(NotFound):
     code = "model_not_found"
 
 
+class PromptNotFound(NotFound):
+    """No prompt of the store has this name, version or label; the message names the nearest."""
+
+    code = "prompt_not_found"
+
+
+class PromptInvalid(TidegateError):
+    """What a call says of a prompt cannot be: variables that are missing, or of another type, a label and a version."""
+
+    code = "prompt_invalid"
+    status = 422
+
+
 class BudgetSpent(TidegateError):
     """A budget of the key, or of whom it belongs to, has no room for the most that this call can cost."""
 

@@ -169,6 +169,15 @@ class Experiment(msgspec.Struct, frozen=True):
         return not self.archived_ms and self.state in ("running", "promoted")
 
 
+def id_of(name: str, number: int) -> str:
+    """Of the experiment that is the `number`th of this name."""
+    return f"{name}.{number}"
+
+
+def name_of(id: str) -> str:
+    return id.rpartition(".")[0] or id
+
+
 class Decision(msgspec.Struct, frozen=True):
     """That an experiment went on, was taken back, or ended; and all that it was decided on."""
 

@@ -24,7 +24,8 @@ Role = Literal["primary", "guard"]
 Verdict = Literal["worse", "better", "within", "unsure", "unknown"]
 RARE = 0.2  # shares below are compared exactly, others as means
 SIZE = 1.5  # margins: the effects that are looked for
-MANY = 1e4  # times the units there are: more is no answer to how many are needed
+MANY_UNITS = 1e7
+MANY_TIMES = 1e9  # more is no answer to how many are needed
 NEVER, HAD = -1, -2  # a unit was not seen in an earlier stage; it had an arm in one
 
 Before = Mapping[str, Mapping[str, float]]  # by metric, what was so of each unit before anything was tried
@@ -292,14 +293,27 @@ def _needs(role: Role, found: Difference, margin: float, gain: float, level: Lev
     else:
         return None  # what is likely is no gain, or less of it than wanted
     times = needed(distance, found.variance, SIZE * margin, alpha)
-    return None if times is None else max(1, math.ceil((times - 1) * found.units))
+    more = math.inf if times is None else (times - 1) * found.units
+    return max(1, math.ceil(more)) if more < MANY_UNITS else None
 
 
 def needed(distance: float, variance: float, size: float, alpha: float, power: float = POWER) -> float | None:
-    """How many times as much must be seen, for the truth to be told from what is `distance` away with this power."""
-    times = 1.0
-    while times < MANY:
-        if distance * math.sqrt(times / variance) >= bar(size * size * times / variance, alpha) + NORMAL.inv_cdf(power):
-            return times
-        times *= 1.05
-    return None
+    """How many times as much must be seen, for the truth to be told from what is `distance` away with this power.
+
+    At one look; who looks always sees it sooner rather than later. None: more than MANY_TIMES.
+    """
+    beyond = NORMAL.inv_cdf(power)
+
+    def is_enough(times: float) -> bool:
+        return distance * math.sqrt(times / variance) >= bar(size * size * times / variance, alpha) + beyond
+
+    most = 1.0
+    while not is_enough(most):
+        most *= 2
+        if most > MANY_TIMES:
+            return None
+    least = most / 2
+    while most > least * 1.001:
+        middle = (least + most) / 2
+        least, most = (least, middle) if is_enough(middle) else (middle, most)
+    return most

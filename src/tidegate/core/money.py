@@ -10,6 +10,7 @@ from __future__ import annotations
 from decimal import ROUND_HALF_UP, Decimal
 
 import msgspec
+from msgspec.structs import replace
 
 NUSD_PER_USD = 1_000_000_000
 PER_TOKENS = 1_000_000
@@ -82,6 +83,16 @@ class Price(msgspec.Struct, frozen=True, omit_defaults=True):
                     return None
             total += tokens * rate
         return (total + PER_TOKENS // 2) // PER_TOKENS
+
+    def saved_nusd(self, usage: Usage) -> int:
+        """What it saved that a provider had kept a part of the input; below 0 where keeping it has cost more.
+
+        0 where a price is not known.
+        """
+        kept = usage.cached_read + usage.cached_write + usage.cached_write_1h
+        plain = replace(usage, input=usage.input + kept, cached_read=0, cached_write=0, cached_write_1h=0)
+        cost, without = self.cost_nusd(usage), self.cost_nusd(plain)
+        return 0 if cost is None or without is None or not kept else without - cost
 
     def dearest(self, *, audio: bool) -> tuple[int | None, int | None]:
         """The highest rates of input and output, whatever the kind of token and the tier; None for one not known."""

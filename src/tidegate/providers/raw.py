@@ -14,11 +14,15 @@ import msgspec
 
 from tidegate.core.body import checked, decode, spans, splice
 from tidegate.core.call import Asked, Event, Metering
+from tidegate.core.chat import Written
+from tidegate.core.errors import PromptInvalid
 from tidegate.core.money import Usage
 from tidegate.core.ports import Decoder
+from tidegate.core.prompts import Preface
 from tidegate.core.stream import Frames, payload
 from tidegate.providers.anthropic.dialect import AnthropicDialect
 from tidegate.providers.openai.dialect import OpenAIDialect
+from tidegate.providers.openai.preface import before_response
 from tidegate.providers.untranslated import Untranslated
 
 MAX_READ = 4 * 1024 * 1024  # bytes of an answer that are looked through for its usage
@@ -111,6 +115,9 @@ class _Raw(Untranslated):
         assert form is not None  # that is where its model was found
         return asked.body[: form.start(1)] + model.encode() + asked.body[form.end(1) :]
 
+    def prefaced(self, asked: Asked, preface: Preface) -> Written:
+        raise PromptInvalid(f"prompt {preface.id!r} cannot be said here; it is for chats, messages, and single texts")
+
     def texts(self, asked: Asked) -> Iterator[tuple[str, str]]:
         yield from ()
 
@@ -122,6 +129,10 @@ class OpenAIRaw(_Raw, OpenAIDialect):
     """Anything else that OpenAI's clients ask for."""
 
     metering: ClassVar[Metering] = "unknown"
+
+    def prefaced(self, asked: Asked, preface: Preface) -> Written:
+        """Of responses; nothing else that is passed on has a place for a prompt."""
+        return before_response(asked, preface)
 
     def media_type(self, *, stream: bool) -> bytes | None:
         return None

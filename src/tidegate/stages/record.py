@@ -13,7 +13,7 @@ from tidegate.core.call import Attempt, Cached, Call, Principal, Route
 from tidegate.core.errors import LoopSuspected, StorageFull, TidegateError, UpstreamRefused
 from tidegate.core.flight import Flight
 from tidegate.core.money import Price
-from tidegate.core.ports import AttemptRow, Closed, Opened
+from tidegate.core.ports import AttemptRow, Closed, Opened, ShrunkRow
 from tidegate.core.trace import PARENT, received
 from tidegate.core.world import World
 
@@ -45,6 +45,8 @@ class Recorder:
         opened = replace(known.opened, id=call.id, at_ms=call.at_ms, reserved_nusd=call.reserved_nusd)
         if call.user or call.session or call.tags:
             opened = replace(opened, user=call.user and call.user[:MAX_WORD], session=call.session, tags=call.tags)
+        if call.arms:
+            opened = replace(opened, arms=call.arms)
         self._world.ledger.append(opened)
 
     def landed(self, flight: Flight) -> None:
@@ -111,21 +113,25 @@ class Recorder:
             row = replace(row, **_what_the_cache_did(call.cached))
         if PARENT in call.named and (parent := received(call.named[PARENT])):
             row = replace(row, trace_id=parent.trace_id, parent_id=parent.step_id)
-        if call.arms or call.chosen is not None:
-            row = replace(row, arms=call.arms, chosen=call.chosen)
+        if call.chosen is not None:
+            row = replace(row, chosen=call.chosen)
+        if call.arms or call.tried:
+            row = replace(row, arms=call.arms if call.tried is None else (call.tried, *call.arms))
+        if call.shrunk is not None or call.marked:
+            row = replace(row, shrunk=_what_was_made_cheaper(call))
         if call.own is not None:
             row = replace(row, purpose=call.own.purpose, parent=call.own.parent)
         if call.guarded.verdicts or call.prompt or call.asked_again:
-            row = replace(row, guards=call.guarded.verdicts, prompt=call.prompt, asked_again=call.asked_again)
+            row = replace(row, guards=call.guarded.verdicts, asked_again=call.asked_again)
+            row = replace(row, prompt=call.prompt, rendered=call.rendered)
         return row
 
     def _usual(self, call: Call) -> Usual:
         """Remembered as long as key and route are the same: they are looked up anew every second, or with a reload."""
         principal, route, asked = call.principal, call.route, call.asked
         assert principal is not None
-        name = route.name if route is not None else ""
         model, stream = (asked.model[:MAX_WORD], asked.stream) if asked is not None else (None, False)
-        place = (principal.key_id, name, call.dialect, call.operation, call.kind, model, stream)
+        place = (principal.key_id, id(route), call.dialect, call.operation, call.kind, model, stream)
         known = self._usuals.get(place)
         if known is None or known.principal is not principal or known.route is not route:
             if len(self._usuals) >= REMEMBERED:
@@ -194,6 +200,15 @@ def usual(call: Call, principal: Principal) -> Usual:
         "model": model,
     }
     return Usual(principal, route, Opened(route=name or "", model=model or "", **common), Closed(**ended, **common))
+
+
+def _what_was_made_cheaper(call: Call) -> ShrunkRow:
+    shrunk, saved_nusd = call.shrunk, 0
+    if call.marked:
+        saved_nusd = sum(one.target.price.saved_nusd(one.usage) for one in call.attempts if one.target.price)
+    if shrunk is None:
+        return ShrunkRow(marked=call.marked, kept_saved_nusd=saved_nusd)
+    return ShrunkRow(shrunk.level, shrunk.before, shrunk.after, shrunk.trimmed, call.marked, saved_nusd)
 
 
 def _what_the_cache_did(cached: Cached) -> dict[str, Any]:

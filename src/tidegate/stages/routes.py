@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -333,7 +333,7 @@ class Routes:
         if name not in routes:
             return self._by_provider(name)
         config = routes[name]
-        further = {
+        further: dict[str, Any] = {
             field: self._make(named, routes, made)
             for field in REFERENCES
             if (named := getattr(config, field)) is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
@@ -10,8 +11,10 @@ import msgspec
 
 from tidegate.core.audit import Link
 from tidegate.core.errors import BadRequest, NotFound
+from tidegate.core.experiments import Experiment, spec_of
 from tidegate.core.merkle import consistency, inclusion, root_of
-from tidegate.core.ports import Bodies, Body, Keyring, Ledger, Subject, Vault
+from tidegate.core.ports import Batches, Bodies, Body, Keyring, Ledger, Subject, Vault
+from tidegate.core.units import of_user, place
 from tidegate.core.usage import Period, UsageAsked
 from tidegate.storage.audit.log import Log
 from tidegate.storage.audit.notary import Notary
@@ -30,6 +33,7 @@ class Erasure(msgspec.Struct, frozen=True):
     aliases: tuple[str, ...]
     bodies: int
     answers: int  # of the cache
+    lines: int = 0  # of batches
 
 
 class Keys(msgspec.Struct, frozen=True):
@@ -56,18 +60,22 @@ class Archive:
         log: Log,
         vault: Vault,
         purge: Callable[[str], Awaitable[int]],
+        batches: Batches | None = None,
         *,
         notary: Notary | None = None,
         keyring: Keyring | None = None,
         keks: Keks | None = None,
+        experiments: Callable[[], Awaitable[Sequence[Experiment]]],
     ) -> None:
         """`purge` drops answers of the cache by tag. Without a notary there is no audit log."""
+        self._experiments = experiments
         self._ledger = ledger
         self._bodies = bodies
         self._log = log
         self._vault = vault
         self._sealed = Rows(vault)
         self._purge = purge
+        self._batches = batches
         self._notary = notary
         self._keyring = keyring
         self._keks = keks
@@ -111,12 +119,30 @@ class Archive:
                 "nothing is encrypted here, so that there is no key to destroy: set vault.keys", param="vault.keys"
             )
         found = await self.subjects(name, organisation)
-        bodies = 0
+        await self._ledger.rename_units(await self._units(name, found))
+        bodies = lines = 0
         for subject in found:
+            lines += await self._batches.forget_of(subject.alias) if self._batches is not None else 0
             bodies += await self._bodies.forget_of(subject.alias)
             await asyncio.to_thread(self._vault.erase, subject)
         answers = await self._purge(f"subject:{self._vault.word(name)}")
-        return Erasure(tuple(one.alias for one in found), bodies, answers)
+        return Erasure(tuple(one.alias for one in found), bodies, answers, lines)
+
+    async def _units(self, name: str, subjects: Sequence[Subject]) -> list[tuple[str, str, str]]:
+        """What experiments call them, and another name for each, that says nothing: what was measured of them stays,
+        and whoever knows the salt and guesses the name finds nobody."""
+        by_session, units = set(), set()
+        for one in await self._experiments():
+            spec = spec_of(one)
+            if spec.unit == "session":
+                by_session.add(one.id)
+            elif spec.unit == "user":
+                units |= {(one.id, place(one.salt, of_user(subject.tenant, name)).id) for subject in subjects}
+        if by_session:
+            for subject in subjects:
+                async for row in self._ledger.rows(subject.alias):
+                    units |= {(arm.experiment, arm.unit) for arm in row.arms if arm.experiment in by_session}
+        return [(experiment, unit, secrets.token_hex(8)) for experiment, unit in sorted(units)]
 
     async def body(self, id: str) -> Body | None:
         return await self._bodies.find(id)

@@ -14,6 +14,7 @@ import msgspec
 
 from tidegate.core.analytics import PeopleAsked, PeopleLine, TimesAsked, TimesLine
 from tidegate.core.errors import ConfigError, StorageFull
+from tidegate.core.experiments import UnitLine
 from tidegate.core.opinions import Opinion
 from tidegate.core.ports import (
     Acted,
@@ -110,6 +111,10 @@ class Books(Protocol):
 
     async def opined(self, asked: UsageAsked) -> list[UsageLine]: ...
 
+    async def units(self, experiment: str) -> list[UnitLine]: ...
+
+    async def rename_units(self, units: Sequence[tuple[str, str, str]]) -> None: ...
+
     async def last(self) -> int:
         """The number of the row that was taken last; 0 when there is none."""
 
@@ -118,6 +123,9 @@ class Books(Protocol):
 
     async def calls(self, asked: CallsAsked) -> tuple[list[tuple[str, bytes]], Place | None]:
         """The rows of a page as they were sealed, and behind which the next one begins."""
+
+    async def forget_trials(self, before_ms: int, most: int) -> int:
+        """Delete what calls that began before then were to experiments that are archived: some of them."""
 
     async def fold(self, before_ms: int) -> bool:
         """Add up one whole day that ended before then and is not yet; False: there is none left."""
@@ -212,6 +220,7 @@ def interrupted(opened: Opened) -> Closed:
         organisation_id=opened.organisation_id,
         team_id=opened.team_id,
         user_id=opened.user_id,
+        arms=opened.arms,
     )
 
 
@@ -395,6 +404,14 @@ class SpoolLedger:
     async def opined(self, asked: UsageAsked) -> list[UsageLine]:
         return await self._named(asked, self._books.opined)
 
+    async def units(self, experiment: str) -> list[UnitLine]:
+        await self.flush()
+        return await self._books.units(experiment)
+
+    async def rename_units(self, units: Sequence[tuple[str, str, str]]) -> None:
+        await self.flush()
+        await self._books.rename_units(units)
+
     def backlog(self) -> Backlog:
         return Backlog(self._spool.waiting, self._spool.bytes, self._unreadable)
 
@@ -525,7 +542,8 @@ class SpoolLedger:
         if not self._vault.seals:
             return Row(closed, spooled)
         masked = self._rows.masked(closed)
-        return Row(masked, self._rows.sealed(masked))
+        # What a unit is called is sealed with the row; experiments are told of it all the same.
+        return Row(msgspec.structs.replace(masked, arms=closed.arms), self._rows.sealed(masked))
 
     def _move_rows(self, spool: Spool) -> None:
         wait_s = 0.0

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from tidegate.core.analytics import PeopleAsked, PeopleLine, TimesAsked, TimesLine
-from tidegate.core.experiments import Decision, Experiment
+from tidegate.core.experiments import UnitLine
 from tidegate.core.limits import SLICES, Claim, Full, Meter, Taken
 from tidegate.core.opinions import OPINION_DIMENSIONS, OPINION_SUMS, Opinion
 from tidegate.core.ports import (
@@ -28,7 +28,6 @@ from tidegate.core.ports import (
     Once,
     Organisation,
     Record,
-    Setting,
     Team,
     Totals,
     User,
@@ -40,7 +39,8 @@ from tidegate.storage.ledger import add, tally
 from tidegate.storage.listing import page
 from tidegate.storage.opinions import Said
 from tidegate.storage.rollups import Rollup, Rollups, answer
-from tidegate.storage.rows import AGE, AGES
+from tidegate.storage.rows import AGE, AGES, TABLES
+from tidegate.storage.trials import TrialSums
 
 MAX_ROWS = 100_000
 MANY = 10_000  # counts, before those that no longer matter are looked for
@@ -50,15 +50,7 @@ HALF_SLICE = 1_000_000 * 2 // SLICES  # of a window of one second, in halves of 
 class MemoryStore:
     def __init__(self) -> None:
         self._once: dict[str, Once] = {}
-        self._kept: dict[type[Any], dict[str | None, Any]] = {
-            Organisation: {},
-            Team: {},
-            User: {},
-            Key: {},
-            Setting: {},
-            Experiment: {},
-            Decision: {},
-        }
+        self._kept: dict[type[Any], dict[str | None, Any]] = {kind: {} for kind in TABLES}
         self._kept[Organisation][DEFAULT_ORGANISATION] = Organisation(DEFAULT_ORGANISATION, DEFAULT_ORGANISATION, 0)
 
     async def bearer(self, key_id: str) -> Bearer | None:
@@ -129,6 +121,7 @@ class MemoryLedger:
         self._rows: dict[str, Closed] = {}
         self._forgotten = 0
         self._facts = FactSums()
+        self._trials = TrialSums()
         self._said: dict[str, Said] = {}
         self._totals = Totals()
         self._rollups = Rollups()
@@ -140,6 +133,7 @@ class MemoryLedger:
         self._rows[record.id] = record
         self._totals = add(self._totals, tally(record))
         self._facts.add(facts([record], self._rollups))
+        self._trials.add([record])
         for new in self._rollups.of([record]):
             old = self._sums.get((new.hour_ms, new.names))
             sums = tuple(map(int.__add__, old.sums, new.sums)) if old else new.sums
@@ -187,6 +181,12 @@ class MemoryLedger:
     async def opined(self, asked: UsageAsked) -> list[UsageLine]:
         rollups = [said.rollup for said in self._said.values()]
         return answer(asked, rollups, OPINION_DIMENSIONS, OPINION_SUMS)
+
+    async def units(self, experiment: str) -> list[UnitLine]:
+        return self._trials.units(experiment, self._said.values())
+
+    async def rename_units(self, units: Sequence[tuple[str, str, str]]) -> None:
+        self._trials.rename(units)
 
     def backlog(self) -> Backlog:
         return Backlog()

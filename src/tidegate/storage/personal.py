@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from tidegate.core.errors import BadRequest
+from tidegate.core.experiments import Assigned
 from tidegate.core.opinions import Opinion
 from tidegate.core.ports import Acted, Closed, Erased, Opened, Place, Vault
 from tidegate.core.search import CallsAsked
@@ -31,6 +32,7 @@ class Personal(msgspec.Struct, frozen=True, omit_defaults=True):
     session: str | None = None
     tags: tuple[str, ...] = ()
     said: tuple[str | None, ...] = ()  # by attempts
+    arms: tuple[Assigned, ...] = ()
 
 
 _OPINION = msgspec.json.Decoder(Opinion)
@@ -54,7 +56,7 @@ class Rows:
         vault = self._vault
         tenant, user = row.organisation_id or TENANT, row.user
         said = tuple(one.said for one in row.attempts)
-        private = Personal(user, row.session, row.tags, said if any(said) else ())
+        private = Personal(user, row.session, row.tags, said if any(said) else (), row.arms)
         if private == NOBODY:
             return row
         place = Place("calls", row.id, "personal", tenant, user or "")
@@ -67,6 +69,7 @@ class Rows:
             session=vault.word(row.session) if row.session else row.session,
             tags=(),
             attempts=attempts,
+            arms=(),
             personal=vault.seal(_ENCODE(private), place),
         )
 
@@ -94,6 +97,8 @@ class Rows:
             both = zip(attempts, private.said, strict=True)
             attempts = tuple([msgspec.structs.replace(one, said=said) for one, said in both])
         fields: dict[str, Any] = {"user": private.user, "session": private.session, "tags": private.tags}
+        if private.arms:
+            fields["arms"] = private.arms
         return msgspec.structs.replace(row, **fields, attempts=attempts, personal=None)
 
     # --- what is said of a call

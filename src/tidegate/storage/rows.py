@@ -9,6 +9,7 @@ import msgspec
 
 from tidegate.core.experiments import Decision, Experiment
 from tidegate.core.ports import Bearer, Kept, Key, Organisation, Setting, Team, User
+from tidegate.core.prompts import Prompt, PromptMove, PromptVersion
 
 TABLES: dict[type[Any], str] = {
     Organisation: "organisations",
@@ -18,6 +19,9 @@ TABLES: dict[type[Any], str] = {
     Setting: "settings",
     Experiment: "experiments",
     Decision: "decisions",
+    Prompt: "prompts",
+    PromptVersion: "prompt_versions",
+    PromptMove: "prompt_moves",
 }
 # By what the oldest is the first.
 AGES: dict[type[Any], str] = {Decision: "at_ms"}

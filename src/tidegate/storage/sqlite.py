@@ -19,6 +19,7 @@ import msgspec
 
 from tidegate.core.analytics import PeopleAsked, PeopleLine, TimesAsked, TimesLine
 from tidegate.core.errors import ConfigError
+from tidegate.core.experiments import UnitLine
 from tidegate.core.money import Usage
 from tidegate.core.opinions import OPINION_SUMS
 from tidegate.core.ports import (
@@ -43,6 +44,7 @@ from tidegate.storage.opinions import OpinionTable, Said
 from tidegate.storage.rollups import COLUMNS, COUNT, Part, Rollups, line, query, waiting
 from tidegate.storage.rows import AGE, AGES, TABLES, bearer, bearer_query, columns, restored, value, values
 from tidegate.storage.tables import Dialect, Tables
+from tidegate.storage.trials import TrialTable
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -385,6 +387,7 @@ def _in_handfuls(db: sqlite3.Connection, sql: str, rows: Sequence[Sequence[objec
 
 
 _FACTS = FactTables("", "?", many=_in_handfuls)
+_TRIALS = TrialTable("", "?", many=_in_handfuls)
 _DAYS = Days("", "?", counts="json_group_object(CAST(bucket AS TEXT), calls)")
 _OPINIONS = OpinionTable("opinions", "?")
 _FORGET = "DELETE FROM calls WHERE seq IN (SELECT seq FROM calls WHERE at_ms < ? ORDER BY at_ms LIMIT ?)"
@@ -435,6 +438,15 @@ class SqliteBooks:
         sql, values = query(asked, [part], mark="?", of=OPINION_SUMS)
         found = await self._database.read(lambda db: db.execute(sql, values).fetchall())
         return [line(asked, row, OPINION_SUMS) for row in found]
+
+    async def units(self, experiment: str) -> list[UnitLine]:
+        return await self._database.read(lambda db: _TRIALS.units(db, experiment))
+
+    async def rename_units(self, units: Sequence[tuple[str, str, str]]) -> None:
+        await self._database.alter(lambda db: _TRIALS.rename(db, units))
+
+    async def forget_trials(self, before_ms: int, most: int) -> int:
+        return await self._database.write(lambda db: _TRIALS.forget(db, before_ms, most))
 
     async def last(self) -> int:
         sql = "SELECT coalesce(max(seq), 0) FROM calls"
@@ -492,6 +504,7 @@ def _take(
         _in_handfuls(db, _INSERT_CALL, [_values(row) for row in reversed(new.values())])
         _in_handfuls(db, _ROLL_UP, [one.values for one in rollups.of(row.closed for row in new.values())])
         _FACTS.add(db, facts((row.closed for row in new.values()), rollups), _DAYS)
+        _TRIALS.add(db, (row.closed for row in new.values()))
         taken = tally(*(row.closed for row in new.values()))
         _, before = _account(db, spool)
         sums = (_bounded(value) for value in msgspec.structs.astuple(add(before, taken)))

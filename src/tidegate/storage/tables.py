@@ -7,7 +7,11 @@ from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
 
-NAMES = {"LOG": "audit", "SIGNED": "audit_checkpoints", "BODIES": "bodies"}
+NAMES = {
+    **{"LOG": "audit", "SIGNED": "audit_checkpoints", "BODIES": "bodies"},
+    **{"FILES": "files", "PARTS": "file_parts", "BATCHES": "batches", "LINES": "batch_lines"},
+}
+ALONE = " FOR UPDATE SKIP LOCKED"  # rows that nobody else is taking; on one machine there is one who writes
 
 
 class Home(Protocol):
@@ -30,7 +34,7 @@ class Dialect:
     def sql(self, text: str) -> Any:
         for name, table in NAMES.items():
             text = text.replace(name, f"{self._schema}{table}")
-        text = text.replace("?", self._mark)
+        text = text.replace("?", self._mark).replace(" ALONE", ALONE if self._schema else "")
         return text.encode() if self._as_bytes else text
 
 

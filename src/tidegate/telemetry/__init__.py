@@ -18,6 +18,10 @@ class Listeners:
     def add(self, listener: Events) -> None:
         self._listeners.append(listener)
 
+    def remove(self, listener: Events) -> None:
+        """It is told no more; nothing happens where it was not told anyway."""
+        self._listeners = [one for one in self._listeners if one is not listener]
+
     def call_began(self, call: Call) -> None:
         for listener in self._listeners:
             listener.call_began(call)

@@ -58,6 +58,7 @@ WARNINGS = frozenset(
             "budget_overrun",
         ),
         *("budget_warning", "cache_entry_corrupt", "certificate_refused", "counting_alone", "guardrail_failed"),
+        *("experiment_blocked", "experiment_rolled_back"),
         *("idempotency_not_written", "issuer_unreachable", "key_set_aside", "loop_paraphrased", "loop_stopped"),
         *("loop_suspected", "provider_not_started", "reload_refused", "rows_not_sent", "semantic_lookup_failed"),
         *("semantic_not_learned", "spending_fast", "tiers_not_learned", "token_refused", "traces_dropped"),
@@ -67,6 +68,7 @@ WARNINGS = frozenset(
 ERRORS = frozenset(
     (
         *("act_not_recorded", "audit_log_cut", "bodies_dropped", "crash", "flight_crashed", "internal", "row_lost"),
+        *("rollout_crashed",),
         *("semantic_memory_lost", "store_down"),
     )
 )

@@ -20,6 +20,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as open_met
 from prometheus_client.registry import Collector
 
 from tidegate.core.call import Call
+from tidegate.core.experiments import Assigned, name_of
 from tidegate.core.money import NUSD_PER_USD
 from tidegate.core.opinions import GOOD
 from tidegate.core.ports import Closed, TargetSeen
@@ -85,17 +86,9 @@ class RouteCount:
     """What is counted of one route."""
 
     __slots__ = (
-        "cost_nusd",
-        "duration",
-        "each",
-        "ended",
-        "first",
-        "pace",
-        "saved_nusd",
-        "tiers",
-        "tokens",
-        "without_tiers_nusd",
-    )
+        "cost_nusd", "duration", "each", "ended", "first", "kept_nusd", "pace", "saved_nusd", "shrunk", "tiers",
+        "tokens", "without_tiers_nusd",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.ended: defaultdict[tuple[str, str, int], int] = defaultdict(int)  # (operation, outcome, status) → calls
@@ -108,6 +101,8 @@ class RouteCount:
         self.saved_nusd = 0
         self.tiers: defaultdict[str, int] = defaultdict(int)  # calls that began at each
         self.without_tiers_nusd = 0  # what the dearest tier would have cost more, by the prices of both
+        self.shrunk = [0, 0]  # tokens before and after
+        self.kept_nusd = 0  # saved by what providers kept
 
 
 class Metrics(Collector):
@@ -122,6 +117,7 @@ class Metrics(Collector):
         self._attempts: defaultdict[tuple[str, str], int] = defaultdict(int)  # (provider, outcome)
         self._again: defaultdict[tuple[str, str], int] = defaultdict(int)  # (provider, why)
         self._guards: defaultdict[tuple[str, str, str], int] = defaultdict(int)  # (guard, direction, verdict)
+        self._arms: defaultdict[tuple[str, str], int] = defaultdict(int)  # (experiment, arm)
         self._unpriced = 0
         self._rows: list[Closed] = []  # that are not counted yet
         self._cache: defaultdict[tuple[str, str], int] = defaultdict(int)  # (layer, result)
@@ -175,11 +171,18 @@ class Metrics(Collector):
                 self._again[attempt.provider, attempt.why] += 1
         for one in row.guards:
             self._guards[one.guard, one.direction, one.verdict] += 1
+        for given in row.arms:
+            if given.counted:
+                self._arms[_arm(given, self._arms)] += 1
         for kind, tokens in row.usage.items():
             count.tokens[kind] += tokens
         if row.cache is not None:
             self._cache[row.cache_layer or "", row.cache] += 1
             count.saved_nusd += row.saved_nusd
+        if row.shrunk is not None:
+            count.shrunk[0] += row.shrunk.before
+            count.shrunk[1] += row.shrunk.after
+            count.kept_nusd += row.shrunk.kept_saved_nusd
         if row.cost_nusd is None:
             self._unpriced += 1
         else:
@@ -234,7 +237,7 @@ class Metrics(Collector):
         for labels, tries in self._again.items():
             again.add_metric(labels, tries)
         yield from (attempts, again)
-        yield self._verdicts()
+        yield from (self._verdicts(), self._trials())
         cache = CounterMetricFamily("tidegate_cache", "What the cache was asked, and did", labels=["layer", "result"])
         for layer_and_result, asked in self._cache.items():
             cache.add_metric(layer_and_result, asked)
@@ -278,6 +281,14 @@ class Metrics(Collector):
         spared = CounterMetricFamily(
             "tidegate_tiers_saved_usd", "Dollars that the dearest tier would have cost more", labels=["route"]
         )
+        shrunk = CounterMetricFamily(
+            "tidegate_shrunk_tokens", "Of prompts that were to be shorter, by estimate", labels=["route", "when"]
+        )
+        kept = GaugeMetricFamily(
+            "tidegate_prompt_cache_saved_usd",
+            "Dollars saved by what providers were told to keep; it falls while that is only written",
+            labels=["route"],
+        )
         for route, count in self._routes.items():
             for tier, calls in count.tiers.items():
                 tiers.add_metric([route, tier], calls)
@@ -299,7 +310,12 @@ class Metrics(Collector):
                 cost.add_metric([route], min(count.cost_nusd, MOST) / NUSD_PER_USD)
             if count.saved_nusd:
                 saved.add_metric([route], min(count.saved_nusd, MOST) / NUSD_PER_USD)
-        yield from (requests, duration, first, each, pace, tokens, cost, saved, tiers, spared)
+            if count.shrunk[0]:
+                for when, number in zip(("before", "after"), count.shrunk, strict=True):
+                    shrunk.add_metric([route, when], min(number, MOST))
+            if count.kept_nusd:
+                kept.add_metric([route], count.kept_nusd / NUSD_PER_USD)
+        yield from (requests, duration, first, each, pace, tokens, cost, saved, shrunk, kept, tiers, spared)
 
     def _evaluations(self) -> Iterator[Metric]:
         judgments = CounterMetricFamily(
@@ -322,6 +338,14 @@ class Metrics(Collector):
             verdicts.add_metric(labels, calls)
         return verdicts
 
+    def _trials(self) -> Metric:
+        trials = CounterMetricFamily(
+            "tidegate_experiment_calls", "Calls that count for an experiment, by arm", labels=["experiment", "arm"]
+        )
+        for experiment_and_arm, calls in self._arms.items():
+            trials.add_metric(experiment_and_arm, calls)
+        return trials
+
     def expect(self, names: Iterable[str]) -> None:
         """Routes that are configured have a series of their own, whatever else was asked for before."""
         self._names.update(names)
@@ -333,6 +357,12 @@ class Metrics(Collector):
             return "other"
         self._names.add(name)
         return name
+
+
+def _arm(given: Assigned, known: Mapping[tuple[str, str], int]) -> tuple[str, str]:
+    """Bounded: experiments come and go, and a series is for ever."""
+    labels = (name_of(given.experiment), given.arm)
+    return labels if labels in known or len(known) < MAX_LABELS else ("other", "other")
 
 
 class _Targets(Collector):

@@ -1,7 +1,7 @@
 """Who answers this call, and what if they do not? READ SECOND: the inner ring, once per attempt.
 
-    route, or one of its tiers ─► router: targets in order ─► for each: breaker, key, room ─► attempt (maybe hedged)
-    ─► retry: what next?
+    route, or one of its tiers ─► shrink ─► router: targets in order ─► for each: breaker, key, room ─► attempt (maybe
+    hedged) ─► retry
 
 The loop over attempts has returned before the first event is shown to anybody. So until then everything can be tried
 again or elsewhere, and after it nothing is: what goes wrong later is the reply's last event.
@@ -26,6 +26,7 @@ from tidegate.upstream.answers import OwnAnswer
 from tidegate.upstream.attempt import Stream
 from tidegate.upstream.hedge import Extra
 from tidegate.upstream.retry import ENDS_A_ROUTE, STEPS, Failure
+from tidegate.upstream.shrink import Shrinks
 from tidegate.upstream.targets import PassedOver, Seat, Targets
 from tidegate.upstream.tiers import Tiers
 
@@ -54,7 +55,13 @@ class Upstream:
     """`targets` is what is known of them so far; a reload hands it on."""
 
     def __init__(
-        self, config: Config, world: World, codecs: Codecs, targets: Targets | None = None, tiers: Tiers | None = None
+        self,
+        config: Config,
+        world: World,
+        codecs: Codecs,
+        targets: Targets | None = None,
+        shrinks: Shrinks | None = None,
+        tiers: Tiers | None = None,
     ) -> None:
         self.config = config
         self.world = world
@@ -62,6 +69,7 @@ class Upstream:
         self.targets = targets or Targets(world, config.breaker)
         self.targets.config = config.breaker
         self.tiers = tiers or Tiers({}, world)
+        self.shrinks = shrinks
         self._extra: dict[str, Extra] = {}  # by route
 
     def timeouts(self, route: Route, left_s: float) -> Timeouts:
@@ -116,6 +124,8 @@ class Opening(msgspec.Struct, eq=False):
             tier, *self._dearer = await self._ring.tiers.choose(call)
             route = tier.route
         self._first = route
+        if self._ring.shrinks:
+            await self._ring.shrinks.shorten(call)
         try:
             while True:
                 failure = await self._ask_route(route, why)
@@ -221,7 +231,9 @@ class Opening(msgspec.Struct, eq=False):
     # --- one attempt
 
     def _stream(self, target: Target, seat: Seat, why: Why) -> Stream:
-        stream = Stream(self._world, self._call, seat, Attempt(target, self._world.clock.now_ns(), why))
+        shrinks, call = self._ring.shrinks, self._call
+        mark = shrinks.mark(call) if shrinks else None
+        stream = Stream(self._world, call, seat, Attempt(target, self._world.clock.now_ns(), why), mark)
         self._streams.append(stream)
         return stream
 

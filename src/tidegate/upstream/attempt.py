@@ -36,6 +36,9 @@ PASSING = frozenset((
 PASSING_PREFIXES = (b"x-ratelimit-", b"anthropic-ratelimit-")
 
 
+Mark = Callable[[Codec, bytes], tuple[bytes, int]]  # what the provider shall keep, and how many parts that is
+
+
 class Stream(msgspec.Struct, eq=False):
     """One attempt, from its request to its last event. Once `win` returned None it is the call's `Source`.
 
@@ -46,6 +49,7 @@ class Stream(msgspec.Struct, eq=False):
     _call: Call
     seat: Seat
     _attempt: Attempt
+    _mark: Mark | None = None
     warnings: tuple[str, ...] = ()
     _hurried: bool = False  # it has less time than it should have, so that a time-out says nothing of the target
     _over_at: float = 0.0  # by the loop's clock: the call's own time is over
@@ -75,7 +79,7 @@ class Stream(msgspec.Struct, eq=False):
     async def win(self, codecs: Codecs, timeouts: Timeouts, *, hurried: bool = False) -> Failure | None:
         """None when the first event is there, else why there is none. `timeouts.first_byte` is for the first event."""
         self._hurried = hurried
-        asked, target = self._call.asked, self._attempt.target
+        asked, target = self._call.sent, self._attempt.target
         assert asked is not None
         trouble = target.provider.trouble()
         if trouble:
@@ -89,6 +93,8 @@ class Stream(msgspec.Struct, eq=False):
                 body, self.warnings = codec.render_request(asked.codec.conversation(asked), target.model)
         except BadRequest as wrong:  # cannot be said in this provider's dialect
             return Failure("foreign", wrong.message, refusal=wrong)
+        if self._mark is not None:
+            body, self._call.marked = self._mark(codec, body)
         if not target.provider.ready:
             try:
                 await target.provider.start()
@@ -288,7 +294,7 @@ class Stream(msgspec.Struct, eq=False):
 
     def _end(self) -> None:
         """Stop the clock. A provider that worked and did not say for how much is estimated, and marked so."""
-        attempt, asked = self._attempt, self._call.asked
+        attempt, asked = self._attempt, self._call.sent
         if attempt.ended_ns is not None:
             return
         attempt.ended_ns = now_ns = self._world.clock.now_ns()

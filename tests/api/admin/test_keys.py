@@ -135,10 +135,10 @@ routes:
 
 async def test_a_plain_key_does_not_reach_what_is_kept_at_the_provider(house):
     made = await make(house)
-    reply = await house.get("/v1/files", key=made["key"])
+    reply = await house.get("/v1/vector_stores", key=made["key"])
     assert reply.status == 403 and "--endpoint account" in reply.error.message
     granted = await make(house, endpoints=["account"])
-    assert (await house.get("/v1/files", key=granted["key"])).status != 403
+    assert (await house.get("/v1/vector_stores", key=granted["key"])).status != 403
 
 
 async def test_from_elsewhere_a_key_is_refused_at_every_door(house):

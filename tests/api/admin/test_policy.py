@@ -37,9 +37,17 @@ BODIES: dict[str, dict[str, Any]] = {
     "say_of": {"request_id": "req_1", "thumbs": "up"},
     "replay": {"route": "fast"},
     "silence": {"for": "1h"},
+    "new_experiment": {"name": "new", "arms": [{"name": "b", "target": "main/n"}]},
     "set_log_level": {"level": "info"},
+    "add_version": {"id": "greet", "template": "Hello {{name}}"},
+    "render_prompt": {"variables": {}},
+    "move_label": {"version": 1},
+    "start_canary": {"share": "5%"},
+    "advance_canary": {"share": "25%"},
+    **{f"{verb}_experiment": {"why": "x"} for verb in ("start", "advance", "promote", "take_back", "stop")},
 }
 TARGET = {"provider": "main", "model": "m"}
+NAMES = {"hit": "req_1", "label": "live", "number": 1, "name": "x", "unit": "u"}  # of the rest that paths may hold
 QUERIES = {  # the same for what is asked in the query
     "purge": "?all=true",
     "tail": "?seconds=0",
@@ -52,6 +60,12 @@ QUERIES = {  # the same for what is asked in the query
 ABSENT = {
     *("one_request", "wrong", "say_of", "get_body", "export_subject", "erase_subject", "prove", "prove_consistent"),
     *("replay", "try_alerts", "silence", "end_silence"),
+    *("get_prompt", "list_versions", "list_moves", "diff_versions", "render_prompt"),
+    *("move_label", "remove_label", "delete_version"),
+    *("start_canary", "show_canary", "advance_canary", "promote_canary", "roll_back_canary", "show_shadows"),
+    *("get_experiment", "list_decisions", "get_unit", "archive_experiment"),
+    *("start_experiment", "advance_experiment", "promote_experiment", "take_back_experiment", "stop_experiment"),
+    *("report_experiment", "recompute_experiment"),
 }
 IDS = {"organisations": "acme", "teams": "search", "users": "ann"}
 ROLES = ("nobody", "member", "viewer", "manager", "admin")
@@ -104,7 +118,7 @@ class Town(House):
             body = json.dumps({"id": who.replace(" ", "-")}).encode()
         query = "&".join(filter(None, (QUERIES.get(route.name, "").removeprefix("?"), more)))
         return await self.begin(
-            path=f"{route.path_format.format(id=id, hit='req_1', **TARGET)}?{query}",
+            path=f"{route.path_format.format(id=id, **NAMES, **TARGET)}?{query}",
             method=method,
             body=body,
             key=self.keys[who],

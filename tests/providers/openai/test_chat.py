@@ -119,7 +119,7 @@ def test_what_has_a_wrong_type_is_named_by_its_path(fields: dict[str, Any], para
 def test_what_is_missing_is_named(field: str) -> None:
     fields = json.loads(body())
     del fields[field]
-    with pytest.raises(BadRequest, match=f"`{field}`"):
+    with pytest.raises(BadRequest, match=field):
         CHAT.parse_request(json.dumps(fields).encode())
 
 

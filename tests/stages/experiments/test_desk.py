@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.clock import JumpClock
+from tests.house import until
 from tidegate.core.errors import Conflict, NotFound, StoreDown
 from tidegate.core.experiments import Decision, Experiment, Spec, read, spec_of
 from tidegate.core.ports import Acted
@@ -182,3 +183,15 @@ async def test_what_a_later_version_has_written_is_told_once_and_passed_over(off
     await later.look()
     await later.look()
     assert later.known == () and office.told.notices == ["experiment_unreadable"]
+
+
+async def test_every_process_knows_within_two_seconds(office):
+    looking = asyncio.create_task(office.elsewhere.run())
+    try:
+        await asyncio.sleep(0)
+        started = await office.started()
+        async with asyncio.timeout(2):
+            await until(lambda: office.elsewhere.known)
+        assert office.elsewhere.known[0].experiment == started
+    finally:
+        looking.cancel()

@@ -19,14 +19,19 @@ from tidegate.api.admin import (
     analytics,
     audit,
     cache,
+    canary,
     chat,
     evaluation,
+    experiments,
     feedback,
     guardrails,
     keys,
     logs,
+    prompts,
     replay,
     requests,
+    rollouts,
+    shadows,
     subjects,
     targets,
     teams,
@@ -35,14 +40,17 @@ from tidegate.api.admin import (
 )
 from tidegate.api.admin.page import page
 from tidegate.api.admin.policy import Refusals, incoming_of, tell_refused
+from tidegate.core.canary import Canaries
 from tidegate.core.errors import BadRequest, Forbidden, MethodNotAllowed, NotFound, TidegateError
 from tidegate.gateway import Gateway
 
 ROUTERS = (
     *(cache.router, keys.router, teams.router, targets.router, guardrails.router),
     *(usage.router, requests.router, replay.router, feedback.router, analytics.router, chat.router),
-    evaluation.router,
+    *(evaluation.router, prompts.router, experiments.router, rollouts.router),
     *(subjects.router, audit.router, vault.router, alerts.router, logs.router),
+    canary.router,
+    shadows.router,
 )
 CONTENT_SECURITY = {
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; "
@@ -51,7 +59,7 @@ CONTENT_SECURITY = {
 }
 
 
-def create(gateway: Callable[[], Gateway]) -> FastAPI:
+def create(gateway: Callable[[], Gateway], canaries: Canaries | None = None) -> FastAPI:
     app = FastAPI(
         title="Tidegate",
         version=__version__,
@@ -62,6 +70,7 @@ def create(gateway: Callable[[], Gateway]) -> FastAPI:
         strict_content_type=False,  # what is not JSON was refused before
     )
     app.state.gateway = gateway
+    app.state.canaries = canaries
     app.state.refusals = Refusals()
     for router in ROUTERS:
         app.include_router(router)

@@ -8,7 +8,7 @@ import msgspec
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from tidegate.api.admin.policy import ASK, EVERY_KEY, House, incoming_of
+from tidegate.api.admin.policy import ASK, EVERY_KEY, Answering, House, incoming_of
 from tidegate.api.admin.shapes import ERRORS, Text
 from tidegate.api.calls import new_call, told, while_client_listens
 from tidegate.core.call import Principal
@@ -55,7 +55,7 @@ async def chat(
     request: Request,
     response: Response,
     principal: Annotated[Principal, Depends(ASK)],
-    house: House,
+    house: Answering,
     body: Annotated[ChatBody, Body()] = None,  # type: ignore[assignment] # it may be left out, but not be null
     user_input: Annotated[str | None, Query(min_length=1, max_length=MAX_INPUT)] = None,
     model: Annotated[str | None, Query(max_length=200)] = None,

@@ -7,13 +7,12 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 
+from tidegate.api.acts import record
 from tidegate.api.incoming import Incoming
 from tidegate.core.call import Principal
-from tidegate.core.errors import BadRequest, Forbidden, StorageFull
+from tidegate.core.errors import BadRequest, Forbidden
 from tidegate.core.limits import Role
-from tidegate.core.ports import Acted
 from tidegate.gateway import Gateway
-from tidegate.storage.archive import told
 
 BEARER = HTTPBearer(auto_error=False, description="A key: tg_…, or a token of an issuer that is configured.")
 
@@ -28,6 +27,11 @@ def gateway_of(request: Request) -> Gateway:
     """The one that answers now."""
     gateway: Gateway = request.app.state.gateway()
     return gateway
+
+
+def answering_of(request: Request) -> Gateway:
+    """The one that answers this request's call: another one while a configuration is tried on some."""
+    return incoming_of(request).gateway or gateway_of(request)
 
 
 class Policy:
@@ -72,6 +76,7 @@ MANAGE = Policy("manage", "admin", "manager")  # managers: only their team's
 ADMINISTER = Policy("administer", "admin")
 
 House = Annotated[Gateway, Depends(gateway_of)]
+Answering = Annotated[Gateway, Depends(answering_of)]
 Looking = Annotated[Principal, Depends(LOOK)]
 Managing = Annotated[Principal, Depends(MANAGE)]
 Administering = Annotated[Principal, Depends(ADMINISTER)]
@@ -103,7 +108,7 @@ def tell(
     world.events.notice(
         "administered", {"did": did, "id": id, "by": principal.key_id, "name": principal.name, **changed}
     )
-    _log(house, principal, did, id, before, after)
+    record(house.world, principal, did, id, before, after)
 
 
 def tell_refused(request: Request) -> None:
@@ -117,7 +122,8 @@ def tell_refused(request: Request) -> None:
         what = f"{request.method} {request.url.path[:200]}"
         fields = {"what": what, "by": principal.key_id, "name": principal.name, "role": principal.role}
         house.world.events.notice("administration_refused", fields)
-        _log(house, principal, "refused", what, None, {"role": principal.role, "team": principal.team_id})
+        after = {"role": principal.role, "team": principal.team_id}
+        record(house.world, principal, "refused", what, None, after)
 
 
 MINUTE_NS = 60_000_000_000
@@ -137,22 +143,3 @@ class Refusals:
             return False
         self._told.add((key_id, kind))
         return True
-
-
-def _log(house: Gateway, principal: Principal, did: str, id: str, before: Any, after: Any) -> None:
-    world = house.world
-    at_ms = world.clock.wall_ns() // 1_000_000
-    act = Acted(
-        f"act_{at_ms:011x}{world.chance.hex()}",
-        at_ms,
-        did,
-        id,
-        principal.key_id,
-        principal.name,
-        told(before),
-        told(after),
-    )
-    try:
-        world.ledger.append(act)
-    except StorageFull as full:  # it is done; that it was cannot be kept
-        world.events.notice("act_not_recorded", {"did": did, "id": id, "error": full.message})

@@ -2,7 +2,7 @@
 
 # No postponed annotations here: FastAPI evaluates them.
 from datetime import UTC
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Request
@@ -20,6 +20,7 @@ from tidegate.core.own import own_call
 from tidegate.core.ports import Body, Closed, Erased
 from tidegate.core.said import answers, events_in
 from tidegate.gateway import Gateway
+from tidegate.stages.experiments import parameters
 from tidegate.stages.routes import MAX_NAME
 
 router = APIRouter(tags=["requests"], responses=ERRORS)
@@ -32,6 +33,9 @@ class Replay(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     route: Annotated[str, Field(min_length=1, max_length=MAX_NAME, description="Or provider/model.")]
+    parameters: Annotated[
+        dict[str, Any], Field(max_length=20, description="In place of what was said: {temperature: 0}.")
+    ] = {}
 
 
 class Tool(BaseModel):
@@ -75,7 +79,7 @@ async def replay(id: str, body: Replay, principal: Administering, house: House, 
     row, kept = await _kept(house, id)
     assert kept.request is not None
     codec = house.codec(row.dialect, row.operation)
-    question = splice(kept.request, spans(kept.request), {"model": msgspec.json.encode(body.route)})
+    question = _changed(kept.request, body, row)
     call = own_call(
         house.world, principal, purpose=PURPOSE, parent=row.id, dialect=row.dialect, operation=row.operation,
         path=codec.path, body=question, kind=PURPOSE,
@@ -99,6 +103,18 @@ async def replay(id: str, body: Replay, principal: Administering, house: House, 
     return Replayed(
         before=_said(row, _heard(house, kept, row)), now=_said(now, heard, wrong.message if wrong else None)
     )
+
+
+def _changed(request: bytes, body: Replay, row: Closed) -> bytes:
+    """What is asked now. Raises BadRequest for a parameter that such a call cannot have."""
+    there = spans(request)
+    said = {"model": msgspec.json.encode(body.route)}
+    for name, value in body.parameters.items():
+        if (row.dialect, row.operation) not in parameters.taken_by((name,)):
+            raise BadRequest(f"parameters: {row.dialect} {row.operation} has no {name[:60]!r}", param="parameters")
+        also = parameters.ALSO.get(name)
+        said[also if also in there else name] = msgspec.json.encode(value)
+    return splice(request, there, said)
 
 
 async def _kept(house: Gateway, id: str) -> tuple[Closed, Body]:

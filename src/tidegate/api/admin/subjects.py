@@ -27,6 +27,7 @@ class ShownErasure(BaseModel):
     aliases: Annotated[list[str], Field(description="They stay where names stood, and mean nobody any more.")]
     bodies: Annotated[int, Field(description="Questions and answers that were deleted.")]
     answers: Annotated[int, Field(description="Answers that the cache has dropped.")]
+    lines: Annotated[int, Field(description="Lines of batches that were emptied.")] = 0
 
 
 class ShownBody(BaseModel):

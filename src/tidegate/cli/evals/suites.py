@@ -30,8 +30,8 @@ from tidegate.jobs.evals.judge import MayGate
 from tidegate.jobs.evals.recording import Recording
 from tidegate.jobs.evals.results import Answer, Results, Run
 from tidegate.jobs.evals.run import Means, go
-from tidegate.jobs.evals.subject import Asker, Function, Model, Nobody, Subject, read_run, stored
-from tidegate.jobs.evals.suite import Plugins, Ready, Suite, load, ready
+from tidegate.jobs.evals.subject import Asker, Function, Model, Nobody, Prompted, Subject, read_run, stored
+from tidegate.jobs.evals.suite import Plugins, Ready, Suite, load, prompt_of, ready
 
 WHERE = click.option("--url", envvar="TIDEGATE_URL", help="A gateway that is running; left out, one of its own.")
 
@@ -40,7 +40,9 @@ PLUGINS = Plugins(plugins.find, plugins.config_of)
 
 @click.command()
 @click.argument("suite")
-@click.option("--subject", help="Who answers: route:NAME, model:NAME, function:MODULE:NAME, stored:FILE.")
+@click.option(
+    "--subject", help="Who answers: route:NAME, model:NAME, prompt:NAME@LABEL:ROUTE, function:MODULE:NAME, stored:FILE."
+)
 @click.option("--repeats", type=click.IntRange(1, 1000), help="How often each case is asked.")
 @click.option("--max-cost", type=click.FloatRange(0, min_open=True), help="In dollars; then nothing more is asked.")
 @click.option("--concurrency", type=click.IntRange(1, 256), help="How many answers are asked for at the same time.")
@@ -163,6 +165,8 @@ def _changed(
     """As the command line says."""
     said = {"subject": subject, "repeats": repeats, "max_cost_usd": max_cost, "concurrency": concurrency}
     suite = msgspec.structs.replace(found.suite, **{name: value for name, value in said.items() if value is not None})
+    if suite.answers[0] == "prompt":
+        prompt_of(suite.answers[1])
     if not suite.subject:
         raise ConfigError("nobody is named who answers; say so in the suite, or with --subject route:NAME")
     return found._replace(suite=suite)
@@ -170,6 +174,8 @@ def _changed(
 
 def _subject(suite: Suite, door: Asker) -> Subject:
     kind, name = suite.answers
+    if kind == "prompt" and isinstance(door, Door):
+        return Prompted(door, name, suite.parameters, fresh=suite.repeats > 1)
     if kind == "function":
         return Function(plugins.find("functions", name))
     if kind == "stored":

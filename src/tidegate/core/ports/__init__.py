@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from tidegate.core.errors import StoreDown as StoreDown
+from tidegate.core.ports.batches import Batches as Batches
 from tidegate.core.ports.blobs import Blobs as Blobs
 from tidegate.core.ports.books import Acted as Acted
 from tidegate.core.ports.books import AttemptRow as AttemptRow
@@ -15,7 +16,9 @@ from tidegate.core.ports.books import Closed as Closed
 from tidegate.core.ports.books import Ledger as Ledger
 from tidegate.core.ports.books import Opened as Opened
 from tidegate.core.ports.books import Record as Record
+from tidegate.core.ports.books import ShrunkRow as ShrunkRow
 from tidegate.core.ports.books import Totals as Totals
+from tidegate.core.ports.compressors import Compressor as Compressor
 from tidegate.core.ports.counters import Bill as Bill
 from tidegate.core.ports.counters import Counters as Counters
 from tidegate.core.ports.guards import Answering as Answering

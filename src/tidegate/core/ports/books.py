@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Protocol
 
 import msgspec
 
 from tidegate.core.analytics import PeopleAsked, PeopleLine, TimesAsked, TimesLine
-from tidegate.core.experiments import Assigned
+from tidegate.core.experiments import Assigned, UnitLine
 from tidegate.core.guard import Verdict
 from tidegate.core.opinions import Opinion
 from tidegate.core.search import CallsAsked, Place
 from tidegate.core.tiers import Chosen
 from tidegate.core.usage import UsageAsked, UsageLine
+
+
+class ShrunkRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """A prompt that was to be made cheaper, and what became of it."""
+
+    level: str | None = None  # of making it shorter: lossless | relevant
+    before: int = 0  # tokens, by estimate
+    after: int = 0
+    trimmed: bool = False  # its oldest turns went out as a summary
+    marked: int = 0  # parts that its provider was told to keep
+    kept_saved_nusd: int = 0  # by what it had kept; below 0, where that is only written so far
 
 
 class AttemptRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -53,6 +64,7 @@ class Opened(msgspec.Struct, frozen=True, tag="opened", tag_field="record", omit
     team_id: str | None = None
     user_id: str | None = None  # whom the key belongs to; `user` is whom the client named
     reserved_nusd: int = 0  # of a budget, for the most that it could cost
+    arms: tuple[Assigned, ...] = ()  # what it got of experiments
 
 
 class Closed(msgspec.Struct, frozen=True, tag="closed", tag_field="record", omit_defaults=True, gc=False):
@@ -99,6 +111,8 @@ class Closed(msgspec.Struct, frozen=True, tag="closed", tag_field="record", omit
     asked_again: bool = False  # in its session, nearly what the call before it had asked
     arms: tuple[Assigned, ...] = ()  # what it got of experiments
     chosen: Chosen | None = None  # which tier of the route was asked first, and why
+    rendered: str | None = None  # the hash of the prompt's version, and a digest of its variables: 1f2e3d4c/9a8b7c6d…
+    shrunk: ShrunkRow | None = None  # where its route wants prompts cheaper
     personal: bytes | None = None  # as it is kept: what of it is about a person, sealed; `user` is an alias then
 
 
@@ -163,6 +177,13 @@ class Ledger(Protocol):
 
     async def opined(self, asked: UsageAsked) -> list[UsageLine]:
         """Sums of opinions by OPINION_DIMENSIONS, as `usage` has them of calls: OPINION_SUMS."""
+
+    async def units(self, experiment: str) -> list[UnitLine]:
+        """What was seen of an experiment, by its id: stage by stage a line for each unit that counts, in the order in
+        which they came. What was appended before is in it, and what was said of calls since."""
+
+    async def rename_units(self, units: Sequence[tuple[str, str, str]]) -> None:
+        """(experiment, unit, instead): what a unit is called from now on, as if it had never been called otherwise."""
 
     def backlog(self) -> Backlog: ...
 

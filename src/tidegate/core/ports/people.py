@@ -9,6 +9,7 @@ import msgspec
 
 from tidegate.core.experiments import Decision, Experiment
 from tidegate.core.limits import Budget, Limit, Role
+from tidegate.core.prompts import Prompt, PromptMove, PromptVersion
 
 DEFAULT_ORGANISATION = "default"  # every new store has it; whoever has no team belongs to it
 
@@ -75,7 +76,7 @@ class Key(msgspec.Struct, frozen=True):
     last_used_ms: int | None = None  # to the minute or so
 
 
-Endpoint = Literal["chat", "complete", "embed", "count", "models", "raw", "account"]
+Endpoint = Literal["chat", "complete", "embed", "count", "models", "batches", "raw", "account"]
 # loops are its work · its calls may say that they are an evaluation's · may say in headers what the route decides for
 # others
 Scope = Literal["batch", "eval", "override"]
@@ -92,8 +93,20 @@ class Setting(msgspec.Struct, frozen=True):
 
 
 Named = TypeVar("Named", Organisation, Team, User, Key)  # what an administrator makes
-Kept = TypeVar("Kept", Organisation, Team, User, Key, Setting, Experiment, Decision)
-Anything = Organisation | Team | User | Key | Setting | Experiment | Decision
+Kept = TypeVar(
+    "Kept",
+    Organisation,
+    Team,
+    User,
+    Key,
+    Setting,
+    Experiment,
+    Decision,
+    Prompt,
+    PromptVersion,
+    PromptMove,
+)
+Anything = Organisation | Team | User | Key | Setting | Experiment | Decision | Prompt | PromptVersion | PromptMove
 
 
 class Bearer(msgspec.Struct, frozen=True):

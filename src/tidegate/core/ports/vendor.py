@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 from tidegate.core.chat import Conversation, Written
 from tidegate.core.errors import Complaint, TidegateError
 from tidegate.core.ports.wire import Headers, Request, Timeouts
+from tidegate.core.prompts import Preface
 
 if TYPE_CHECKING:
     from tidegate.core.call import Asked, Call, Event, Metering, Target
@@ -53,6 +54,12 @@ class Codec(Protocol):
 
     def render_request(self, conversation: Conversation, model: str) -> Written:
         """The neutral form in this dialect. Raises BadRequest for what cannot be said in it; drops nothing silently."""
+
+    def prefaced(self, asked: Asked, preface: Preface) -> Written:
+        """The client's bytes with a prompt's words before its own, without the object that named it. What the client
+        says itself stays; parameters, tools and schema of the prompt are added where it says none.
+
+        Raises BadRequest or PromptInvalid for what cannot be said here."""
 
     def decoder(self, *, stream: bool, withhold_usage: bool) -> Decoder: ...
 

@@ -35,7 +35,7 @@ class Lot(NamedTuple):
 
 def evidence_above(lots: Sequence[Lot], beyond: float) -> float:
     """The logarithm of the evidence that the arm's mean is above the control's by more than `beyond`."""
-    return _mixed(lots, beyond, [[_stake_on(times, lot.chance) for lot in lots] for times in WORSE])
+    return _mixed(lots, beyond, [[stake_on(times, lot.chance) for lot in lots] for times in WORSE])
 
 
 def evidence_below(lots: Sequence[Lot], beyond: float) -> float:
@@ -44,7 +44,7 @@ def evidence_below(lots: Sequence[Lot], beyond: float) -> float:
     return _mixed(lots, beyond, stakes)
 
 
-def _stake_on(times: float, chance: float) -> float:
+def stake_on(times: float, chance: float) -> float:
     """What grows fastest where the arm fails `times` as often; no more than no bet can lose."""
     odds = chance * times
     return min(odds / (odds + 1 - chance) - chance, 0.99 * (1 - chance) / (2 - chance))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
@@ -15,13 +15,18 @@ from tidegate.core.errors import ConfigError
 from tidegate.core.money import NUSD_PER_USD
 from tidegate.core.ports import Head, Request, Timeouts, Transport, TransportError
 from tidegate.core.scores import Said
+from tidegate.jobs.evals.subject import PromptThere
 
 TIMEOUTS = Timeouts(connect=5, first_byte=600, idle=60, total=900)
 PATIENCE_S = 120.0  # for limits, and for who is busy: longer waits are an answer that there is none of
 TRIES = 8
 UNASKED = ("invalid_api_key", "permission_denied", "model_not_found")
+LEAVING = "shutting_down"
 AGAIN = (408, 409, 429, 503)
 FIRST_WAIT_S = 0.25
+
+
+Read = Callable[[Head, bytes, float], Said]  # head, body, and how long it took in milliseconds
 
 
 class Halt(Exception):
@@ -45,6 +50,12 @@ class _Reply(msgspec.Struct):
     choices: list[_Choice]
 
 
+class _Prompt(msgspec.Struct):
+    id: str
+    version: int
+    variables: list[dict[str, Any]]
+
+
 class _Error(msgspec.Struct):
     message: str = ""
     code: str | None = None
@@ -63,7 +74,7 @@ class Door:
         if at.scheme not in ("http", "https") or not at.hostname:
             raise ConfigError(f"--url must be like http://127.0.0.1:8080, not {url!r}")
         self._transport = transport
-        self._url = f"{url.rstrip('/')}/v1/chat/completions"
+        self._url = url.rstrip("/")
         self._headers = [
             (b"authorization", b"Bearer " + key.encode("latin-1", "replace")),
             (b"content-type", b"application/json"),
@@ -85,14 +96,19 @@ class Door:
         Raises Halt where every other question would end the same way.
         """
         body = msgspec.json.encode({**parameters, "model": model, "messages": messages, "stream": False})
-        headers = [*self._headers, (b"idempotency-key", once.encode())]
+        headers = [(b"idempotency-key", once.encode())]
         if fresh:
             headers.append((b"cache-control", b"no-store"))  # neither kept answers, nor one that is in the air
+        return await self.asked("/v1/chat/completions", body, headers, _said)
+
+    async def asked(self, path: str, body: bytes, more: Sequence[tuple[bytes, bytes]], read: Read) -> Said:
+        """What `read` makes of the answer, when whoever is busy or limits us has let us in. Raises Halt."""
+        headers = [*self._headers, *more]
         wait_s, waited_s, tried = FIRST_WAIT_S, 0.0, 0
         while True:
             began = time.monotonic()
-            head, answer = await self._sent(body, headers)
-            said = _said(head, answer, (time.monotonic() - began) * 1000)
+            head, answer = await self._sent(path, body, headers)
+            said = read(head, answer, (time.monotonic() - began) * 1000)
             tried += 1
             if not said.error:
                 return said
@@ -104,13 +120,28 @@ class Door:
             wait_s = float(hint) if hint.isdigit() else wait_s * 2
             waited_s += wait_s
             if head.status not in AGAIN or tried >= TRIES or waited_s > PATIENCE_S:
+                if said.error == LEAVING:  # it says nothing of whoever would have answered
+                    raise Halt(f"{said.why} ({said.error})")
                 return said
             await asyncio.sleep(wait_s)
 
-    async def _sent(self, body: bytes, headers: Sequence[tuple[bytes, bytes]]) -> tuple[Head, bytes]:
+    async def prompt(self, name: str, which: str) -> PromptThere:
+        query = {"version" if which.isdigit() else "label": which}
+        path = f"/v1/prompts/{quote(name, safe='')}?{urlencode(query)}"
+        head, answer = await self._sent(path, b"", self._headers, "GET")
+        if head.status != 200:
+            said = _said(head, answer, 0)
+            raise Halt(f"{said.why} ({said.error})")
+        shown = msgspec.json.decode(answer, type=_Prompt)
+        return PromptThere(shown.id, shown.version, [one["name"] for one in shown.variables])
+
+    async def _sent(
+        self, path: str, body: bytes, headers: Sequence[tuple[bytes, bytes]], method: str = "POST"
+    ) -> tuple[Head, bytes]:
         """Raises Halt where nobody answers."""
+        url = self._url + path
         for tried in range(TRIES):
-            exchange = self._transport.send(Request("POST", self._url, headers, body, TIMEOUTS))
+            exchange = self._transport.send(Request(method, url, headers, body, TIMEOUTS))
             try:
                 head = await exchange.head()
                 pieces = []
@@ -119,7 +150,7 @@ class Door:
                 return head, b"".join(pieces)
             except TransportError as wrong:
                 if wrong.kind not in ("connect", "reset", "closed") or tried == TRIES - 1:
-                    raise Halt(f"nobody answers at {self._url}: {wrong}; is it running? tidegate serve") from None
+                    raise Halt(f"nobody answers at {url}: {wrong}; is it running? tidegate serve") from None
             finally:
                 exchange.close()
             await asyncio.sleep(FIRST_WAIT_S * 2**tried)  # a gateway that starts again has the same answer for us
@@ -143,6 +174,11 @@ def _said(head: Head, body: bytes, latency_ms: float) -> Said:
         except (msgspec.DecodeError, IndexError):
             return Said(error="malformed_answer", why=body[:200].decode("utf-8", "replace"), **fields)
         return Said(text=choice.content or choice.refusal or "", refused=bool(choice.refusal), **fields)
+    return problem(head, body, fields)
+
+
+def problem(head: Head, body: bytes, fields: Mapping[str, Any]) -> Said:
+    """Of an answer that is an error."""
     try:
         error = msgspec.json.decode(body, type=_Problem).error
         code, why = error.code or error.type or f"http_{head.status}", error.message

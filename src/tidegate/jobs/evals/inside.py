@@ -9,6 +9,7 @@ import msgspec
 
 from tidegate.core.call import Call, Principal, Wishes
 from tidegate.core.errors import TidegateError
+from tidegate.core.experiments import Assigned
 from tidegate.core.guard import said as verdicts
 from tidegate.core.own import own_call
 from tidegate.core.scores import Said
@@ -21,11 +22,15 @@ PATH = "/v1/chat/completions"
 class Inside:
     """What is raised is an answer that there is none of."""
 
-    def __init__(self, gateway: Gateway, principal: Principal, address: str, run: str) -> None:
+    def __init__(
+        self, gateway: Gateway, principal: Principal, address: str, run: str, arms: tuple[Assigned, ...] = ()
+    ) -> None:
+        """`arms`: of experiments, that each question goes the way of."""
         self._gateway = gateway
         self._principal = principal
         self._address = address
         self._tags = (f"eval:{run}",)
+        self._arms = arms
 
     async def ask(
         self, model: str, messages: Messages, parameters: Mapping[str, Any], *, once: str, fresh: bool
@@ -47,7 +52,7 @@ class Inside:
             self._gateway.world, self._principal, purpose="evaluation", parent=None, dialect="openai",
             operation="chat", path=PATH, body=body, kind="eval",
         )  # fmt: skip
-        call.address, call.tags = self._address, self._tags
+        call.address, call.tags, call.arms = self._address, self._tags, self._arms
         return call
 
     def _said(self, call: Call, began_ns: int, **fields: Any) -> Said:

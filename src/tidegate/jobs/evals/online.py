@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from tidegate.core.call import Call, Event, Wishes
+from tidegate.core.call import Call, Event, Principal, Wishes
 from tidegate.core.chat import Conversation, Message, Text
 from tidegate.core.errors import ConfigError, StoreDown, TidegateError
 from tidegate.core.money import NUSD_PER_USD
@@ -93,15 +93,15 @@ class Online:
         self._waiting = 0
         self._room = asyncio.Semaphore(AT_ONCE)
 
-    def ears(self, routes: Mapping[str, Config]) -> dict[str, Ear]:
-        """Of the routes that name a suite. Raises ConfigError."""
+    def ears(self, routes: Mapping[str, Config], hear: Hear | None = None) -> dict[str, Ear]:
+        """Of the routes that name a suite; `hear`: by another door than everybody's. Raises ConfigError."""
         found = {}
         for name, config in routes.items():
             if config.suite is not None and config.share > 0:
-                found[name] = Ear(config, self._hand(panel(name, config, self._plugins)))
+                found[name] = Ear(config, self._hand(panel(name, config, self._plugins), hear or self._hear))
         return found
 
-    def _hand(self, panel: Panel) -> Callable[[Heard], None]:
+    def _hand(self, panel: Panel, hear: Hear) -> Callable[[Heard], None]:
         def hand(heard: Heard) -> None:
             assert heard.call.route is not None
             route = heard.call.route.name
@@ -112,12 +112,12 @@ class Online:
                 self._tell(heard.call, route, "", "over_budget")
             else:
                 self._waiting += 1
-                self._world.nursery.spawn(self._judge(heard, route, panel, spent), f"judge {heard.call.id}")
+                self._world.nursery.spawn(self._judge(heard, route, panel, spent, hear), f"judge {heard.call.id}")
 
         return hand
 
-    async def _judge(self, heard: Heard, route: str, panel: Panel, spent: Spent) -> None:
-        call, bench = heard.call, Bench(self._world, self._hear, heard.call, panel.gates)
+    async def _judge(self, heard: Heard, route: str, panel: Panel, spent: Spent, hear: Hear) -> None:
+        call, bench = heard.call, Bench(self._world, hear, heard.call, panel.gates)
         try:
             async with self._room:
                 said = Said(text=heard.text, request_id=call.id, cost_nusd=call.cost_nusd)
@@ -126,7 +126,7 @@ class Online:
             for score in scores:
                 self._told(call, route, score)
             wholes = {one.name for one in panel.lookers}
-            await self._keep(call, [one for one in scores if one.scorer in wholes])
+            await keep(self._world, call.id, [one for one in scores if one.scorer in wholes])
         except TidegateError as wrong:
             self._world.events.notice("answer_not_judged", {"request_id": call.id, "error": wrong.message})
         finally:
@@ -161,29 +161,34 @@ class Online:
             fields |= {"judge": score.judge or None, "advisory": score.advisory or None}
         self._world.events.notice("evaluation", {name: value for name, value in fields.items() if value is not None})
 
-    async def _keep(self, call: Call, scores: Sequence[Score]) -> None:
-        """As an opinion of the call; of one without a row, whose key is not known any more, there is none."""
-        row = await self._world.ledger.find(call.id)
-        for score in scores:
-            share = share_of(score)
-            if row is None or share is None:
-                continue
-            opinion = Opinion(
-                id=f"{call.id}:judge:{score.scorer}",
-                request_id=call.id,
-                at_ms=self._world.clock.wall_ns() // 1_000_000,
-                source="judge",
-                score=share,
-                label=score.scorer[:100],
-                comment=score.why or None,
-            )
-            await self._world.ledger.opine(opinion, row)
+
+async def keep(world: World, id: str, scores: Sequence[Score]) -> None:
+    """As opinions of a call; of one without a row, whose key is not known any more, there is none."""
+    row = await world.ledger.find(id)
+    for score in scores:
+        share = share_of(score)
+        if row is None or share is None:
+            continue
+        opinion = Opinion(
+            id=f"{id}:judge:{score.scorer}",
+            request_id=id,
+            at_ms=world.clock.wall_ns() // 1_000_000,
+            source="judge",
+            score=share,
+            label=score.scorer[:100],
+            comment=score.why or None,
+        )
+        await world.ledger.opine(opinion, row)
 
 
 class Bench:
     """At one live answer: what its scorers may reach, and what that has cost."""
 
-    def __init__(self, world: World, hear: Hear, call: Call, gates: frozenset[str]) -> None:
+    def __init__(
+        self, world: World, hear: Hear, call: Call, gates: frozenset[str], whose: Principal | None = None
+    ) -> None:
+        """`whose`: who pays, if not the owner of the call's route."""
+        self._whose = whose
         self._world = world
         self._hear = hear
         self._call = call
@@ -195,7 +200,7 @@ class Bench:
         body = msgspec.json.encode({**parameters, "model": model, "messages": messages, "stream": False})
         assert call.route is not None and call.principal is not None
         try:
-            whose = await payer(world, call.route.owner, call.principal.organisation_id)
+            whose = self._whose or await payer(world, call.route.owner, call.principal.organisation_id)
         except StoreDown as down:
             return Said(error=down.code, why=down.message)
         own = own_call(

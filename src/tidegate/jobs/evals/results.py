@@ -60,7 +60,7 @@ class Run(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     id: str
     suite: str  # its name
     suite_hash: str  # of all that makes an answer or a score: cases, scorers, rubrics
-    subject: str  # route:fast, prompt:greet@production, function:app.bot:answer, stored:FILE
+    subject: str  # route:fast, prompt:greet@production:fast, function:app.bot:answer, stored:FILE
     cases: tuple[str, ...]  # ids, in order
     repeats: int = 1
     started: str = ""  # ISO 8601, UTC

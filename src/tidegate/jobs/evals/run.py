@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -17,9 +17,8 @@ from tidegate.core.money import NUSD_PER_USD, usd_text
 from tidegate.core.ports import Bench, Scorer, Vector
 from tidegate.core.scores import Case, Said, Score
 from tidegate.jobs.evals.door import Full, Halt
-from tidegate.jobs.evals.journal import Journal
 from tidegate.jobs.evals.judge import MayGate, nobody_may
-from tidegate.jobs.evals.results import Answer, Judgment
+from tidegate.jobs.evals.results import Answer, Judgment, Results, Run
 from tidegate.jobs.evals.subject import Asker, Messages, Subject, digest
 from tidegate.jobs.evals.suite import Looker, Ready
 
@@ -38,13 +37,25 @@ class Means(NamedTuple):
     tell: Tell = lambda answer, cost_nusd: None
 
 
-async def go(ready: Ready, journal: Journal, means: Means) -> str:
+class Notes(Protocol):
+    """Where answers are written down: see `journal`."""
+
+    run: Run
+    answers: list[Answer]
+
+    @property
+    def results(self) -> Results: ...
+
+    def add(self, answer: Answer) -> None: ...
+
+
+async def go(ready: Ready, journal: Notes, means: Means) -> str:
     """Ask for all that is missing. Returns why it ended before its end, "" when it did not."""
     return await _Going(ready, journal, means).go()
 
 
 class _Going:
-    def __init__(self, ready: Ready, journal: Journal, means: Means) -> None:
+    def __init__(self, ready: Ready, journal: Notes, means: Means) -> None:
         cap = ready.suite.max_cost_usd
         self._ready = ready
         self._journal = journal

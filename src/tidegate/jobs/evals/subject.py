@@ -6,15 +6,16 @@ import asyncio
 import hashlib
 import inspect
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
 from tidegate.core.errors import ConfigError
 from tidegate.core.scores import Case, Said
 from tidegate.jobs.evals.results import Answer, Results, read
+from tidegate.jobs.evals.suite import prompt_of
 
 Messages = Sequence[Mapping[str, str]]
 
@@ -48,6 +49,48 @@ class Model:
 
     async def answer(self, case: Case, repeat: int, messages: Messages, once: str) -> Said:
         return await self._door.ask(self._name, messages, self._parameters, once=once, fresh=self._fresh)
+
+
+class PromptThere(NamedTuple):
+    """A version of a prompt of the store, and what fills it."""
+
+    id: str
+    version: int
+    variables: Collection[str]
+
+
+class Library(Asker, Protocol):
+    async def prompt(self, name: str, which: str) -> PromptThere:
+        """The version that a label, or a number, stands for just now. Raises Halt: there is none."""
+
+
+class Prompted:
+    """A prompt of the store before each case: one version of it, however its label moves while the run goes on.
+
+    Of a case's variables it gets those that it has; where it has `input`, what the user says last is within it, and not
+    said again.
+    """
+
+    def __init__(self, library: Library, said: str, parameters: Mapping[str, Any], *, fresh: bool) -> None:
+        self._library = library
+        self._name, self._which, self._route = prompt_of(said)
+        self._parameters = parameters
+        self._fresh = fresh
+        self._found: PromptThere | None = None
+        self._finding = asyncio.Lock()
+
+    async def answer(self, case: Case, repeat: int, messages: Messages, once: str) -> Said:
+        async with self._finding:
+            if self._found is None:
+                self._found = await self._library.prompt(self._name, self._which)
+        there = self._found
+        values = {"input": case.input, **case.variables}
+        given = {name: value for name, value in values.items() if name in there.variables}
+        if "input" in given:
+            messages = messages[:-1]
+        named = {"id": there.id, "version": there.version, "variables": given}
+        asked = {**self._parameters, "prompt": named}
+        return await self._library.ask(self._route, messages, asked, once=once, fresh=self._fresh)
 
 
 class Nobody:

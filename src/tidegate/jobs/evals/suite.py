@@ -13,12 +13,13 @@ from msgspec import Meta
 
 from tidegate.core.errors import ConfigError
 from tidegate.core.ports import Loading, Scorer
+from tidegate.core.prompts import LABEL
 from tidegate.core.scores import Case, Turn
 from tidegate.jobs.evals.card import Policy
 from tidegate.jobs.evals.document import Document, near, read
 
 HOLE = re.compile(r"\{\{\s*([\w.-]+)\s*\}\}")
-SUBJECTS = ("route", "model", "function", "stored")
+SUBJECTS = ("route", "model", "prompt", "function", "stored")
 NAMED = re.compile(r"[\w][\w .:/@+-]{0,199}")
 
 
@@ -33,7 +34,7 @@ class Suite(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
     """Cases, and what is done with each.
 
     name: what reports call it; the name of its file.
-    subject: who answers: route:NAME, model:PROVIDER/MODEL, function:MODULE:NAME, stored:FILE.
+    subject: who answers: route:NAME, model:PROVIDER/MODEL, prompt:NAME@LABEL:ROUTE, function:MODULE:NAME, stored:FILE.
     system: what the application says first; {{name}} is a variable of the case.
     prompt: what the user says, with {{input}} and other variables in it; the input alone.
     parameters: of every question to a model, such as {temperature: 0}.
@@ -59,7 +60,7 @@ class Suite(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
 
     @property
     def answers(self) -> tuple[str, str]:
-        """Who: route, model, function or stored, and its name."""
+        """Who: route, model, prompt, function or stored, and its name."""
         kind, colon, name = self.subject.partition(":")
         return (kind, name) if colon and kind in SUBJECTS else ("route", self.subject)
 
@@ -91,7 +92,9 @@ class Ready(NamedTuple):
     def asks(self) -> bool:
         """Whether anybody behind the gateway is asked."""
         scorers = (one.scorer for lookers in self.lookers.values() for one in lookers)
-        return self.suite.answers[0] in ("route", "model") or any(getattr(one, "asks", False) for one in scorers)
+        return self.suite.answers[0] in ("route", "model", "prompt") or any(
+            getattr(one, "asks", False) for one in scorers
+        )
 
 
 def load(path: Path, plugins: Plugins) -> Ready:
@@ -113,6 +116,8 @@ def ready(suite: Suite, plugins: Plugins, document: Document | None = None) -> R
     kind = suite.subject.partition(":")[0]
     if ":" in suite.subject and kind not in SUBJECTS:
         raise at.wrong("subject", f"{kind}: is nobody who answers; {near(kind, SUBJECTS)}")
+    if kind == "prompt":
+        _check_prompt(suite, at)
     if not suite.cases:
         raise at.wrong("cases", "there is none; each has an id and an input")
     _no_two_alike(suite, at)
@@ -132,6 +137,24 @@ def ready(suite: Suite, plugins: Plugins, document: Document | None = None) -> R
             if lack is not None:
                 raise at.wrong(path, f"{one.name}: {lack}")
     return Ready(suite, lookers, asked)
+
+
+def _check_prompt(suite: Suite, at: Document) -> None:
+    try:
+        prompt_of(suite.answers[1])
+    except ConfigError as wrong:
+        raise at.wrong("subject", wrong.message) from None
+
+
+def prompt_of(said: str) -> tuple[str, str, str]:
+    """NAME@LABEL:ROUTE: a prompt, its label or version, and who answers. Raises ConfigError."""
+    named, _, route = said.partition(":")
+    name, _, which = named.partition("@")
+    if not name or not route:
+        raise ConfigError(
+            f"prompt:{said}: say which prompt, and who answers: prompt:support@staging:fast, a route, or provider/model"
+        )
+    return name, which or LABEL, route
 
 
 def _no_two_alike(suite: Suite, at: Document) -> None:

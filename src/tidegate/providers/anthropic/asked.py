@@ -40,7 +40,7 @@ class OutputConfig(msgspec.Struct):
 
 class MessagesAsked(msgspec.Struct):
     model: str
-    messages: list[MessageAsked]
+    messages: list[MessageAsked] = []
     max_tokens: int | None = None  # needed, but counting tokens goes without; Anthropic says so itself
     system: str | list[BlockAsked] | None = None
     stream: bool | None = None

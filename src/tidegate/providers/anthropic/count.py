@@ -8,12 +8,15 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from tidegate.core.call import Asked, Event, Metering
+from tidegate.core.chat import Written
 from tidegate.core.errors import UpstreamFailed
 from tidegate.core.money import estimated_tokens
 from tidegate.core.ports import Decoder
+from tidegate.core.prompts import Preface
 from tidegate.core.stream import WholeDecoder, understood
 from tidegate.providers.anthropic import wire
 from tidegate.providers.anthropic.messages import Messages
+from tidegate.providers.anthropic.preface import before_messages
 from tidegate.providers.untranslated import Untranslated
 
 
@@ -22,6 +25,7 @@ class CountSaid(msgspec.Struct):
     error: Raw | UnsetType = UNSET
 
 
+COUNTED = ("tools", "tool_choice", "thinking")  # of what a prompt asks for: the rest has no tokens, and no place here
 _SAID = msgspec.json.Decoder(CountSaid)
 
 
@@ -35,6 +39,9 @@ class Count(Untranslated, Messages):
         """For routes whose providers cannot count: four bytes a token, near enough to know when to shorten."""
         size = sum(len(text.encode()) for _, text in self.texts(asked))
         return Event(msgspec.json.encode({"input_tokens": estimated_tokens(size)}), opens=True, last=True)
+
+    def prefaced(self, asked: Asked, preface: Preface) -> Written:
+        return before_messages(asked, preface, only=COUNTED)
 
     def decoder(self, *, stream: bool, withhold_usage: bool) -> Decoder:
         return CountDecoder()

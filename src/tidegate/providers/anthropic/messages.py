@@ -12,10 +12,12 @@ from tidegate.core.call import Asked
 from tidegate.core.chat import Conversation, Written, described
 from tidegate.core.errors import BadRequest
 from tidegate.core.ports import Decoder, Encoder
+from tidegate.core.prompts import Preface, is_object, own_words
 from tidegate.providers.anthropic import wire
 from tidegate.providers.anthropic.asked import BlockAsked, MessageAsked, MessagesAsked
 from tidegate.providers.anthropic.conversation import read_conversation, write_conversation
 from tidegate.providers.anthropic.dialect import SHORT, AnthropicDialect
+from tidegate.providers.anthropic.preface import before_messages
 from tidegate.providers.anthropic.reply import BodyWriter, StreamWriter
 
 _ASKED = msgspec.json.Decoder(MessagesAsked)
@@ -27,7 +29,8 @@ class Messages(AnthropicDialect):
 
     def parse_request(self, body: bytes) -> Asked:
         typed: MessagesAsked = decode(_ASKED, body)
-        if not typed.messages:
+        where = spans(body)
+        if not typed.messages and not is_object(body, where, "prompt"):
             raise BadRequest("messages: at least one message is needed", param="messages")
         return Asked(
             codec=self,
@@ -37,8 +40,9 @@ class Messages(AnthropicDialect):
             wants_usage=True,  # it is part of every message
             user=typed.metadata.user_id if typed.metadata else None,
             max_tokens=typed.max_tokens,
+            whole=bool(typed.messages),
             typed=typed,
-            spans=spans(body),
+            spans=where,
         )
 
     def texts(self, asked: Asked) -> Iterator[tuple[str, str]]:
@@ -53,6 +57,8 @@ class Messages(AnthropicDialect):
 
     def last_turn(self, asked: Asked) -> str:
         messages: list[MessageAsked] = asked.typed.messages
+        if not messages:
+            return own_words(asked.body, asked.spans)
         text = _said(messages[-1])
         return text if len(text) >= SHORT or len(messages) == 1 else f"{_said(messages[-2])} {text}"
 
@@ -64,6 +70,9 @@ class Messages(AnthropicDialect):
 
     def conversation(self, asked: Asked) -> Conversation:
         return read_conversation(asked)
+
+    def prefaced(self, asked: Asked, preface: Preface) -> Written:
+        return before_messages(asked, preface)
 
     def render_request(self, conversation: Conversation, model: str) -> Written:
         return write_conversation(conversation, model)

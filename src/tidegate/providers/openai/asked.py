@@ -41,7 +41,7 @@ class ToolAsked(msgspec.Struct, gc=False):
 
 class ChatAsked(msgspec.Struct, gc=False):
     model: str
-    messages: list[MessageAsked]
+    messages: list[MessageAsked] = []
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     tools: list[ToolAsked] | None = None

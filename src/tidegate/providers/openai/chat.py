@@ -13,10 +13,12 @@ from tidegate.core.call import Asked
 from tidegate.core.chat import Conversation, Written, described
 from tidegate.core.errors import BadRequest
 from tidegate.core.ports import Decoder, Encoder
+from tidegate.core.prompts import Preface, is_object, own_words
 from tidegate.providers.openai import wire
 from tidegate.providers.openai.asked import ChatAsked, MessageAsked
 from tidegate.providers.openai.conversation import read_conversation, write_conversation
 from tidegate.providers.openai.dialect import SHORT, OpenAIDialect, end_user
+from tidegate.providers.openai.preface import before_chat
 from tidegate.providers.openai.reply import BodyWriter, ChunkWriter
 
 _ASKED = msgspec.json.Decoder(ChatAsked)
@@ -29,7 +31,8 @@ class Chat(OpenAIDialect):
 
     def parse_request(self, body: bytes) -> Asked:
         typed: ChatAsked = decode(_ASKED, body)
-        if not typed.messages:
+        where = spans(body)
+        if not typed.messages and not is_object(body, where, "prompt"):
             raise BadRequest("messages: at least one message is needed", param="messages")
         if typed.n is not None and not 1 <= typed.n <= 128:
             raise BadRequest("n: between 1 and 128", param="n")
@@ -42,8 +45,9 @@ class Chat(OpenAIDialect):
             user=end_user(typed),
             max_tokens=typed.max_tokens if typed.max_completion_tokens is None else typed.max_completion_tokens,
             choices=typed.n or 1,
+            whole=bool(typed.messages),
             typed=typed,
-            spans=spans(body),
+            spans=where,
         )
 
     def texts(self, asked: Asked) -> Iterator[tuple[str, str]]:
@@ -72,6 +76,8 @@ class Chat(OpenAIDialect):
 
     def last_turn(self, asked: Asked) -> str:
         messages: list[MessageAsked] = asked.typed.messages
+        if not messages:
+            return own_words(asked.body, asked.spans)
         text = _said(messages[-1])
         return text if len(text) >= SHORT or len(messages) == 1 else f"{_said(messages[-2])} {text}"
 
@@ -83,6 +89,9 @@ class Chat(OpenAIDialect):
 
     def conversation(self, asked: Asked) -> Conversation:
         return read_conversation(asked)
+
+    def prefaced(self, asked: Asked, preface: Preface) -> Written:
+        return before_chat(asked, preface)
 
     def render_request(self, conversation: Conversation, model: str) -> Written:
         return write_conversation(conversation, model)

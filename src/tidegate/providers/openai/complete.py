@@ -14,15 +14,19 @@ from tidegate.core.chat import Began, Conversation, Delta, Finished, Message, Op
 from tidegate.core.errors import BadRequest
 from tidegate.core.money import NO_USAGE
 from tidegate.core.ports import Decoder, Encoder
+from tidegate.core.prompts import Preface, own_words
 from tidegate.providers.openai import wire
 from tidegate.providers.openai.asked import StreamOptions
 from tidegate.providers.openai.dialect import OpenAIDialect, end_user
+from tidegate.providers.openai.preface import before_text
 from tidegate.providers.openai.reply import FINISH
 
 
 class CompleteAsked(msgspec.Struct):
     model: str
-    prompt: str | list[Any] | None = None  # several prompts, or tokens: passed on as they are
+    prompt: str | list[Any] | dict[str, Any] | None = (
+        None  # of the store; or several prompts, or tokens: passed on as they are
+    )
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     suffix: str | None = None
@@ -46,6 +50,11 @@ class Complete(OpenAIDialect):
 
     def parse_request(self, body: bytes) -> Asked:
         typed: CompleteAsked = decode(_ASKED, body)
+        if isinstance(typed.prompt, dict) and not isinstance(typed.prompt.get("id"), str):
+            raise BadRequest(
+                'prompt: must be a text, texts or tokens, or name a prompt of the store: {"id": "support"}',
+                param="prompt",
+            )
         if typed.n is not None and not 1 <= typed.n <= 128:
             raise BadRequest("n: between 1 and 128", param="n")
         return Asked(
@@ -56,6 +65,7 @@ class Complete(OpenAIDialect):
             wants_usage=bool(typed.stream_options and typed.stream_options.include_usage),
             user=end_user(typed),
             max_tokens=typed.max_tokens,
+            whole=not isinstance(typed.prompt, dict),
             choices=(typed.n or 1) * (len(typed.prompt) if isinstance(typed.prompt, list) else 1),
             typed=typed,
             spans=spans(body),
@@ -65,7 +75,7 @@ class Complete(OpenAIDialect):
         prompt = asked.typed.prompt
         if isinstance(prompt, str):
             yield "prompt", prompt
-        elif prompt:
+        elif isinstance(prompt, list):
             for at, one in enumerate(prompt):
                 if isinstance(one, str):
                     yield f"prompt[{at}]", one
@@ -74,6 +84,8 @@ class Complete(OpenAIDialect):
 
     def last_turn(self, asked: Asked) -> str:
         prompt = asked.typed.prompt
+        if isinstance(prompt, dict):
+            return own_words(asked.body, asked.spans)
         return prompt if isinstance(prompt, str) else ""
 
     def decoder(self, *, stream: bool, withhold_usage: bool) -> Decoder:
@@ -101,6 +113,9 @@ class Complete(OpenAIDialect):
                 if key not in _NEUTRAL and asked.body[start:end] != b"null"
             ),
         )
+
+    def prefaced(self, asked: Asked, preface: Preface) -> Written:
+        return before_text(asked, preface)
 
     def render_request(self, conversation: Conversation, model: str) -> Written:
         """Only a conversation of one user's text has this form."""

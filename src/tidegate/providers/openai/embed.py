@@ -10,17 +10,20 @@ from msgspec import UNSET, Raw, UnsetType
 
 from tidegate.core.body import decode, spans
 from tidegate.core.call import Asked, Event
+from tidegate.core.chat import Written
 from tidegate.core.errors import BadRequest, UpstreamFailed
 from tidegate.core.ports import Decoder
+from tidegate.core.prompts import Preface, is_object
 from tidegate.core.stream import WholeDecoder, understood
 from tidegate.providers.openai import wire
 from tidegate.providers.openai.dialect import OpenAIDialect, end_user
+from tidegate.providers.openai.preface import before_input
 from tidegate.providers.untranslated import Untranslated
 
 
 class EmbedAsked(msgspec.Struct):
     model: str
-    input: str | list[str | int | list[int]]  # a text, texts, tokens, or lists of tokens
+    input: str | list[str | int | list[int]] = ""  # a text, texts, tokens, or lists of tokens
     dimensions: int | None = None
     encoding_format: str | None = None
     user: str | None = None
@@ -47,15 +50,22 @@ class Embed(Untranslated, OpenAIDialect):
 
     def parse_request(self, body: bytes) -> Asked:
         typed: EmbedAsked = decode(_ASKED, body)
-        if not typed.input:
+        where = spans(body)
+        if not typed.input and not is_object(body, where, "prompt"):
             raise BadRequest("input: at least one text is needed", param="input")
         if typed.encoding_format not in (None, "float", "base64"):
             raise BadRequest("encoding_format: float or base64", param="encoding_format")
         if typed.dimensions is not None and typed.dimensions < 1:
             raise BadRequest("dimensions: 1 or more", param="dimensions")
         return Asked(
-            codec=self, body=body, model=typed.model, user=end_user(typed), typed=typed, spans=spans(body)
-        )  # fmt: skip
+            codec=self,
+            body=body,
+            model=typed.model,
+            user=end_user(typed),
+            whole=bool(typed.input),
+            typed=typed,
+            spans=where,
+        )
 
     def texts(self, asked: Asked) -> Iterator[tuple[str, str]]:
         given = asked.typed.input
@@ -65,6 +75,9 @@ class Embed(Untranslated, OpenAIDialect):
         for at, one in enumerate(given):
             if isinstance(one, str):
                 yield f"input[{at}]", one
+
+    def prefaced(self, asked: Asked, preface: Preface) -> Written:
+        return before_input(asked, preface)
 
     def decoder(self, *, stream: bool, withhold_usage: bool) -> Decoder:
         return EmbedDecoder()

@@ -24,9 +24,15 @@ def is_good(bearer: Bearer | None, presented: Mapping[int, bytes], now_ms: int) 
     former = _is(key.former_digest if key else None, key.former_pepper_version if key else None, presented)
     if bearer is None or key is None or not (now or (former and now_ms < (key.former_until_ms or 0))):
         return False
-    above = (bearer.user, bearer.team, bearer.organisation)
+    return is_open(bearer, now_ms)
+
+
+def is_open(bearer: Bearer, now_ms: int) -> bool:
+    """Whether a key that is known may be used now, whoever presents it."""
+    key = bearer.key
     ended = key.revoked_ms is not None or key.disabled_ms is not None
     expired = key.expires_ms is not None and now_ms >= key.expires_ms
+    above = (bearer.user, bearer.team, bearer.organisation)
     return not ended and not expired and all(one is None or one.disabled_ms is None for one in above)
 
 

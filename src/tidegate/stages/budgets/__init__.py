@@ -61,7 +61,7 @@ class Budgets:
         self.ceiling_nusd = round(config.ceiling_usd * NUSD_PER_USD)
         nusd = round(config.default_day * NUSD_PER_USD)
         self._default = (Budget(nusd, "day", zone=config.zone),) if nusd else ()
-        self._plans: OrderedDict[tuple[str, str], Plan] = OrderedDict()
+        self._plans: OrderedDict[tuple[str, int], Plan] = OrderedDict()
         self._rates: dict[tuple[int, bool], tuple[Price, tuple[int | None, int | None]]] = {}
         self._told: OrderedDict[tuple[str, float], None] = OrderedDict()
         self._remembering = asyncio.Lock()
@@ -149,7 +149,7 @@ class Budgets:
                 self.world.events.notice("budget_warning", fields)
 
     def _plan(self, principal: Principal, route: Route) -> Plan:
-        place = (principal.key_id, route.name)
+        place = (principal.key_id, id(route))  # arms of a route have its name, and its limits
         now_ms = self.world.clock.wall_ns() // 1_000_000
         plan = self._plans.get(place)
         if (

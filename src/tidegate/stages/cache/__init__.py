@@ -77,7 +77,7 @@ class Cache:
 
     def _policy(self, call: Call) -> Policy | None:
         assert call.route is not None
-        policy = self._policies.get(call.route.name)
+        policy = self._policies.get(call.route.policy)
         if policy is None and not call.wishes.use_cache:
             return None
         if call.asked is None or call.asked.codec.metering != "tokens":

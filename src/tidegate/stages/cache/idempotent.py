@@ -95,9 +95,9 @@ def begun(call: Call, now_ms: int) -> Once:
 
 
 def digest(call: Call) -> bytes:
-    """Of what was asked: where, and with which bytes."""
+    """Of what was asked: where, and with which bytes. What an arm or a guard makes of them may be another tomorrow."""
     where = f"{call.method} {call.path} {call.dialect}\n".encode()
-    return blake2b(where + call.query + b"\n" + call.outgoing, digest_size=20).digest()
+    return blake2b(where + call.query + b"\n" + call.came, digest_size=20).digest()
 
 
 def flight_key(once: Once) -> bytes:

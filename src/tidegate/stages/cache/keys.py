@@ -71,7 +71,10 @@ def prompt(call: Call, most: int, scope: Scope, fingerprint: bytes) -> Prompt | 
     rest = msgspec.structs.replace(said, items=said.items[:-1], stream=False, user=None)
     whose = scope_of(call, scope)
     return Prompt(
-        text, _digest(_PACK.encode((call.route.name, fingerprint, call.guarded.by, call.prompt, *whose, rest)))
+        text,
+        _digest(
+            _PACK.encode((call.route.name, fingerprint, call.guarded.by, call.prompt, *whose, rest, *arms_of(call)))
+        ),
     )
 
 
@@ -118,7 +121,12 @@ def key(call: Call, question: Question, scope: Scope, fingerprint: bytes) -> byt
     form = (codec.dialect, asked.stream, asked.stream and asked.wants_usage) if question.bound else ()
     whose = scope_of(call, scope)
     parts = (codec.operation, call.route.name, fingerprint, call.guarded.by, call.prompt, *whose, question.digest, form)
-    return _digest(_PACK.encode(parts))
+    return _digest(_PACK.encode((*parts, *arms_of(call)) if call.arms else parts))
+
+
+def arms_of(call: Call) -> tuple[tuple[str, str], ...]:
+    """Arms share no answers, nor do the others with those who get what there was before."""
+    return tuple([(one.experiment, one.arm) for one in call.arms])
 
 
 def scope_of(call: Call, scope: Scope) -> tuple[str, str]:

@@ -195,6 +195,8 @@ class Meanings:
             self._world, whose, purpose=purpose, parent=call, dialect=call.dialect, operation=call.operation,
             path=call.path, body=call.outgoing, kind="shadow",
         )  # fmt: skip
+        # It goes the same way as the call that it is made for, and counts for nobody.
+        own.arms = tuple([msgspec.structs.replace(one, counted=False) for one in call.arms])
         own.wishes = Wishes(cache_control="no-cache" if purpose == "cache_check" else "no-store")
         return own
 

@@ -191,7 +191,7 @@ def tags_of(call: Call) -> list[str]:
     if call.principal.team_id is not None:
         tags.append(f"team:{call.principal.team_id}")
     if call.prompt is not None:
-        tags.append(f"prompt:{call.prompt}")
+        tags += (f"prompt:{call.prompt}", f"prompt:{call.prompt.partition('@')[0]}")  # a version, or all of them
     return tags
 
 

@@ -9,7 +9,7 @@ import secrets
 from typing import Any
 
 from tidegate.core.errors import Conflict, NotFound, StorageFull
-from tidegate.core.experiments import CONTROL, ENDED, Decision, Experiment, Spec, State, kept, spec_of
+from tidegate.core.experiments import CONTROL, ENDED, Decision, Experiment, Spec, State, id_of, kept, spec_of
 from tidegate.core.ports import Acted
 from tidegate.core.world import World
 from tidegate.stages.experiments.running import Running
@@ -43,15 +43,19 @@ class Desk:
         return there[-1]
 
     async def decisions(self, experiment: Experiment) -> list[Decision]:
-        """Oldest first."""
-        return [one for one in await self._world.store.every(Decision) if one.experiment == experiment.id]
+        """Oldest first. Each by its id: of all experiments together they are many, and what they followed from is
+        long."""
+        found: list[Decision] = []
+        while (one := await self._world.store.find(Decision, f"{experiment.id}#{len(found)}")) is not None:
+            found.append(one)
+        return found
 
     async def make(self, spec: Spec, by: str, who: str = "") -> Experiment:
         """A draft. Raises Conflict when the name is in use. What is wrong with `spec` was asked before."""
         same = [one for one in await self.every() if one.name == spec.name]
         if any(not one.archived_ms for one in same):
             raise Conflict(f"there is an experiment {spec.name!r} already: archive it, or take another name")
-        now_ms, id = self._now_ms, f"{spec.name}.{len(same) + 1}"
+        now_ms, id = self._now_ms, id_of(spec.name, len(same) + 1)
         one = Experiment(id, spec.name, kept(spec), secrets.token_hex(16), now_ms, by, since_ms=now_ms)
         try:
             await self._world.store.add(one)
@@ -90,10 +94,11 @@ class Desk:
 
     async def _follow(self, experiment: Experiment, decision: Decision, who: str) -> Experiment:
         """Do what was decided, unless somebody else has done it."""
+        stays = (decision.state, decision.stage) == (experiment.state, experiment.stage)
         fields: dict[str, Any] = {
             "state": decision.state,
             "stage": decision.stage,
-            "since_ms": decision.at_ms,
+            "since_ms": experiment.since_ms if stays else decision.at_ms,
             "steps": experiment.steps + 1,
             "why": decision.why,
             "arm": decision.arm if decision.state == "promoted" else experiment.arm,

@@ -112,7 +112,7 @@ class Guardrails:
         if not self.on:
             return
         assert call.route is not None and call.asked is not None
-        guards = self.of(call.route.name)
+        guards = self.of(call.route.policy)
         if guards is not None:
             if call.asked_by:
                 guards = guards.without(call.asked_by)
@@ -183,7 +183,7 @@ class Guardrails:
         if not self.on:
             return source
         assert call.route is not None
-        guards = self.of(call.route.name)
+        guards = self.of(call.route.policy)
         if guards is None or not guards.output or source.head.target is None:  # what we say ourselves is known
             return source
         if call.operation == "raw" and call.asked is not None and call.asked.stream:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from tidegate.core.analytics import PeopleAsked, PeopleLine, TimesAsked, TimesLine
+from tidegate.core.experiments import UnitLine
 from tidegate.core.money import Usage
 from tidegate.core.opinions import OPINION_SUMS
 from tidegate.core.ports import Acted, Closed, Totals
@@ -24,6 +25,7 @@ from tidegate.storage.postgres.lanes import Connection, Lanes
 from tidegate.storage.postgres.schema import LOCK
 from tidegate.storage.rollups import COLUMNS, LAST_MS, Part, Rollups, clean, line, query, waiting
 from tidegate.storage.tables import Dialect
+from tidegate.storage.trials import TrialTable
 
 DAY_MS = 86_400_000
 LARGEST = 2**63 - 1
@@ -69,6 +71,7 @@ _PARTITIONS = (
     "WHERE i.inhparent = 'tidegate.calls'::regclass ORDER BY c.relname"
 )
 _FACTS = FactTables("tidegate.", "%s", as_bytes=True)
+_TRIALS = TrialTable("tidegate.", "%s", as_bytes=True)
 _OPINIONS = OpinionTable("tidegate.opinions", "%s", as_bytes=True)
 FOLD = int.from_bytes(b"fold", "big")  # locks of days, beside LOCK
 _DAYS = Days(
@@ -148,6 +151,15 @@ class PostgresBooks:
         )
         return [line(asked, row, OPINION_SUMS) for row in found]
 
+    async def units(self, experiment: str) -> list[UnitLine]:
+        return await self._lanes.ask(lambda db: _TRIALS.units(db, experiment), again=True, within_s=USAGE_S)
+
+    async def rename_units(self, units: Sequence[tuple[str, str, str]]) -> None:
+        await self._lanes.ask(lambda db: _rename(db, units), again=True)
+
+    async def forget_trials(self, before_ms: int, most: int) -> int:
+        return await self._lanes.ask(lambda db: _TRIALS.forget(db, before_ms, most), within_s=USAGE_S)
+
     async def last(self) -> int:
         sql = b"SELECT coalesce(max(seq), 0) FROM tidegate.calls"
         found = await self._lanes.ask(lambda db: db.execute(sql).fetchone(), again=True)
@@ -166,6 +178,11 @@ class PostgresBooks:
     async def forget(self, before_ms: int, most: int) -> int:
         """Whole days, one at a time."""
         return await self._lanes.ask(lambda db: _forget(db, _day(before_ms)), within_s=USAGE_S)
+
+
+def _rename(db: Connection, units: Sequence[tuple[str, str, str]]) -> None:
+    with db.transaction():
+        _TRIALS.rename(db, units)
 
 
 def _usage(db: Connection, asked: UsageAsked) -> list[Any]:
@@ -223,6 +240,7 @@ def _take(
         if sums:
             db.execute(_ROLL_UP.encode(), _turned(sums, len(_ROLLUP_TYPES)))
         _FACTS.add(db, facts(new, rollups), _DAYS)
+        _TRIALS.add(db, new)
         _, totals = _account(db, spool)
         for closed in new:
             totals = add(totals, tally(closed))

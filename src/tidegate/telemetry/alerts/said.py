@@ -25,12 +25,22 @@ Alert = Literal[
     "issuer_unreachable",
     "certificate_refused",
     "reload_refused",
+    "canary_rolled_back",
+    "canary_missing",
+    "canary_not_written",
     "row_lost",
     "audit_log_cut",
     "audit_not_exported",
     "act_not_recorded",
     "bodies_dropped",
     "judge_score_fell",
+    "experiment_started",
+    "experiment_advanced",
+    "experiment_promoted",
+    "experiment_rolled_back",
+    "experiment_inconclusive",
+    "experiment_blocked",
+    "experiment_stopped",
     "traces_dropped",
     "crash",
 ]
@@ -42,7 +52,10 @@ ENDS = {
     "valkey_back": "valkey_lost",
 }
 # Fields that say to whom it happened; alerts that differ in others only are the same.
-WHOM = ("whose", "key", "team", "user", "target", "provider", "route", "database", "server", "issuer", "receiver")
+WHOM = (
+    *("whose", "key", "team", "user", "target", "provider", "route", "database", "server", "issuer", "receiver"),
+    *("experiment", "stage"),
+)
 
 
 class Told(msgspec.Struct, frozen=True):

@@ -49,12 +49,13 @@ details { margin: .5rem 0 } summary { cursor: pointer }
 """
 
 
-def written(told: Told) -> str:
+def written(told: Told, before: str = "") -> str:
+    """`before`: what stands above all else of it, as HTML."""
     tally, comparison = told.tally, told.comparison
     title = f"{tally.run.suite}: {tally.run.subject}"
     styled = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{styled}'"
-    body = [f"<h1>{escape(title)}</h1><p>{escape(headline(told))}</p>"]
+    body = [f"<h1>{escape(title)}</h1><p>{escape(headline(told))}</p>{before}"]
     if comparison is not None:
         body += [_changes(comparison), _examples(comparison.examples)]
     body += [

@@ -1,0 +1,1 @@
+"""What is done with prompts besides asking them? Files of a repository, and those of other tools."""

@@ -1,0 +1,142 @@
+"""Prompts over HTTP: every key reads them, managers change them, what is protected needs an administrator."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from tests.house import TWO_PROVIDERS, Build, House, Reply
+from tidegate.core.ports import Team
+
+
+async def say(house: House, method: str, path: str, key: str | None = None, **said: Any) -> Reply:
+    body = json.dumps(said).encode() if said or method in ("POST", "PUT") else b""
+    return await house.begin(path=f"/v1/prompts{path}", method=method, body=body, key=key).reply()
+
+
+@pytest.fixture
+async def stocked(build_house: Build) -> House:
+    house = await build_house(f"{TWO_PROVIDERS}prompts: {{protected: [live]}}\naudit: {{enabled: true}}\n")
+    for text in ("Hello {{name}}", "Hi {{name}}"):
+        reply = await say(house, "POST", "", id="greet", template=text, labels=["production"], note="because")
+        assert reply.status == 201
+    return house
+
+
+async def test_a_version_is_made_shown_and_rendered(stocked: House) -> None:
+    shown = (await stocked.get("/v1/prompts/greet")).events[0]
+    assert (shown["version"], shown["template"], shown["labels"]) == (2, "Hi {{name}}", ["production"])
+    assert shown["variables"] == [{"name": "name"}] and shown["author"] == "a test" and len(shown["hash"]) == 64
+    assert (await stocked.get("/v1/prompts/greet?version=1")).events[0]["template"] == "Hello {{name}}"
+    said = (await say(stocked, "POST", "/greet/render", variables={"name": "Ann"})).events[0]
+    assert (said["text"], said["version"], said["hash"]) == ("Hi Ann", 2, shown["hash"])
+    (one,) = (await stocked.get("/v1/prompts")).events[0]
+    assert (one["id"], one["latest"], one["labels"]) == ("greet", 2, {"production": 2})
+
+
+async def test_messages_with_all_that_belongs_to_them_come_back(stocked: House) -> None:
+    said = {
+        "messages": [
+            {"role": "system", "content": "You help {{who}}"},
+            {"role": "user", "content": "{{#more}}x{{/more}}"},
+        ],
+        "variables": [
+            {"name": "who", "type": "text", "description": "A name"},
+            {"name": "more", "type": "boolean", "required": False, "default": False},
+        ],
+        "parameters": {"temperature": 0},
+        "tools": [{"type": "function", "function": {"name": "f"}}],
+        "response_schema": {"type": "object"},
+    }  # fmt: skip
+    made = await say(stocked, "POST", "", id="help", **said)
+    assert made.status == 201, made.body
+    found = (await stocked.get("/v1/prompts/help?version=1")).events[0]
+    assert found["messages"] == said["messages"] and found["parameters"] == said["parameters"]
+    assert found["tools"] == said["tools"] and found["response_schema"] == said["response_schema"]
+    assert found["variables"][1]["default"] is False
+    rendered = (await say(stocked, "POST", "/help/render", version=1, variables={"who": "Ann", "more": True})).events[0]
+    assert [one["content"] for one in rendered["messages"]] == ["You help Ann", "x"]
+
+
+async def test_what_says_the_same_is_no_new_version(stocked: House) -> None:
+    reply = await say(stocked, "POST", "", id="greet", template="Hi {{name}}")
+    assert (reply.status, reply.events[0]["version"]) == (200, 2)
+
+
+async def test_the_difference_and_the_history_are_shown(stocked: House) -> None:
+    shown = (await stocked.get("/v1/prompts/greet/diff?base=1&head=production")).events[0]
+    assert (shown["base"], shown["head"]) == (1, 2) and "-Hello {{name}}" in shown["lines"]
+    moved = await say(stocked, "PUT", "/greet/labels/production", version=1, why="worse")
+    assert (moved.events[0]["was"], moved.events[0]["version"]) == (2, 1)
+    history = (await stocked.get("/v1/prompts/greet/history")).events[0]
+    assert [(one["was"], one["version"], one["why"]) for one in history] == [
+        (2, 1, "worse"),
+        (1, 2, "because"),
+        (None, 1, "because"),
+    ]
+    assert [one["version"] for one in (await stocked.get("/v1/prompts/greet/versions")).events[0]] == [2, 1]
+
+
+async def test_every_change_is_in_the_audit_log(stocked: House) -> None:
+    await say(stocked, "PUT", "/greet/labels/staging", version=1)
+    await say(stocked, "DELETE", "/greet/labels/staging")
+    await say(stocked, "DELETE", "/greet/versions/1")
+    await stocked.app.world.ledger.flush()
+    entries = (await stocked.get("/admin/audit?limit=50")).body.decode()
+    assert Counter(re.findall(r'"did":"(prompt_\w+)"', entries)) == {
+        "prompt_version_created": 2,
+        "prompt_label_moved": 4,
+        "prompt_version_deleted": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "said", "status", "words"),
+    [
+        ("GET", "/gret", {}, 404, "did you mean 'greet'?"),
+        ("GET", "/greet?label=staging", {}, 404, "no label 'staging'"),
+        ("GET", "/greet?version=9", {}, 404, "no version 9"),
+        ("GET", "/greet?version=1&label=x", {}, 400, "say one of the two"),
+        ("GET", "/greet?verson=1", {}, 400, "no such field"),
+        ("POST", "", {"id": "a b", "template": "x"}, 400, "cannot be a prompt's name"),
+        ("POST", "", {"id": "x"}, 400, "say messages, or a template"),
+        ("POST", "", {"id": "x", "template": "{{"}, 400, "is not closed"),
+        ("POST", "", {"id": "x", "template": "{{> x@1}}"}, 400, "includes itself"),
+        ("POST", "", {"id": "x", "template": "{{> y@1}}"}, 404, "there is no prompt 'y'"),
+        ("POST", "", {"id": "x", "template": "x", "parameters": {"temperature": "hot"}}, 400, "temperature"),
+        ("POST", "", {"id": "x", "template": "x", "variables": [{"name": "a", "type": "date"}]}, 400, "type"),
+        ("POST", "", {"id": "x", "template": "x", "labels": ["A"]}, 400, "cannot be a label"),
+        ("POST", "", {"id": "x", "template": "x", "colour": 1}, 400, "colour"),
+        ("POST", "/greet/render", {}, 422, "missing: name"),
+        ("PUT", "/greet/labels/x", {"version": 7}, 404, "no version 7"),
+        ("PUT", "/greet/labels/x", {}, 400, "version"),
+        ("DELETE", "/greet/labels/x", {}, 404, "no label 'x'"),
+        ("DELETE", "/greet/versions/2", {}, 409, "the label 'production' points to it"),
+        ("DELETE", "/greet/versions/7", {}, 404, "no version 7"),
+    ],
+)
+async def test_what_cannot_be_is_told(
+    stocked: House, method: str, path: str, said: dict[str, Any], status: int, words: str
+) -> None:
+    reply = await say(stocked, method, path, **said)
+    assert (reply.status, words in reply.body.decode()) == (status, True), reply.body
+
+
+async def test_members_read_and_managers_move_what_is_not_protected(stocked: House) -> None:
+    keys = stocked.app.gateway.auth.desk
+    member, _ = await keys.make_key("member")
+    await keys.add(Team, "search", "Search")
+    manager, _ = await keys.make_key("manager", role="manager", team_id="search")
+    assert (await stocked.get("/v1/prompts/greet", key=member)).status == 200
+    assert (await say(stocked, "PUT", "/greet/labels/staging", member, version=1)).status == 403
+    assert (await say(stocked, "PUT", "/greet/labels/staging", manager, version=1)).status == 200
+    assert (await say(stocked, "PUT", "/greet/labels/live", manager, version=1)).status == 200  # it points nowhere yet
+    assert (await say(stocked, "PUT", "/greet/labels/live", manager, version=2)).status == 403
+    assert (await say(stocked, "PUT", "/greet/labels/live", manager, version=2, protected=True)).status == 403
+    assert (await say(stocked, "PUT", "/greet/labels/live", version=2)).status == 403
+    assert (await say(stocked, "PUT", "/greet/labels/live", version=2, protected=True)).status == 200
+    assert (await say(stocked, "DELETE", "/greet/versions/1", manager)).status == 403
