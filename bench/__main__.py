@@ -15,6 +15,7 @@
   ./run bench sealed                              what encryption and the audit log cost
   ./run bench telemetry                           what being seen costs a call, and how long whoever looks waits
   ./run bench resilience                          long days of failing providers, replayed; minutes
+  ./run bench experiments                         how often a rollout is decided wrongly, and how soon rightly
   ./run bench batches                             how fast they are, what they cost others, and what a crash costs them
   ./run bench outage                              a provider that is gone for minutes, and comes back
 
@@ -33,6 +34,7 @@ from bench import (
     cache,
     cache_speed,
     compression,
+    experiments,
     guards,
     judges,
     outage,
@@ -58,6 +60,7 @@ BENCHES = {
     "compression": compression,
     "guards": guards,
     "judges": judges,
+    "experiments": experiments,
     "routing": routing,
     "sealed": sealed,
     "telemetry": telemetry,

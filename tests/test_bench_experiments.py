@@ -1,16 +1,24 @@
-"""The bench of experiments: many rollouts at once do what `decide` would have each do, and every figure is there."""
+"""The bench of experiments: many rollouts at once do what each would, and every figure is there."""
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import numpy as np
 import pytest
-from bench.rollouts import Calls, Rollouts
+from bench.rollouts import Calls, Rollouts, Said
 
+from tests.test_bench import bench
 from tidegate.core.experiments import ArmSpec, GuardMetric, Spec, UnitLine
 from tidegate.core.rollout import decide
 from tidegate.core.values import Share
 
 LONG_S = 1e5
+FIGURES = {
+    "aa_wrong_better", "aa_wrong_rollback", "naive_wrong_better", "rollback_units_error_2_6",
+    "rollback_units_latency_20", "bad_promoted", "power_at_promise",
+}  # fmt: skip
 
 
 class Lines:
@@ -51,7 +59,7 @@ def test_many_rollouts_at_once_do_what_each_would(errors, slower, dearer):
     many, lines = Rollouts(spec, rollouts, units), [Lines() for _ in range(rollouts)]
     place = chance.random((rollouts, units))
     rows, seen, moved = np.arange(rollouts), set(), 0
-    for look in range(1_500):
+    for look in range(700):
         unit = np.minimum(chance.pareto(0.7, rollouts) * 20, units - 1).astype(np.int64)
         arm = place[rows, unit] < np.asarray(spec.ramp)[many.stage]
         at = Calls(
@@ -64,7 +72,7 @@ def test_many_rollouts_at_once_do_what_each_would(errors, slower, dearer):
         many.call(at)
         said = many.said()
         moves, promotes = many.moves_on(said), many.promotes(said)
-        if look % 50 == 49:
+        if look % 70 == 69:
             for row in range(rollouts):
                 found = decide(spec, int(many.stage[row]), LONG_S, LONG_S, lines[row].all())
                 seen.add(found.did)
@@ -79,3 +87,32 @@ def test_many_rollouts_at_once_do_what_each_would(errors, slower, dearer):
             many.stage += moves
             moved += int(moves.sum())
     assert moved if errors < 0.1 else "roll_back" in seen
+
+
+def test_all_looks_at_once_say_what_each_says():
+    spec = Spec(name="x", arms=(ArmSpec("b"),), ramp=(Share(0.3),), primary=GuardMetric("cost", 0.05), min_units=20)
+    shape, chance = (3, 400), np.random.default_rng(1)
+    at = Calls(
+        np.zeros(shape, np.int64), chance.random(shape) < 0.3, chance.random(shape) < 0.1,
+        chance.lognormal(0, 0.5, shape), chance.lognormal(0, 0.7, shape),
+    )  # fmt: skip
+    looks = np.ones(shape, bool)
+    at_once = Rollouts.of_looks(spec, at, looks)
+    said, promotes = at_once.said(), at_once.promotes(at_once.said())
+    many = Rollouts(spec, 3, 0)
+    for call in range(400):
+        many.call(Calls(*(column[:, call] for column in at)))
+        one: Any = many.said()
+        for name in Said._fields:
+            assert list(getattr(one, name)) == list(getattr(said, name).reshape(shape)[:, call]), (call, name)
+        assert list(many.promotes(one)) == list(promotes.reshape(shape)[:, call])
+    assert said.gains.any() or said.certain.any() or said.lacks.any()
+
+
+def test_every_figure_is_there():
+    done = bench("experiments", "--quick", "--seeds", "4", "--calls", "100", "--json", "-")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert set(found["figures"]) >= FIGURES
+    assert set(found["missing"]) == {name for name, value in found["figures"].items() if value is None}
+    assert {row["of"] for row in found["rows"]} == {"nothing", "harm", "bad", "gain"}

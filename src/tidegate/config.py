@@ -47,16 +47,16 @@ class RouteConfig(routes.Config, frozen=True, forbid_unknown_fields=True, kw_onl
     guardrails: guards of this route, in place of those of all routes; null, the same.
     store: whether what is said in its calls is kept.
     judge: whether a share of its answers is judged afterwards.
-    router: which of its tiers answers a call.
     shrink: whether its prompts are made shorter before they are sent.
+    router: which of its tiers answers a call.
     """
 
     cache: cache.Config = cache.Config()
     guardrails: guardrails.Config | None = None
     store: bodies.Config = bodies.Config()
     judge: judging.Config = judging.Config()
-    router: tiers.Config = tiers.Config()
     shrink: shrink.Config = shrink.Config()
+    router: tiers.Config = tiers.Config()
 
 
 class Configured(NamedTuple):
@@ -192,12 +192,13 @@ def _check(config: Config, reading: _Reading) -> None:
             for name, route in config.routes.items()
         ),
         *((f"routes.{name}.judge", judging.trouble(route.judge)) for name, route in config.routes.items()),
-        *((f"routes.{name}.router", tiers.trouble(one.router, one.tiers)) for name, one in config.routes.items()),
         ("canary", canary.trouble(config.canary)),
         *(
             (f"routes.{name}.shrink", shrink.trouble(route.shrink, name, (*config.routes, *config.providers)))
             for name, route in config.routes.items()
         ),
+        ("experiments", rollouts.trouble(config.experiments)),
+        *((f"routes.{name}.router", tiers.trouble(one.router, one.tiers)) for name, one in config.routes.items()),
         ("cache", cache.house_trouble(config.cache, config.routes)),
         ("batches", batches.trouble(config.batches)),
         ("alerts", alerts.trouble(config.alerts)),

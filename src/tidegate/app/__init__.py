@@ -488,12 +488,12 @@ async def _ground(
     if meanings is not None:
         undo.push_async_callback(meanings.aclose)
         base.purges.append(meanings.purge)
+    prompts = _prompts(config, world, words)
+    undo.callback(world.loop.create_task(prompts.library.run(), name="look for prompts").cancel)
     pupil = None
     if _learns(config):
         pupil = plugins.find("pupils", "tiers")(world, await _embedder(config, world, inside))
         undo.push_async_callback(pupil.aclose)
-    prompts = _prompts(config, world, words)
-    undo.callback(world.loop.create_task(prompts.library.run(), name="look for prompts").cancel)
     table: Table = {}
     elsewhere = Elsewhere(world, base.relay, base.blobs, vault, table) if base.relay is not None else None
     trims = Trims(world, inside.ask)
@@ -520,9 +520,9 @@ async def _ground(
         running=there,
         rollouts=rollouts(world, config.experiments, there, inside.house, SUITES, undo),
         traces=traces,
-        pupil=pupil,
         prompts=prompts,
         trims=trims,
+        pupil=pupil,
     )
 
 

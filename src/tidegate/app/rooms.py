@@ -74,9 +74,9 @@ class Ground:
     running: Running
     rollouts: Rollouts
     traces: Traces | None
-    pupil: Pupil | None  # where a route with tiers learns
     prompts: Prompts
     trims: Trims
+    pupil: Pupil | None  # where a route with tiers learns
 
     async def ears(self, config: Config, hear: Hear | None = None) -> Mapping[str, Ear]:
         """Who judges live answers. Suites and cards are files. Raises ConfigError."""
@@ -110,7 +110,7 @@ class Ground:
             recorder=recorder,
             auth=before.auth if before and stays("auth") else self._auth(config),
             routes=routes,
-            experiments=Experiments(world, self.running, routes, words),
+            experiments=Experiments(world, self.running, routes, words, config.prompts.protected),
             limits=before.limits if before and stays("limits") else Limits(config.limits, world),
             prompts=self.prompts,
             guardrails=_guardrails(config, world, providers, Reach(plugins.find, world, self.ask)),
@@ -129,21 +129,7 @@ class Ground:
             archive=self.archive,
             batches=self.batches,
             outlets=self.outlets,
-            upstream=self._upstream(config, before.upstream if before else None, apart=apart),
-        )
-
-    def _upstream(self, config: Config, before: Upstream | None, *, apart: bool) -> Upstream:
-        """`apart`: it shares nothing with the one before."""
-        before, routes = None if apart else before, config.routes.items()
-        routers = {name: route.router for name, route in routes if route.tiers}
-        shrinks = {name: route.shrink for name, route in routes}
-        return Upstream(
-            config.upstream,
-            self.world,
-            self.codecs,
-            before.targets if before else None,
-            Shrinks(shrinks, self.world, self.trims, before.shrinks if before else None),
-            Tiers(routers, self.world, before.tiers if before else None, self.pupil),
+            upstream=_upstream(config, world, words, before.upstream if before and not apart else None, self),
         )
 
     def _auth(self, config: Config) -> KeyAuth:
@@ -155,6 +141,19 @@ class Ground:
 
 def _suites(config: Config) -> Callable[[str], str | None]:
     return {name: route.judge.suite for name, route in config.routes.items()}.get
+
+
+def _upstream(config: Config, world: World, words: Codecs, before: Upstream | None, ground: Ground) -> Upstream:
+    routers = {name: route.router for name, route in config.routes.items() if route.tiers}
+    shrinks = {name: route.shrink for name, route in config.routes.items()}
+    return Upstream(
+        config.upstream,
+        world,
+        words,
+        before.targets if before else None,
+        Shrinks(shrinks, world, ground.trims, before.shrinks if before else None),
+        Tiers(routers, world, before.tiers if before else None, ground.pupil),
+    )
 
 
 def _guardrails(config: Config, world: World, providers: Providers, reach: Reach) -> Guardrails:

@@ -30,6 +30,7 @@ from tidegate.cli.requests import requests
 from tidegate.cli.route import route
 from tidegate.cli.serve import serve
 from tidegate.cli.shared import FILE, Teaching, found_here, settings
+from tidegate.cli.shrink import shrink
 from tidegate.cli.subjects import bodies, subjects
 from tidegate.cli.teams import organisations, teams, users
 from tidegate.cli.usage import usage
@@ -59,6 +60,7 @@ def main() -> None:
     tidegate route explain FILE        which tier of a route would answer a question, and why
     tidegate prompts list              what calls can name in place of saying it
     tidegate guard try FILE            what the guards would make of a text
+    tidegate shrink try FILE           what would go out of a prompt, made shorter
     tidegate eval run suite.yaml       how good the answers are
     tidegate eval compare BASE HEAD    what has become worse, and how sure that is
     tidegate eval calibrate LABELS     how good a judge is, and whether it may gate
@@ -80,7 +82,7 @@ def main() -> None:
 COMMANDS = (
     *(serve, keys, teams, users, organisations, usage, report, requests, feedback),
     *(canary, cache, guard, subjects, bodies, audit, vault, alerts, logs, chat, doctor, evaluation, prompts),
-    *(batch, experiments, route),
+    *(batch, experiments, route, shrink),
 )
 for command in COMMANDS:
     main.add_command(command)

@@ -205,6 +205,7 @@ def _whole(row: dict[str, Any]) -> list[str]:
         "cost": "not known" if cost is None else f"${usd_text(cost)}",
         "cache": " ".join(filter(None, (row.get("cache"), row.get("cache_layer")))),
         "prompt": row.get("prompt"),
+        "arms": ", ".join(f"{one[0]} {one[2]}" for one in row.get("arms", ())),
         "tags": ", ".join(row.get("tags", ())),
     }
     lines += [f"  {name:<10} {_plain(str(value))}" for name, value in facts.items() if value]

@@ -106,8 +106,8 @@ class Route(msgspec.Struct, frozen=True):
     owner: str | None = None  # the team whose keys alone may ask for it
     limits: tuple[Limit, ...] = ()  # of all its callers together
     max_tokens: int = 4096  # of an answer, where the client does not say
-    tiers: tuple[Tier, ...] = ()  # of which one is chosen for each call; `targets` are then those of all of them
     policy: str = ""  # whose guards and cache hold: its own name, but for an arm of an experiment that is another route
+    tiers: tuple[Tier, ...] = ()  # of which one is chosen for each call; `targets` are then those of all of them
 
     def __post_init__(self) -> None:
         if not self.policy:
@@ -378,8 +378,8 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     rendered: str | None = None  # prompts: the hash of that version, and a digest of the variables
     cached: Cached | None = None  # cache: what it did; None: it was not asked
     # the flight: what the inner ring writes
-    flight: Flight | None = None  # while it is in the air; it closes the row when it lands
     chosen: Chosen | None = None  # where the route has tiers
+    flight: Flight | None = None  # while it is in the air; it closes the row when it lands
     shrunk: Shrunk | None = None  # what goes out, where the route wants it shorter; `asked` stays what came
     marked: int = 0  # parts of it that the last provider was told to keep
     attempts: list[Attempt] = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -45,6 +45,7 @@ class InStage(msgspec.Struct, frozen=True):
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """Of one arm and one metric.
 
+    units, control_units: that have a value; one that was seen in several stages counts in each.
     value, control_value: means over units, in the metric's unit; of logs the geometric mean.
     estimate, low, high: arm minus control; of ratios relative: 0.1 is a tenth more. Each end is crossed wrongly, at
         whatever look, as seldom as the experiment's confidence says; the end of "it is certainly worse" is shared with
@@ -80,19 +81,25 @@ class Group(NamedTuple):
 
 
 Seen = Mapping[Group, Sequence[UnitLine]]
+Tables = Mapping[Group, Mapping[str, float]]  # of one metric, the values of units
 
 
 def sorted_out(lines: Iterable[UnitLine]) -> Seen:
     """By what chance had to decide of a unit: it is asked anew in each stage, but whoever has an arm keeps it."""
-    found: dict[Group, list[UnitLine]] = {}
+    found: dict[tuple[int, str, int], list[UnitLine]] = {}
     last: dict[str, int] = {}
-    for line in sorted(lines, key=lambda line: line.stage):
-        before = last.get(line.unit, NEVER)
-        if before == line.stage:  # with two arms in one stage: only a header can do that, or a fault
+    for line in sorted(lines, key=itemgetter(0)):
+        stage, arm, unit = line[:3]
+        before = last.get(unit, NEVER)
+        if before == stage:  # with two arms in one stage: that is a fault, and says nothing
             before = HAD
-        last[line.unit] = line.stage if line.arm == CONTROL and before != HAD else HAD
-        found.setdefault(Group(line.stage, line.arm, before), []).append(line)
-    return found
+        last[unit] = stage if arm == CONTROL and before != HAD else HAD
+        key = (stage, arm, before)
+        if key in found:
+            found[key].append(line)
+        else:
+            found[key] = [line]
+    return {Group(*key): lines for key, lines in found.items()}
 
 
 # --- values of units
@@ -166,18 +173,34 @@ class Level(NamedTuple):
         return cls(safe / (len(spec.guards) + (spec.primary is not None)), safe)
 
 
-def finding(spec: Spec, seen: Seen, arm: str, wanted: GuardMetric, role: Role, before: Before | None = None) -> Finding:
-    """`wanted`: the metric and its margin."""
-    metric = wanted.metric
-    kind = METRICS[metric].kind
-    stages = sorted({group.stage for group in seen})
-    strata = [Stratum(_of_stage(seen, metric, stage, arm), _of_stage(seen, metric, stage, CONTROL)) for stage in stages]
+def looked_at(spec: Spec) -> list[tuple[Role, GuardMetric]]:
+    guards: list[tuple[Role, GuardMetric]] = [("guard", guard) for guard in spec.guards]
+    return [("primary", spec.primary), *guards] if spec.primary else guards
+
+
+def findings(spec: Spec, seen: Seen, before: Before | None = None) -> tuple[Finding, ...]:
+    """Of each arm: of the primary metric, then of the guards."""
+    names = {metric.metric for _, metric in looked_at(spec)}
+    of: dict[str, Tables] = {name: {group: values(name, lines) for group, lines in seen.items()} for name in names}
+    return tuple(
+        _finding(spec, of[metric.metric], arm.name, metric, role, (before or {}).get(metric.metric))
+        for arm in spec.arms
+        for role, metric in looked_at(spec)
+    )
+
+
+def _finding(
+    spec: Spec, tables: Tables, arm: str, wanted: GuardMetric, role: Role, before: Mapping[str, float] | None
+) -> Finding:
+    metric, kind = wanted.metric, METRICS[wanted.metric].kind
+    stages = sorted({group.stage for group in tables})
+    strata = [Stratum(_of_stage(tables, stage, arm), _of_stage(tables, stage, CONTROL)) for stage in stages]
     plain = kind != "ratio"
-    logs = not plain and all(value > 0 for one in strata for side in one for value in side.values())
+    logs = not plain and all(min(side.values()) > 0 for one in strata for side in one if side)
     if logs:
         strata = [Stratum(*({unit: math.log(value) for unit, value in side.items()} for side in one)) for one in strata]
-    if before and metric in before and (plain or logs):
-        strata = without_before(strata, _turned(metric, before[metric], logs))
+    if before and (plain or logs):
+        strata = without_before(strata, _turned(metric, before, logs))
     found = compared(strata, relative=not plain and not logs)
     exact = kind == "share" and found is not None and found.control_mean < RARE
     told = _told(metric, logs, exact)
@@ -192,14 +215,7 @@ def finding(spec: Spec, seen: Seen, arm: str, wanted: GuardMetric, role: Role, b
     if found is None:
         return blank
     level = Level.of(spec)
-    if exact:
-        lots = _lots(spec, seen, arm, metric)
-        ends = (sequential_shares.low(lots, level.harm), sequential_shares.high(lots, level.safe))
-    elif found.units >= FEWEST:
-        reach = (found.reach(SIZE * margin, level.harm), found.reach(SIZE * margin, level.safe))
-        ends = (found.estimate - reach[0], found.estimate + reach[1])
-    else:
-        ends = (-math.inf, math.inf)
+    ends = _exact(spec, tables, arm, level) if exact else _bounds(found, SIZE * margin, level)
     low, high = min(ends[0], found.estimate), max(ends[1], found.estimate)
     verdict = _verdict(role, found.estimate, low, high, margin, gain)
     return msgspec.structs.replace(
@@ -213,6 +229,17 @@ def finding(spec: Spec, seen: Seen, arm: str, wanted: GuardMetric, role: Role, b
         looks_worse=found.estimate > margin,
         needs=0 if verdict in ("worse", "better", "within") else _needs(role, found, margin, gain, level),
     )
+
+
+def _exact(spec: Spec, tables: Tables, arm: str, level: Level) -> tuple[float, float]:
+    lots = _lots(spec, tables, arm)
+    return sequential_shares.low(lots, level.harm), sequential_shares.high(lots, level.safe)
+
+
+def _bounds(found: Difference, size: float, level: Level) -> tuple[float, float]:
+    if found.units < FEWEST:
+        return -math.inf, math.inf
+    return found.estimate - found.reach(size, level.harm), found.estimate + found.reach(size, level.safe)
 
 
 def _verdict(role: Role, estimate: float, low: float, high: float, margin: float, gain: float) -> Verdict:
@@ -229,11 +256,11 @@ def _end(told: Told, value: float) -> float | None:
     return None if math.isinf(value) else told.difference(value)
 
 
-def _of_stage(seen: Seen, metric: str, stage: int, arm: str) -> dict[str, float]:
+def _of_stage(tables: Tables, stage: int, arm: str) -> dict[str, float]:
     found: dict[str, float] = {}
-    for group, lines in seen.items():
+    for group, of in tables.items():
         if group.stage == stage and group.arm == arm:
-            found |= values(metric, lines)
+            found |= of
     return found
 
 
@@ -255,13 +282,13 @@ def _in_stage(stage: int, one: Stratum, told: Told) -> InStage:
     return InStage(stage, len(one.arm), len(one.control), arm, control, estimate)
 
 
-def _lots(spec: Spec, seen: Seen, arm: str, metric: str) -> list[Lot]:
+def _lots(spec: Spec, tables: Tables, arm: str) -> list[Lot]:
     found = []
-    for stage, before in sorted({(group.stage, group.before) for group in seen if group.before != HAD}):
+    for stage, before in sorted({(group.stage, group.before) for group in tables if group.before != HAD}):
         chance = chance_of(spec, arm, stage, before)
         if not 0 < chance < 1:
             continue
-        sides = [Counter(values(metric, seen.get(Group(stage, one, before), ())).values()) for one in (arm, CONTROL)]
+        sides = [Counter(tables.get(Group(stage, one, before), {}).values()) for one in (arm, CONTROL)]
         none = sum(side.pop(0.0, 0) for side in sides)
         found.append(Lot(chance, none, *sides))
     return found

@@ -6,8 +6,7 @@ import math
 from collections.abc import Mapping
 
 from tidegate.core.experiments import METRICS, GuardMetric, Spec
-from tidegate.core.findings import RARE, SIZE, Level, needed
-from tidegate.core.rollout import looked_at
+from tidegate.core.findings import RARE, SIZE, Level, looked_at, needed
 from tidegate.core.stats import NORMAL
 from tidegate.core.stats.power import POWER
 

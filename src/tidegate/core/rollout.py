@@ -13,8 +13,8 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from tidegate.core.experiments import CONTROL, METRICS, GuardMetric, Spec, UnitLine
-from tidegate.core.findings import NEVER, Before, Finding, Group, Role, Seen, finding, share_of, sorted_out
+from tidegate.core.experiments import CONTROL, METRICS, Spec, UnitLine
+from tidegate.core.findings import NEVER, Before, Finding, Group, Seen, findings, share_of, sorted_out
 from tidegate.core.stats import sequential_counts
 
 Did = Literal["wait", "advance", "promote", "roll_back", "inconclusive", "blocked"]
@@ -54,21 +54,13 @@ def decide(
     asked here.
     """
     seen = sorted_out(lines)
-    findings = tuple(
-        finding(spec, seen, arm.name, metric, role, before) for arm in spec.arms for role, metric in looked_at(spec)
-    )
-    ratio = sample_ratio(spec, seen)
+    found, ratio = findings(spec, seen, before), sample_ratio(spec, seen)
     units = {
         arm.name: sum(len(of) for group, of in seen.items() if group[:2] == (stage, arm.name)) for arm in spec.arms
     }
     now = _Now(spec, stage, stage_age_s, age_s, spent_nusd, units)
-    did, why, who = _decided(now, findings, ratio)
-    return Judgement(did, why, who, findings, ratio)
-
-
-def looked_at(spec: Spec) -> list[tuple[Role, GuardMetric]]:
-    guards: list[tuple[Role, GuardMetric]] = [("guard", guard) for guard in spec.guards]
-    return [("primary", spec.primary), *guards] if spec.primary else guards
+    did, why, who = _decided(now, found, ratio)
+    return Judgement(did, why, who, found, ratio)
 
 
 def sample_ratio(spec: Spec, seen: Seen) -> Ratio | None:
@@ -129,51 +121,51 @@ class _Now(NamedTuple):
 Decided = tuple[Did, str, str | None]
 
 
-def _decided(now: _Now, findings: Sequence[Finding], ratio: Ratio | None) -> Decided:
+def _decided(now: _Now, found: Sequence[Finding], ratio: Ratio | None) -> Decided:
     """In this order: who is harmed is helped first, also where the sample ratio is wrong, since the control is safe."""
     spec = now.spec
     if spec.unit == "request":
         why = "counted by request, where calls of one user pass for many: no decision is made from that"
         return ("inconclusive", f"{now.over}; {why}", None) if now.over else ("wait", why, None)
-    harm = next((one for one in findings if one.verdict == "worse"), None)
+    harm = next((one for one in found if one.verdict == "worse"), None)
     if harm is not None:
         return "roll_back", harmed(harm, spec.unit), harm.arm
     if ratio is not None and ratio.chance < WRONG_RATIO:
         why = _wrong_ratio(ratio, spec.unit)
         return ("inconclusive", f"{now.over}; {why}", None) if now.over else ("blocked", why, None)
-    winner = _winner(spec, findings)
-    did, why = _onward(now, findings, winner)
+    winner = _winner(spec, found)
+    did, why = _onward(now, found, winner)
     if did == "wait" and now.over:
         return "inconclusive", f"{now.over}, and the control stays: {why}", None
     return did, why, winner if did in ("promote", "advance") else None
 
 
-def _onward(now: _Now, findings: Sequence[Finding], winner: str | None) -> tuple[Did, str]:
+def _onward(now: _Now, found: Sequence[Finding], winner: str | None) -> tuple[Did, str]:
     """Wherever nobody would have the control any more, all must be known: there is nothing to compare with there."""
     if now.lacks:
         return "wait", now.lacks
     if now.is_last:
         if winner is None:
-            return "wait", unsettled(now.spec, findings)
-        return "promote", _won(now.spec, findings, winner)
+            return "wait", unsettled(now.spec, found)
+        return "promote", _won(now.spec, found, winner)
     if winner is None and (now.over or now.spec.ramp[now.stage + 1] >= 1):
-        return "wait", unsettled(now.spec, findings)
+        return "wait", unsettled(now.spec, found)
     if now.over:
         return "wait", f"{winner} has shown all it had to, but not yet to {now.spec.ramp[-1]!r} of the {now.spec.unit}s"
-    worrying = next((one for one in findings if one.looks_worse), None)
+    worrying = next((one for one in found if one.looks_worse), None)
     if worrying is not None:
         return "wait", f"{worrying.arm} looks worse in {named(worrying)}, by {apart(worrying)}, but that may be chance"
     return "advance", f"nothing looks worse than its margin after {_counted(now.units, now.spec.unit)} of this stage"
 
 
-def _winner(spec: Spec, findings: Sequence[Finding]) -> str | None:
+def _winner(spec: Spec, found: Sequence[Finding]) -> str | None:
     """Of the arms of which all is known and good: the one with most gain; without a primary metric, the heaviest."""
     good = [
-        arm for arm in spec.arms if all(one.verdict in ("better", "within") for one in findings if one.arm == arm.name)
+        arm for arm in spec.arms if all(one.verdict in ("better", "within") for one in found if one.arm == arm.name)
     ]
-    gains = {one.arm: _gain(one) for one in findings if one.role == "primary"}
+    gains = {one.arm: _gain(one) for one in found if one.role == "primary"}
     best = max(good, key=lambda arm: (gains.get(arm.name, 0.0), arm.weight), default=None)
-    return None if best is None or not findings else best.name
+    return None if best is None or not found else best.name
 
 
 def _gain(finding: Finding) -> float:
@@ -189,13 +181,13 @@ def named(finding: Finding) -> str:
 
 
 def amount(finding: Finding, difference: float) -> str:
-    """0.031 of a ratio or a share as 3.1 %, of points as 0.031; without its sign."""
+    """0.031 of a ratio as 3.1 %, of a share as 3.1 points (of a hundred), of scores as it is; without its sign."""
     size = abs(difference)
     match METRICS[finding.metric].kind:
         case "mean":
             return f"{size:.2g}"
         case "share":
-            return f"{size * 100:.2g} points"
+            return f"{size * 100:.2g} points" if size != 0.01 else "1 point"
         case "ratio":
             return f"{size:.2%}" if size < 0.01 else f"{size:.0%}" if size >= 0.1 else f"{size:.1%}"
 
@@ -219,8 +211,8 @@ def harmed(finding: Finding, unit: str) -> str:
     )
 
 
-def _won(spec: Spec, findings: Sequence[Finding], winner: str) -> str:
-    own = [one for one in findings if one.arm == winner]
+def _won(spec: Spec, found: Sequence[Finding], winner: str) -> str:
+    own = [one for one in found if one.arm == winner]
     said = [
         f"better in {named(one)} by {apart(one)}, and by {amount(one, _surely(one, worse=False))} at least"
         for one in own
@@ -230,9 +222,9 @@ def _won(spec: Spec, findings: Sequence[Finding], winner: str) -> str:
     return f"{winner}: {'; '.join((*said, *([guards] if guards else [])))} ({own[0].units} {spec.unit}s with it)"
 
 
-def unsettled(spec: Spec, findings: Sequence[Finding]) -> str:
+def unsettled(spec: Spec, found: Sequence[Finding]) -> str:
     """What is not known yet, of the arm and metric that needs most; and what would tell."""
-    open_ = [one for one in findings if one.verdict in ("unsure", "unknown")]
+    open_ = [one for one in found if one.verdict in ("unsure", "unknown")]
     if not open_:
         return "nothing is looked at, so nothing can be known: name guards or a primary metric"
     most = max(open_, key=lambda one: math.inf if one.needs is None else one.needs)

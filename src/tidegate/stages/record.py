@@ -113,12 +113,12 @@ class Recorder:
             row = replace(row, **_what_the_cache_did(call.cached))
         if PARENT in call.named and (parent := received(call.named[PARENT])):
             row = replace(row, trace_id=parent.trace_id, parent_id=parent.step_id)
-        if call.chosen is not None:
-            row = replace(row, chosen=call.chosen)
         if call.arms or call.tried:
             row = replace(row, arms=call.arms if call.tried is None else (call.tried, *call.arms))
         if call.shrunk is not None or call.marked:
             row = replace(row, shrunk=_what_was_made_cheaper(call))
+        if call.chosen is not None:
+            row = replace(row, chosen=call.chosen)
         if call.own is not None:
             row = replace(row, purpose=call.own.purpose, parent=call.own.parent)
         if call.guarded.verdicts or call.prompt or call.asked_again:

@@ -99,10 +99,10 @@ class RouteCount:
         self.tokens: defaultdict[str, int] = defaultdict(int)
         self.cost_nusd = 0
         self.saved_nusd = 0
-        self.tiers: defaultdict[str, int] = defaultdict(int)  # calls that began at each
-        self.without_tiers_nusd = 0  # what the dearest tier would have cost more, by the prices of both
         self.shrunk = [0, 0]  # tokens before and after
         self.kept_nusd = 0  # saved by what providers kept
+        self.tiers: defaultdict[str, int] = defaultdict(int)  # calls that began at each
+        self.without_tiers_nusd = 0  # what the dearest tier would have cost more, by the prices of both
 
 
 class Metrics(Collector):
@@ -275,12 +275,6 @@ class Metrics(Collector):
         tokens = CounterMetricFamily("tidegate_tokens", "Tokens used", labels=["route", "kind"])
         cost = CounterMetricFamily("tidegate_cost_usd", "Dollars spent, where the price is known", labels=["route"])
         saved = CounterMetricFamily("tidegate_cache_saved_usd", "Dollars that answers cost before", labels=["route"])
-        tiers = CounterMetricFamily(
-            "tidegate_tier_calls", "Calls by the tier that they began at", labels=["route", "tier"]
-        )
-        spared = CounterMetricFamily(
-            "tidegate_tiers_saved_usd", "Dollars that the dearest tier would have cost more", labels=["route"]
-        )
         shrunk = CounterMetricFamily(
             "tidegate_shrunk_tokens", "Of prompts that were to be shorter, by estimate", labels=["route", "when"]
         )
@@ -288,6 +282,12 @@ class Metrics(Collector):
             "tidegate_prompt_cache_saved_usd",
             "Dollars saved by what providers were told to keep; it falls while that is only written",
             labels=["route"],
+        )
+        tiers = CounterMetricFamily(
+            "tidegate_tier_calls", "Calls by the tier that they began at", labels=["route", "tier"]
+        )
+        spared = CounterMetricFamily(
+            "tidegate_tiers_saved_usd", "Dollars that the dearest tier would have cost more", labels=["route"]
         )
         for route, count in self._routes.items():
             for tier, calls in count.tiers.items():

@@ -1,7 +1,7 @@
 """Who answers this call, and what if they do not? READ SECOND: the inner ring, once per attempt.
 
     route, or one of its tiers ─► shrink ─► router: targets in order ─► for each: breaker, key, room ─► attempt (maybe
-    hedged) ─► retry
+    hedged) ─► retry: what next?
 
 The loop over attempts has returned before the first event is shown to anybody. So until then everything can be tried
 again or elsewhere, and after it nothing is: what goes wrong later is the reply's last event.
@@ -68,8 +68,8 @@ class Upstream:
         self.codecs = codecs
         self.targets = targets or Targets(world, config.breaker)
         self.targets.config = config.breaker
+        self.shrinks = shrinks or None  # nobody is asked where no route wants any
         self.tiers = tiers or Tiers({}, world)
-        self.shrinks = shrinks
         self._extra: dict[str, Extra] = {}  # by route
 
     def timeouts(self, route: Route, left_s: float) -> Timeouts:
@@ -120,12 +120,12 @@ class Opening(msgspec.Struct, eq=False):
         if own is not None:
             return own
         route, why = call.route, FIRST
+        if self._ring.shrinks:
+            await self._ring.shrinks.shorten(call)
         if route.tiers:
             tier, *self._dearer = await self._ring.tiers.choose(call)
             route = tier.route
         self._first = route
-        if self._ring.shrinks:
-            await self._ring.shrinks.shorten(call)
         try:
             while True:
                 failure = await self._ask_route(route, why)

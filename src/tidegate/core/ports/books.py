@@ -110,9 +110,9 @@ class Closed(msgspec.Struct, frozen=True, tag="closed", tag_field="record", omit
     parent: str | None = None
     asked_again: bool = False  # in its session, nearly what the call before it had asked
     arms: tuple[Assigned, ...] = ()  # what it got of experiments
-    chosen: Chosen | None = None  # which tier of the route was asked first, and why
     rendered: str | None = None  # the hash of the prompt's version, and a digest of its variables: 1f2e3d4c/9a8b7c6d…
     shrunk: ShrunkRow | None = None  # where its route wants prompts cheaper
+    chosen: Chosen | None = None  # which tier of the route was asked first, and why
     personal: bytes | None = None  # as it is kept: what of it is about a person, sealed; `user` is an alias then
 
 

@@ -32,12 +32,14 @@ def bar(gain: float, alpha: float) -> float:
         return math.inf
     part = gain / (1 + gain)
     wanted = math.log1p(gain) / 2 - math.log(2 * alpha)
-    z = math.sqrt(2 * max(wanted, 0.0) / part)
-    for _ in range(ROUNDS):  # from below, each step a fraction of the one before
-        step = math.sqrt(2 * max(wanted - math.log(_below(z * math.sqrt(part))), 0.0) / part)
-        if step - z < 1e-12:
+    z = math.sqrt(2 * max(wanted + math.log(2), 0.0) / part)
+    for _ in range(ROUNDS):  # Newton's, from above: the evidence is convex
+        root = math.sqrt(part)
+        slope = part * z + root * math.exp(-part * z * z / 2) / (math.sqrt(2 * math.pi) * _below(z * root))
+        step = (log_evidence(z, gain) + math.log(alpha)) / slope
+        z -= step
+        if abs(step) < 1e-12 * max(1.0, z):
             break
-        z = step
     return z
 
 

@@ -16,8 +16,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-WORSE = (1.4, 2.0, 3.0, 5.0, 10.0)  # times as many failures: what is bet on
-NO_WORSE = (0.03, 0.1, 0.2, 0.4, 0.8)  # of the highest stake that can be bet
+WORSE = (1.2, 1.6, 2.5, 4.0, 7.0)  # times as many failures: what is bet on
+NO_WORSE = (0.03, 0.1, 0.25, 0.5, 0.95)  # of the highest stake that loses no bet whatever it is against
 HALVINGS = 24  # of the range of a difference: to a ten-millionth
 
 
@@ -35,24 +35,30 @@ class Lot(NamedTuple):
 
 def evidence_above(lots: Sequence[Lot], beyond: float) -> float:
     """The logarithm of the evidence that the arm's mean is above the control's by more than `beyond`."""
-    return _mixed(lots, beyond, [[stake_on(times, lot.chance) for lot in lots] for times in WORSE])
+    return _mixed(lots, beyond, stakes_above)
 
 
 def evidence_below(lots: Sequence[Lot], beyond: float) -> float:
     """The logarithm of the evidence that it is above the control's by less than `beyond`."""
-    stakes = [[-part * lot.chance * (1 - lot.chance) for lot in lots] for part in NO_WORSE]
-    return _mixed(lots, beyond, stakes)
+    return _mixed(lots, beyond, stakes_below)
 
 
-def stake_on(times: float, chance: float) -> float:
-    """What grows fastest where the arm fails `times` as often; no more than no bet can lose."""
-    odds = chance * times
-    return min(odds / (odds + 1 - chance) - chance, 0.99 * (1 - chance) / (2 - chance))
+def stakes_above(chance: float) -> list[float]:
+    """What grows fastest where the arm fails so many times as often."""
+    most = 0.99 * (1 - chance) / (2 - chance)
+    return [min(chance * times / (chance * times + 1 - chance) - chance, most) for times in WORSE]
 
 
-def _mixed(lots: Sequence[Lot], beyond: float, stakes: Sequence[Sequence[float]]) -> float:
+def stakes_below(chance: float) -> list[float]:
+    return [-part * chance / (1 + chance) for part in NO_WORSE]
+
+
+def _mixed(lots: Sequence[Lot], beyond: float, stakes: Callable[[float], list[float]]) -> float:
     """Equal stakes on each of several bets, through all lots."""
-    logs = [sum(_grown(lot, beyond, stake) for lot, stake in zip(lots, each, strict=True)) for each in stakes]
+    grown = [[_grown(lot, beyond, stake) for stake in stakes(lot.chance)] for lot in lots]
+    logs: list[float] = [sum(bet) for bet in zip(*grown, strict=True)]
+    if not logs:
+        return 0.0
     most = max(logs)
     return most + math.log(sum(math.exp(one - most) for one in logs) / len(logs))
 
