@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.house import Build, House, Reply, until
 from tidegate.config import parse
+from tidegate.core.call import Call
 from tidegate.core.errors import ConfigError
 from tidegate.core.tiers import Chosen
+from tidegate.providers.openai.chat import Chat
 from tidegate.upstream.tiers import ANEW, Config, trouble
 
 EASY = "What is the capital of France?"
@@ -149,6 +153,19 @@ async def test_the_price_follows_the_questions_that_come(build_house: Build) -> 
     await until(lambda: not house.left())
     later = [tier(await ask(house, HARD, stream=False)) for _ in range(3)]
     assert set(later) == {"simple"}, "all are as hard, and at most half may go to the last tier"
+
+
+async def test_as_an_arm_of_an_experiment_it_keeps_its_tiers_and_what_it_was_promised(house: House) -> None:
+    async def intake() -> bytes:
+        return b""
+
+    call = Call(id="r", dialect="openai", operation="chat", at_ms=0, arrived_ns=0, intake=intake)
+    call.asked = Chat().parse_request(
+        json.dumps({"model": "a", "messages": [{"role": "user", "content": HARD}]}).encode()
+    )
+    call.route = msgspec.structs.replace(house.app.gateway.routes.find("auto"), name="another")
+    (tier,) = await house.app.gateway.upstream.tiers.choose(call)
+    assert tier.name == "complex" and call.chosen is not None
 
 
 # --- how it is configured
