@@ -61,7 +61,7 @@ class Arm:
     def _route(self, asked: Route, other: Route) -> Route:
         """Whose it is, what bounds it and how long a client waits stay those of the one that was asked for."""
         if self.only_targets:
-            return msgspec.structs.replace(asked, targets=other.targets)
+            return msgspec.structs.replace(asked, targets=other.targets, tiers=())
         return msgspec.structs.replace(
             other,
             name=asked.name,

@@ -210,7 +210,7 @@ class Tiers:
         """The tier to ask first, and after it those to go on with where it fails. Says so on the call."""
         route = call.route
         assert route is not None and call.asked is not None
-        room = self.rooms[route.name]
+        room = self.rooms[route.policy]
         able, needs = _able(call, route, room.config)
         text = call.asked.codec.last_turn(call.asked)
         look = features(text)
@@ -252,7 +252,7 @@ class Tiers:
 
 
 def _session(call: Call, route: Route) -> tuple[str, str, str]:
-    return route.name, call.principal.key_id if call.principal else "", call.session or ""
+    return route.policy, call.principal.key_id if call.principal else "", call.session or ""
 
 
 def _said(promise: Promise) -> str:
