@@ -204,7 +204,7 @@ def _whole(row: dict[str, Any]) -> list[str]:
         "tokens": ", ".join(f"{kind} {number:,}" for kind, number in row.get("usage", {}).items()),
         "cost": "not known" if cost is None else f"${usd_text(cost)}",
         "cache": " ".join(filter(None, (row.get("cache"), row.get("cache_layer")))),
-        "prompt": row.get("prompt"),
+        "prompt": " ".join(filter(None, (row.get("prompt"), row.get("rendered")))),
         "arms": ", ".join(f"{one[0]} {one[2]}" for one in row.get("arms", ())),
         "tags": ", ".join(row.get("tags", ())),
     }
