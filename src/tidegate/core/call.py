@@ -106,7 +106,8 @@ class Route(msgspec.Struct, frozen=True):
     owner: str | None = None  # the team whose keys alone may ask for it
     limits: tuple[Limit, ...] = ()  # of all its callers together
     max_tokens: int = 4096  # of an answer, where the client does not say
-    policy: str = ""  # whose guards and cache hold: its own name, but for an arm of an experiment that is another route
+    # whose guards, cache and ways to choose and to shrink hold: its own name, but for an arm that is another route
+    policy: str = ""
     tiers: tuple[Tier, ...] = ()  # of which one is chosen for each call; `targets` are then those of all of them
 
     def __post_init__(self) -> None:

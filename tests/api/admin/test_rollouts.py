@@ -66,6 +66,13 @@ async def test_in_a_wrong_state_it_is_409_and_says_what_is_possible(
     assert status == 409 and said in answer["error"]["message"]
 
 
+async def test_a_draft_that_fits_no_more_is_not_started(house: House) -> None:
+    await made(house, arms=[{"name": "a", "target": "gone/m"}])
+    status, answer = await post(house, "start")
+    assert status == 400 and "arms[0].target" in answer["error"]["message"]
+    assert (await report(house))["decisions"] == []
+
+
 async def test_what_is_wrong_is_said(house: House) -> None:
     await made(house, arms=[{"name": "a", "target": "spare/m"}, {"name": "b", "target": "main/m"}])
     assert (await post(house, "start", "longer"))[0] == 404
@@ -136,9 +143,9 @@ experiments: {{suites: "{tmp_path}", look_every: 50ms}}
 providers: {{main: {{type: scripted}}, spare: {{type: scripted}}}}
 routes: {{fast: {{targets: [{{provider: main, model: m}}]}}}}
 """)
-    for said, state in (("hello", "running"), ("good bye", "stopped")):
+    for said, state, part in (("hello", "running", [0, 0.5]), ("good bye", "stopped", [0.5, 1])):
         house.provider("spare").always(said)
-        await made(house, name=state, gate="words")
+        await made(house, name=state, gate="words", layer_share=part)
         assert (await post(house, "start", state))[1]["state"] == "gate"
         while (found := await report(house, state))["state"] == "gate":
             pass

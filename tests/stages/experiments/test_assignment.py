@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.house import House, Reply
-from tests.stages.experiments.conftest import begin
+from tests.stages.experiments.conftest import ROUTES, begin
 from tidegate.core.experiments import Assigned
 
 CHAT, COMPLETE, MESSAGES = "/v1/chat/completions", "/v1/completions", "/v1/messages"
@@ -115,6 +115,15 @@ async def test_another_route_answers_with_its_own_guards_and_the_limits_of_the_o
     assert reply.headers["ratelimit-policy"] == '"requests-60s";q=1000;w=60'  # of `fast`
     refused = await ask(house, said="write to ann@example.com")
     assert refused.error.code == "guardrail_blocked" and got(refused) == [("b", True)]
+
+
+async def test_a_target_answers_in_place_of_tiers_and_a_route_with_its_own(build_house):
+    house = await build_house(f"{ROUTES}  auto: {{tiers: {{small: main/s, large: main/l}}}}\n")
+    await begin(house, route="auto")
+    assert (await ask(house, route="auto")).row.target == "spare/n"
+    await begin(house, {"name": "b", "route": "auto"}, name="other", layer="x")
+    reply = await ask(house)
+    assert reply.row.route == "fast" and reply.row.target in ("main/s", "main/l")
 
 
 async def test_all_arms_are_counted_by_the_limit_together(build_house):

@@ -11,7 +11,7 @@ from tidegate.api.admin.policy import Administering, House, Looking, sees
 from tidegate.api.admin.shapes import ERRORS
 from tidegate.core.call import Principal
 from tidegate.core.errors import BadRequest, NotFound
-from tidegate.core.experiments import Experiment, read, spec_of
+from tidegate.core.experiments import Experiment, Spec, read, spec_of
 from tidegate.core.ports import DEFAULT_ORGANISATION
 from tidegate.core.units import unit as unit_of
 from tidegate.gateway import Gateway
@@ -64,12 +64,9 @@ class ShownUnit(BaseModel):
 async def new_experiment(described: dict[str, Any], principal: Administering, house: House) -> ShownExperiment:
     """Make a draft: nobody gets an arm before it is started. All that is wrong with it is said at once."""
     spec = read(described)
-    found = await house.experiments.trouble(spec)
-    wrong = [one for one in found if one.stops]
-    if wrong:
-        raise BadRequest("; ".join(map(_said, wrong[:MOST])), param=wrong[0].path)
+    warnings = await checked(spec, house)
     made = await house.experiments.desk.make(spec, principal.key_id, principal.name)
-    return _shown(made, [_said(one) for one in found])
+    return _shown(made, warnings)
 
 
 @router.get("")
@@ -114,6 +111,15 @@ async def archive_experiment(name: str, principal: Administering, house: House) 
     and what was decided stays to be read."""
     desk = house.experiments.desk
     return _shown(await desk.archive(await desk.named(name), principal.key_id, principal.name))
+
+
+async def checked(spec: Spec, house: Gateway) -> list[str]:
+    """What should be known of it, as things stand now. Raises BadRequest with all that is wrong."""
+    found = await house.experiments.trouble(spec)
+    wrong = [one for one in found if one.stops]
+    if wrong:
+        raise BadRequest("; ".join(map(_said, wrong[:MOST])), param=wrong[0].path)
+    return [_said(one) for one in found]
 
 
 async def _named(name: str, principal: Principal, house: Gateway) -> Experiment:

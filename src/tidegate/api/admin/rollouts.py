@@ -8,6 +8,7 @@ import msgspec
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
+from tidegate.api.admin.experiments import checked
 from tidegate.api.admin.policy import Administering, House, Looking, sees
 from tidegate.api.admin.shapes import ERRORS, Body
 from tidegate.core.call import Principal
@@ -53,6 +54,9 @@ class Recomputed(BaseModel):
 @router.post("/{name}/start")
 async def start_experiment(name: str, body: Move, principal: Administering, house: House) -> MovedExperiment:
     """Give the first stage of the ramp its arms, or ask the suite first where a gate is named."""
+    draft = await house.experiments.desk.named(name)
+    if draft.state == "draft":  # it may be days old: what it names may be gone
+        await checked(spec_of(draft), house)
     return await _moved(name, "start", body.why, principal, house)
 
 

@@ -105,7 +105,7 @@ class Shrinks:
         """Set what goes out, where that is shorter than what came."""
         route, asked = call.route, call.asked
         assert route is not None and asked is not None
-        config = self._routes.get(route.name)
+        config = self._routes.get(route.policy)
         if config is None or asked.codec.operation not in OPERATIONS or len(asked.body) > LARGEST:
             return
         if call.kind == "guard":  # a guard is shown everything, or it guards nothing
@@ -120,8 +120,8 @@ class Shrinks:
     async def _shorter(self, call: Call, route: Route, asked: Asked, level: Level, target: float) -> Shrunk:
         keeps = any(_keeps(target) for target in route.targets)
         work = partial(shrunk, asked, level, target, keeps)
-        if route.name in self._plugs:
-            found = await self._plugs[route.name].with_it(call, work)
+        if route.policy in self._plugs:
+            found = await self._plugs[route.policy].with_it(call, work)
             if found is not None:
                 return found
             work = partial(shrunk, asked, "lossless", target, keeps)
@@ -130,7 +130,7 @@ class Shrinks:
     def mark(self, call: Call) -> Mark | None:
         """How a body is told what its provider shall keep; None where nobody wants that."""
         assert call.route is not None
-        config = self._routes.get(call.route.name)
+        config = self._routes.get(call.route.policy)
         return self._marked if config is not None and config.cache_hints else None
 
     def _marked(self, codec: Codec, body: bytes) -> Marked:

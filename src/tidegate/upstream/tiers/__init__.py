@@ -252,7 +252,7 @@ class Tiers:
 
 
 def _session(call: Call, route: Route) -> tuple[str, str, str]:
-    return route.name, call.principal.key_id if call.principal else "", call.session or ""
+    return route.policy, call.principal.key_id if call.principal else "", call.session or ""
 
 
 def _said(promise: Promise) -> str:
