@@ -11,6 +11,7 @@
   ./run bench compression --data DIR             tokens left out of prompts, and whether the answer is still there
   ./run bench guards --data DIR                   what guards find, on labelled texts, and what looking costs
   ./run bench judges --data DIR                   which recorded judges may gate, and why others may not
+  ./run bench routing --data DIR                  what routing by complexity saves, and what it costs in quality
   ./run bench sealed                              what encryption and the audit log cost
   ./run bench telemetry                           what being seen costs a call, and how long whoever looks waits
   ./run bench resilience                          long days of failing providers, replayed; minutes
@@ -40,6 +41,7 @@ from bench import (
     overhead,
     report,
     resilience,
+    routing,
     sealed,
     soak,
     telemetry,
@@ -59,6 +61,7 @@ BENCHES = {
     "guards": guards,
     "judges": judges,
     "experiments": experiments,
+    "routing": routing,
     "sealed": sealed,
     "telemetry": telemetry,
 }

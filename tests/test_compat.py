@@ -1,8 +1,9 @@
-"""The guide's evaluator, as its code calls it."""
+"""The guide's evaluator and its prompts, as its code calls them."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,12 @@ from typing import Any
 import pytest
 
 from tests.e2e.processes import KEY, gateway
+from tests.house import House
 from tests.jobs.evals.judging import JudgeServer, Prompt, said
 from tests.jobs.evals.test_judge import CONFIG
 from tests.parts import local_model
 from tidegate.client import TidegateRefused
-from tidegate.compat import LLMEvaluator
+from tidegate.compat import LLMEvaluator, PromptManager
 
 LOCAL = """
 providers: {small: {type: local}}
@@ -105,3 +107,119 @@ async def test_the_small_local_model_judges_badly_and_never_decides(tmp_path: Pa
             assert refused.code in ("malformed", "refused")
         else:
             assert found["advisory"] is True and 1 <= found["overall_score"] <= 10
+
+
+# --- prompts ---------------------------------------------------------------------------------------------------------
+
+STORE = {
+    "support": {
+        "current": "Answer {question}, {{kindly}}.",
+        "versions": {"v1": "Answer {question}."},
+        "variants": {},
+    }
+}
+
+
+class Managing:
+    """The guide's class beside a gateway, each call as its code would make it."""
+
+    def __init__(self, url: str, key: str, file: Path) -> None:
+        self._asked = (url, key)
+        self.file = file
+
+    async def made(self) -> PromptManager:
+        url, key = self._asked
+        return await asyncio.to_thread(PromptManager, str(self.file), base_url=url, api_key=key)
+
+
+@pytest.fixture
+async def managing(house: House, tmp_path: Path) -> AsyncIterator[Managing]:
+    async with house.serve() as url:
+        file = tmp_path / "prompts.json"
+        file.write_text(json.dumps(STORE), encoding="utf-8")
+        yield Managing(url, house.key, file)
+
+
+async def test_the_guide_s_file_is_taken_in_and_its_prompts_are_there_by_id_and_version(managing):
+    manager = await managing.made()
+    assert await asyncio.to_thread(manager.get_prompt, "support") == "Answer {question}, {{kindly}}."
+    for version in (1, "1", "v1"):
+        assert await asyncio.to_thread(manager.get_prompt, "support", version=version) == "Answer {question}."
+    again = await managing.made()
+    assert again.prompts == STORE
+    assert await asyncio.to_thread(again.get_prompt, "support", version=2) == "Answer {question}, {{kindly}}."
+    with pytest.raises(ValueError, match="no version 3"):
+        await asyncio.to_thread(again.get_prompt, "support", version=3)
+
+
+async def test_it_is_saved_as_the_guide_has_it(managing):
+    manager = await managing.made()
+    await asyncio.to_thread(manager.save_prompts)
+    assert json.loads(managing.file.read_text(encoding="utf-8")) == {
+        "support": {
+            "current": "Answer {question}, {{kindly}}.",
+            "versions": {"v1": "Answer {question}.", "v2": "Answer {question}, {{kindly}}."},
+            "variants": {},
+        }
+    }
+
+
+async def test_without_a_file_there_is_what_the_gateway_has(managing):
+    await managing.made()
+    managing.file.unlink()
+    manager = await managing.made()
+    assert manager.prompts == {}
+    assert await asyncio.to_thread(manager.get_prompt, "support") == "Answer {question}, {{kindly}}."
+
+
+async def test_an_unknown_prompt_is_a_value_error(managing):
+    manager = await managing.made()
+    with pytest.raises(ValueError, match="there is no prompt 'suport'; did you mean 'support'"):
+        await asyncio.to_thread(manager.get_prompt, "suport")
+    with pytest.raises(ValueError, match="a number such as 3 or v3"):
+        await asyncio.to_thread(manager.get_prompt, "support", version="new")
+
+
+async def test_a_test_splits_users_and_is_promoted_and_what_was_current_stays(managing):
+    manager = await managing.made()
+    await asyncio.to_thread(manager.start_ab_test, "support", "Help with {question}!", 50)
+    users = [f"user-{number}" for number in range(40)]
+    got = {user: await asyncio.to_thread(manager.get_ab_variant, user, "support") for user in users}
+    assert 8 <= list(got.values()).count("variant") <= 32
+    for user in users[:6]:
+        said = await asyncio.to_thread(manager.get_prompt, "support", user_id=user)
+        assert (said == "Help with {question}!") == (got[user] == "variant")
+    again = await managing.made()
+    assert {user: await asyncio.to_thread(again.get_ab_variant, user, "support") for user in users[:6]} == {
+        user: got[user] for user in users[:6]
+    }
+    with pytest.raises(ValueError, match=r"guide\.support"):
+        await asyncio.to_thread(manager.start_ab_test, "support", "Another")
+    await asyncio.to_thread(manager.promote_variant, "support")
+    assert await asyncio.to_thread(manager.get_prompt, "support") == "Help with {question}!"
+    assert await asyncio.to_thread(manager.get_prompt, "support", version="v2") == "Answer {question}, {{kindly}}."
+    assert await asyncio.to_thread(manager.get_ab_variant, users[0], "support") == "control"
+    await asyncio.to_thread(manager.start_ab_test, "support", "Once more", 0)
+    assert await asyncio.to_thread(manager.get_prompt, "support", user_id="ann") == "Once more"
+
+
+async def test_what_cannot_be_tested_is_a_value_error(managing):
+    manager = await managing.made()
+    for asked, why in (
+        (("suport", "x"), "there is no prompt 'suport'"),
+        (("support", "x", 100), "from 0 to 99"),
+        (("support", "Answer {question}, {{kindly}}."), "says what the current prompt says"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            await asyncio.to_thread(manager.start_ab_test, *asked)
+    with pytest.raises(ValueError, match="no test is on"):
+        await asyncio.to_thread(manager.promote_variant, "support")
+
+
+async def test_a_call_of_a_user_gets_what_the_user_s_prompt_is(managing, house):
+    manager = await managing.made()
+    await asyncio.to_thread(manager.start_ab_test, "support", "The variant", 50)
+    for user in ("a", "b", "c", "d", "e"):
+        await house.ask("x", prompt={"id": "support"}, user=user)
+        heard = json.loads(house.provider("main").requests[-1].body)["messages"][0]["content"]
+        assert heard == await asyncio.to_thread(manager.get_prompt, "support", user_id=user)

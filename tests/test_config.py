@@ -326,7 +326,7 @@ def test_a_section_that_is_none_is_told_even_when_the_environment_has_a_part_of_
         ),
         ("routes: []", "tidegate.yaml:1: routes: "),
         ("routes:\n  fast: main", "tidegate.yaml:2: routes.fast: must be keys and values, not 'main'"),
-        ("routes:\n  fast: {}", "tidegate.yaml:2: routes.fast.targets: is needed"),
+        ("routes:\n  fast: {}", "tidegate.yaml:2: routes.fast.targets: needs at least one"),
         ("routes:\n  fast: {targets: []}", "tidegate.yaml:2: routes.fast.targets: needs at least one"),
         (
             "routes:\n  fast:\n    targets:\n      - provider: main",

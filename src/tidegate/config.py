@@ -26,7 +26,7 @@ from tidegate.providers.discovery import Found
 from tidegate.stages import auth, bodies, budgets, cache, guardrails, judging, limits, prompts, routes, shadows
 from tidegate.storage import audit, vault
 from tidegate.telemetry import alerts, logs, metrics, sinks, traces
-from tidegate.upstream import shrink
+from tidegate.upstream import shrink, tiers
 
 DEFAULT_FILE = "tidegate.yaml"
 LOCAL = Found("local", {"type": "local"}, "")
@@ -48,6 +48,7 @@ class RouteConfig(routes.Config, frozen=True, forbid_unknown_fields=True, kw_onl
     store: whether what is said in its calls is kept.
     judge: whether a share of its answers is judged afterwards.
     shrink: whether its prompts are made shorter before they are sent.
+    router: which of its tiers answers a call.
     """
 
     cache: cache.Config = cache.Config()
@@ -55,6 +56,7 @@ class RouteConfig(routes.Config, frozen=True, forbid_unknown_fields=True, kw_onl
     store: bodies.Config = bodies.Config()
     judge: judging.Config = judging.Config()
     shrink: shrink.Config = shrink.Config()
+    router: tiers.Config = tiers.Config()
 
 
 class Configured(NamedTuple):
@@ -195,6 +197,8 @@ def _check(config: Config, reading: _Reading) -> None:
             (f"routes.{name}.shrink", shrink.trouble(route.shrink, name, (*config.routes, *config.providers)))
             for name, route in config.routes.items()
         ),
+        ("experiments", rollouts.trouble(config.experiments)),
+        *((f"routes.{name}.router", tiers.trouble(one.router, one.tiers)) for name, one in config.routes.items()),
         ("cache", cache.house_trouble(config.cache, config.routes)),
         ("batches", batches.trouble(config.batches)),
         ("alerts", alerts.trouble(config.alerts)),

@@ -102,6 +102,9 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "minilm": "tidegate.providers.embedder.minilm:MiniLM",
         "route": "tidegate.providers.embedder.route:RouteEmbedder",
     },
+    "pupils": {
+        "tiers": "tidegate.upstream.tiers.pupil:Pupil",
+    },
     "vectors": {
         "memory": "tidegate.storage.vectors:MemoryVectors",
         "file": "tidegate.storage.vectorfile:FileVectors",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from typing import Any
@@ -9,10 +10,13 @@ from typing import Any
 import pytest
 
 from tests.house import TWO_PROVIDERS, Build, House, Reply, until
+from tidegate.api.arms import Chooser
+from tidegate.app.canaries import Hands, Keeper, Side
 from tidegate.app.candidate import Files
 from tidegate.config import Config
-from tidegate.core.canary import place
-from tidegate.core.errors import StoreDown
+from tidegate.core.canary import Canary, place
+from tidegate.core.errors import Conflict, NotFound, StoreDown
+from tidegate.telemetry import Listeners
 
 SPARE_FIRST = TWO_PROVIDERS.replace("provider: main, model: m, order: 1", "provider: main, model: m, order: 3")
 NOBODY = '{type: openai, base_url: "http://127.0.0.1:9"}'
@@ -282,6 +286,63 @@ async def test_the_log_that_nobody_can_change_says_who_decided(build_house: Buil
     assert {*found} == {("canary_started", False), ("canary_rolled_back", True), ("canary_rolled_back", False)}
     assert found["canary_rolled_back", True]["after"]["why"].startswith("it was not promoted")
     assert found["canary_rolled_back", False]["after"] == {"why": "the bill"}
+
+
+async def test_a_process_whose_file_is_another_says_so_and_takes_it_up_when_it_is_put_right(house: House):
+    """As one that starts again, and finds in the store what the others try."""
+    told: list[str] = []
+    house.app.world.events.add(Listening(told))  # type: ignore[attr-defined]
+    await start(house)
+    assert house.files is not None
+    keeper = house.app.canaries
+    keeper._drop()
+    house.files.candidate.write_text(BROKEN)
+    for _ in range(3):
+        await keeper.look()
+    assert told.count("canary_missing") == 1 and house.app.edge.choose is None
+    assert (await shown(house))["here"] is False and (await shown(house))["state"] == "running"
+    house.files.candidate.write_text(SPARE_FIRST)
+    await keeper.look()
+    assert (await shown(house))["here"] is True and house.app.edge.choose is not None
+
+
+async def test_of_two_processes_that_decide_at_once_one_does_and_both_do_the_same(house: House):
+    await start(house)
+    app, chosen = house.app, [object()]
+
+    async def become(side: Side) -> None:
+        chosen.append("became")
+
+    hands = Hands(lambda: app.config, app._beside, become, app._let_go, lambda chooser: chosen.__setitem__(0, chooser))
+    other = Keeper(app.world, Listeners([]), house.files, hands)
+    await other.look()
+    assert isinstance(chosen[0], Chooser)
+    ends = await asyncio.gather(
+        app.canaries.roll_back("k", "here"), other.promote("k"), other.roll_back("k", "there"), return_exceptions=True
+    )
+    assert sum(isinstance(one, Canary) for one in ends) == 1
+    assert all(isinstance(one, Canary | Conflict | NotFound) for one in ends)
+    await asyncio.gather(other.look(), app.canaries.look())
+    promoted = (await shown(house))["state"] == "promoted"
+    assert chosen[0] is None and app.edge.choose is None
+    assert ("became" in chosen) == promoted == ((await ask(house, "ann")).headers["x-tidegate-target"] == "spare/m")
+
+
+async def test_whatever_goes_wrong_somebody_goes_on_watching(house: House, monkeypatch):
+    told: list[str] = []
+    house.app.world.events.add(Listening(told))  # type: ignore[attr-defined]
+    await start(house)
+
+    async def broken(self: object) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as wrong:
+        wrong.setattr(type(house.app.canaries), "look", broken)
+        house.app.canaries.wake()
+        await until(lambda: "crash" in told)
+    await house.clock.advance(86_400.0)
+    house.app.canaries.wake()
+    await until(lambda: "canary_rolled_back" in told)
 
 
 async def test_prometheus_is_told(house: House):

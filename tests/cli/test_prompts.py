@@ -88,17 +88,14 @@ async def test_other_tools_files_are_taken_in(at: Terminal, tmp_path):
     assert "production: 2" in await at.says("list")
 
 
-@pytest.mark.parametrize(
-    ("words", "why"),
-    [
+async def test_what_cannot_be_is_told(at: Terminal, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for words, why in (
         (("new", "greet"), "one of the two"),
         (("show", "greet"), "there is no prompt 'greet'"),
         (("label", "greet", "x"), "say which version"),
         (("import", "."), "no file *.md is there"),
         (("new", "a b", "--text", "x"), "cannot be a prompt's name"),
-    ],
-)
-async def test_what_cannot_be_is_told(at: Terminal, words, why, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    done = await at.run(*words)
-    assert done.exit_code == 1 and why in done.output
+    ):
+        done = await at.run(*words)
+        assert done.exit_code == 1 and why in done.output

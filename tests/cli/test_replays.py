@@ -144,26 +144,33 @@ async def test_parameters_take_the_place_of_the_clients(house):
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (("--route", "fast", "--max-usd", "1"), "say who is asked now"),
-        (("--route", "fast", "--max-usd", "1", "--target", "spare/n", "--to", "fast"), "say who is asked now"),
-        (("--route", "fast", "--max-usd", "1", "--target", "spare"), "must be like provider/model"),
-        (("--route", "fast", "--max-usd", "1", "--to", "x", "--parameters", "{"), "must be JSON"),
-        (("--route", "fast", "--max-usd", "0", "--to", "x"), "0.0 is not in the range"),
-        (("--route", "other", "--max-usd", "1", "--to", "x"), "has answered no call since"),
-        (
-            ("--route", "silent", "--max-usd", "1", "--to", "x"),
-            "nothing of these calls is kept; set routes.silent.store",
-        ),
-        (("--route", "fast", "--max-usd", "1", "--to", "x", "--since", "soon"), "since: a date such as"),
-        (("--route", "fast", "--max-usd", "1", "--to", "nobody"), "no model 'nobody'"),
-        (("--route", "fast", "--max-usd", "1", "--to", "fast", "--suite", "none.yaml"), "none.yaml: cannot be read"),
+        ((), "say who is asked now"),
+        (("--target", "spare/n", "--to", "fast"), "say who is asked now"),
+        (("--target", "spare"), "must be like provider/model"),
+        (("--to", "x", "--parameters", "{"), "must be JSON"),
+        (("--to", "x", "--max-usd", "0"), "0.0 is not in the range"),
+        (("--to", "x", "--key", ""), "a key is needed"),
     ],
 )
-async def test_what_cannot_be_asked_again_says_why_and_costs_nothing(house, words, why):
+def test_what_makes_no_sense_is_told_before_anybody_is_asked(words, why):
+    asked = ["experiments", "replay", "--route", "fast", "--max-usd", "1", "--key", "k", "--url", "http://127.0.0.1:9"]
+    done = CliRunner().invoke(main, [*asked, *words])
+    assert done.exit_code != 0 and why in done.output, done.output
+
+
+async def test_what_cannot_be_asked_again_says_why_and_costs_nothing(house):
     await asked(house, 1)
     await house.ask(route="silent")
-    done = await typed(house, "replay", *words)
-    assert why in done.output, done.output
+    async with house.serve() as url:
+        for words, why in (
+            (("--route", "other", "--to", "x"), "has answered no call since"),
+            (("--route", "silent", "--to", "x"), "nothing of these calls is kept; set routes.silent.store"),
+            (("--route", "fast", "--to", "x", "--since", "soon"), "since: a date such as"),
+            (("--route", "fast", "--to", "nobody"), "no model 'nobody'"),
+            (("--route", "fast", "--to", "fast", "--suite", "none.yaml"), "none.yaml: cannot be read"),
+        ):
+            done = await at(url, house, "replay", "--max-usd", "1", *words)
+            assert why in done.output, done.output
     assert not any(row.attempts for row in await again(house))
 
 

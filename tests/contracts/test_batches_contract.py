@@ -14,7 +14,8 @@ import pytest
 from tidegate.core.batches import Config, Counts, Mistake, Question, Said
 from tidegate.core.ports import Subject
 from tidegate.core.ports.batches import Batch, Fate, File, Starter
-from tidegate.storage.batches import PART, BatchStore
+from tidegate.storage.batches import BatchStore
+from tidegate.storage.batches.files import PART
 from tidegate.storage.ledger import Home
 from tidegate.storage.postgres import PostgresStore
 from tidegate.storage.sqlite import SqliteStore
@@ -226,6 +227,8 @@ async def test_what_an_end_user_asked_is_forgotten_and_never_written_again(store
     await store.filled(batch, (), 2_000)
     taken = await store.take(batch, "h", 1, 3_000, 9_000)
     eve = vault.subject("acme", "eve")
+    held = [(one.line, one.state, one.custom_id, one.asked, one.said) for one in await store.of(eve)]
+    assert held == [(1, "leased", "a", '{"model": "m"}', None), (2, "pending", "b", '{"model": "m"}', None)]
     assert await store.forget_of(eve) == 2
     vault.erase(Subject("acme", eve))
     await store.settle("h", [answered(line) for line in taken])

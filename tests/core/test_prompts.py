@@ -154,14 +154,14 @@ def test_a_difference_is_shown_as_lines() -> None:
 
 
 def test_rendering_is_quick() -> None:
-    """An ordinary one, of 4 KB with ten gaps and a list: the promise is 200 µs, and this is far below it."""
+    """One of 4 KB with ten gaps and a list. By the time that it has the processor: other tests have it too."""
     prose = "You are a helpful assistant of a bank and answer in two sentences at most. " * 25
     gaps = "".join(f"{{{{v{at}}}}} {prose[:160]}" for at in range(10))
     found = made(Wording(messages=(Spoken("system", f"{prose}{gaps}{{{{#rules}}}}- {{{{.}}}}\n{{{{/rules}}}}"),)))
     given = {f"v{at}": f"value {at}" for at in range(10)} | {"rules": [f"rule {at}" for at in range(10)]}
     took = []
     for _ in range(2_000):
-        began = time.perf_counter_ns()
+        began = time.thread_time_ns()
         rendered(found, given)
-        took.append(time.perf_counter_ns() - began)
+        took.append(time.thread_time_ns() - began)
     assert sorted(took)[int(len(took) * 0.99)] < 200_000

@@ -370,7 +370,7 @@ def test_what_a_route_cannot_be_told_is_named_with_its_line(text: str, message: 
     ("route", "message"),
     [
         ("{targets: []}", "tidegate.yaml:3: routes.fast.targets: needs at least one"),
-        ("{}", "tidegate.yaml:3: routes.fast.targets: is needed"),
+        ("{}", "tidegate.yaml:3: routes.fast.targets: needs at least one"),
         (
             "{targets: [{provider: main, model: m, weight: -1}]}",
             "tidegate.yaml:3: routes.fast.targets[0].weight: expected 'int' >= 0",

@@ -57,7 +57,7 @@ def test_who_takes_part_in_nothing_costs_no_line():
     assert trials([row("a").closed]) == []
 
 
-def test_a_hundred_thousand_units_are_put_in_order_in_a_moment():
+def test_a_hundred_thousand_lines_are_made_in_a_moment():
     found = [(0, "b", f"{n:016x}", n % 977, 1, *[0] * len(Trial._fields[6:])) for n in range(UNITS)]
     began = time.process_time()
     said = lines(found, {})

@@ -31,7 +31,7 @@ PAGES = (
 )
 # What a web page may read of our answers, besides their bodies.
 EXPOSED = (
-    b"retry-after, x-tidegate-request-id, x-tidegate-route, x-tidegate-target, x-tidegate-attempts, "
+    b"retry-after, x-tidegate-request-id, x-tidegate-route, x-tidegate-target, x-tidegate-tier, x-tidegate-attempts, "
     b"x-tidegate-tried, x-tidegate-cost-usd, x-tidegate-overhead-ms, x-tidegate-warning, x-tidegate-notice, "
     b"x-tidegate-counting, x-tidegate-cache, x-tidegate-cache-layer, x-tidegate-cache-age, x-tidegate-saved-usd, "
     b"x-tidegate-cache-similarity, x-tidegate-experiment, x-tidegate-shrunk, ratelimit, ratelimit-policy"

@@ -210,6 +210,8 @@ class App:
                 raise ConfigError(f"{part}: cannot change while serving; put it back, or start again")
         if self.gateway.cache.meanings is None and _compares(config):
             raise ConfigError("routes: the first one with a semantic cache cannot come while serving; start again")
+        if self._ground.pupil is None and _learns(config):
+            raise ConfigError("routes: the first one with tiers that learns cannot come while serving; start again")
 
     def _retire_of(self, former: Gateway, now: Gateway) -> None:
         stale = [one for one in former.providers.values() if one not in now.providers.values()]
@@ -313,6 +315,8 @@ async def build(
         outlets, traces, dropped = await _listeners(config, base, events, log, metrics, words, undo)
         inside = Inside()
         ground = await _ground(config, environment_key, base, inside, undo, outlets, traces, words)
+        if ground.pupil is not None:
+            events.add(ground.pupil)
         gateway = ground.gateway(config, providers, await ground.ears(config))
         if world.counters.together:  # alone, there is nobody to agree with
             sharing = world.loop.create_task(Sharing(world, gateway.upstream.targets).run(), name="share breakers")
@@ -486,6 +490,10 @@ async def _ground(
         base.purges.append(meanings.purge)
     prompts = _prompts(config, world, words)
     undo.callback(world.loop.create_task(prompts.library.run(), name="look for prompts").cancel)
+    pupil = None
+    if _learns(config):
+        pupil = plugins.find("pupils", "tiers")(world, await _embedder(config, world, inside))
+        undo.push_async_callback(pupil.aclose)
     table: Table = {}
     elsewhere = Elsewhere(world, base.relay, base.blobs, vault, table) if base.relay is not None else None
     trims = Trims(world, inside.ask)
@@ -514,6 +522,7 @@ async def _ground(
         traces=traces,
         prompts=prompts,
         trims=trims,
+        pupil=pupil,
     )
 
 
@@ -527,14 +536,23 @@ def _compares(config: Config) -> bool:
     return any(route.cache.semantic.max_error is not None for route in config.routes.values())
 
 
-async def _meanings(config: Config, world: World, inside: Inside, blobs: Blobs, vault: Vault) -> Any:
-    """For routes that compare by meaning. Loading the model takes a moment. Raises ConfigError."""
-    house, folder = config.cache, data_folder(config.storage.data_dir)
+def _learns(config: Config) -> bool:
+    return any(route.tiers and route.router.learn for route in config.routes.values())
+
+
+async def _embedder(config: Config, world: World, inside: Inside) -> Any:
+    """Loading the model takes a moment. Raises ConfigError."""
+    house = config.cache
     if house.embedding_route is not None:
         asked = plugins.find("embedders", "route")
-        embedder = asked(world, house.embedding_route, house.embedder_timeout, inside.hear, inside.route)
-    else:
-        embedder = await asyncio.to_thread(plugins.find("embedders", house.embedder))
+        return asked(world, house.embedding_route, house.embedder_timeout, inside.hear, inside.route)
+    return await asyncio.to_thread(plugins.find("embedders", house.embedder))
+
+
+async def _meanings(config: Config, world: World, inside: Inside, blobs: Blobs, vault: Vault) -> Any:
+    """For routes that compare by meaning. Raises ConfigError."""
+    house, folder = config.cache, data_folder(config.storage.data_dir)
+    embedder = await _embedder(config, world, inside)
     vectors = await open_vectors(config.storage, house, folder, world.events.notice)
     return plugins.find("stages", "semantic")(world, embedder, vectors, inside.ask, Random(), blobs, vault)
 

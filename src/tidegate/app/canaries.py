@@ -70,7 +70,7 @@ class Keeper:
         self._known: Canary | None = None
         self._side: Side | None = None
         self._owed: Canary | None = None  # decided here, and not yet in the store
-        self._told = ""  # fingerprint that this process does not have, and has said so
+        self._missed: tuple[str, str | None] = ("", None)  # the canary that this process cannot have, with its file
         self.tallies = Tallies(world, self.wake)
         self._busy = asyncio.Lock()
         self._awake = asyncio.Event()
@@ -84,7 +84,10 @@ class Keeper:
                 async with asyncio.timeout(LOOK_S):
                     await self._awake.wait()
             self._awake.clear()
-            await self.look()
+            try:
+                await self.look()
+            except Exception as wrong:  # noqa: BLE001 while somebody has a candidate, somebody must watch it
+                self._world.events.notice("crash", {"path": "canary", "error": repr(wrong)})
 
     async def look(self) -> None:
         """Go along with what the others know, then decide on what was seen here."""
@@ -233,8 +236,9 @@ class Keeper:
             self._have(self._side, found)
 
     async def _beside(self, found: Canary) -> Side | None:
-        """The same candidate in this process; None where its file is another here, which is said once."""
-        if self._told == found.salt:
+        """The same candidate in this process; None where its file is another here, which is said once of each."""
+        here = await asyncio.to_thread(self._files.there) if self._files is not None else None
+        if self._missed == (found.salt, here):
             return None
         self._drop()
         try:
@@ -243,7 +247,7 @@ class Keeper:
                 raise ConfigError(f"its file here is {candidate.fingerprint}; put the same one on all machines")
             return await self._build(candidate)
         except TidegateError as wrong:
-            self._told = found.salt
+            self._missed = (found.salt, here)
             self._notice("canary_missing", found, error=wrong.message, now="this process has the configuration alone")
             return None
 

@@ -29,9 +29,13 @@ class Files:
         self.before = file.with_name(f"{file.stem}.before{file.suffix}")
         self._load = load
 
+    def there(self) -> str | None:
+        """The fingerprint of what is there to be tried. Raises ConfigError."""
+        return self._fingerprint(self.candidate)
+
     def read(self) -> Candidate | None:
         """None: there is none. Raises ConfigError."""
-        before = self._fingerprint(self.candidate)
+        before = self.there()
         if before is None:
             return None
         found = Candidate(before, self._load(self.candidate))

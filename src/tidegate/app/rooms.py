@@ -45,6 +45,7 @@ from tidegate.telemetry.traces import Traces
 from tidegate.upstream import Upstream
 from tidegate.upstream.shrink import Shrinks
 from tidegate.upstream.shrink.trimming import Trims
+from tidegate.upstream.tiers import Pupil, Tiers
 
 SUITES = Plugins(plugins.find, plugins.config_of)
 QUICK_START_S = 0.25  # a provider that is ready by then is waited for; others get ready while calls come in
@@ -75,6 +76,7 @@ class Ground:
     traces: Traces | None
     prompts: Prompts
     trims: Trims
+    pupil: Pupil | None  # where a route with tiers learns
 
     async def ears(self, config: Config, hear: Hear | None = None) -> Mapping[str, Ear]:
         """Who judges live answers. Suites and cards are files. Raises ConfigError."""
@@ -108,7 +110,7 @@ class Ground:
             recorder=recorder,
             auth=before.auth if before and stays("auth") else self._auth(config),
             routes=routes,
-            experiments=Experiments(world, self.running, routes, words),
+            experiments=Experiments(world, self.running, routes, words, config.prompts.protected),
             limits=before.limits if before and stays("limits") else Limits(config.limits, world),
             prompts=self.prompts,
             guardrails=_guardrails(config, world, providers, Reach(plugins.find, world, self.ask)),
@@ -127,18 +129,7 @@ class Ground:
             archive=self.archive,
             batches=self.batches,
             outlets=self.outlets,
-            upstream=Upstream(
-                config.upstream,
-                world,
-                words,
-                before.upstream.targets if before and not apart else None,
-                Shrinks(
-                    {name: route.shrink for name, route in config.routes.items()},
-                    world,
-                    self.trims,
-                    before.upstream.shrinks if before and not apart else None,
-                ),
-            ),
+            upstream=_upstream(config, world, words, before.upstream if before and not apart else None, self),
         )
 
     def _auth(self, config: Config) -> KeyAuth:
@@ -150,6 +141,19 @@ class Ground:
 
 def _suites(config: Config) -> Callable[[str], str | None]:
     return {name: route.judge.suite for name, route in config.routes.items()}.get
+
+
+def _upstream(config: Config, world: World, words: Codecs, before: Upstream | None, ground: Ground) -> Upstream:
+    routers = {name: route.router for name, route in config.routes.items() if route.tiers}
+    shrinks = {name: route.shrink for name, route in config.routes.items()}
+    return Upstream(
+        config.upstream,
+        world,
+        words,
+        before.targets if before else None,
+        Shrinks(shrinks, world, ground.trims, before.shrinks if before else None),
+        Tiers(routers, world, before.tiers if before else None, ground.pupil),
+    )
 
 
 def _guardrails(config: Config, world: World, providers: Providers, reach: Reach) -> Guardrails:

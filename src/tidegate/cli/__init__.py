@@ -27,8 +27,10 @@ from tidegate.cli.prompts import prompts
 from tidegate.cli.replays import replay, shadow
 from tidegate.cli.report import report
 from tidegate.cli.requests import requests
+from tidegate.cli.route import route
 from tidegate.cli.serve import serve
 from tidegate.cli.shared import FILE, Teaching, found_here, settings
+from tidegate.cli.shrink import shrink
 from tidegate.cli.subjects import bodies, subjects
 from tidegate.cli.teams import organisations, teams, users
 from tidegate.cli.usage import usage
@@ -55,8 +57,10 @@ def main() -> None:
     tidegate feedback REQUEST --up     what its answer was worth
     tidegate batch run FILE --route R  ask every line of a file, at leisure
     tidegate cache purge --route fast  drop the answers that are kept of a route
+    tidegate route explain FILE        which tier of a route would answer a question, and why
     tidegate prompts list              what calls can name in place of saying it
     tidegate guard try FILE            what the guards would make of a text
+    tidegate shrink try FILE           what would go out of a prompt, made shorter
     tidegate eval run suite.yaml       how good the answers are
     tidegate eval compare BASE HEAD    what has become worse, and how sure that is
     tidegate eval calibrate LABELS     how good a judge is, and whether it may gate
@@ -78,7 +82,7 @@ def main() -> None:
 COMMANDS = (
     *(serve, keys, teams, users, organisations, usage, report, requests, feedback),
     *(canary, cache, guard, subjects, bodies, audit, vault, alerts, logs, chat, doctor, evaluation, prompts),
-    *(batch, experiments),
+    *(batch, experiments, route, shrink),
 )
 for command in COMMANDS:
     main.add_command(command)

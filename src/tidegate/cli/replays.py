@@ -17,6 +17,7 @@ import msgspec
 from tidegate import plugins
 from tidegate.cli.chat import Line
 from tidegate.cli.desk import printable
+from tidegate.cli.evals.house import Reachable
 from tidegate.cli.evals.suites import PLUGINS, Embedding, Progress
 from tidegate.cli.shared import KEY, URL
 from tidegate.cli.shared import run as on_loop
@@ -86,7 +87,7 @@ def replay(
     why = "it was interrupted"
     try:
         with _purse(line, journal, max_usd) as paying:
-            why = _gone_through(found, journal, Purse(url, paying), candidate)
+            why = _gone_through(found, journal, Reachable(url, paying), candidate)
     except KeyboardInterrupt:
         pass
     finally:
@@ -94,14 +95,6 @@ def replay(
     _tell(found, journal, originals, html)
     if why:
         click.echo(f"{len(journal.results.missing)} were not asked: {why}; go on with --out {journal.path}", err=True)
-
-
-class Purse:
-    """Where the gateway is, and the key that pays."""
-
-    def __init__(self, url: str, key: str) -> None:
-        self.url = url
-        self.key = key
 
 
 def _candidate(target: str | None, other: str | None, parameters: str) -> Candidate:
@@ -211,7 +204,7 @@ def _purse(line: Line, journal: Journal, max_usd: float) -> Iterator[str]:
             line.delete(path)
 
 
-def _gone_through(found: Ready, journal: Journal, at: Purse, candidate: Candidate) -> str:
+def _gone_through(found: Ready, journal: Journal, at: Reachable, candidate: Candidate) -> str:
     """Why it ended before its end, or ""."""
     ended, progress = [], Progress(journal)
 

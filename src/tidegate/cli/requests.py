@@ -196,6 +196,7 @@ def _whole(row: dict[str, Any]) -> list[str]:
         "session": row.get("session"),
         "asked for": row.get("model"),
         "route": row.get("route"),
+        "tier": f"{row['chosen']['tier']}: {row['chosen']['why']}" if row.get("chosen") else None,
         "answered": row.get("target"),
         "outcome": f"{row['outcome']} ({row['status']}){': ' + row['error'] if row.get('error') else ''}",
         "took": f"{_ms(row['duration_us'] / 1000)}, of which Tidegate {_ms(row['overhead_us'] / 1000)}",
@@ -203,7 +204,8 @@ def _whole(row: dict[str, Any]) -> list[str]:
         "tokens": ", ".join(f"{kind} {number:,}" for kind, number in row.get("usage", {}).items()),
         "cost": "not known" if cost is None else f"${usd_text(cost)}",
         "cache": " ".join(filter(None, (row.get("cache"), row.get("cache_layer")))),
-        "prompt": row.get("prompt"),
+        "prompt": " ".join(filter(None, (row.get("prompt"), row.get("rendered")))),
+        "arms": ", ".join(f"{one[0]} {one[2]}" for one in row.get("arms", ())),
         "tags": ", ".join(row.get("tags", ())),
     }
     lines += [f"  {name:<10} {_plain(str(value))}" for name, value in facts.items() if value]

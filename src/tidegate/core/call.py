@@ -14,6 +14,7 @@ from tidegate.core.experiments import Assigned
 from tidegate.core.guard import UNGUARDED, Guarding
 from tidegate.core.limits import Level, Limit, Role, Room
 from tidegate.core.money import NO_USAGE, Price, Usage
+from tidegate.core.tiers import Chosen
 from tidegate.core.values import Moment
 
 if TYPE_CHECKING:
@@ -78,6 +79,14 @@ class Hedge(msgspec.Struct, frozen=True):
     max_extra: float  # of the calls, at most so many twice
 
 
+class Tier(msgspec.Struct, frozen=True):
+    """One of several routes that may answer for another, from the cheapest to the dearest."""
+
+    name: str
+    route: Route
+    named: str  # as the configuration calls that route
+
+
 class Route(msgspec.Struct, frozen=True):
     """What a model name stands for: defaults and route merged once, at load."""
 
@@ -98,6 +107,7 @@ class Route(msgspec.Struct, frozen=True):
     limits: tuple[Limit, ...] = ()  # of all its callers together
     max_tokens: int = 4096  # of an answer, where the client does not say
     policy: str = ""  # whose guards and cache hold: its own name, but for an arm of an experiment that is another route
+    tiers: tuple[Tier, ...] = ()  # of which one is chosen for each call; `targets` are then those of all of them
 
     def __post_init__(self) -> None:
         if not self.policy:
@@ -368,6 +378,7 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     rendered: str | None = None  # prompts: the hash of that version, and a digest of the variables
     cached: Cached | None = None  # cache: what it did; None: it was not asked
     # the flight: what the inner ring writes
+    chosen: Chosen | None = None  # where the route has tiers
     flight: Flight | None = None  # while it is in the air; it closes the row when it lands
     shrunk: Shrunk | None = None  # what goes out, where the route wants it shorter; `asked` stays what came
     marked: int = 0  # parts of it that the last provider was told to keep

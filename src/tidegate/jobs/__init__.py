@@ -1,1 +1,1 @@
-"""What drives the front door in the background? Evaluations, and later batches and experiments."""
+"""What drives the front door in the background? Evaluations and batches, and later experiments."""

@@ -10,7 +10,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 from prometheus_client.metrics_core import CounterMetricFamily, Metric
@@ -189,13 +189,12 @@ def shadow_of(call: Call, one: Assigned, whose: Principal, world: World) -> Call
 # --- what came of it -------------------------------------------------------------------------------------------------
 
 
-class Report:
-    """Of one experiment: the newest pairs, and what all have cost."""
+class Report(NamedTuple):
+    """Of one experiment."""
 
-    def __init__(self, arms: Sequence[Compared], pairs: int, spent_nusd: int) -> None:
-        self.arms = arms
-        self.pairs = pairs
-        self.spent_nusd = spent_nusd
+    arms: Sequence[Compared]
+    pairs: int  # the newest
+    spent_nusd: int  # on all, and on their judges
 
 
 async def report(world: World, experiment: Experiment) -> Report:

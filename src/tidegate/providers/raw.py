@@ -1,6 +1,6 @@
 """What of a request whose meaning we do not know? Passed on as it is, to a provider of its own dialect.
 
-Responses, moderations, images, audio, files, batches…: any path under /v1 that has no codec of its own. Read is only
+Responses, moderations, images, audio…: any path under /v1 that has no codec of its own. Read is only
 what we must: the model, to find the route and to name the target's, and the usage in the answer, where there is one.
 """
 

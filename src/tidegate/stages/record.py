@@ -117,6 +117,8 @@ class Recorder:
             row = replace(row, arms=call.arms if call.tried is None else (call.tried, *call.arms))
         if call.shrunk is not None or call.marked:
             row = replace(row, shrunk=_what_was_made_cheaper(call))
+        if call.chosen is not None:
+            row = replace(row, chosen=call.chosen)
         if call.own is not None:
             row = replace(row, purpose=call.own.purpose, parent=call.own.parent)
         if call.guarded.verdicts or call.prompt or call.asked_again:

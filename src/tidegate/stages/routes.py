@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from tidegate.core.call import Call, Hedge, OnDisconnect, Principal, Route, Strategy, Target
+from tidegate.core.call import Call, Hedge, OnDisconnect, Principal, Route, Strategy, Target, Tier
 from tidegate.core.errors import BadRequest, ConfigError, Forbidden, ModelNotFound, NotFound
 from tidegate.core.limits import LimitConfig
 from tidegate.core.ports import Provider
@@ -72,6 +72,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A name that clients ask for as `model`; with a `*` in it, all names that fit.
 
     targets: who may answer.
+    tiers: in place of targets, routes or provider/model by a name of your own, from the cheapest to the dearest; one
+        of them is chosen for each call, as `router` says.
     aliases: other names of the same route.
     strategy: who is asked first, of targets of the same order.
     timeout: how long a call may take, all attempts together.
@@ -87,7 +89,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_tokens: of an answer whose client does not say; it is sent to the provider where money or tokens are bounded.
     """
 
-    targets: Annotated[tuple[TargetConfig, ...], Meta(min_length=1)]
+    targets: tuple[TargetConfig, ...] = ()
+    tiers: dict[str, str] = {}
     aliases: tuple[str, ...] = ()
     strategy: Strategy = "ordered"
     timeout: Duration = DEFAULT_TIMEOUT
@@ -112,17 +115,41 @@ def mistakes(routes: Mapping[str, Config], providers: Mapping[str, object]) -> I
                 yield f"routes.{name}.targets[{at}].provider", f"no provider {target.provider!r}; {hint}"
         if name.count("*") > 1:
             yield f"routes.{name}", "a name may have one '*'"
-        for field in REFERENCES:
-            named = getattr(config, field)
-            if named is not None and named not in routes and named.partition("/")[0] not in providers:
+        yield from _tier_mistakes(name, config, routes)
+        for field, named in _named(config):
+            if named not in routes and named.partition("/")[0] not in providers:
                 yield f"routes.{name}.{field}", f"no route {named!r}; {_near(named, routes)}"
-            elif named is not None and "*" in named:
+            elif "*" in named:
                 yield f"routes.{name}.{field}", "names one route, so it cannot have a '*'"
             elif named == name:
                 yield f"routes.{name}.{field}", "a route cannot fall back to itself; name another, or leave it out"
-            elif named is not None and (circle := _circle(routes, name, named)):
+            elif circle := _circle(routes, name, named):
                 path = " → ".join([name, *circle])
                 yield f"routes.{name}.{field}", f"goes in a circle: {path}; one of them must end it"
+
+
+def _named(config: Config) -> Iterator[tuple[str, str]]:
+    """All that it names of other routes, by the key where it does."""
+    for field in REFERENCES:
+        named = getattr(config, field)
+        if named is not None:
+            yield field, named
+    for tier, named in config.tiers.items():
+        yield f"tiers.{tier}", named
+
+
+def _tier_mistakes(name: str, config: Config, routes: Mapping[str, Config]) -> Iterator[tuple[str, str]]:
+    if not config.targets and not config.tiers:
+        yield f"routes.{name}.targets", "needs at least one; or give the route tiers, to choose from for each call"
+    if config.targets and config.tiers:
+        yield f"routes.{name}.tiers", "a route has targets or tiers; leave one of them out"
+    if len(config.tiers) == 1:
+        yield f"routes.{name}.tiers", "needs at least two, or there is nothing to choose"
+    if config.tiers and "*" in name:
+        yield f"routes.{name}.tiers", "a route with a '*' in its name has targets, and no tiers"
+    for tier, named in config.tiers.items():
+        if named in routes and routes[named].tiers:
+            yield f"routes.{name}.tiers.{tier}", f"{named!r} has tiers itself; name a route with targets"
 
 
 def _circle(routes: Mapping[str, Config], start: str, named: str, way: tuple[str, ...] = ()) -> list[str]:
@@ -131,10 +158,8 @@ def _circle(routes: Mapping[str, Config], start: str, named: str, way: tuple[str
         return [*way, start]
     if named in way or named not in routes:
         return []
-    for field in REFERENCES:
-        further = getattr(routes[named], field)
-        found = _circle(routes, start, further, (*way, named)) if further is not None else []
-        if found:
+    for _, further in _named(routes[named]):
+        if found := _circle(routes, start, further, (*way, named)):
             return found
     return []
 
@@ -160,6 +185,7 @@ class Routes:
         # The longest beginning goes first: gpt-4* before gpt-* before *.
         self._patterns.sort(key=lambda pattern: -len(pattern[0]))
         self._owners = _owners(self._by_name.values())
+        self._narrow: dict[tuple[str, tuple[str, ...]], Route] = {}  # routes with some of their tiers
         if not routes:
             # Nothing was said, so every model that is served is a route of its own name; the first to serve it wins.
             for provider in providers.values():
@@ -196,6 +222,8 @@ class Routes:
         route = self._asked(call, named)
         if (principal.routes or self._owners or route.owner) and not self.is_open(route, call.asked.model, principal):
             raise Forbidden(_not_yours(route, principal), param="model")
+        if route.tiers:
+            route = self._narrowed(route, principal)
         timeout_s = route.timeout_s
         if b"x-tidegate-timeout-ms" in named:
             timeout_s = _timeout_s(named[b"x-tidegate-timeout-ms"], timeout_s)
@@ -213,6 +241,26 @@ class Routes:
         if not owners and route.name not in self._by_name:  # asked for by provider/model
             owners = self._owners.get(f"{route.name.partition('/')[0]}/*", ())
         return not owners or principal.team_id in owners or principal.admin
+
+    def _narrowed(self, route: Route, principal: Principal) -> Route:
+        """With those tiers alone that the key may use. Raises Forbidden where there are none.
+
+        A key that names routes, and the one with tiers among them, may use all of its tiers, unless it names some.
+        """
+        tiers = route.tiers
+        if any(tier.named in principal.routes for tier in tiers):
+            tiers = tuple(tier for tier in tiers if tier.named in principal.routes)
+        whose = principal.team_id
+        if not principal.admin:
+            tiers = tuple(tier for tier in tiers if tier.route.owner is None or tier.route.owner == whose)
+        if len(tiers) == len(route.tiers):
+            return route
+        if not tiers:
+            raise Forbidden(f"no tier of {route.name!r} is yours to use; ask an admin for one", param="model")
+        place = route.name, tuple(tier.name for tier in tiers)
+        if place not in self._narrow:
+            self._narrow[place] = msgspec.structs.replace(route, tiers=tiers, targets=_targets_of(tiers))
+        return self._narrow[place]
 
     def open_to(self, principal: Principal) -> list[str]:
         """Those of `names` that this principal may ask for."""
@@ -291,10 +339,11 @@ class Routes:
             if (named := getattr(config, field)) is not None
         }
         targets = [self._target(f"routes.{name}.targets[{at}]", one) for at, one in enumerate(config.targets)]
+        tiers = tuple(Tier(tier, self._make(named, routes, made), named) for tier, named in config.tiers.items())
         after = config.hedge.after
         made[name] = Route(
             name,
-            tuple(sorted(targets, key=lambda target: target.order)),
+            _targets_of(tiers) if tiers else tuple(sorted(targets, key=lambda target: target.order)),
             config.timeout,
             strategy=config.strategy,
             connect_s=config.timeouts.connect,
@@ -306,6 +355,7 @@ class Routes:
             owner=config.owner,
             limits=tuple(one.limit for one in config.limits),
             max_tokens=config.max_tokens,
+            tiers=tiers,
             **further,
         )
         return made[name]
@@ -333,6 +383,11 @@ class Routes:
             config.max_queue,
             config.queue_timeout,
         )
+
+
+def _targets_of(tiers: Iterable[Tier]) -> tuple[Target, ...]:
+    """Of all of them, each once."""
+    return tuple({target.name: target for tier in tiers for target in tier.route.targets}.values())
 
 
 def _filled(target: Target, model: str) -> Target:
@@ -365,7 +420,7 @@ def _owners(routes: Iterable[Route]) -> dict[str, set[str]]:
             for target in route.targets:
                 found.setdefault(target.name, set()).add(route.owner)
     for route in routes:
-        if route.owner is None:
+        if route.owner is None and not route.tiers:  # what a tier leads to belongs to that tier's route
             for target in route.targets:
                 found.pop(target.name, None)
     return found

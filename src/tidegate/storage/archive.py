@@ -11,7 +11,7 @@ import msgspec
 
 from tidegate.core.audit import Link
 from tidegate.core.errors import BadRequest, NotFound
-from tidegate.core.experiments import Experiment, spec_of
+from tidegate.core.experiments import Experiment
 from tidegate.core.merkle import consistency, inclusion, root_of
 from tidegate.core.ports import Batches, Bodies, Body, Keyring, Ledger, Subject, Vault
 from tidegate.core.units import of_user, place
@@ -107,6 +107,8 @@ class Archive:
                     yield {"kind": "opinion", "opinion": _plain(opinion)}
             for body in await self._bodies.of(subject.alias):
                 yield {"kind": "body", "body": shown(body)}
+            for held in await self._batches.of(subject.alias) if self._batches is not None else ():
+                yield {"kind": "batch_line", "line": _plain(held)}
             for link in await self._log.of(subject.alias):
                 yield {"kind": "audit", "entry": await self.entry(link)}
             for line in await self._ledger.usage(_sums_of(name, subject)):
@@ -133,10 +135,10 @@ class Archive:
         and whoever knows the salt and guesses the name finds nobody."""
         by_session, units = set(), set()
         for one in await self._experiments():
-            spec = spec_of(one)
-            if spec.unit == "session":
+            kind = _FIELDS.decode(one.spec).get("unit")  # whatever else a later version of ours has written there
+            if kind == "session":
                 by_session.add(one.id)
-            elif spec.unit == "user":
+            elif kind == "user":
                 units |= {(one.id, place(one.salt, of_user(subject.tenant, name)).id) for subject in subjects}
         if by_session:
             for subject in subjects:

@@ -5,7 +5,7 @@ What is said of a call later is joined when somebody asks. The same for every da
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -118,7 +118,7 @@ class TrialTable:
         sums = ", ".join(f"CAST(sum({name}) AS BIGINT)" for name in SUMMED)
         self._units = sql(
             f"SELECT stage, arm, unit, min(at_ms), count(*), {sums} FROM @trials WHERE experiment = ? "
-            "GROUP BY stage, arm, unit"
+            "GROUP BY stage, arm, unit ORDER BY 4, unit, stage"
         )
         self._opined = sql(
             f"SELECT t.stage, t.arm, t.unit, {_OPINED}, CAST(sum(o.tasks) AS BIGINT), "
@@ -156,14 +156,10 @@ class TrialTable:
         return int(db.execute(self._old, (before_ms, most)).rowcount)
 
 
-def lines(found: Iterable[Sequence[Any]], opined: dict[tuple[int, str, str], Opined]) -> list[UnitLine]:
-    """By when each unit came."""
-    nobody = Opined()
-    said = [
-        UnitLine._make((*row, *opined.get((row[0], row[1], row[2]), nobody)))  # a hundred thousand of them
-        for row in found
-    ]
-    return sorted(said, key=itemgetter(3, 2, 0))  # first_ms, and then whatever is always the same
+def lines(found: Iterable[tuple[Any, ...]], opined: dict[tuple[int, str, str], Opined]) -> list[UnitLine]:
+    """In their order. There are a hundred thousand of them, so each is made in one step."""
+    nobody, make = Opined(), tuple.__new__
+    return [make(UnitLine, row + opined.get(row[:3], nobody)) for row in found]
 
 
 class TrialSums:
@@ -190,7 +186,8 @@ class TrialSums:
             sums[1:] = [a + b for a, b in zip(sums[1:], (1, *trial[6:]), strict=True)]
             for one in opinions.get(trial.call, ()):
                 opined[key] = Opined(*map(int.__add__, opined.get(key, Opined()), _said(one)))
-        return lines([(*key, *sums) for key, sums in found.items()], opined)
+        rows = sorted(((*key, *sums) for key, sums in found.items()), key=itemgetter(3, 2, 0))
+        return lines(rows, opined)
 
     def rename(self, units: Iterable[tuple[str, str, str]]) -> None:
         for experiment, unit, instead in units:

@@ -49,19 +49,13 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 # What is no mere information. Anything else that is told is.
 WARNINGS = frozenset(
     (
-        *(
-            "alert_dropped",
-            "audit_not_exported",
-            "bodies_wait",
-            "breaker_open",
-            "breakers_not_shared",
-            "budget_overrun",
-        ),
-        *("budget_warning", "cache_entry_corrupt", "certificate_refused", "counting_alone", "guardrail_failed"),
-        *("experiment_blocked", "experiment_rolled_back"),
+        *("alert_dropped", "audit_not_exported", "batches_wait", "bodies_wait", "breaker_open", "breakers_not_shared"),
+        *("budget_overrun", "budget_warning", "cache_entry_corrupt", "certificate_refused", "compressor_failed"),
+        *("counting_alone", "experiment_blocked", "experiment_rolled_back", "guardrail_failed"),
         *("idempotency_not_written", "issuer_unreachable", "key_set_aside", "loop_paraphrased", "loop_stopped"),
         *("loop_suspected", "provider_not_started", "reload_refused", "rows_not_sent", "semantic_lookup_failed"),
-        *("semantic_not_learned", "spending_fast", "token_refused", "traces_dropped", "valkey_lost", "vectors_lost"),
+        *("semantic_not_learned", "spending_fast", "tiers_not_learned", "token_refused", "traces_dropped"),
+        *("trim_failed", "valkey_lost", "vectors_lost"),
     )
 )
 ERRORS = frozenset(

@@ -86,7 +86,8 @@ class RouteCount:
     """What is counted of one route."""
 
     __slots__ = (
-        "cost_nusd", "duration", "each", "ended", "first", "kept_nusd", "pace", "saved_nusd", "shrunk", "tokens",
+        "cost_nusd", "duration", "each", "ended", "first", "kept_nusd", "pace", "saved_nusd", "shrunk", "tiers",
+        "tokens", "without_tiers_nusd",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -100,6 +101,8 @@ class RouteCount:
         self.saved_nusd = 0
         self.shrunk = [0, 0]  # tokens before and after
         self.kept_nusd = 0  # saved by what providers kept
+        self.tiers: defaultdict[str, int] = defaultdict(int)  # calls that began at each
+        self.without_tiers_nusd = 0  # what the dearest tier would have cost more, by the prices of both
 
 
 class Metrics(Collector):
@@ -184,6 +187,10 @@ class Metrics(Collector):
             self._unpriced += 1
         else:
             count.cost_nusd += row.cost_nusd
+        if row.chosen is not None:
+            count.tiers[row.chosen.tier] += 1
+            if row.cost_nusd and 0 < row.chosen.cost < 1 and len(row.attempts) == 1:
+                count.without_tiers_nusd += round(row.cost_nusd * (1 / row.chosen.cost - 1))
 
     def notice(self, name: str, fields: Mapping[str, Any]) -> None:
         self._notices.labels(name).inc()
@@ -276,7 +283,17 @@ class Metrics(Collector):
             "Dollars saved by what providers were told to keep; it falls while that is only written",
             labels=["route"],
         )
+        tiers = CounterMetricFamily(
+            "tidegate_tier_calls", "Calls by the tier that they began at", labels=["route", "tier"]
+        )
+        spared = CounterMetricFamily(
+            "tidegate_tiers_saved_usd", "Dollars that the dearest tier would have cost more", labels=["route"]
+        )
         for route, count in self._routes.items():
+            for tier, calls in count.tiers.items():
+                tiers.add_metric([route, tier], calls)
+            if count.without_tiers_nusd:
+                spared.add_metric([route], min(count.without_tiers_nusd, MOST) / NUSD_PER_USD)
             for (operation, outcome, status), calls in count.ended.items():
                 requests.add_metric([operation, route, outcome, str(status)], calls)
             for family, buckets in (
@@ -298,7 +315,7 @@ class Metrics(Collector):
                     shrunk.add_metric([route, when], min(number, MOST))
             if count.kept_nusd:
                 kept.add_metric([route], count.kept_nusd / NUSD_PER_USD)
-        yield from (requests, duration, first, each, pace, tokens, cost, saved, shrunk, kept)
+        yield from (requests, duration, first, each, pace, tokens, cost, saved, shrunk, kept, tiers, spared)
 
     def _evaluations(self) -> Iterator[Metric]:
         judgments = CounterMetricFamily(

@@ -1,6 +1,7 @@
 """Who answers this call, and what if they do not? READ SECOND: the inner ring, once per attempt.
 
-    route ─► shrink ─► router: targets in order ─► for each: breaker, key, room ─► attempt (maybe hedged) ─► retry
+    route, or one of its tiers ─► shrink ─► router: targets in order ─► for each: breaker, key, room ─► attempt (maybe
+    hedged) ─► retry: what next?
 
 The loop over attempts has returned before the first event is shown to anybody. So until then everything can be tried
 again or elsewhere, and after it nothing is: what goes wrong later is the reply's last event.
@@ -9,13 +10,13 @@ again or elsewhere, and after it nothing is: what goes wrong later is the reply'
 from __future__ import annotations
 
 import random
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import Any
 
 import msgspec
 
-from tidegate.core.call import Asked, Attempt, Call, Route, Source, Target, Why
+from tidegate.core.call import Asked, Attempt, Call, Route, Source, Target, Tier, Why
 from tidegate.core.errors import BudgetSpent, LimitReached, UpstreamUnavailable
 from tidegate.core.ports import Codecs, Timeouts
 from tidegate.core.values import Duration, Secret
@@ -27,6 +28,7 @@ from tidegate.upstream.hedge import Extra
 from tidegate.upstream.retry import ENDS_A_ROUTE, STEPS, Failure
 from tidegate.upstream.shrink import Shrinks
 from tidegate.upstream.targets import PassedOver, Seat, Targets
+from tidegate.upstream.tiers import Tiers
 
 FIRST: Why = "first"
 OUT_OF_TIME = "the call's time is over"
@@ -59,13 +61,15 @@ class Upstream:
         codecs: Codecs,
         targets: Targets | None = None,
         shrinks: Shrinks | None = None,
+        tiers: Tiers | None = None,
     ) -> None:
         self.config = config
         self.world = world
         self.codecs = codecs
         self.targets = targets or Targets(world, config.breaker)
         self.targets.config = config.breaker
-        self.shrinks = shrinks
+        self.shrinks = shrinks or None  # nobody is asked where no route wants any
+        self.tiers = tiers or Tiers({}, world)
         self._extra: dict[str, Extra] = {}  # by route
 
     def timeouts(self, route: Route, left_s: float) -> Timeouts:
@@ -103,6 +107,8 @@ class Opening(msgspec.Struct, eq=False):
     _call: Call
     _streams: list[Stream] = []
     _winner: Stream | None = None
+    _first: Route | None = None  # whose first attempt the budget has paid for
+    _dearer: Sequence[Tier] = ()  # to go on with where a tier has not answered
     _failures: list[str] = []
     _retry_after_s: float | None = None  # until the first of those that were passed over may be asked
 
@@ -116,12 +122,16 @@ class Opening(msgspec.Struct, eq=False):
         route, why = call.route, FIRST
         if self._ring.shrinks:
             await self._ring.shrinks.shorten(call)
+        if route.tiers:
+            tier, *self._dearer = await self._ring.tiers.choose(call)
+            route = tier.route
+        self._first = route
         try:
             while True:
                 failure = await self._ask_route(route, why)
                 if self._winner is not None:
                     return self._winner
-                following = retry.following(route, failure)
+                following = retry.following(route, failure) or self._next_tier(failure)
                 if following is None:
                     await self._ask_early(route)
                     return self._winner or self._nobody(route, failure)
@@ -138,6 +148,13 @@ class Opening(msgspec.Struct, eq=False):
             stream.close()
 
     # --- the loops: targets, tries
+
+    def _next_tier(self, failure: Failure | None) -> tuple[Route, Why] | None:
+        """A dearer one, unless the request itself is refused."""
+        if not self._dearer or (failure is not None and STEPS[failure.kind] in ("give_back", "content_policy")):
+            return None
+        tier, *self._dearer = self._dearer
+        return tier.route, "fallback"
 
     async def _ask_route(self, route: Route, why: Why) -> Failure | None:
         """Ask target after target. Why the last that was asked did not answer; None when one did, or none was asked."""
@@ -175,7 +192,7 @@ class Opening(msgspec.Struct, eq=False):
             now_ns = clock.now_ns()
             if call.deadline_ns <= now_ns:
                 return Failure("timeout", OUT_OF_TIME)
-            if call.bill is not None and (call.attempts or route is not call.route):
+            if call.bill is not None and (call.attempts or route is not self._first):
                 await call.bill.extend(target)  # 402 429: what is asked beyond the first is paid for as well
                 now_ns = clock.now_ns()
             seat = None if early else ring.targets.seat_now(target, refused, now_ns)

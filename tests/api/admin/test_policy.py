@@ -47,7 +47,6 @@ BODIES: dict[str, dict[str, Any]] = {
     **{f"{verb}_experiment": {"why": "x"} for verb in ("start", "advance", "promote", "take_back", "stop")},
 }
 TARGET = {"provider": "main", "model": "m"}
-NAMES = {"hit": "req_1", "label": "live", "number": 1, "name": "x", "unit": "u"}  # of the rest that paths may hold
 QUERIES = {  # the same for what is asked in the query
     "purge": "?all=true",
     "tail": "?seconds=0",
@@ -67,6 +66,7 @@ ABSENT = {
     *("start_experiment", "advance_experiment", "promote_experiment", "take_back_experiment", "stop_experiment"),
     *("report_experiment", "recompute_experiment"),
 }
+NAMES = {"name": "x", "unit": "u", "hit": "req_1", "label": "live", "number": 1, **TARGET}
 IDS = {"organisations": "acme", "teams": "search", "users": "ann"}
 ROLES = ("nobody", "member", "viewer", "manager", "admin")
 
@@ -118,7 +118,7 @@ class Town(House):
             body = json.dumps({"id": who.replace(" ", "-")}).encode()
         query = "&".join(filter(None, (QUERIES.get(route.name, "").removeprefix("?"), more)))
         return await self.begin(
-            path=f"{route.path_format.format(id=id, **NAMES, **TARGET)}?{query}",
+            path=f"{route.path_format.format(**NAMES, id=id)}?{query}",
             method=method,
             body=body,
             key=self.keys[who],

@@ -9,6 +9,7 @@ import pytest
 
 from tests.house import House
 from tidegate.core.experiments import Experiment, read
+from tidegate.core.prompts import Wording
 
 SPEC = {"name": "shorter", "route": "fast", "arms": [{"name": "a", "target": "spare/m"}], "ramp": ["20%", "50%"]}
 
@@ -157,3 +158,20 @@ routes: {fast: {targets: [{provider: main, model: m}]}}
     await house.app.world.ledger.flush()
     entries = (await house.get("/admin/audit")).events[0]["entries"]
     assert "experiment_started" in json.dumps(entries) and "to see" in json.dumps(entries)
+
+
+async def test_a_promotion_moves_the_label_and_from_then_on_the_label_says_it(house: House) -> None:
+    prompts = house.app.gateway.prompts.desk
+    for text, label in (("Be kind.", "production"), ("Be brief.", "next")):
+        await prompts.make("support", Wording(template=text), by="k", labels=[label])
+    arm = {"name": "b", "prompts": {"support": 2}}
+    await made(house, prompt="support", arms=[arm], route=None)
+    await post(house, "start")
+    await post(house, "promote", why="liked")
+    assert (await prompts.find("support")).at("production") == 2
+    assert [one["did"] for one in (await report(house))["decisions"]] == ["started", "promoted", "labelled"]
+    asked = await house.ask("hi", stream=False, prompt={"id": "support"})
+    assert asked.row.prompt == "support@2"
+    await prompts.move("support", "production", 1, by="k", why="complaints")
+    asked = await house.ask("hi", stream=False, prompt={"id": "support"})
+    assert asked.row.prompt == "support@1"

@@ -251,3 +251,30 @@ async def test_it_is_counted_and_told(desk):
     said = (await desk.house.get("/metrics")).body.decode()
     assert 'tidegate_batch_lines_total{outcome="done"} 1.0' in said
     assert 'tidegate_batch_lines_open{state="waiting"} 0.0' in said and "tidegate_batch_lag_seconds" in said
+
+
+async def test_what_an_end_user_asked_and_was_answered_is_shown_and_erased(build_house):
+    key = f"{TWO_PROVIDERS}vault: {{keys: ['{'00' * 32}']}}\nbatches: {{keep: 1d}}\n"
+    desk = Desk(await build_house(key))
+    desk.house.provider("main").always("a secret of hers")
+    batch = await desk.ended((await desk.begin(lines(line("eve", user="eve"), line("other"))))["id"])
+    told = [json.loads(row) for row in (await desk.get("/admin/subjects?id=eve")).body.splitlines()]
+    (kept,) = [one["line"] for one in told if one["kind"] == "batch_line"]
+    assert (kept["batch"], kept["custom_id"]) == (batch["id"], "eve") and "a secret of hers" in kept["said"]
+    reply = await desk.house.begin(path="/admin/subjects?id=eve", method="DELETE", body=b"").reply()
+    assert reply.events[0]["lines"] == 1
+    erased, other = await desk.lines(batch["output_file_id"])
+    assert (erased["custom_id"], erased["error"]["code"]) == (None, "erased")
+    assert other["response"]["body"]["choices"][0]["message"]["content"] == "a secret of hers"
+    assert (await desk.get(f"/v1/files/{batch['input_file_id']}/content")).status == 404
+
+
+async def test_a_small_batch_does_not_wait_for_a_large_one(build_house):
+    desk = Desk(await build_house("batches: {at_once: 2}\n" + PATIENT))
+    desk.house.provider("main").always("hello", before=1)
+    large = await desk.begin(lines(*(line(f"q{n}", f"{n}") for n in range(100))))
+    small = await desk.begin(lines(*(line(f"q{n}", f"small {n}") for n in range(3))))
+    assert (await desk.ended(small["id"]))["status"] == "completed"
+    assert (await desk.batch(large["id"]))["request_counts"]["completed"] < 50
+    await desk.post(f"/v1/batches/{large['id']}/cancel")
+    await desk.ended(large["id"])

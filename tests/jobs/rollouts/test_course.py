@@ -56,6 +56,13 @@ def test_a_person_moves_it_on():
         wanted(one(), SPEC, "promote", "")
 
 
+def test_what_only_a_shadow_has_said_is_promoted_by_nobody():
+    spec = Spec(name="x", arms=(ArmSpec("a"),), mode="shadow", ramp=(Share(0.1), Share(0.5)))
+    assert possible(one(), spec) == ["advance", "rollback", "stop"]
+    with pytest.raises(Conflict, match="nobody has seen what the arms of 'x' say; begin an experiment whose mode is"):
+        wanted(one(), spec, "promote", "")
+
+
 def test_a_gate_is_asked_before_anybody_gets_an_arm():
     spec = Spec(name="x", arms=(ArmSpec("a"),), gate="support")
     assert wanted(one("draft"), spec, "start", "")[:2] == ("started", "gate")
@@ -87,3 +94,7 @@ def test_what_a_person_decides_is_not_decided_without_one_but_ends_in_time(field
     spec = Spec(name="x", arms=(ArmSpec("a"),), **fields)
     assert followed(one(), spec, found("promote")) is followed(one(), spec, found("roll_back")) is None
     assert followed(one(), spec, found("inconclusive")).state == "inconclusive"
+
+
+def test_that_all_units_of_a_shadow_have_the_control_is_no_wrong_ratio():
+    assert followed(one(), Spec(name="x", arms=(ArmSpec("a"),), mode="shadow"), found("blocked")) is None

@@ -5,12 +5,14 @@ import asyncio
 import pytest
 
 from tests.jobs.rollouts.office import SPEC, Office, population
-from tidegate.core.errors import Conflict
+from tidegate.core.errors import ConfigError, Conflict
 from tidegate.core.experiments import Decision, Known, read, spec_of
+from tidegate.jobs.rollouts import evidence
 from tidegate.jobs.rollouts.course import Move
 from tidegate.jobs.rollouts.evidence import Asked, Seen, Tripped, followed_again
 from tidegate.jobs.rollouts.evidence import read as inputs_of
 from tidegate.jobs.rollouts.rounds import LEASE_S, Lease
+from tidegate.telemetry.alerts import EVENTS
 
 
 @pytest.fixture
@@ -126,6 +128,22 @@ async def test_a_person_decides_where_that_is_wanted_but_time_ends_it(office):
     assert now.state == "inconclusive" and "is over" in now.why
 
 
+async def test_what_nobody_sees_ends_with_its_time_and_is_never_blocked(office):
+    process = office.process()
+    one = await process.start(mode="shadow", max_duration=3600)
+    office.lines += [line._replace(arm="control") for line in population(0, 500, 0.2, one.since_ms)]
+    await process.look()
+    assert await process.did() == ["started"]
+    await office.clock.advance(4_000)
+    await process.look()
+    assert (await process.now()).state == "inconclusive"
+
+
+async def test_every_decision_can_be_told_by_a_webhook():
+    told = {f"experiment_{did}" for did in (*evidence.DID.values(), "started", "stopped")}
+    assert told <= set(EVENTS)
+
+
 async def test_when_its_money_is_spent_it_ends(office):
     process = office.process()
     one = await process.start(max_usd=0.000_001)
@@ -184,6 +202,21 @@ async def test_a_gate_that_is_not_passed_ends_it_with_the_reason(office):
     await asyncio.gather(*process.rollouts._gates.values())
     now = await process.now()
     assert now.state == "stopped" and "a: 2 of 9 answers failed" in now.why
+
+
+@pytest.mark.parametrize("wrong", [ConfigError("suites/support.yaml: cannot be read"), RuntimeError("no such thing")])
+async def test_a_suite_that_cannot_be_asked_ends_it_too(office, wrong):
+    process = office.process()
+
+    async def fails(one):
+        raise wrong
+
+    process.rollouts._gate = fails
+    await process.start(gate="support")
+    await process.look()
+    await asyncio.gather(*process.rollouts._gates.values())
+    now = await process.now()
+    assert now.state == "stopped" and str(wrong) in now.why
 
 
 async def test_one_that_is_stopped_while_the_suite_is_asked_stays_stopped(office):

@@ -27,7 +27,7 @@ class Watched:
         call.arms = (Assigned(experiment, 0, arm, unit, counted),)
         error = "upstream_refused" if outcome == "refused" and tried else None
         row = Closed("c", at_s * 1000, "k", "openai", "chat", outcome, 200, 0, 0, attempts=tried, cost_nusd=cost)
-        row = msgspec.structs.replace(row, cache=cache, error=error)
+        row = msgspec.structs.replace(row, cache=cache, error=error, arms=call.arms)
         self.wires.call_ended(call, row)
         return call
 

@@ -31,7 +31,7 @@ class Names:
 
 
 GOOD: dict[str, Any] = {"name": "t", "route": "fast", "arms": [{"name": "b", "target": "main/m"}]}
-PROMPTS = {"support": PromptThere((1, 2), {"production": 1, "locked": 1}, ("locked",))}
+PROMPTS = {"support": PromptThere((1, 2), ("production", "locked"), ("locked",))}
 
 
 def there(*others: dict[str, Any], state: Any = "running", heard: Any = (), prompts: Any = PROMPTS) -> There:

@@ -236,14 +236,13 @@ def asked(path: str, prompt: dict[str, Any], **more: Any) -> bytes:
     ).encode()
 
 
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/v1/completions"])
-async def test_any_endpoint_answers_it_streamed_or_not(stocked: House, path: str, stream: bool) -> None:
-    reply = await stocked.begin(
-        path=path, body=asked(path, {"id": "say", "variables": {"word": "wow"}}, stream=stream)
-    ).reply()
-    assert reply.status == 200 and b"Say" in reply.body and b"wow!" in reply.body
-    assert reply.row is not None and reply.row.prompt == "say@1"
+async def test_any_endpoint_answers_it_streamed_or_not(stocked: House) -> None:
+    named = {"id": "say", "variables": {"word": "wow"}}
+    for path in ("/v1/chat/completions", "/v1/messages", "/v1/completions"):
+        for stream in (False, True):
+            reply = await stocked.begin(path=path, body=asked(path, named, stream=stream)).reply()
+            assert reply.status == 200 and b"Say" in reply.body and b"wow!" in reply.body
+            assert reply.row is not None and (reply.row.prompt, reply.row.stream) == ("say@1", stream)
 
 
 async def test_it_goes_to_a_provider_of_another_dialect(stocked: House) -> None:
@@ -261,6 +260,7 @@ async def test_a_row_says_what_was_rendered(stocked: House) -> None:
     assert one.row is not None and two.row is not None
     assert one.row.prompt == two.row.prompt == "greet@1"
     kept = (await stocked.get("/v1/prompts/greet")).events[0]
+    assert (await stocked.get(f"/v1/requests/{one.id}")).events[0]["rendered"] == one.row.rendered
     again = await stocked.begin(
         path="/v1/prompts/greet/render", body=b'{"version": 1, "variables": {"name": "Ann"}}'
     ).reply()
@@ -274,66 +274,59 @@ async def test_what_is_not_ours_passes_by(stocked: House) -> None:
         assert reply.row is not None and reply.row.prompt is None
 
 
-@pytest.mark.parametrize(
-    ("prompt", "status", "words"),
-    [
-        ({"id": "greet"}, 422, "prompt 'greet@1': missing: name"),
-        (
-            {"id": "greet", "variables": {"name": "x", "nmae": "y"}},
-            422,
-            "not among its variables: nmae; there are: name",
-        ),
-        ({"id": "greet", "variables": {"name": 7}}, 422, "variables.name: must be of the type text"),
-        ({"id": "greet", "label": "staging"}, 404, "no label 'staging'; there are: production"),
-        ({"id": "greet", "version": 4}, 404, "no version 4; its newest is 1"),
-        ({"id": "greet", "version": 1, "label": "production"}, 422, "a label or a version, not both"),
-        ({"id": "greet", "version": 0}, 422, "prompt.version: must be a number from 1"),
-        ({"id": "greet", "version": "new"}, 422, "prompt.version"),
-        ({"id": "greet", "label": 7}, 422, "prompt.label"),
-        ({"id": "greet", "variables": ["x"]}, 422, "prompt.variables: must be an object"),
-        ({"id": "greet", "vars": {}}, 422, "prompt.vars: no such field; did you mean 'variables'?"),
-    ],
-)
-async def test_what_cannot_be_is_told(stocked: House, prompt: dict[str, Any], status: int, words: str) -> None:
-    reply = await stocked.ask("hi", prompt=prompt)
-    assert (reply.status, words in (reply.error.message or "")) == (status, True), reply.body
-    assert reply.row is not None and reply.row.attempts == ()
+WRONG: list[tuple[dict[str, Any], int, str]] = [
+    ({"id": "greet"}, 422, "prompt 'greet@1': missing: name"),
+    (
+        {"id": "greet", "variables": {"name": "x", "nmae": "y"}},
+        422,
+        "not among its variables: nmae; there are: name",
+    ),
+    ({"id": "greet", "variables": {"name": 7}}, 422, "variables.name: must be of the type text"),
+    ({"id": "greet", "label": "staging"}, 404, "no label 'staging'; there are: production"),
+    ({"id": "greet", "version": 4}, 404, "no version 4; its newest is 1"),
+    ({"id": "greet", "version": 1, "label": "production"}, 422, "a label or a version, not both"),
+    ({"id": "greet", "version": 0}, 422, "prompt.version: must be a number from 1"),
+    ({"id": "greet", "version": "new"}, 422, "prompt.version"),
+    ({"id": "greet", "label": 7}, 422, "prompt.label"),
+    ({"id": "greet", "variables": ["x"]}, 422, "prompt.variables: must be an object"),
+    ({"id": "greet", "vars": {}}, 422, "prompt.vars: no such field; did you mean 'variables'?"),
+]
 
 
-@pytest.mark.parametrize(
-    ("path", "prompt", "status", "words"),
-    [
-        ("/v1/chat/completions", {"id": "gret"}, 404, "there is no prompt 'gret'; did you mean 'greet'?"),
-        ("/v1/messages", {"id": "gret"}, 404, "did you mean 'greet'?"),
-        ("/v1/completions", {"id": "sey"}, 404, "did you mean 'say'?"),
-        ("/v1/chat/completions", {"name": "greet"}, 400, "name a prompt of the store"),
-        ("/v1/chat/completions", "greet", 400, "messages: at least one message is needed"),
-        ("/v1/completions", {"id": 7}, 400, "name a prompt of the store"),
-    ],
-)
-async def test_what_says_nothing_itself_must_name_one_that_is_there(
-    stocked: House, path: str, prompt: Any, status: int, words: str
-) -> None:
-    reply = await stocked.begin(path=path, body=asked(path, prompt)).reply()
-    assert (reply.status, words in reply.body.decode()) == (status, True), reply.body
+async def test_what_cannot_be_is_told(stocked: House) -> None:
+    for prompt, status, words in WRONG:
+        reply = await stocked.ask("hi", prompt=prompt)
+        assert (reply.status, words in (reply.error.message or "")) == (status, True), reply.body
+        assert reply.row is not None and reply.row.attempts == ()
 
 
-@pytest.mark.parametrize(
-    ("prompt", "becomes"),
-    [
+NOTHING_ELSE: list[tuple[str, Any, int, str]] = [
+    ("/v1/chat/completions", {"id": "gret"}, 404, "there is no prompt 'gret'; did you mean 'greet'?"),
+    ("/v1/messages", {"id": "gret"}, 404, "did you mean 'greet'?"),
+    ("/v1/completions", {"id": "sey"}, 404, "did you mean 'say'?"),
+    ("/v1/chat/completions", {"name": "greet"}, 400, "name a prompt of the store"),
+    ("/v1/chat/completions", "greet", 400, "messages: at least one message is needed"),
+    ("/v1/completions", {"id": 7}, 400, "name a prompt of the store"),
+]
+
+
+async def test_what_says_nothing_itself_must_name_one_that_is_there(stocked: House) -> None:
+    for path, prompt, status, words in NOTHING_ELSE:
+        reply = await stocked.begin(path=path, body=asked(path, prompt)).reply()
+        assert (reply.status, words in reply.body.decode()) == (status, True), reply.body
+
+
+async def test_it_is_the_version_or_what_the_label_points_to(stocked: House) -> None:
+    await keep(stocked, "say", Wording(template="Shout {{word}}!"), "staging")
+    for said, becomes in (
         ({}, "Say"),
         ({"label": "staging"}, "Shout"),
         ({"label": "latest"}, "Shout"),
         ({"version": 2}, "Shout"),
         ({"version": "1"}, "Say"),
-    ],
-)
-async def test_it_is_the_version_or_what_the_label_points_to(
-    stocked: House, prompt: dict[str, Any], becomes: str
-) -> None:
-    await keep(stocked, "say", Wording(template="Shout {{word}}!"), "staging")
-    await stocked.ask("x", prompt={"id": "say", **prompt, "variables": {"word": "wow"}})
-    assert heard(stocked)["messages"][0]["content"] == f"{becomes} wow!"
+    ):
+        await stocked.ask("x", prompt={"id": "say", **said, "variables": {"word": "wow"}})
+        assert heard(stocked)["messages"][0]["content"] == f"{becomes} wow!"
 
 
 async def test_an_arm_s_version_counts_where_the_call_says_none(stocked: House) -> None:

@@ -131,6 +131,7 @@ class _Call:
     status = 200
     route = None
     error = None
+    arms = ()
 
 
 async def test_with_a_vault_people_are_aliases_there(build_house: Build, receiver):

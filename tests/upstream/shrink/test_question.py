@@ -39,6 +39,13 @@ def test_a_labelled_question_is_found_in_the_middle() -> None:
     assert asked([Said(f"{CONTEXT}\n\nQuestion: When?\n\n{CONTEXT}")]).question == "When?"
 
 
+def test_a_label_begins_a_question_on_a_line_of_its_own() -> None:
+    text = f"Context:\n{CONTEXT.strip()}\nQuestion: When does it open?\nHelpful answer:"
+    found = asked([Said(text)])
+    assert found.question == "When does it open?\nHelpful answer:"
+    assert [text[one.start : one.end].strip() for one in found.context] == [f"Context:\n{CONTEXT.strip()}"]
+
+
 def test_what_is_short_is_no_context() -> None:
     assert asked([Said("The gate opens at six.\n\nWhen does it open?")]).context == []
 
@@ -46,3 +53,33 @@ def test_what_is_short_is_no_context() -> None:
 def test_where_nothing_is_short_nothing_is_asked() -> None:
     assert asked([Said(CONTEXT)]).question == ""
     assert asked([]).question == ""
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Summarise this.",
+        "Please translate it to French",
+        "Read it, then list who is named.",
+        "Could you proofread what follows?",
+        "What is the main idea of it?",
+        "Is there anything wrong in the whole text?",
+        "tl;dr",
+    ],
+)
+def test_who_wants_all_of_a_text_asks_for_no_part_of_it(said: str) -> None:
+    assert asked([Said(f"{said}\n\n{CONTEXT}")]).question == ""
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "When does it open?",
+        "Which list was it on?",
+        "Who corrected the height?",
+        "Which review praised it?",
+        "When, says the text above?",
+    ],
+)
+def test_who_asks_for_something_in_it_does(said: str) -> None:
+    assert asked([Said(f"{CONTEXT}\n\n{said}")]).question == said

@@ -63,3 +63,23 @@ def test_code_data_headings_and_orders_must_stay(text: str) -> None:
 
 def test_prose_may_go() -> None:
     assert not any(one.fixed for one in sentences("The keeper noted it. Notable tides were rare that year."))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def opened(gate):\n    return gate.is_open",
+        "for (const gate of gates) { gate.open(); } // All are open.",
+        "import os\nimport sys",
+        "2026-11-26 06:00:01,123 INFO gate 17/3: 200 OK 0.0031 s.",
+        "Opening hours\nand who keeps them",
+    ],
+)
+def test_code_lines_of_a_log_and_what_ends_like_no_sentence_must_stay(text: str) -> None:
+    assert all(one.fixed for one in sentences(text))
+
+
+def test_a_program_stays_with_its_comments() -> None:
+    comment = "The gate is opened at six. Nobody does so at night.\n\n"
+    assert all(one.fixed for one in sentences(f"{comment}x = [gate.open() for gate in gates]\n" * 9))
+    assert not all(one.fixed for one in sentences(f"{comment * 9}x = [gate.open() for gate in gates]\n"))

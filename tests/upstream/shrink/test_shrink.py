@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from tests.house import Build, House
 from tidegate.config import parse
 from tidegate.core.errors import ConfigError
+from tidegate.providers.openai.chat import Chat
+from tidegate.upstream.shrink import shrunk
 
 ROWS = [{"id": at, "name": "Ann Moor", "town": "Moorgate", "boats": at * at} for at in range(40)]
 PRETTY = json.dumps(ROWS, indent=2)
@@ -117,6 +120,19 @@ async def test_a_repeated_call_is_a_hit_though_what_went_out_was_shorter(build_h
     assert len(house.provider("main").requests) == 1
 
 
+async def test_a_guard_is_shown_everything(build_house: Build) -> None:
+    house = await build_house("""
+providers: {main: {type: scripted}, judge: {type: scripted}}
+routes:
+  fast: {targets: [{provider: main, model: m}], guardrails: {input: [{type: model, route: guard, forbidden: gulls}]}}
+  guard: {targets: [{provider: judge, model: j}], shrink: {level: relevant}}
+""")
+    house.provider("judge").always('{"findings": []}')
+    await house.ask(PRETTY)
+    [request] = house.provider("judge").requests
+    assert json.loads(json.loads(request.body)["messages"][1]["content"]) == [PRETTY]
+
+
 async def test_what_is_kept_of_a_call_is_what_came(build_house: Build) -> None:
     house = await build_house(of("lossless").replace("shrink:", "store: {prompts: true}, shrink:"))
     reply = await house.ask(PRETTY)
@@ -155,3 +171,33 @@ def test_a_wrong_setting_is_named(shrink: str, said: str) -> None:
     with pytest.raises(ConfigError, match=r"routes\.r\.shrink") as wrong:
         parse(text, {})
     assert said in wrong.value.message
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "[\n",
+        '{"a":\n',
+        "A. ",
+        "?\n\n",
+        "```\n",
+        '"',
+        "\n",
+        " ",
+        "…",
+        "[[],\n",
+        "a\n\n",
+        "Q: x\n\n",
+        "word ",
+        "1. x\n",
+        "~~~ ",
+        "(",
+    ],
+)
+def test_no_text_takes_long(piece: str) -> None:
+    texts = [piece * (60_000 // len(piece)), "The gate opens at six. " * 100]
+    messages = [{"role": "user", "content": "\n\n".join((*texts, "When does the gate open?"))}]
+    asked = Chat().parse_request(json.dumps({"model": "m", "messages": messages}).encode())
+    began = time.thread_time()
+    shrunk(asked, "relevant", 0.5, keeps=False)
+    assert time.thread_time() - began < 5.0

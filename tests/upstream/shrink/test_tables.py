@@ -31,7 +31,7 @@ _DOCUMENTS = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(_DOCUMENTS, st.sampled_from([None, 2]), st.booleans())
 def test_what_is_made_shorter_can_be_read_back_to_the_byte(document: Any, indent: int | None, plain: bool) -> None:
     text = json.dumps(document, indent=indent, ensure_ascii=plain)

@@ -143,10 +143,18 @@ async def list_prompts(principal: Reading, house: House) -> list[ShownPrompt]:
 
 @router.get("/{id}")
 async def get_prompt(
-    id: str, principal: Reading, house: House, label: LabelAsked = None, version: VersionAsked = None
+    id: str,
+    principal: Reading,
+    house: House,
+    label: LabelAsked = None,
+    version: VersionAsked = None,
+    user: Annotated[str | None, Query(max_length=256, description="What this user gets while it is tried.")] = None,
 ) -> ShownVersion:
-    """One version: of a number, or where a label points to."""
+    """One version: of a number, where a label points to, or what a user's calls get of an experiment."""
     prompt = await house.prompts.desk.find(id)
+    if user is not None and version is None:
+        version = house.experiments.version(id, label or LABEL, principal.organisation_id, user)
+        label = None if version is not None else label
     return _version(prompt, await _one(house, prompt, label, version))
 
 

@@ -136,6 +136,8 @@ async def one_request(id: str, principal: Annotated[Principal, Depends(EVERY_KEY
         raise NotFound(f"there is no request {id[:80]!r} that is yours to see; its row is written when it ends")
     shown: dict[str, Any] = msgspec.to_builtins(row)
     shown.pop("record", None)
+    if principal.role == "member" and not principal.overrides:
+        shown.pop("arms", None)  # who takes part in an experiment is not to know
     if opinions := await house.world.ledger.opinions(row.id):
         shown["feedback"] = told(opinions)
     return shown

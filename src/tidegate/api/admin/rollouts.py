@@ -85,9 +85,9 @@ async def report_experiment(name: str, principal: Looking, house: House) -> dict
     """How it stands: every metric with its interval, over time and by stage, and what was decided."""
     desk, world = house.experiments.desk, house.world
     experiment = await _named(name, principal, house)
-    decisions, lines = await desk.decisions(experiment), await world.ledger.units(experiment.id)
-    now_ms = world.clock.wall_ns() // 1_000_000
-    made = await asyncio.to_thread(reports.made, experiment, spec_of(experiment), decisions, lines, now_ms)
+    spec, decisions, now_ms = spec_of(experiment), await desk.decisions(experiment), world.clock.wall_ns() // 1_000_000
+    lines = await world.ledger.units(experiment.id) if spec.mode == "live" else []
+    made = await asyncio.to_thread(reports.made, experiment, spec, decisions, lines, now_ms)
     found: dict[str, Any] = msgspec.to_builtins(made)
     return found
 

@@ -19,7 +19,11 @@ from tidegate.gateway import Gateway
 PATH = "/v1/files/"
 FORM = 64 * 1024  # bytes of a form besides its file
 KIND = b"application/octet-stream"
-INERT = [(b"content-security-policy", b"sandbox; default-src 'none'"), (b"content-disposition", b"attachment")]
+INERT = [
+    (b"content-security-policy", b"sandbox; default-src 'none'"),
+    (b"content-disposition", b"attachment"),
+    (b"cache-control", b"no-store"),
+]
 ANSWERED: tuple[LineState, ...] = ("done",)
 UNANSWERED: tuple[LineState, ...] = ("failed", "cancelled", "expired")
 SHORTEST_S, LONGEST_S = 3_600, 30 * 86_400  # that a client may say a file is kept

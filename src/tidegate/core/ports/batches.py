@@ -79,6 +79,17 @@ class Fate(NamedTuple):
     counted: bool = True  # as a try
 
 
+class Held(msgspec.Struct, frozen=True):
+    """What is kept of a line, for whom it is about."""
+
+    batch: str
+    line: int
+    state: LineState
+    custom_id: str | None
+    asked: str | None = None  # until it is answered
+    said: str | None = None
+
+
 class Batches(Protocol):
     """Files and batches, durable, for as long as they are kept. Whose they are is asked each time. Raises StoreDown."""
 
@@ -156,6 +167,9 @@ class Batches(Protocol):
         """Lines of all batches that nobody has."""
 
     # what is not kept any more
+
+    async def of(self, subject: str) -> list[Held]:
+        """Lines of an end user, as far as they can be read."""
 
     async def forget_of(self, subject: str) -> int:
         """What an end user asked and was answered, and files that hold it. How many lines."""

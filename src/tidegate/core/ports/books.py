@@ -12,6 +12,7 @@ from tidegate.core.experiments import Assigned, UnitLine
 from tidegate.core.guard import Verdict
 from tidegate.core.opinions import Opinion
 from tidegate.core.search import CallsAsked, Place
+from tidegate.core.tiers import Chosen
 from tidegate.core.usage import UsageAsked, UsageLine
 
 
@@ -111,6 +112,7 @@ class Closed(msgspec.Struct, frozen=True, tag="closed", tag_field="record", omit
     arms: tuple[Assigned, ...] = ()  # what it got of experiments
     rendered: str | None = None  # the hash of the prompt's version, and a digest of its variables: 1f2e3d4c/9a8b7c6d…
     shrunk: ShrunkRow | None = None  # where its route wants prompts cheaper
+    chosen: Chosen | None = None  # which tier of the route was asked first, and why
     personal: bytes | None = None  # as it is kept: what of it is about a person, sealed; `user` is an alias then
 
 

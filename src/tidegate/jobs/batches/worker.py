@@ -15,7 +15,7 @@ from functools import partial
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
-from tidegate.core.batches import Said, may_ask
+from tidegate.core.batches import Mistake, Said, may_ask
 from tidegate.core.call import Call
 from tidegate.core.errors import Internal, StoreDown, TidegateError
 from tidegate.core.ports import Batches
@@ -51,6 +51,7 @@ class Worker:
         self._open: list[Batch] = []
         self._turn = 0  # whose lines are taken next
         self._dry: set[str] = set()  # batches of which nobody has anything to take just now
+        self._reading: set[str] = set()  # batches whose lines are read here
         self._pauses: dict[str, int] = {}  # by batch: nothing is asked before
         self._waiting: deque[Line] = deque()  # leased, and not asked yet
         self._beside: Counter[str] = Counter()  # lines under way, by batch
@@ -101,9 +102,9 @@ class Worker:
                 await self.step()
                 self._told = False
             except StoreDown as down:
-                if not self._told:
-                    self._told = True
-                    self._world.events.notice("batches_wait", {"error": down.message})
+                self._wait(down)
+            except Exception as crash:  # noqa: BLE001 what is wrong with one batch must not end all others
+                self._world.events.notice("crash", {"error": repr(crash), "in": "batches"})
             await self._rest()
             if self._store.news.is_set() and not self._woken:
                 self._looked_ms = 0  # a client has brought something, or taken it back
@@ -145,13 +146,28 @@ class Worker:
         self.oldest_ms = self._open[0].created_ms
         self.pending = await store.waiting()
         await store.release(None, now_ms)
-        for batch in [one for one in self._open if one.state == "validating"]:
-            if await take_in(store, batch, self._holder, self._world.clock):
-                self._wake()
-                self._looked_ms = 0
+        for batch in self._open:
+            if batch.state == "validating" and batch.id not in self._reading:
+                self._reading.add(batch.id)
+                self._world.nursery.spawn(self._read(batch), "read a batch")
         await self._give_back(now_ms)
         for batch in [one for one in self._open if one.state == "in_progress" and not self._beside[one.id]]:
             await self._end(batch, now_ms)
+
+    async def _read(self, batch: Batch) -> None:
+        """Beside all others: it may be long."""
+        try:
+            if not self._world.closing.is_set():
+                await take_in(self._store, batch, self._holder, self._world.clock)
+        except StoreDown as down:  # it is read again
+            self._wait(down)
+        except ValueError as wrong:  # sealed under a key that is not there, or changed
+            mistake = Mistake(None, "unreadable_file", f"what was uploaded cannot be read: {wrong}")
+            await self._store.filled(batch, [mistake], self._now_ms())
+        finally:
+            self._reading.discard(batch.id)
+            self._looked_ms = 0
+            self._wake()
 
     async def _give_back(self, now_ms: int) -> None:
         """Lines that are at hand, of batches that nothing is asked of any more."""
@@ -212,6 +228,11 @@ class Worker:
             self._wake()
         if not self.under_way and not self._waiting:
             self._looked_ms = 0  # it may be the last of its batch
+
+    def _wait(self, down: StoreDown) -> None:
+        if not self._told:  # once, until it answers
+            self._told = True
+            self._world.events.notice("batches_wait", {"error": down.message})
 
     def _wake(self) -> None:
         self._woken = True
@@ -275,7 +296,5 @@ class Worker:
             try:
                 return await self._store.settle(self._holder, fates)
             except StoreDown as down:
-                if not self._told:
-                    self._told = True
-                    self._world.events.notice("batches_wait", {"error": down.message})
+                self._wait(down)
                 await asyncio.sleep(AGAIN_S)

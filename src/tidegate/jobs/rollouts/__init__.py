@@ -10,6 +10,8 @@ import msgspec
 
 from tidegate.core.values import Duration
 
+SHORTEST_S = 0.05
+
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Experiments that are under way.
@@ -20,3 +22,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     look_every: Duration = Duration(5)
     suites: str = "suites"
+
+
+def trouble(config: Config) -> tuple[str, str] | None:
+    """Which key is wrong, and what to do."""
+    if config.look_every < SHORTEST_S:
+        return "look_every", f"must be {SHORTEST_S:g} s or more: each look sums what was seen of every unit"
+    return None

@@ -35,14 +35,18 @@ class Move(NamedTuple):
 
 
 def possible(experiment: Experiment, spec: Spec) -> list[Verb]:
-    """What a person can do with it now."""
-    last = experiment.stage >= len(spec.ramp) - 1
-    return [verb for verb in POSSIBLE[experiment.state] if not (verb == "advance" and last)]
+    """What a person can do with it now. What only a shadow has said is given to nobody: that is another experiment."""
+    last, unseen = experiment.stage >= len(spec.ramp) - 1, spec.mode == "shadow"
+    beyond = {"advance": last, "promote": unseen}
+    return [verb for verb in POSSIBLE[experiment.state] if not beyond.get(verb, False)]
 
 
 def wanted(experiment: Experiment, spec: Spec, verb: Verb, why: str, arm: str = "") -> Move:
     """What a person asks for. Raises Conflict in a wrong state, saying what can be done, and BadRequest."""
     there = possible(experiment, spec)
+    if verb == "promote" and spec.mode == "shadow":
+        unseen = f"nobody has seen what the arms of {experiment.name!r} say"
+        raise Conflict(f"{unseen}; begin an experiment whose mode is live, and let it show that they are good")
     if verb not in there:
         where: str = experiment.state
         if where == "running":
@@ -86,6 +90,8 @@ def followed(experiment: Experiment, spec: Spec, judgement: Judgement) -> Move |
     stage, why, arm = experiment.stage, judgement.why, judgement.arm or ""
     if not is_automatic(spec) and judgement.did not in ("inconclusive", "blocked"):
         return None
+    if spec.mode == "shadow" and judgement.did == "blocked":
+        return None  # all its units have the control, as they should
     match judgement.did:
         case "advance" if stage < len(spec.ramp) - 1:
             return Move("advanced", "running", stage + 1, why, arm)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tidegate.core.errors import ConfigError
 from tidegate.gateway import Gateway
 from tidegate.jobs.rollouts.moves import Relabel
 
 
 def relabel(gateway: Callable[[], Gateway]) -> Relabel:
-    """By the one that answers now."""
+    """By the one that answers now. A label that is protected stays where it is, and the decision says so."""
 
     async def move(prompt: str, label: str, version: int, by: str, why: str) -> None:
-        raise ConfigError("prompts are not kept here yet; move the label by hand")
+        await gateway().prompts.desk.move(prompt, label, version, by=by, why=why)
 
     return move

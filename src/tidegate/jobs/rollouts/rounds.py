@@ -8,8 +8,8 @@ one finds that it has been decided.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 
 from tidegate.core.errors import Conflict, StoreDown, TidegateError
 from tidegate.core.experiments import CONTROL, Decision, Experiment, Known, Tripwires, UnitLine
@@ -22,8 +22,8 @@ from tidegate.jobs.rollouts.moves import Mover
 from tidegate.jobs.rollouts.reports import units_of
 from tidegate.jobs.rollouts.tripwires import Wires
 
-LEASE_S = 20.0  # a process that dies holds up the others for so long; tripwires wait for nobody
-RENEW_S = 5.0
+LEASE_S = 5.0  # a process that dies holds up the others for so long; tripwires wait for nobody
+RENEW_S = 2.0
 SELDOM = 20  # times what a look has taken must pass before the next: of a large experiment it takes long
 UNDER_WAY = ("gate", "running", "promoted")
 
@@ -111,19 +111,19 @@ class Rollouts:
 
     async def _leased(self, one: Known) -> None:
         id, clock = one.experiment.id, self._world.clock
-        lease, began_ns = Lease(self._world, id, self.holder), clock.now_ns()
-        if began_ns < self._next_ns.get(id, 0) or not await lease.taken():
+        began_ns = clock.now_ns()
+        if began_ns < self._next_ns.get(id, 0):
             return
-        try:
-            await self._judge(one)
-        finally:
-            ended_ns = clock.now_ns()
-            self._next_ns[id] = ended_ns + SELDOM * (ended_ns - began_ns)
-            await lease.given_back()
+        async with Lease(self._world, id, self.holder).held() as is_ours:
+            if is_ours:
+                await self._judge(one)
+                took_ns = clock.now_ns() - began_ns
+                self._next_ns[id] = began_ns + SELDOM * took_ns
 
     async def _judge(self, one: Known) -> None:
         experiment, spec = one.experiment, one.spec
-        lines = await self._units(experiment.id)
+        # In shadow mode nobody has an arm: there are no units to compare, but its time runs.
+        lines = await self._units(experiment.id) if spec.mode == "live" else []
         self.units[experiment.name] = units_of(lines)
         seen = await self.seen(one, lines)
         judgement = await asyncio.to_thread(evidence.judged, spec, seen)
@@ -168,21 +168,17 @@ class Rollouts:
             task.add_done_callback(lambda _: self._gates.pop(id))
 
     async def _pass_gate(self, one: Known) -> None:
-        lease = Lease(self._world, one.experiment.id, self.holder)
-        with suppress(StoreDown):
-            if not await lease.taken():
-                return
-            holding = self._world.loop.create_task(lease.hold(), name="hold a gate")
-            try:
-                passed = await self._gate(one)
-            except TidegateError as wrong:
-                passed = Passed(suite=one.spec.gate or "", suite_hash="", arms={"the suite": wrong.message})
-            finally:
-                holding.cancel()
-                await lease.given_back()
-            move = gated(one.experiment, one.spec, {arm: why for arm, why in passed.arms.items() if why})
-            with suppress(Conflict):  # somebody has stopped it meanwhile
-                await self._mover.make(one.experiment, move, passed)
+        with suppress(StoreDown, Conflict):  # it is tried again, or somebody has stopped it meanwhile
+            async with Lease(self._world, one.experiment.id, self.holder).held() as is_ours:
+                if not is_ours:
+                    return
+                try:
+                    passed = await self._gate(one)
+                except Exception as wrong:  # noqa: BLE001 its scorers are somebody's own
+                    why = wrong.message if isinstance(wrong, TidegateError) else f"{type(wrong).__name__}: {wrong}"
+                    passed = Passed(suite=one.spec.gate or "", suite_hash="", arms={"the suite": why[:500]})
+                failed = {arm: why for arm, why in passed.arms.items() if why}
+                await self._mover.make(one.experiment, gated(one.experiment, one.spec, failed), passed)
 
     # --- tripwires
 
@@ -212,25 +208,37 @@ class Rollouts:
 
 
 class Lease:
-    """The right to look at one experiment, for a while."""
+    """The right to look at one experiment, for as long as somebody holds it."""
 
     def __init__(self, world: World, id: str, holder: str) -> None:
-        self._store = world.store
-        self._clock = world.clock
+        self._world = world
         self._id = f"rollout:{id}"
         self._holder = holder
 
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[bool]:
+        """Whether it is ours. Raises StoreDown."""
+        if not await self.taken():
+            yield False
+            return
+        holding = self._world.loop.create_task(self._hold(), name=f"hold {self._id}")
+        try:
+            yield True
+        finally:
+            holding.cancel()
+            await self.given_back()
+
     async def taken(self) -> bool:
-        now_ms = self._clock.wall_ns() // 1_000_000
+        now_ms = self._world.clock.wall_ns() // 1_000_000
         once = Once(self._id, self._holder, b"", now_ms + round(LEASE_S * 1000))
-        return await self._store.begin_once(once, now_ms) is None
+        return await self._world.store.begin_once(once, now_ms) is None
 
     async def given_back(self) -> None:
         with suppress(StoreDown):  # then it runs out
-            await self._store.end_once(Once(self._id, self._holder, b"", 0))
+            await self._world.store.end_once(Once(self._id, self._holder, b"", 0))
 
-    async def hold(self) -> None:
-        """Take it again and again."""
+    async def _hold(self) -> None:
+        """Take it again and again. Should another be quicker in between, both do the same work, and one decides."""
         while True:
             await asyncio.sleep(RENEW_S)
             await self.given_back()

@@ -115,9 +115,9 @@ class Wires:
         """Nobody is told of anything but calls."""
 
     def call_ended(self, call: Call, row: Closed | None) -> None:
-        if row is None or not call.arms:
+        if row is None or not row.arms or row.kind != "live":
             return
-        for one in call.arms:
+        for one in row.arms:
             wires = self._wires_of(one.experiment)
             if wires is not None and one.counted:
                 self._ended(one, row, wires)

@@ -165,7 +165,7 @@ def may_use(principal: Principal, endpoint: str) -> None:
             raise Forbidden(f"key {name!r} is for {there}, and not for {endpoint}; an administrator can change that")
     elif endpoint == "account" and not principal.admin:
         raise Forbidden(
-            f"key {name!r} may ask models, but not reach what is kept in the provider's account (files, batches…); "
+            f"key {name!r} may ask models, but not reach what is kept in the provider's account (fine-tuning, files…); "
             "an administrator can allow it: tidegate keys change ID --endpoint account"
         )
 

@@ -147,8 +147,9 @@ def _said(name: str, routes: Mapping[str, Any], providers: Mapping[str, Any], se
         if field in BESIDES:
             continue
         yield field, value
-        if isinstance(value, str):
-            yield from _said(value, routes, providers, seen)
+        for named in value.values() if isinstance(value, Mapping) else (value,):
+            if isinstance(named, str):
+                yield from _said(named, routes, providers, seen)
     for target in route.targets:
         yield target.provider, repr(providers.get(target.provider))
 

@@ -13,10 +13,11 @@ from tidegate.core.call import Call
 from tidegate.core.errors import BadRequest, Forbidden, NotFound
 from tidegate.core.experiments import CONTROL, Assigned, Experiment, Known, Spec, spec_of
 from tidegate.core.ports import Codecs
+from tidegate.core.prompts import Prompt
 from tidegate.core.usage import HOUR_MS, Period, UsageAsked
 from tidegate.core.world import World
 from tidegate.stages.experiments import parameters
-from tidegate.stages.experiments.checks import There, Wrong, trouble
+from tidegate.stages.experiments.checks import PromptThere, There, Wrong, trouble
 from tidegate.stages.experiments.desk import Desk
 from tidegate.stages.experiments.plan import Arm, Names, Plan, Trial
 from tidegate.stages.experiments.running import Running
@@ -30,7 +31,11 @@ LATELY_MS = 7 * 86_400_000
 class Experiments:
     """Of one configuration: arms are routes of it."""
 
-    def __init__(self, world: World, running: Running, routes: Names, codecs: Codecs) -> None:
+    def __init__(
+        self, world: World, running: Running, routes: Names, codecs: Codecs, protected: Sequence[str] = ()
+    ) -> None:
+        """`protected`: labels of prompts that no experiment may move."""
+        self._protected = protected
         self._world = world
         self._codecs = codecs
         self._routes = routes
@@ -50,9 +55,17 @@ class Experiments:
             self._routes,
             partial(parameters.wrong, codecs=self._codecs),
             self.running.known,
-            heard=await self._heard(),
+            await self._prompts(),
+            await self._heard(),
         )
         return list(trouble(spec, there))
+
+    async def _prompts(self) -> dict[str, PromptThere]:
+        found = {}
+        for one in await self._world.store.every(Prompt):
+            versions = set(range(1, one.latest + 1)) - set(one.deleted)
+            found[one.id] = PromptThere(versions, [label.name for label in one.labels], self._protected)
+        return found
 
     async def _heard(self) -> set[str]:
         """Metrics that somebody has said something for lately."""
@@ -70,6 +83,20 @@ class Experiments:
     def place(self, experiment: Experiment, unit: str) -> tuple[str, str | None, str]:
         """Of a unit, by the name that `core.units` has for it: its digest, its arm, and why. Raises ModelNotFound."""
         return Trial.of(Known(experiment, spec_of(experiment)), self._routes).told(unit)
+
+    def version(self, prompt: str, label: str, organisation: str, user: str) -> int | None:
+        """Of a prompt, what this user's calls get that name `label` and no version. None: nothing is tried of it."""
+        unit = units.unit("user", organisation, user=user, session=None, team=None)
+        found: int | None = None
+        holding = (one for one in self.plan().by_name.values() if one.state in ("promoted", "running"))
+        for trial in sorted(holding, key=lambda one: one.state == "running"):  # what is tried goes before
+            spec = trial.spec
+            if unit is None or spec.unit != "user" or spec.prompt != prompt or spec.label != label:
+                continue
+            name = trial.told(unit)[1]
+            arm = trial.winner or (trial.arm(name) if name is not None else None)
+            found = arm.prompts.get(prompt, found) if arm is not None else found
+        return found
 
     def plan(self) -> Plan:
         known = self.running.known

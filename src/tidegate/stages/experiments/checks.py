@@ -28,8 +28,8 @@ class Wrong(NamedTuple):
 
 class PromptThere(NamedTuple):
     versions: Collection[int]
-    labels: Mapping[str, int]
-    protected: Collection[str]  # labels
+    labels: Collection[str]
+    protected: Collection[str]  # labels, too
 
 
 class There(NamedTuple):

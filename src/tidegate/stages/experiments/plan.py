@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import msgspec
@@ -98,6 +98,8 @@ class Trial:
         arms = [Arm.of(arm, routes) for arm in spec.arms]
         control = Arm.of(spec.control, routes)
         winner = {CONTROL: control, **{arm.name: arm for arm in arms}}.get(one.arm) if one.state == "promoted" else None
+        if winner is not None and spec.prompt is not None:  # its label says so from now on, and moves like any label
+            winner = replace(winner, prompts={name: at for name, at in winner.prompts.items() if name != spec.prompt})
         begin, end = spec.layer_share
         names = {name for arm in (*spec.arms, spec.control) for name in arm.parameters}
         return cls(

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from tidegate.core.experiments import name_of
 from tidegate.core.money import NUSD_PER_USD, Price, Usage
 from tidegate.core.ports import AttemptRow, Closed
 from tidegate.core.trace import GATEWAY, SERVER, step_of, trace_of
@@ -191,6 +192,7 @@ def _call(row: Closed) -> dict[str, Any]:
         "tidegate.overhead_ms": row.overhead_us / 1000,
         "tidegate.first_ms": None if row.first_us is None else row.first_us / 1000,
         "tidegate.prompt": row.prompt,
+        "tidegate.arms": [f"{name_of(one.experiment)}={one.arm}" for one in row.arms] or None,
         "tidegate.guards": [f"{one.guard}.{one.direction}: {one.verdict}" for one in row.guards] or None,
         "tidegate.tags": list(row.tags) or None,
         "tidegate.kind": row.kind,

@@ -35,7 +35,7 @@ from tidegate.upstream.shrink.selection import selected
 from tidegate.upstream.shrink.trimming import Trims
 
 SMALL = 8 * 1024  # bytes of a body that is shortened at once; a longer one in a thread, so that others go on
-LARGEST = 8 * 1024 * 1024  # bytes of one that is looked at at all
+LARGEST = 4 * 1024 * 1024  # bytes of one that is looked at at all
 
 Level = Literal["lossless", "relevant", "custom"]
 
@@ -107,6 +107,8 @@ class Shrinks:
         assert route is not None and asked is not None
         config = self._routes.get(route.name)
         if config is None or asked.codec.operation not in OPERATIONS or len(asked.body) > LARGEST:
+            return
+        if call.kind == "guard":  # a guard is shown everything, or it guards nothing
             return
         if config.trim.route is not None and self._trims is not None:
             asked = await self._trims.trimmed(call, asked, config.trim)

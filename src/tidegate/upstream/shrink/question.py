@@ -13,8 +13,17 @@ from typing import NamedTuple
 SHORT = 400  # characters: a question, or an order
 LONG = 1_200  # characters of context that are worth reading closely
 
-_PARAGRAPH = re.compile(r"\S.*?(?=\n[ \t]*\n|\Z)", re.DOTALL)
+_PARAGRAPH = re.compile(r"\S.*?(?=\n[ \t]*\n|\n(?:question|query|task)\s*:|\Z)", re.DOTALL | re.IGNORECASE)
 _LABEL = re.compile(r"(?:question|query|task|q|user|asked|frage|pregunta)\s*:\s*(?=\S)", re.IGNORECASE)
+# Who wants all of a text wants each of its sentences.
+_WHOLE = re.compile(
+    r"(?:^|[.!?:,;]\s+|\b(?:please|and|then|to|(?:can|could|would|will) you)\s+)(?:summar|translat|re-?writ|re-?phras|"
+    r"paraphras|proof-?read|correct|edit|improve|shorten|condense|convert|re-?format|transcri|review|critique|analy[sz]e|"
+    r"classif|extract|list|enumerate|count|outline|compare|continue|check|explain|fasse|übersetz|résume|tradui|resum|"
+    r"traduc)\w*|\b(?:tl;?dr|summary|sentiment|main (?:point|idea|theme|topic)|word for word|"
+    r"(?:whole|entire) (?:text|article|document|passage|essay|story|letter|e-?mail|code|conversation))\b",
+    re.IGNORECASE | re.MULTILINE,
+)
 
 
 class Said(NamedTuple):
@@ -33,7 +42,7 @@ class Span(NamedTuple):
 
 
 class Asked(NamedTuple):
-    question: str  # empty where none is found
+    question: str  # empty where none is found, or where it is about all of the text
     context: list[Span]
 
 
@@ -52,8 +61,8 @@ def asked(turn: Sequence[Said]) -> Asked:
         if inner is not None:
             context.append(Span(at, *inner))
     context = [span for span in context if span.end - span.start >= LONG]
-    found = [_LABEL.sub("", one) for one in questions or others[-1:]]
-    return Asked("\n".join(found), context)
+    question = "\n".join(map(_without_label, questions or others[-1:]))
+    return Asked("" if _WHOLE.search(question) else question, context)
 
 
 def _parted(text: str) -> tuple[tuple[int, int] | None, list[str], list[str]]:
@@ -72,6 +81,11 @@ def _parted(text: str) -> tuple[tuple[int, int] | None, list[str], list[str]]:
         return None, edges, labelled
     start = spans[first][0]
     return (start, spans[last][0] if last < len(spans) else len(text)), edges, labelled
+
+
+def _without_label(paragraph: str) -> str:
+    label = _LABEL.match(paragraph)
+    return paragraph[label.end() :] if label else paragraph
 
 
 def _is_edge(paragraph: str, outermost: bool) -> bool:

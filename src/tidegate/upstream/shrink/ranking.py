@@ -10,12 +10,14 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from tidegate.upstream.shrink.words import like, words
 
 SATURATION, LENGTH = 1.2, 0.75  # BM25's k1 and b
 OWN, PARAGRAPH, NEIGHBOUR = 1.0, 1.5, 0.5  # what each counts for; of each, the best is 1
+MOST_ASKED, MOST_NAMES = 64, 16  # words of a question, and names, that are looked for
 NUMBER = 0.1  # a sentence with a number in it, where the question asks for one
 NAME = 0.1  # for each name of the question, or quotation of it, that stands in it word for word
 
@@ -38,11 +40,12 @@ class Ranked(NamedTuple):
 
 def ranked(question: str, sentences: Sequence[str], paragraphs: Sequence[int]) -> Ranked:
     """`paragraphs` says which one each sentence is of; those of one stand together."""
-    said = [words(one) for one in sentences]
+    stems: dict[str, str] = {}
+    said = [words(one, stems) for one in sentences]
     together: dict[int, list[str]] = {}
     for paragraph, some in zip(paragraphs, said, strict=True):
         together.setdefault(paragraph, []).extend(some)
-    asked = dict.fromkeys(words(question), 1.0)
+    asked = dict.fromkeys(words(question)[:MOST_ASKED], 1.0)
     rare = _rarity(said)
     wanted = dict(asked)
     for word in asked:
@@ -96,4 +99,4 @@ def _shares(scores: Sequence[float]) -> list[float]:
 
 def _names(question: str) -> set[str]:
     """What is asked for by name, by number or in quotes."""
-    return {next(filter(None, found.groups())) for found in _NAME.finditer(question)}
+    return {next(filter(None, found.groups())) for found in islice(_NAME.finditer(question), MOST_NAMES)}

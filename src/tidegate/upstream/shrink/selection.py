@@ -7,6 +7,7 @@ headings and orders stay. A gap within a paragraph is shown as `…`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 
 from tidegate.upstream.shrink.ranking import ranked
 from tidegate.upstream.shrink.sentences import Sentence, sentences
@@ -61,25 +62,27 @@ def _numbered(split: Sequence[Sequence[Sentence]]) -> list[int]:
 
 
 def _joined(said: Sequence[str], kept: set[int], paragraphs: Sequence[int], numbers: range) -> str:
-    """The sentences that stay, with a mark where a paragraph that is not wholly gone has a gap."""
+    """The paragraphs that are not wholly gone."""
     text = ""
-    before: int | None = None  # the last that stays
-    for at in [*(one for one in numbers if one in kept), None]:
-        here, there = _of(paragraphs, before), _of(paragraphs, at)
-        first = numbers.start if before is None else before + 1
-        gone = range(first, numbers.stop if at is None else at)
-        if here is not None and any(paragraphs[one] == here for one in gone):
-            blanks = said[max(one for one in gone if paragraphs[one] == here)]
-            text = f"{text.rstrip()} …{' ' if here == there else blanks[len(blanks.rstrip()) :]}"
-        elif there is not None and here != there and any(paragraphs[one] == there for one in gone):
-            text += GAP
-        if at is not None:
-            if gone and text and here != there and not text.endswith(("\n", GAP)) and not said[at].startswith("\n"):
-                text += "\n"
-            text += said[at]
-        before = at
+    gone = False
+    for _, some in groupby(numbers, lambda at: paragraphs[at]):
+        left = _paragraph(said, kept, list(some))
+        if left and gone and text and not text.endswith("\n") and not left.startswith("\n"):
+            text += "\n"  # what parted them went with what stood between
+        text += left
+        gone = not left
     return text
 
 
-def _of(paragraphs: Sequence[int], at: int | None) -> int | None:
-    return None if at is None else paragraphs[at]
+def _paragraph(said: Sequence[str], kept: set[int], numbers: Sequence[int]) -> str:
+    """The sentences of one that stay, with a mark where others stood; empty where none does."""
+    if kept.isdisjoint(numbers):
+        return ""
+    text = ""
+    gap = False
+    for at in numbers:
+        if at in kept:
+            text += f"{GAP}{said[at]}" if gap else said[at]
+        gap = at not in kept
+    last = said[numbers[-1]]
+    return f"{text.rstrip()} …{last[len(last.rstrip()) :]}" if gap else text

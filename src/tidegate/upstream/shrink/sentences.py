@@ -9,7 +9,9 @@ from typing import NamedTuple
 from tidegate.upstream.shrink.fences import pieces
 
 LONGEST_QUOTE = 600  # characters; a quotation mark that is not closed by then is none
-HEADING = 100  # characters of a line that stands alone and ends like no sentence
+LOOKED_AT = 16  # characters before the end of a sentence, where a short form may stand
+MOSTLY = 0.5  # of a text: where more of it is data, all of it is
+LETTERS, MARKS = 0.7, 0.02  # of prose, at least and at most: letters and blanks; marks of programs
 
 _PARAGRAPH = re.compile(r".+?(?:\n[ \t]*\n\s*|\Z)", re.DOTALL)
 _END = re.compile(r"(?:[.!?…][\"'”’»)\]]*\s+(?=[\"'“‘«(\[]?[^\W_a-z])|[。！？]\s*|\n(?=[ \t]*(?:[-*•]|\d+[.)])\s))")
@@ -24,6 +26,9 @@ _ORDER = re.compile(
     r"instructions?|rules?|question|query|task|q)\b[\s:,]",
     re.IGNORECASE,
 )
+_NO_LETTER = re.compile(r"[\d_]|[^\w\s]")
+_MARKS = re.compile(r"[{}\[\]=<>_\\|;$]")
+_STOP = re.compile(r"[.!?…][\"'”’»)\]]*(?:\s|$)|[。！？]")
 _DATA = re.compile(r"\s*(?:[{\[|<]|(?:#\d+: )?\d+ rows, split by |#{1,6} | {4}|\t)")
 
 
@@ -38,44 +43,46 @@ class Sentence(NamedTuple):
 
 def sentences(text: str) -> list[Sentence]:
     found: list[Sentence] = []
-    start = paragraph = 0
+    start = paragraph = data = 0
     for piece, is_code in pieces(text):
-        if is_code:
-            found.append(Sentence(start, start + len(piece), paragraph, fixed=True))
-            paragraph += 1
-        else:
-            for one in _PARAGRAPH.finditer(piece):
-                at = start + one.start()
-                if _is_data(one[0]):
-                    found.append(Sentence(at, at + len(one[0]), paragraph, fixed=True))
-                else:
-                    found += [
-                        Sentence(at + begins, at + ends, paragraph, _ORDER.match(one[0], begins) is not None)
-                        for begins, ends in _split(one[0])
-                    ]
-                paragraph += 1
-        start += len(piece)
+        for said in [piece] if is_code else _PARAGRAPH.findall(piece):
+            end = start + len(said)
+            if is_code or not _is_prose(said):
+                found.append(Sentence(start, end, paragraph, fixed=True))
+                data += len(said)
+            else:
+                found += [
+                    Sentence(start + begins, start + ends, paragraph, _ORDER.match(said, begins) is not None)
+                    for begins, ends in _split(said)
+                ]
+            start, paragraph = end, paragraph + 1
+    if data > len(text) * MOSTLY:
+        return [one._replace(fixed=True) for one in found]  # a program with its comments, say
     return found
 
 
-def _is_data(paragraph: str) -> bool:
-    """JSON, a table, a heading, indented code, what is between two of them: no prose."""
+def _is_prose(paragraph: str) -> bool:
+    """Else it is JSON, a table, a heading, code, lines of a log, or what is between two of them."""
     bare = paragraph.strip()
-    return (
-        not bare
-        or _DATA.match(paragraph) is not None
-        or (len(bare) < HEADING and "\n" not in bare and bare[-1:] not in ".!?。")
-    )
+    if not bare or _DATA.match(paragraph) or _STOP.search(bare) is None:
+        return False
+    lines = paragraph.splitlines()
+    indented = sum(line.startswith((" ", "\t")) for line in lines)
+    if indented >= len(lines) / 3 or len(_MARKS.findall(bare)) >= MARKS * len(bare):
+        return False
+    return len(_NO_LETTER.findall(bare)) <= (1 - LETTERS) * len(bare)
 
 
 def _split(paragraph: str) -> Iterator[tuple[int, int]]:
     start = 0
     for found in _END.finditer(paragraph):
-        said = paragraph[start : found.end()]
-        if _SHORT.search(said) or (_is_quoting(said) and len(said) < LONGEST_QUOTE):
+        end = found.end()
+        if end - start < LONGEST_QUOTE and (
+            _SHORT.search(paragraph, max(start, end - LOOKED_AT), end) or _is_quoting(paragraph[start:end])
+        ):
             continue
-        yield start, found.end()
-        start = found.end()
+        yield start, end
+        start = end
     if start < len(paragraph):
         yield start, len(paragraph)
 

@@ -15,6 +15,7 @@ from tidegate.upstream.shrink.trees import Node, NoTree, parsed, value_end, writ
 
 SHORTEST = 64  # characters of JSON that are worth a look
 FEWEST = 2  # rows of a table
+MOST_FAILURES = 16  # lines that begin like JSON and are none; each may have been read to its end
 SEPARATORS = {"comma": ",", "tab": "\t", "bar": "|"}
 KEYS, ROWS = '"#"', '"rows"'
 _HEAD = re.compile(r"(?:#(\d+): )?(\d+) rows, split by (comma|tab|bar):")
@@ -73,13 +74,14 @@ def restored(text: str) -> str:
 
 def values(text: str) -> Iterator[tuple[int, int]]:
     """Where JSON objects and arrays stand in `text` that begin a line and end one."""
-    at = 0
-    while at < len(text):
+    at = failures = 0
+    while at < len(text) and failures < MOST_FAILURES:
         if text[at] in "{[":
             end = value_end(text, at)
             if end is not None and (end == len(text) or text[end] in "\r\n"):
                 yield at, end
                 at = end
+            failures += end is None
         at = text.find("\n", at) + 1
         if at == 0:
             return

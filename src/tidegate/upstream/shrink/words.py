@@ -22,14 +22,17 @@ ALIKE = 0.72  # difflib's ratio, of two that are spelt nearly alike
 SAME_STEM, NEARLY_SPELT = 0.7, 0.6  # what such a word counts for
 
 
-def words(text: str) -> list[str]:
-    """Those that count, without their endings, in order."""
+def words(text: str, stems: dict[str, str] | None = None) -> list[str]:
+    """Those that count, without their endings, in order. `stems`: known so far, where many texts are read."""
     found: list[str] = []
+    known: dict[str, str] = {} if stems is None else stems
     for word in _WORD.findall(text.lower()):
         if word[0] >= _WIDE:
             found += [word[at : at + 2] for at in range(max(len(word) - 1, 1))]
         elif word not in COMMON:
-            found.append(word if word.isdigit() else stem(word))
+            if word not in known:
+                known[word] = word if word.isdigit() else stem(word)
+            found.append(known[word])
     return found
 
 

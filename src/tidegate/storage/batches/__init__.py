@@ -7,25 +7,22 @@ one result of each line whatever dies, and a file of results is not kept at all:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from hashlib import blake2b
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
-from tidegate.core.batches import Config, Counts, Dialect, LineState, Mistake, Question, Said, ended_as, rendered
-from tidegate.core.ports import Erased, Place, Vault
-from tidegate.core.ports.batches import Batch, Fate, File, Line, Starter
+from tidegate.core.batches import Counts, Dialect, LineState, Mistake, Question, Said, ended_as, rendered
+from tidegate.core.ports import Erased, Place
+from tidegate.core.ports.batches import Batch, Fate, Held, Line, Starter
+from tidegate.storage.batches import places
+from tidegate.storage.batches.files import FILE, FileStore
 from tidegate.storage.rollups import clean
-from tidegate.storage.tables import Tables
 
-T = TypeVar("T")
-
-PART = 1024 * 1024  # bytes of a file in one row
 PAGE = 200  # lines read at once
 TOGETHER = 500  # lines written at once
-FILE = "id, tenant, key_id, name, bytes, created_ms, until_ms, holds, batch"
 BATCH = (
     "id, tenant, key_id, dialect, state, source, created_ms, until_ms, began_ms, cancelled_ms, ended_ms, ended, "
     "counts, output, errors, head, mistakes"
@@ -50,89 +47,15 @@ _QUESTION = msgspec.msgpack.Decoder(Question)
 _SAID = msgspec.msgpack.Decoder(Said)
 
 
-class BatchStore:
+class BatchStore(FileStore):
     """Batches."""
-
-    def __init__(self, tables: Tables, vault: Vault, config: Config) -> None:
-        self.config = config
-        self.news = asyncio.Event()
-        self._tables = tables
-        self._vault = vault
-
-    async def _aside(self, work: Callable[[], T]) -> T:
-        """Where sealing may have to wait for a key, beside the event loop."""
-        return await asyncio.to_thread(work) if self._vault.seals else work()
-
-    # --- files
-
-    async def put(self, file: File, content: bytes) -> None:
-        rows = await asyncio.to_thread(self._parts, file.id, file.tenant, content)
-        name = await self._aside(lambda: self._vault.seal(file.name.encode(), _named(file.id, file.tenant)))
-        await self._tables.add("INSERT INTO PARTS (file, part, body) VALUES (?, ?, ?)", rows)
-        row = (file.id, file.tenant, file.key_id, name, file.bytes, file.created_ms, file.until_ms, file.holds, "")
-        await self._tables.add(f"INSERT INTO FILES ({FILE}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", [row])
-
-    def _parts(self, id: str, tenant: str, content: bytes) -> list[tuple[Any, ...]]:
-        pieces = [content[at : at + PART] for at in range(0, len(content), PART)]
-        return [(id, at, self._vault.seal(piece, _part(id, at, tenant))) for at, piece in enumerate(pieces)]
-
-    async def file(self, id: str, key_id: str) -> File | None:
-        rows = await self._tables.rows(f"SELECT {FILE} FROM FILES WHERE id = ? AND key_id = ?", id, key_id)
-        return (await self._aside(lambda: self._file(rows[0]))) if rows else None
-
-    async def files(self, key_id: str, after: str | None, most: int) -> list[File]:
-        rows = await self._listed(f"SELECT {FILE} FROM FILES", "FILES", ("key_id", key_id), after, most)
-        return await self._aside(lambda: [self._file(row) for row in rows])
-
-    async def _listed(self, select: str, table: str, only: tuple[str, ...], after: str | None, most: int) -> list[Any]:
-        """Newest first, behind `after`. `only`: columns, each with the value that it must have."""
-        names, values = only[::2], only[1::2]
-        where = " AND ".join(f"{name} = ?" for name in names)
-        behind: tuple[Any, ...] = ()
-        if after is not None:
-            found = await self._tables.rows(f"SELECT created_ms FROM {table} WHERE {where} AND id = ?", *values, after)
-            if not found:
-                return []
-            where += " AND (created_ms < ? OR (created_ms = ? AND id < ?))"
-            behind = (found[0][0], found[0][0], after)
-        sql = f"{select} WHERE {where} ORDER BY created_ms DESC, id DESC LIMIT ?"
-        return await self._tables.rows(sql, *values, *behind, most)
-
-    def _file(self, row: Sequence[Any]) -> File:
-        name = self._vault.unseal(bytes(row[3]), _named(row[0])).decode()
-        id, tenant, key_id, _, size, created_ms, until_ms, holds, batch = row
-        return File(id, tenant, key_id, name, size, created_ms, until_ms, holds, batch)
-
-    async def kept(self, key_id: str) -> int:
-        sql = "SELECT coalesce(sum(bytes), 0) FROM FILES WHERE key_id = ? AND holds = 'input'"
-        return int((await self._tables.rows(sql, key_id))[0][0])
-
-    async def part(self, file: str, number: int) -> bytes | None:
-        rows = await self._tables.rows("SELECT body FROM PARTS WHERE file = ? AND part = ?", file, number)
-        if not rows:
-            return None
-        return await asyncio.to_thread(self._vault.unseal, bytes(rows[0][0]), _part(file, number))
-
-    async def drop(self, file: File) -> bool:
-        def work(db: Any) -> bool:
-            db.execute(self._tables.sql("DELETE FROM PARTS WHERE file = ?"), (file.id,))
-            if file.batch:  # rendered from its lines: what was said is what must go
-                of = "= 'done'" if file.holds == "output" else "<> 'done'"
-                sql = f"UPDATE LINES SET said = NULL, asked = NULL WHERE batch = ? AND state {of}"
-                db.execute(self._tables.sql(sql), (file.batch,))
-            return bool(db.execute(self._tables.sql("DELETE FROM FILES WHERE id = ?"), (file.id,)).rowcount)
-
-        return await self._tables.home.alter(work)
-
-    # --- batches
 
     async def add(self, batch: Batch, content: bytes | None = None) -> None:
         starter = batch.starter
         head = _JSON(Head(batch.endpoint, batch.window, starter, batch.metadata))
-        sealed = await self._aside(lambda: self._vault.seal(head, _head(batch.id, starter.tenant)))
+        sealed = await self._aside(lambda: self._vault.seal(head, places.head(batch.id, starter.tenant)))
         if content is not None:
-            parts = await asyncio.to_thread(self._parts, batch.source, starter.tenant, content)
-            await self._tables.add("INSERT INTO PARTS (file, part, body) VALUES (?, ?, ?)", parts)
+            await self._write(batch.source, starter.tenant, content)
         row = (batch.id, starter.tenant, starter.key_id, batch.dialect, batch.state, batch.source, batch.created_ms)
         await self._tables.add(
             "INSERT INTO BATCHES (id, tenant, key_id, dialect, state, source, created_ms, until_ms, head, lease, "
@@ -159,8 +82,10 @@ class BatchStore:
     def _batch(self, row: Sequence[Any]) -> Batch:
         id, _, _, dialect, state, source, created_ms, until_ms = row[:8]
         began_ms, cancelled_ms, ended_ms, ended, counts, output, errors, head, mistakes = row[8:]
-        said = _HEAD.decode(self._vault.unseal(bytes(head), _head(id)))
-        wrong = _MISTAKES.decode(self._vault.unseal(bytes(mistakes), _mistakes(id))) if mistakes is not None else ()
+        said = _HEAD.decode(self._vault.unseal(bytes(head), places.head(id)))
+        wrong = (
+            _MISTAKES.decode(self._vault.unseal(bytes(mistakes), places.mistakes(id))) if mistakes is not None else ()
+        )
         return Batch(
             id, dialect, said.endpoint, source, said.starter, created_ms, until_ms, said.window, said.metadata,
             state, began_ms, cancelled_ms, ended_ms, ended, _COUNTS.decode(counts) if counts else Counts(),
@@ -196,7 +121,7 @@ class BatchStore:
         """And how it ended, for who reads it now."""
         try:
             if said is not None:
-                return _SAID.decode(self._vault.unseal(bytes(said), _line(batch, line, "said"))), state
+                return _SAID.decode(self._vault.unseal(bytes(said), places.line(batch, line, "said"))), state
             if asked is not None:
                 return Said(self._question(batch, line, asked).custom_id, line=line), state
         except Erased:
@@ -204,7 +129,7 @@ class BatchStore:
         return Said(None, line=line), "erased"
 
     def _question(self, batch: str, line: int, asked: Any) -> Question:
-        return _QUESTION.decode(self._vault.unseal(bytes(asked), _line(batch, line, "asked")))
+        return _QUESTION.decode(self._vault.unseal(bytes(asked), places.line(batch, line, "asked")))
 
     async def remove(self, batch: Batch) -> bool:
         return bool(await self._tables.home.alter(lambda db: self._remove(db, batch.id)))
@@ -221,7 +146,14 @@ class BatchStore:
     async def unended(self) -> list[Batch]:
         sql = f"SELECT {BATCH} FROM BATCHES WHERE state <> 'ended' ORDER BY created_ms"
         rows = await self._tables.rows(sql)
-        return await self._aside(lambda: [self._batch(row) for row in rows])
+        return await self._aside(lambda: [one for one in map(self._readable, rows) if one is not None])
+
+    def _readable(self, row: Sequence[Any]) -> Batch | None:
+        """One that was sealed under a key that is not there must not stop the others."""
+        try:
+            return self._batch(row)
+        except ValueError:
+            return None
 
     async def take_batch(self, id: str, holder: str, now_ms: int, until_ms: int) -> bool:
         sql = (
@@ -243,11 +175,11 @@ class BatchStore:
         tenant = batch.starter.tenant
         if isinstance(one, Mistake):
             said = Said(None, code=one.code, message=one.message, line=one.line)
-            sealed = self._vault.seal(_PACK(said), _line(batch.id, number, "said", tenant))
+            sealed = self._vault.seal(_PACK(said), places.line(batch.id, number, "said", tenant))
             return batch.id, number, None, "failed", "", None, sealed, _size(said, "failed", batch.dialect)
         custom = blake2b(self._vault.word(one.custom_id or "").encode(), digest_size=20).hexdigest()
         alias = clean(self._vault.subject(tenant, one.user)) if one.user else ""
-        asked = self._vault.seal(_PACK(one), _line(batch.id, number, "asked", tenant, one.user))
+        asked = self._vault.seal(_PACK(one), places.line(batch.id, number, "asked", tenant, one.user))
         return batch.id, number, custom, "pending", alias, asked, None, 0
 
     async def filled(self, batch: Batch, mistakes: Sequence[Mistake], now_ms: int) -> None:
@@ -323,7 +255,7 @@ class BatchStore:
 
     def _end(self, fate: Fate, said: Said, holder: str) -> tuple[Any, ...]:
         batch, number, _, asked = fate.line
-        place = _line(batch.id, number, "said", batch.starter.tenant, asked.user)
+        place = places.line(batch.id, number, "said", batch.starter.tenant, asked.user)
         size = _size(said, fate.state, batch.dialect)
         return fate.state, self._vault.seal(_PACK(said), place), size, batch.id, number, holder
 
@@ -331,7 +263,9 @@ class BatchStore:
         sql = self._tables.sql
         gone_ms = now_ms + round(self.config.keep * 1000)
         names = await self._aside(
-            lambda: [self._vault.seal(name.encode(), _named(id, batch.starter.tenant)) for id, name in _files(batch.id)]
+            lambda: [
+                self._vault.seal(name.encode(), places.named(id, batch.starter.tenant)) for id, name in _files(batch.id)
+            ]
         )
 
         def work(db: Any) -> bool:
@@ -370,6 +304,21 @@ class BatchStore:
         return int((await self._tables.rows("SELECT count(*) FROM LINES WHERE state = 'pending'"))[0][0])
 
     # --- what is not kept any more
+
+    async def of(self, subject: str) -> list[Held]:
+        sql = "SELECT batch, line, state, asked, said FROM LINES WHERE subject = ? ORDER BY batch, line"
+        rows = await self._tables.rows(sql, subject)
+        return await asyncio.to_thread(lambda: [self._held(*row) for row in rows])
+
+    def _held(self, batch: str, line: int, state: Any, asked: Any, said: Any) -> Held:
+        found, how = self._said(batch, line, state, None, said)
+        body = found.body.decode("utf-8", "replace") if how != "erased" else None
+        question = None
+        with suppress(Erased):
+            question = self._question(batch, line, asked) if asked is not None else None
+        custom_id = question.custom_id if question is not None else found.custom_id
+        text = question.body.decode("utf-8", "replace") if question is not None else None
+        return Held(batch, line, state, custom_id, text, body)
 
     async def forget_of(self, subject: str) -> int:
         """Files that a line of theirs was read from go too: they cannot be sealed under a key for each line."""
@@ -415,26 +364,3 @@ def _files(batch: str) -> tuple[tuple[str, str], tuple[str, str]]:
 
 def _size(said: Said, state: LineState, dialect: Dialect) -> int:
     return len(rendered(said, state, dialect == "anthropic"))
-
-
-# --- where sealed bytes stand
-
-
-def _named(file: str, tenant: str = "") -> Place:
-    return Place("files", file, "name", tenant)
-
-
-def _part(file: str, at: int, tenant: str = "") -> Place:
-    return Place("file_parts", f"{file}:{at}", "body", tenant)
-
-
-def _head(batch: str, tenant: str = "") -> Place:
-    return Place("batches", batch, "head", tenant)
-
-
-def _mistakes(batch: str) -> Place:
-    return Place("batches", batch, "mistakes")
-
-
-def _line(batch: str, line: int, column: str, tenant: str = "", user: str | None = None) -> Place:
-    return Place("batch_lines", f"{batch}:{line}", column, tenant, user or "")
