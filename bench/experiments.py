@@ -26,7 +26,8 @@ from tidegate.core.values import Share
 LATENCY, COST, ERRORS = 0.5, 0.7, 0.02  # spreads of logarithms, and the share of calls that fail
 AT_ONCE = 1_000  # rollouts, as arrays of so many rows
 CALLS = 1_000_000  # of many rollouts, likewise
-ONE_SIDED = 1.6449  # deviations: p below 0.05
+ONE_SIDED, BOTH_SIDED = 1.6449, 1.96  # deviations: p below 0.05
+PLAIN = ("naive", "calls", "pooled")  # what others do
 
 
 class Kind(NamedTuple):
@@ -138,10 +139,12 @@ def _calls(kind: Kind, chance: np.random.Generator, share: float, shape: tuple[i
 
 
 class Naive:
-    """What others would have said, on the same calls: better, at whatever look, with p below 0.05 on this side."""
+    """What others would have said, on the same calls, at whatever look: `better`, with p below 0.05 on this side;
+    `either`, better or worse, with p below 0.05 on both. A plain p-value; calls for units; stages for one."""
 
     def __init__(self, rollouts: int, stages: int) -> None:
-        self.peeked, self.calls, self.pooled = (np.zeros(rollouts, bool) for _ in range(3))
+        self.better = {name: np.zeros(rollouts, bool) for name in PLAIN}
+        self.either = {name: np.zeros(rollouts, bool) for name in PLAIN}
         self._sums = np.zeros((3, rollouts, stages, 2))
         self._rows = np.arange(rollouts)
 
@@ -150,12 +153,12 @@ class Naive:
         for sums, power in zip(self._sums, (value**0, value, value * value), strict=True):
             sums[cell] += np.where(at.failed, 0.0, power)
         means = many.means["latency"]
-        enough = apart.units >= 20
+        pooled = [one.sum(axis=1)[:, None] for one in (means.n, means.sum, means.squares)]
         with np.errstate(all="ignore"):
-            self.peeked |= enough & (apart.estimate / np.sqrt(apart.variance) < -ONE_SIDED)
-        self.calls |= enough & (_plain(*self._sums) < -ONE_SIDED)
-        sums = (means.n.sum(axis=1), means.sum.sum(axis=1), means.squares.sum(axis=1))
-        self.pooled |= enough & (_plain(*(one[:, None] for one in sums)) < -ONE_SIDED)
+            looks = (np.nan_to_num(apart.estimate / np.sqrt(apart.variance)), _plain(*self._sums), _plain(*pooled))
+        for name, z in zip(PLAIN, looks, strict=True):
+            self.better[name] |= (apart.units >= 20) & (z < -ONE_SIDED)
+            self.either[name] |= (apart.units >= 20) & (abs(z) > BOTH_SIDED)
 
 
 def _plain(n: Floats, sums: Floats, squares: Floats) -> Floats:
@@ -195,7 +198,6 @@ HEAVY = {"latency_spread": 1.0, "cost_spread": 1.4}
 GAIN = rollout_of(0.5, primary=GuardMetric("cost", 0.05))
 GAINS = Kind(cost=0.85, errors=0.005, usual_errors=0.005)
 POWER = 0.8
-PLAIN = {"naive_wrong_better": "peeked", "calls_wrong_better": "calls", "pooled_wrong_better": "pooled"}
 
 LIMITS = {
     "aa_wrong_better": Limit(0.05, 0.05, timed=False),
@@ -218,8 +220,9 @@ def nothing(found: Report, seeds: int, calls: int) -> None:
             counts["aa_wrong_rollback"] += int(ended.back.sum())
             counts["aa_promoted"] += int(ended.promoted.sum())
             counts["aa_wrong_ratio"] += int(ended.odd.sum())
-            for figure, field in PLAIN.items():
-                counts[figure] += int(getattr(naive, field).sum())
+            for other in PLAIN:
+                counts[f"{other}_wrong_better"] += int(naive.better[other].sum())
+                counts[f"{other}_wrong_either"] += int(naive.either[other].sum())
         shares = {figure: count / seeds for figure, count in counts.items()}
         found.rows.append({"of": "nothing", "world": name, "seeds": seeds, "calls": calls, **shares})
         for figure, count in counts.items():
@@ -329,7 +332,8 @@ def run(options: argparse.Namespace) -> Report:
 
 
 def said(found: Report) -> str:
-    aa = ("world", "seeds", "aa_wrong_better", "aa_wrong_rollback", *PLAIN, "aa_wrong_ratio")
+    aa = ("world", "seeds", "aa_wrong_better", "aa_wrong_rollback", "aa_wrong_ratio")
+    others = ("world", *(f"{other}_wrong_{what}" for what in ("better", "either") for other in PLAIN))
     back = ("harm", "ramp", "tails", "seeds", "back", "p10", "median", "p90")
 
     def rows(of: str, columns: tuple[str, ...]) -> str:
@@ -339,9 +343,12 @@ def said(found: Report) -> str:
     return "\n".join(
         (
             "Nothing with nothing, looked at after every call: shares of rollouts that were ever told to be better, or",
-            "taken back; then what others would have called better on the same calls: a plain p-value at every look,",
-            "calls for units, stages for one.",
+            "taken back.",
             rows("nothing", aa),
+            "",
+            "What others would have called better, or better or worse, on the same calls: a plain p-value at every",
+            "look, calls for units, stages for one.",
+            rows("nothing", others),
             "",
             "Units that had a worse arm when it was taken back. light: a call per unit, logarithms of latency and cost",
             "vary by 0.5 and 0.7; heavy: by 1.0 and 1.4; users: who come again, few of them very often.",
