@@ -6,11 +6,12 @@ import json
 import time
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tidegate.core.body import MAX_KEYS, checked, spans, splice
+from tidegate.core.body import MAX_KEYS, checked, mistake, spans, splice
 from tidegate.core.errors import BadRequest
 
 # Text that a JSON document can say: no lone surrogates.
@@ -263,3 +264,22 @@ def test_large_bodies_take_no_longer_than_their_decoding(body: bytes, refused: b
     else:
         assert spans(body)
     assert time.process_time() - began < by_the_standard_library + 1.0
+
+
+@pytest.mark.parametrize(
+    ("said", "param"),
+    [
+        (b'{"n": {}}', "n.size"),
+        (b'{"n": {"size": "x"}}', "n.size"),
+        (b'{"n": {"size": 1, "more": 2}}', "n.more"),
+        (b'{"n": {"size": 1, "": 2}}', "n"),
+        (b"[]", "all of it"),
+    ],
+)
+def test_a_mistake_says_which_field_it_is_about(said: bytes, param: str) -> None:
+    class Inner(msgspec.Struct, forbid_unknown_fields=True):
+        size: int
+
+    with pytest.raises(msgspec.ValidationError) as wrong:
+        msgspec.json.decode(said, type=msgspec.defstruct("Outer", [("n", Inner)], forbid_unknown_fields=True))
+    assert mistake(wrong.value, "all of it").param == param

@@ -19,6 +19,7 @@ Spans = dict[str, tuple[int, int]]
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ANY = msgspec.json.Decoder()
 _KEY = re.compile(rb'[ \t\r\n]*+("[^"\\]*+(?:\\.[^"\\]*+)*+")[ \t\r\n]*+:[ \t\r\n]*+', re.DOTALL)
+_FIELD = re.compile(r"(?:missing required|contains unknown) field `([^`]+)`")
 _AFTER = re.compile(rb"[ \t\r\n]*+([,}])")
 BLANK = (b" ", b"\t", b"\r", b"\n")
 MAX_KEYS = 1_000
@@ -39,13 +40,20 @@ def decode(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
     try:
         return decoder.decode(checked(body))
     except msgspec.ValidationError as wrong:
-        what, _, where = str(wrong).partition(" - at `$")
-        path = where.rstrip("`").lstrip(".")
-        raise BadRequest(f"{path}: {what}" if path else what, param=path or None) from None
+        raise mistake(wrong) from None
     except RecursionError:
         raise BadRequest("the body is nested too deeply") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as wrong:
         raise BadRequest(f"the body is not JSON: {wrong}") from None
+
+
+def mistake(wrong: msgspec.ValidationError, whole: str | None = None) -> BadRequest:
+    """The error for a value that is not what was asked for: it says where. `whole`: what it is all about."""
+    what, _, where = str(wrong).partition(" - at `$")
+    path = where.rstrip("`").lstrip(".")
+    field = _FIELD.search(what)
+    named = ".".join(filter(None, (path, field[1]))) if field else path
+    return BadRequest(f"{path}: {what}" if path else what, param=named or whole)
 
 
 def spans(body: bytes) -> Spans:

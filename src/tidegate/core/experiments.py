@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from tidegate.core.errors import BadRequest
+from tidegate.core.body import mistake
 from tidegate.core.values import Duration, Share
 
 UnitKind = Literal["user", "session", "team", "request"]  # request: never decided automatically
@@ -245,9 +245,7 @@ def read(fields: Any) -> Spec:
     try:
         return msgspec.convert(fields, Spec, dec_hook=_parsed, str_keys=True)
     except msgspec.ValidationError as wrong:
-        what, _, where = str(wrong).partition(" - at `$")
-        path = where.rstrip("`").lstrip(".")
-        raise BadRequest(f"{path}: {what}" if path else what, param=path or None) from None
+        raise mistake(wrong, "spec") from None
 
 
 def kept(spec: Spec) -> str:

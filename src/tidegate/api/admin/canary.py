@@ -43,6 +43,9 @@ class TakeBack(BaseModel):
     why: Annotated[str, Field(max_length=200)] = ""
 
 
+UNSAID = TakeBack()  # who takes it back in a hurry sends nothing
+
+
 class ShownArm(BaseModel):
     calls: Annotated[int, Field(description="In the window, as this process has answered them.")]
     failed: int
@@ -116,10 +119,10 @@ async def promote_canary(principal: Administering, house: House, request: Reques
 
 @router.post("/rollback")
 async def roll_back_canary(
-    principal: Administering, house: House, request: Request, body: TakeBack | None = None
+    principal: Administering, house: House, request: Request, body: TakeBack = UNSAID
 ) -> ShownCanary:
     """Nobody has it any more; calls under way end as they began."""
-    now = await _canaries(request).roll_back(principal.key_id, body.why if body is not None else "")
+    now = await _canaries(request).roll_back(principal.key_id, body.why)
     tell(house, principal, "canary_rolled_back", now.fingerprint, after={"why": now.why})
     return _shown(now)
 

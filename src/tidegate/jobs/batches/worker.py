@@ -112,11 +112,14 @@ class Worker:
 
     async def _rest(self) -> None:
         """Until there is news, or it is time to look."""
+        if not self._open:  # then it is of real time: nothing here waits for a moment to come
+            with suppress(TimeoutError):
+                async with asyncio.timeout(IDLE_S):
+                    await self._store.news.wait()
+            return
         loop = self._world.loop
-        # Without work it is of real time: nothing here waits for a moment to come.
-        timed = self._world.clock.sleep(LOOK_S) if self._open else asyncio.sleep(IDLE_S)
         news = loop.create_task(self._store.news.wait(), name="batches: news")
-        timer = loop.create_task(timed, name="batches: time to look")
+        timer = loop.create_task(self._world.clock.sleep(LOOK_S), name="batches: time to look")
         try:
             await asyncio.wait([news, timer], return_when=asyncio.FIRST_COMPLETED)
         finally:
