@@ -163,6 +163,7 @@ async def test_a_corrupt_spool_is_set_aside_and_the_gateway_serves(tmp_path: Pat
     (spool / "0000000007.seg").write_bytes(MAGIC + b"this is no record at all" * 100)
     (spool / "0000000008.seg").write_bytes(b"nor is this")
     async with provider(tmp_path) as main, gateway(tmp_path, behind(main)) as tidegate:
+        await tidegate.says(r"(?s)spool_damaged.*spool_damaged")  # the log is written a moment after the address is
         assert tidegate.said.count("spool_damaged") == 2
         assert (await tidegate.ask()).status == 200
         assert sorted(path.name for path in spool.glob("*.corrupt")) == ["0000000007.corrupt", "0000000008.corrupt"]
