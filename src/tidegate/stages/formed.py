@@ -6,12 +6,13 @@ lost the form, and not each fault.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
 import msgspec
 
-from tidegate.core.call import Call, Event, Reply, ReplyHead
+from tidegate.core.call import Call, Reply
+from tidegate.core.chat import Channel
+from tidegate.core.overheard import Overheard
 
 MAX_BYTES = 64 * 1024  # of an answer; of a longer one nothing is said
 DEEPEST = 4
@@ -74,43 +75,22 @@ def asked_for(body: bytes) -> dict[str, Any] | None:
     return (found.json_schema.schema if found.json_schema is not None else None) or {"type": "object"}
 
 
-class Listening:
+class Listening(Overheard):
     """A reply whose first choice is looked at when it has ended well."""
 
     def __init__(self, call: Call, reply: Reply, schema: dict[str, Any], wanted: Wanted) -> None:
-        self.head: ReplyHead = reply.head
-        self.as_asked = reply.as_asked
-        self._call = call
-        self._events = reply.events
+        super().__init__(call, reply, MAX_BYTES)
         self._schema = schema
         self._wanted = wanted
-        self._texts: list[str] = []
-        self._size = 0
         self._calls_tools = False
 
-    @property
-    def events(self) -> AsyncIterator[list[Event]]:
-        return self
+    def beside(self, channel: Channel) -> None:
+        if channel.kind != "reasoning":
+            self._calls_tools = True  # or it refuses: no answer of that form is due
 
-    def __aiter__(self) -> AsyncIterator[list[Event]]:
-        return self
-
-    async def __anext__(self) -> list[Event]:
-        events = await anext(self._events)
-        if self._size <= MAX_BYTES:
-            for event in events:
-                for channel, text in event.texts():
-                    if channel.choice != 0:
-                        continue
-                    if channel.kind == "text":
-                        self._texts.append(text)
-                        self._size += len(text)
-                    elif channel.kind != "reasoning":
-                        self._calls_tools = True  # or it refuses: no answer of that form is due
-        last = events[-1]
-        if last.last and last.error is None and self._size <= MAX_BYTES and not self._calls_tools:
-            self._wanted.formed(self._call, well=is_formed("".join(self._texts), self._schema))
-        return events
+    def ended(self, text: str | None) -> None:
+        if text is not None and not self._calls_tools:
+            self._wanted.formed(self._call, well=is_formed(text, self._schema))
 
 
 def is_formed(text: str, schema: dict[str, Any]) -> bool:

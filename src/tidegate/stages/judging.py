@@ -6,14 +6,15 @@ where they are masked, a judge sees the masks.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Annotated, NamedTuple
 
 import msgspec
 from msgspec import Meta
 
-from tidegate.core.call import Call, Event, Reply, ReplyHead
+from tidegate.core.call import Call, Reply
+from tidegate.core.overheard import Overheard
 from tidegate.core.values import Share, Size
 
 HEARD = ("chat",)  # operations
@@ -77,34 +78,13 @@ class Judging:
         return Listening(call, reply, ear) if self._chance.random() < ear.config.share else reply
 
 
-class Listening:
+class Listening(Overheard):
     """A reply whose first choice is handed over at its end, if it ends well."""
 
     def __init__(self, call: Call, reply: Reply, ear: Ear) -> None:
-        self.head: ReplyHead = reply.head
-        self.as_asked = reply.as_asked
-        self._call = call
-        self._events = reply.events
-        self._ear = ear
-        self._texts: list[str] = []
-        self._size = 0
+        super().__init__(call, reply, ear.config.max_bytes)
+        self._hand = ear.hand
 
-    @property
-    def events(self) -> AsyncIterator[list[Event]]:
-        return self
-
-    def __aiter__(self) -> AsyncIterator[list[Event]]:
-        return self
-
-    async def __anext__(self) -> list[Event]:
-        events = await anext(self._events)
-        if self._size <= self._ear.config.max_bytes:
-            for event in events:
-                for channel, text in event.texts():
-                    if channel.kind == "text" and channel.choice == 0:
-                        self._texts.append(text)
-                        self._size += len(text)
-        last = events[-1]
-        if last.last and last.error is None and 0 < self._size <= self._ear.config.max_bytes:
-            self._ear.hand(Heard(self._call, "".join(self._texts)))
-        return events
+    def ended(self, text: str | None) -> None:
+        if text:
+            self._hand(Heard(self._call, text))

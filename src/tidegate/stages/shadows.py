@@ -6,13 +6,14 @@ as guards let it pass, before a caller's own values are put back: where they are
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-from tidegate.core.call import Call, Event, Reply, ReplyHead
+from tidegate.core.call import Call, Reply
+from tidegate.core.overheard import Overheard
 from tidegate.core.values import Size
 
 SHADOW = "shadow"  # the purpose of these calls
@@ -58,35 +59,12 @@ class Shadows:
         self._hand(call, said, self._config)
 
 
-class Listening:
+class Listening(Overheard):
     """A reply whose first choice is handed over at its end, if it ends well."""
 
     def __init__(self, call: Call, reply: Reply, config: Config, over: Hear) -> None:
-        self.head: ReplyHead = reply.head
-        self.as_asked = reply.as_asked
-        self._call = call
-        self._events = reply.events
-        self._most = config.max_bytes
+        super().__init__(call, reply, config.max_bytes)
         self._over = over
-        self._texts: list[str] = []
-        self._size = 0
 
-    @property
-    def events(self) -> AsyncIterator[list[Event]]:
-        return self
-
-    def __aiter__(self) -> AsyncIterator[list[Event]]:
-        return self
-
-    async def __anext__(self) -> list[Event]:
-        events = await anext(self._events)
-        if self._size <= self._most:
-            for event in events:
-                for channel, text in event.texts():
-                    if channel.kind == "text" and channel.choice == 0:
-                        self._texts.append(text)
-                        self._size += len(text)
-        last = events[-1]
-        if last.last and last.error is None:
-            self._over(self._call, "".join(self._texts) if self._size <= self._most else "")
-        return events
+    def ended(self, text: str | None) -> None:
+        self._over(self._call, text or "")
