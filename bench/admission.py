@@ -171,7 +171,7 @@ async def admission(text: str, calls: int) -> dict[str, float]:
 
 async def admitted(app: App, call: Call, known: Principal) -> None:
     gateway = app.gateway
-    with gateway.limits.gate(call.address):
+    async with gateway.limits.gate(call.address):
         await gateway.auth.authenticate(call.credential, call.address)
     call.principal = known
     async with gateway.limits.admit(call):

@@ -112,7 +112,7 @@ class Gateway:
 
     async def recognise(self, credential: str | Principal | None, address: str) -> Principal:
         """Whose key this is. Raises LimitReached for an address that guesses, before any key is looked up."""
-        with self.limits.gate(address, familiar=self.auth.is_familiar(credential)):
+        async with self.limits.gate(address, familiar=self.auth.is_familiar(credential)):
             return await self.auth.authenticate(credential, address)
 
     def understand(self, call: Call, body: bytes) -> None:

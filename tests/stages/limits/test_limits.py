@@ -142,11 +142,13 @@ async def test_a_guesser_does_not_lock_out_keys_that_were_good_at_the_same_addre
 async def test_whoever_has_one_address_of_a_network_of_ipv6_has_all_and_guesses_from_one(house):
     gate = house.app.gateway.limits.gate
     for host in "123":
-        with suppress(Unauthenticated), gate(f"2001:db8:1:2::{host}"):
-            raise Unauthenticated("this API key is not valid")
-    with pytest.raises(LimitReached, match="3 wrong keys"), gate("2001:db8:1:2:ffff::9"):
-        pass
-    with gate("2001:db8:1:3::1"):
+        with suppress(Unauthenticated):
+            async with gate(f"2001:db8:1:2::{host}"):
+                raise Unauthenticated("this API key is not valid")
+    with pytest.raises(LimitReached, match="3 wrong keys"):
+        async with gate("2001:db8:1:2:ffff::9"):
+            pass
+    async with gate("2001:db8:1:3::1"):
         pass
 
 

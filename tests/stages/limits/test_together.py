@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import pytest
 
-from tests.house import TWO_PROVIDERS, House
+from tests.house import TWO_PROVIDERS, House, lived_in, until
 from tidegate.core.limits import Budget, Limit
 
 HOUSE = """
@@ -85,3 +86,22 @@ async def test_one_session_is_one_short_list_that_is_forgotten(house, valkey):
     assert len(turns) == 20 and max(map(len, turns)) < 400
     left_ms = await house.app.world.counters._together._ask(b"PTTL", f"tidegate:{{default}}:{place}")
     assert 0 < left_ms <= 300_000
+
+
+async def test_who_comes_while_the_last_wrong_key_is_still_being_told_hears_what_was_counted(own_valkey, tmp_path):
+    config = HOUSE.replace("chat: []", "chat: [], guesses: 2").format(valkey=own_valkey.url) + TWO_PROVIDERS
+    async with (
+        lived_in(config, tmp_path / "one") as one,
+        lived_in(config, tmp_path / "other", clock=one.clock) as other,
+    ):
+        assert (await other.ask(key="tg_live_no_key_000000")).status == 401
+        await until(lambda: not other.left())
+        own_valkey.pause()
+        try:
+            assert (await one.ask(key="tg_live_no_key_000000")).status == 401
+            second = asyncio.create_task(one.ask(key="tg_live_no_key_000000"))
+            await asyncio.wait({second}, timeout=0.05)
+        finally:
+            own_valkey.go_on()
+        assert (await second).status == 429, "two, of which the other has seen one"
+        await until(lambda: not one.left() and not other.left())

@@ -58,7 +58,7 @@ class Limits:
         self.shares = Shares()
 
     def gate(self, address: str, *, familiar: bool = False) -> Gate.Passing:
-        """`with limits.gate(address)`: around the look-up of a key. Raises LimitReached for who guesses keys.
+        """`async with limits.gate(address)`: around the look-up of a key. Raises LimitReached for who guesses keys.
 
         `familiar`: this key was good here lately, so it is no guess.
         """

@@ -6,6 +6,7 @@ all the same: behind one address there may be a thousand clients, and one of the
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from contextlib import suppress
 
@@ -24,7 +25,7 @@ class Gate:
     """Counts wrong keys only, so an address whose keys are good pays one look into a dict that is mostly empty.
 
     Processes that count together tell each other of each wrong key, and hear of all there were: after so many, each has
-    looked at one more at most.
+    looked at one more at most. Who comes from an address whose last wrong key is still being told waits until it is.
     """
 
     def __init__(self, most: int, world: World) -> None:
@@ -32,9 +33,13 @@ class Gate:
         self._world = world
         self._clock = world.clock
         self._wrong: OrderedDict[str, tuple[int, int]] = OrderedDict()  # how many since, and since when
+        self._telling: dict[str, asyncio.Task[None]] = {}  # the others, of an address
 
     def passing(self, address: str, *, familiar: bool) -> Gate.Passing:
         return Gate.Passing(self, address, familiar)
+
+    def telling(self, address: str) -> asyncio.Task[None] | None:
+        return self._telling.get(neighbourhood(address)) if self._telling else None
 
     def check(self, address: str) -> None:
         if not self._wrong:
@@ -63,7 +68,13 @@ class Gate:
         if len(self._wrong) > REMEMBERED:
             self._wrong.popitem(last=False)
         if self._world.counters.together:
-            self._world.nursery.spawn(self._count_together(address), "count a wrong key")
+            told = self._world.nursery.spawn(self._count_together(address), "count a wrong key")
+            self._telling[address] = told
+            told.add_done_callback(lambda task: self._told(address, task))
+
+    def _told(self, address: str, task: asyncio.Task[None]) -> None:
+        if self._telling.get(address) is task:
+            del self._telling[address]
 
     async def _count_together(self, address: str) -> None:
         charge = Charge(Meter(f"guesses:{address}", MOST, MINUTE_S), 1, 1)
@@ -81,10 +92,12 @@ class Gate:
             self._address = address
             self._familiar = familiar
 
-        def __enter__(self) -> None:
+        async def __aenter__(self) -> None:
             if not self._familiar:
+                if (telling := self._gate.telling(self._address)) is not None:
+                    await asyncio.wait({telling})  # bounded by what the counters are given
                 self._gate.check(self._address)
 
-        def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
             if isinstance(error, Unauthenticated):
                 self._gate.wrong(self._address)
