@@ -13,3 +13,5 @@ class Chosen(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     chances: tuple[float, ...] = ()
     hard: float = 0.0  # how hard the question looked, as a logit: 0 is like most
     cost: float = 1.0  # of the tier, by its price, as a share of the dearest one's
+    beside: str = ""  # the tier that answers it too, in the background
+    share: float = 0.0  # how likely it was that it would

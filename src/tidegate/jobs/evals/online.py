@@ -124,7 +124,7 @@ class Online:
                 scores = await scored(panel.lookers, case_of(call), said, lambda name: bench)
             spent.add(bench.cost_nusd)
             for score in scores:
-                self._told(call, route, score)
+                self._told(call, route, score, panel.config.share)
             wholes = {one.name for one in panel.lookers}
             await keep(self._world, call.id, [one for one in scores if one.scorer in wholes])
         except TidegateError as wrong:
@@ -132,9 +132,9 @@ class Online:
         finally:
             self._waiting -= 1
 
-    def _told(self, call: Call, route: str, score: Score) -> None:
+    def _told(self, call: Call, route: str, score: Score, drawn: float) -> None:
         share = share_of(score)
-        self._tell(call, route, score.scorer, score.outcome, share, score)
+        self._tell(call, route, score.scorer, score.outcome, share, score, drawn)
         if share is None:
             return
         falling = self._falling.setdefault((route, score.scorer), Falling())
@@ -151,6 +151,7 @@ class Online:
         outcome: str,
         share: float | None = None,
         score: Score | None = None,
+        drawn: float | None = None,
     ) -> None:
         """Never why: a reason may quote what was said."""
         parent = received(call.named.get(PARENT))
@@ -158,7 +159,7 @@ class Online:
         fields["trace_id"] = trace_of(call.id) if parent is None else parent.trace_id
         if score is not None:
             fields |= {"score": share, "value": score.value, "passed": score.passed}
-            fields |= {"judge": score.judge or None, "advisory": score.advisory or None}
+            fields |= {"judge": score.judge or None, "advisory": score.advisory or None, "share": drawn}
         self._world.events.notice("evaluation", {name: value for name, value in fields.items() if value is not None})
 
 
