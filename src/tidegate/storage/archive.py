@@ -113,7 +113,7 @@ class Archive:
             for held in await self._batches.of(subject.alias) if self._batches is not None else ():
                 yield {"kind": "batch_line", "line": _plain(held)}
             for lesson in await self._lessons.of(subject.alias) if self._lessons is not None else ():
-                yield {"kind": "lesson", "lesson": _plain(lesson)}
+                yield {"kind": "lesson", "lesson": _plain(msgspec.structs.asdict(lesson))}
             for link in await self._log.of(subject.alias):
                 yield {"kind": "audit", "entry": await self.entry(link)}
             for line in await self._ledger.usage(_sums_of(name, subject)):
