@@ -83,7 +83,7 @@ async def ground_of(
         bodies=base.bodies,
         outlets=outlets,
         online=Online(world, inside.hear, SUITES),
-        shadowing=Shadowing(world, inside.hear, lambda: there.known, SUITES),
+        shadowing=Shadowing(world, inside.hear, lambda: there.known, SUITES, pupil.told if pupil is not None else None),
         running=there,
         rollouts=rollouts(world, config.experiments, there, inside.house, SUITES, undo),
         traces=traces,

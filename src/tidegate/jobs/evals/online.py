@@ -26,7 +26,7 @@ from tidegate.core.trace import PARENT, received, trace_of
 from tidegate.core.world import World
 from tidegate.jobs.evals import deck
 from tidegate.jobs.evals.run import scored
-from tidegate.jobs.evals.suite import Looker, Plugins, load, shared
+from tidegate.jobs.evals.suite import Looker, Plugins, Suite, load, shared
 from tidegate.stages.judging import Config, Ear, Heard
 
 AT_ONCE = 2  # answers of this process that are judged at the same time
@@ -54,9 +54,14 @@ def panel(route: str, config: Config, plugins: Plugins) -> Panel:
             f"routes.{route}.judge.suite: {config.suite} has no scorer that can look at a live call: "
             "none that does without a reference, a context or expected elements"
         )
-    may = deck.may_gate(Path(config.cards), suite.gate)
+    return Panel(config, lookers, gates(lookers, config.cards, suite))
+
+
+def gates(lookers: Sequence[Looker], cards: str, suite: Suite) -> frozenset[str]:
+    """Judges whose card is good."""
+    may = deck.may_gate(Path(cards), suite.gate)
     judges = {str(getattr(one.scorer, "judge", "")) for one in lookers} - {""}
-    return Panel(config, lookers, frozenset(judge for judge in judges if may(judge)))
+    return frozenset(judge for judge in judges if may(judge))
 
 
 class Spent:
