@@ -9,7 +9,7 @@ from typing import Protocol
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from tidegate.upstream.tiers.figures import Estimate, Figures
+from tidegate.core.tiers import Estimate, Figures
 
 MOST = 50  # of routes and organisations that have series
 WHOSE = ["route", "organisation"]

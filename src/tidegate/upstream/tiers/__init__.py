@@ -24,11 +24,10 @@ from msgspec import Meta
 from tidegate.core.call import Call, Route, Tier
 from tidegate.core.errors import BadRequest, ConfigError
 from tidegate.core.ports import Events
-from tidegate.core.tiers import Chosen
+from tidegate.core.tiers import Chosen, Figures
 from tidegate.core.values import Duration, Share
 from tidegate.core.world import World
 from tidegate.upstream.tiers.choice import KINDS, Chances, Kind, Promise, chosen, price_of
-from tidegate.upstream.tiers.figures import Figures
 from tidegate.upstream.tiers.look import features
 from tidegate.upstream.tiers.prior import OURS, Prior
 

@@ -7,48 +7,17 @@ themselves stands for nobody else, so the two are never added up.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-
-import msgspec
+from collections.abc import Iterable, Sequence
 
 from tidegate.core.ports import Lesson
 from tidegate.core.stats import share_between
+from tidegate.core.tiers import Estimate, Found
 
 CONFIDENCE = 0.975  # each way: the interval holds the true value in 95 of 100 cases
 STRANGE = (
     0.2  # of the questions lately, from so many on they are others than those that were learned from; 0.05 is usual
 )
 FEW = 100  # questions, before anybody is told
-
-
-class Estimate(msgspec.Struct, frozen=True):
-    """A mean of values from 0 to 1, and the interval that holds the true one in 95 of 100 cases."""
-
-    value: float
-    low: float
-    high: float
-    of: int
-
-
-class Found(msgspec.Struct, frozen=True):
-    """What was said, in figures. Estimates are None where nobody has said anything."""
-
-    quality: Mapping[str, Estimate] = {}  # of what clients got, by who says so
-    regret: Estimate | None = None  # how much better the other tier was, where both were asked
-    overpaid: Estimate | None = None  # of those, where the cheaper one would have been as good
-
-
-class Figures(msgspec.Struct, frozen=True):
-    """Of one route's tiers in one organisation."""
-
-    route: str
-    organisation: str
-    tiers: tuple[str, ...]
-    labels: int
-    learned: bool  # heads answer, and not the prior alone
-    found: Found
-    saving: float | None  # of what the dearest tier would have cost, by this process since it began
-    strange: float | None  # of the last questions of this process, so many are far from all that was learned from
 
 
 def found(lessons: Iterable[Lesson]) -> Found:

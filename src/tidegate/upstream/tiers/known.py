@@ -11,8 +11,9 @@ import msgspec
 import numpy as np
 
 from tidegate.core.ports import Lesson, Vector
+from tidegate.core.tiers import Figures, Found
 from tidegate.upstream.tiers.choice import Chances, Promise, price_of
-from tidegate.upstream.tiers.figures import Figures, Found, found, has_drifted
+from tidegate.upstream.tiers.figures import found, has_drifted
 from tidegate.upstream.tiers.heads import STRANGE_TRAFFIC, Examples, Heads, fit
 
 LEAST = 200  # answers that somebody judged, before anything is believed

@@ -20,9 +20,9 @@ from tidegate.core.call import Call, Tier
 from tidegate.core.errors import StoreDown, TidegateError
 from tidegate.core.ports import Closed, Embedder, Lesson, Lessons
 from tidegate.core.ports.lessons import Source
+from tidegate.core.tiers import Figures
 from tidegate.core.world import World
 from tidegate.upstream.tiers.choice import Chances, Promise
-from tidegate.upstream.tiers.figures import Figures
 from tidegate.upstream.tiers.known import LEAST as LEAST
 from tidegate.upstream.tiers.known import Class, Label, Question, taught
 from tidegate.upstream.tiers.look import NAMES
