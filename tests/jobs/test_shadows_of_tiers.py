@@ -26,7 +26,7 @@ routes:
   auto:
     tiers: {{simple: main/small, complex: spare/large}}
     router: {{learn: true, explore: 0%, shadow_share: 100%, {router}}}
-    judge: {{suite: "{suite}", share: 0}}
+    judge: {{suite: "{suite}", share: {judged}}}
     {route}
   judge: {{targets: [{{provider: grader, model: j}}]}}
 """
@@ -44,10 +44,11 @@ def make(build_house: Build, tmp_path: Path):
         router: str = "strong_share: 0",
         route: str = "limits: []",
         address: str = "http://127.0.0.1:9",
+        judged: str = "0%",
     ) -> House:
         path = tmp_path / "suite.yaml"
         path.write_text(suite)
-        house = await build_house(CONFIG.format(suite=path, router=router, route=route, address=address))
+        house = await build_house(CONFIG.format(suite=path, router=router, route=route, address=address, judged=judged))
         house.provider("main").always("bad")
         house.provider("spare").always("good")
         return house
@@ -98,6 +99,14 @@ async def test_what_came_of_both_is_regret(make) -> None:
     (known,) = pupil.figures
     assert known.found.regret.value == 1.0 and known.found.regret.of == 4 and known.found.overpaid.value == 0.0
     assert known.found.quality["shadow"].value == 0.0 and known.saving > 0.9
+
+
+async def test_what_a_judge_of_live_answers_says_counts_by_the_share_that_he_sees(make) -> None:
+    house = await make(router="strong_share: 0, stick: 1m", judged="50%")
+    for _ in range(12):
+        await ask(house)
+    judged = [one for one in lessons(house) if one.source == "judge"]
+    assert judged and {(one.tier, one.good, one.share) for one in judged} == {("simple", 0.0, 0.5)}
 
 
 async def test_a_judge_without_a_good_card_teaches_nobody(make) -> None:

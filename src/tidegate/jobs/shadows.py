@@ -117,6 +117,8 @@ class Shadowing(Collector):
         self._free = asyncio.Event()
 
     def hand(self, routes: Routes) -> Callable[[Call, str, Config], None]:
+        self._panels.clear()  # the configuration was read again, and so are suites and cards
+
         def hand(call: Call, said: str, config: Config) -> None:
             for one in call.shadows:
                 if one.counted:
