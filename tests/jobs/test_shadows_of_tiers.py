@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.house import Build, House, until
 from tests.jobs.test_shadows import SUITE as COMPARING
@@ -13,6 +14,8 @@ from tests.jobs.test_shadows import judging
 from tidegate.config import parse
 from tidegate.core.errors import ConfigError
 from tidegate.core.ports import Lesson, Team
+from tidegate.core.scores import Score
+from tidegate.jobs.evals.online import worth_of
 from tidegate.upstream.tiers.pupil import Pupil
 
 CONFIG = """
@@ -107,6 +110,13 @@ async def test_what_a_judge_of_live_answers_says_counts_by_the_share_that_he_see
         await ask(house)
     judged = [one for one in lessons(house) if one.source == "judge"]
     assert judged and {(one.tier, one.good, one.share) for one in judged} == {("simple", 0.0, 0.5)}
+
+
+def test_what_may_only_advise_is_no_part_of_what_an_answer_is_worth() -> None:
+    good, bad = Score(scorer="right", value=1.0), Score(scorer="kind", value=0.0)
+    assert worth_of([good, bad]) == 0.5
+    assert worth_of([good, replace(bad, advisory=True)]) == 1.0
+    assert worth_of([replace(bad, advisory=True)]) is None
 
 
 async def test_a_judge_without_a_good_card_teaches_nobody(make) -> None:
