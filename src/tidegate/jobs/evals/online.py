@@ -26,7 +26,7 @@ from tidegate.core.trace import PARENT, received, trace_of
 from tidegate.core.world import World
 from tidegate.jobs.evals import deck
 from tidegate.jobs.evals.run import scored
-from tidegate.jobs.evals.suite import Looker, Plugins, load, shared
+from tidegate.jobs.evals.suite import Looker, Plugins, Suite, load, shared
 from tidegate.stages.judging import Config, Ear, Heard
 
 AT_ONCE = 2  # answers of this process that are judged at the same time
@@ -54,9 +54,14 @@ def panel(route: str, config: Config, plugins: Plugins) -> Panel:
             f"routes.{route}.judge.suite: {config.suite} has no scorer that can look at a live call: "
             "none that does without a reference, a context or expected elements"
         )
-    may = deck.may_gate(Path(config.cards), suite.gate)
+    return Panel(config, lookers, gates(lookers, config.cards, suite))
+
+
+def gates(lookers: Sequence[Looker], cards: str, suite: Suite) -> frozenset[str]:
+    """Judges whose card is good."""
+    may = deck.may_gate(Path(cards), suite.gate)
     judges = {str(getattr(one.scorer, "judge", "")) for one in lookers} - {""}
-    return Panel(config, lookers, frozenset(judge for judge in judges if may(judge)))
+    return frozenset(judge for judge in judges if may(judge))
 
 
 class Spent:
@@ -84,7 +89,9 @@ class Spent:
 class Online:
     """One for a process; what it knows outlasts a reload."""
 
-    def __init__(self, world: World, hear: Hear, plugins: Plugins) -> None:
+    def __init__(self, world: World, hear: Hear, plugins: Plugins, taught: Callable[..., object] | None = None) -> None:
+        """`taught`: who learns what answers of routes with tiers were worth."""
+        self._taught = taught
         self._world = world
         self._hear = hear
         self._plugins = plugins
@@ -126,7 +133,11 @@ class Online:
             for score in scores:
                 self._told(call, route, score)
             wholes = {one.name for one in panel.lookers}
-            await keep(self._world, call.id, [one for one in scores if one.scorer in wholes])
+            kept = [one for one in scores if one.scorer in wholes]
+            await keep(self._world, call.id, kept)
+            worth = worth_of(kept)
+            if worth is not None and self._taught is not None:
+                self._taught(call.id, worth, "judge", share=float(panel.config.share))
         except TidegateError as wrong:
             self._world.events.notice("answer_not_judged", {"request_id": call.id, "error": wrong.message})
         finally:
@@ -256,3 +267,9 @@ def share_of(score: Score) -> float | None:
     if score.outcome != "scored" or score.value is None or high <= low:
         return None
     return min(1.0, max(0.0, (score.value - low) / (high - low)))
+
+
+def worth_of(scores: Sequence[Score]) -> float | None:
+    """The mean of those that may decide."""
+    known = [share for one in scores if not one.advisory and (share := share_of(one)) is not None]
+    return sum(known) / len(known) if known else None
