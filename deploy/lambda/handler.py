@@ -1,6 +1,6 @@
 """What does a Lambda answer? A whole response to one event of a function URL, from the house that `app.build` makes.
 
-Streams are answered whole, too: for word by word there is the web adapter, docs/deploy/serverless.md. Between two events
+Streams are answered whole, too: word by word is for the web adapter, docs/deploy/serverless.md. Between two events
 nothing of this process runs; so each waits until its row is stored.
 """
 

@@ -9,8 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.e2e.processes import KEY, PATIENCE_S, child, provider
 from tests.parts import ROOT, client_python, optional
 
@@ -113,7 +111,7 @@ class Stub:
 async def test_the_runtime_client_of_aws_gets_an_answer_to_each_invocation(tmp_path: Path) -> None:
     stub = Stub()
     listener = await asyncio.start_server(stub, "127.0.0.1", 0)
-    address = "127.0.0.1:{}".format(listener.sockets[0].getsockname()[1])
+    address = f"127.0.0.1:{listener.sockets[0].getsockname()[1]}"
     client = next((client_python("deploy").parent.parent / "lib").glob("python*/site-packages"))
     async with provider(tmp_path) as main:
         env = environment(tmp_path, main.address)
