@@ -1,0 +1,113 @@
+"""Is what lies in deploy/ fit to be taken as it is? Every version pinned, no secret in clear, our paths and keys."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.deploy.test_chart import SECRETS
+from tests.parts import ROOT, client_python, optional
+from tidegate.config import parse
+
+DEPLOY = ROOT / "deploy"
+FILES = [one for one in DEPLOY.rglob("*") if one.is_file() and one.suffix in (".yaml", ".service", ".conf", ".sh", "")]
+CLOSE_S = 7.0  # two for last events, five for connections (app.LAST_EVENTS_S, server.UNFINISHED_S)
+CONFIGURATIONS = sorted(
+    one for one in DEPLOY.rglob("*tidegate.yaml") if "helm" not in one.parts and one.name != "envoy.yaml"
+)
+COMPOSED = sorted(DEPLOY.glob("compose/*.yaml"))
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(DEPLOY))
+
+
+def composed(file: str) -> Any:
+    return yaml.safe_load((DEPLOY / "compose" / file).read_text())
+
+
+@pytest.mark.parametrize("file", CONFIGURATIONS, ids=name)
+def test_every_configuration_is_read_by_our_own_parser(file: Path) -> None:
+    parse(file.read_text(), SECRETS, str(file))
+
+
+def test_every_image_names_its_version() -> None:
+    found = re.compile(r"^\s*(?:- )?(?:image: |FROM |ARG BASE=)(\S+)$", re.MULTILINE)
+    images = [(name(file), image) for file in FILES for image in found.findall(file.read_text())]
+    floating = [one for one in images if "{" not in one[1] and not re.search(r":[\w.-]*\d+\.\d+|@sha256:", one[1])]
+    assert len(images) >= 8 and floating == []
+
+
+def test_no_secret_stands_in_clear() -> None:
+    said = re.compile(r"(?i)^\s*[\w-]*(?:password|api_?key|peppers?|admin_key|token)\s*[:=]\s*(\S.*)$", re.MULTILINE)
+    elsewhere = re.compile(r"^\$\{|^\"?\$|^env:|^!Sub|^\{|^\[?\"?env:")
+    found = [(name(one), text) for one in FILES for text in said.findall(one.read_text()) if not elsewhere.match(text)]
+    assert found == []
+
+
+@pytest.mark.parametrize("file", ["one.yaml", "scaled.yaml"])
+def test_composed_services_have_what_they_name_and_time_to_leave(file: str) -> None:
+    whole = composed(file)
+    services = whole["services"]
+    for one in services.values():
+        assert {each["source"] for each in one.get("configs", [])} <= set(whole["configs"])
+        assert set(one.get("depends_on", {})) <= set(services)
+        assert "no-new-privileges:true" in one["security_opt"]
+    for each in whole["configs"].values():
+        assert (DEPLOY / "compose" / each["file"]).exists()
+    tidegate = services["tidegate"]
+    assert tidegate["read_only"] and tidegate["cap_drop"] == ["ALL"]
+    drain = parse((DEPLOY / "compose" / whole["configs"]["tidegate"]["file"]).read_text(), SECRETS).api.drain
+    assert float(tidegate["stop_grace_period"].rstrip("s")) >= drain + CLOSE_S
+
+
+def test_the_nginx_of_the_composed_is_the_one_that_is_tested() -> None:
+    def lines(path: str) -> list[str]:
+        return [line for line in (DEPLOY / path).read_text().splitlines() if not line.startswith("#")]
+
+    ours = [line.replace("127.0.0.1:8080", "tidegate:8080") for line in lines("proxy/nginx.conf")]
+    assert ours == lines("compose/nginx.conf")
+
+
+def test_the_service_of_a_machine_is_nobody_and_has_time_to_leave() -> None:
+    unit = configparser.RawConfigParser(strict=False)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read(DEPLOY / "systemd" / "tidegate.service")
+    service = unit["Service"]
+    assert service["DynamicUser"] == "yes" and service["ProtectSystem"] == "strict"
+    assert float(service["TimeoutStopSec"]) >= parse("", {}).api.drain + CLOSE_S
+
+
+def test_cloud_run_asks_our_paths_and_is_gone_before_it_is_killed() -> None:
+    (one,) = yaml.safe_load((DEPLOY / "cloudrun" / "service.yaml").read_text())["spec"]["template"]["spec"][
+        "containers"
+    ]
+    assert one["livenessProbe"]["httpGet"]["path"] == "/health" and one["startupProbe"]["httpGet"]["path"] == "/ready"
+    variables = {each["name"]: each.get("value") for each in one["env"]}
+    assert float(str(variables["TIDEGATE_API_DRAIN"]).rstrip("s")) + CLOSE_S <= 10
+    text = (DEPLOY / "cloudrun" / "tidegate.yaml").read_text()
+    assert set(re.findall(r"env:(\w+)", text)) <= set(variables)
+
+
+@optional("TIDEGATE_DEPLOY", "deploy")
+def test_tools_of_others_find_nothing(tmp_path: Path) -> None:
+    tools = client_python("deploy").parent
+    unit = (DEPLOY / "systemd" / "tidegate.service").read_text().replace("/opt/tidegate/bin/tidegate", "/bin/true")
+    (tmp_path / "tidegate.service").write_text(unit)
+    for command in (
+        [tools / "cfn-lint", DEPLOY / "lambda" / "template.yaml"],
+        [tools / "hadolint", "--failure-threshold", "warning", DEPLOY / "docker" / "Dockerfile"],
+        ["systemd-analyze", "verify", tmp_path / "tidegate.service"],
+        ["systemd-analyze", "security", "--offline=true", "--threshold=15", tmp_path / "tidegate.service"],
+    ):
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=os.environ | {"SYSTEMD_LOG_LEVEL": "warning"}
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
