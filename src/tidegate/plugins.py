@@ -46,6 +46,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     },
     "stores": {
         "postgres": "tidegate.storage.postgres:PostgresStore",
+        "postgres_schema": "tidegate.storage.postgres.schema:at",
     },
     "keyrings": {
         "postgres": "tidegate.storage.postgres.keyring:PostgresKeyring",

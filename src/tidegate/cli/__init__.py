@@ -23,6 +23,7 @@ from tidegate.cli.experiments import experiments
 from tidegate.cli.feedback import feedback
 from tidegate.cli.guard import guard
 from tidegate.cli.keys import keys
+from tidegate.cli.migrate import migrate
 from tidegate.cli.prompts import prompts
 from tidegate.cli.replays import replay, shadow
 from tidegate.cli.report import report
@@ -75,6 +76,7 @@ def main() -> None:
     tidegate logs level debug          a log that says more for a while
     tidegate audit verify FILE         whether the audit log is what was signed
     tidegate vault rotate              seal all keys under a new key-encrypting key
+    tidegate migrate                   bring the tables of PostgreSQL up to date
     tidegate local install             the small model that needs no key
     tidegate semantic install          the embedding model of the semantic cache
     """
@@ -83,7 +85,7 @@ def main() -> None:
 COMMANDS = (
     *(serve, keys, teams, users, organisations, usage, report, requests, feedback),
     *(canary, cache, guard, subjects, bodies, audit, vault, alerts, logs, chat, doctor, evaluation, prompts),
-    *(batch, experiments, route, shrink),
+    *(batch, experiments, route, shrink, migrate),
 )
 for command in COMMANDS:
     main.add_command(command)

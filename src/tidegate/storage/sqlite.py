@@ -8,11 +8,12 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from importlib.resources import files
 from itertools import chain
 from pathlib import Path
+from tempfile import mkstemp
 from typing import Any, TypeVar
 
 import msgspec
@@ -218,17 +219,33 @@ def _bring_up_to_date(migrations: Sequence[str], connection: sqlite3.Connection)
             f"the database {path} was written by a newer Tidegate (schema {version}, here {len(migrations)} is known): "
             "start that version or a later one, or restore the backup from before the upgrade"
         )
+    if path and 0 < version < len(migrations):
+        _copy(connection, Path(path), version)
     while version < len(migrations):
-        try:
-            connection.executescript(
-                f"BEGIN IMMEDIATE;\n{migrations[version]}\nPRAGMA user_version = {version + 1};\nCOMMIT;"
-            )
+        try:  # all steps or none, so that no other process ever finds it halfway
+            steps = "\n".join(migrations[version:])
+            connection.executescript(f"BEGIN IMMEDIATE;\n{steps}\nPRAGMA user_version = {len(migrations)};\nCOMMIT;")
         except sqlite3.Error:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             if _pragma(connection, "user_version") == version:  # else another process did it just now
                 raise
         version = _pragma(connection, "user_version")
+
+
+def _copy(connection: sqlite3.Connection, path: Path, version: int) -> None:
+    """As it was, beside it: what an upgrade changes, the last release cannot read any more."""
+    handle, name = mkstemp(".copy", f"{path.name}.", path.parent)
+    os.close(handle)
+    ours = Path(name)
+    try:
+        with closing(sqlite3.connect(ours)) as copy:
+            connection.backup(copy)
+            whole = _pragma(copy, "user_version") == version  # else another process has changed it just now
+        if whole:
+            ours.replace(path.with_name(f"{path.name}.schema-{version}"))
+    finally:
+        ours.unlink(missing_ok=True)
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:

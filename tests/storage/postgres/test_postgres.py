@@ -70,8 +70,27 @@ async def test_what_others_keep_in_the_database_is_left_alone(open_store, postgr
 async def test_a_database_of_a_newer_tidegate_is_refused(open_store, postgres):
     await open_store(postgres)
     with psycopg.connect(postgres) as db:
-        db.execute("UPDATE tidegate.schema_version SET version = 99")
+        db.execute("UPDATE tidegate.schema_version SET version = 99, oldest = 99")
     assert "written by a newer Tidegate (schema 99, here" in await refusal(open_store, postgres)
+
+
+async def test_a_database_of_an_older_tidegate_is_changed_by_migrate_and_by_nothing_else(open_store, postgres):
+    await open_store(postgres)
+    with psycopg.connect(postgres) as db:
+        db.execute("UPDATE tidegate.schema_version SET version = version - 1")
+    assert "run `tidegate migrate` first" in await refusal(open_store, postgres)
+
+
+async def test_a_release_goes_on_with_the_tables_of_the_next_one_where_they_say_so(open_store, postgres):
+    await open_store(postgres)
+    with psycopg.connect(postgres) as db:
+        db.execute("UPDATE tidegate.schema_version SET oldest = version, version = version + 2")
+    await (await open_store(postgres)).add(key("a"))
+
+
+async def test_a_server_that_only_reads_is_refused(open_store, postgres):
+    await open_store(postgres)
+    assert "name the primary" in await refusal(open_store, f"{postgres}?options=-cdefault_transaction_read_only%3Don")
 
 
 async def test_a_user_who_may_not_make_tables_is_told_what_to_grant(open_store, postgres):

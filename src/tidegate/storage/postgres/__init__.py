@@ -17,7 +17,7 @@ from tidegate.storage.ledger import Notice
 from tidegate.storage.once import OnceTable
 from tidegate.storage.postgres.books import CHAINS, DIALECT, PostgresBooks
 from tidegate.storage.postgres.lanes import Address, Connection, Gone, Lanes
-from tidegate.storage.postgres.schema import bring_up_to_date
+from tidegate.storage.postgres.schema import ready
 from tidegate.storage.rollups import clean
 from tidegate.storage.rows import AGE, AGES, TABLES, bearer, bearer_query, columns, restored, value, values
 from tidegate.storage.tables import Tables
@@ -57,10 +57,10 @@ class PostgresStore:
         timeout_s: float = TIMEOUT_S,
         prepares: bool = True,
     ) -> PostgresStore:
-        """Make the tables, or bring them up to date. Raises ConfigError when the database cannot be used."""
+        """Makes the tables of an empty database. Raises ConfigError for one that cannot be used as it is."""
         lanes = Lanes(Address(url, timeout_s, prepares), connections, timeout_s, notice)
         try:
-            await asyncio.to_thread(lanes.do, bring_up_to_date, within_s=START_S)
+            await asyncio.to_thread(lanes.do, ready, within_s=START_S)
         except StoreDown as down:
             await lanes.aclose()
             raise ConfigError(f"storage.database: {down.message}; it must be there when Tidegate starts") from None
