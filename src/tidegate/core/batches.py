@@ -26,6 +26,7 @@ ENDPOINTS: dict[str, tuple[Dialect, str]] = {
     "/v1/chat/completions": ("openai", "chat"),
     "/v1/completions": ("openai", "complete"),
     "/v1/embeddings": ("openai", "embed"),
+    "/v1/responses": ("openai", "raw"),
     "/v1/messages": ("anthropic", "chat"),
 }
 LONGEST_ID = 512  # characters of a custom_id

@@ -7,6 +7,7 @@ one result of each line whatever dies, and a file of results is not kept at all:
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from hashlib import blake2b
@@ -340,13 +341,29 @@ class BatchStore(FileStore):
                 db.execute(sql("DELETE FROM FILES WHERE id = ?"), (id,))
             find = "SELECT id FROM BATCHES WHERE gone_ms < ? ORDER BY gone_ms LIMIT 1"  # one may have many lines
             batches = db.execute(sql(find), (before_ms,)).fetchall()
-            return len(files) + sum(self._remove(db, id) for (id,) in batches)
+            left = [file for (file,) in db.execute(sql(_OWNERLESS)).fetchall() if _was_left(file, before_ms)][:most]
+            for file in left:
+                db.execute(sql("DELETE FROM PARTS WHERE file = ?"), (file,))
+            return len(files) + len(left) + sum(self._remove(db, id) for (id,) in batches)
 
         return await self._tables.home.alter(work)
 
 
+_MADE = re.compile(r"(?:file-|msgbatch_)([0-9a-f]{11})[0-9a-f]+")
+UPLOAD_MS = 3_600_000  # no upload takes longer
+# Pieces of an upload that was cut off by a crash: the row of a file, or of a batch, is written after its last piece.
+_OWNERLESS = (
+    "SELECT file FROM PARTS WHERE part = 0 AND NOT EXISTS (SELECT 1 FROM FILES WHERE id = file) "
+    "AND NOT EXISTS (SELECT 1 FROM BATCHES WHERE id = file)"
+)
 _UNASKED = "UPDATE LINES SET state = ? WHERE batch = ? AND state = 'pending'"
 _BY_STATE = "SELECT state, count(*), coalesce(sum(bytes), 0) FROM LINES WHERE batch = ? GROUP BY state"
+
+
+def _was_left(file: str, now_ms: int) -> bool:
+    """Whether nobody writes it any more: an id begins with the moment that it was made."""
+    made = _MADE.fullmatch(file)
+    return made is not None and int(made[1], 16) < now_ms - UPLOAD_MS
 
 
 def _counted(rows: Sequence[Any]) -> tuple[Counts, tuple[int, int]]:
