@@ -31,6 +31,7 @@ class Vendor(Server):
         self.asked: list[str] = []
         self.seen: list[str] = []
         self.fails: dict[str, list[int]] = {}
+        self.forgetful = False  # batches are begun, and answered with an error
         self.says: Callable[[Line], str] = lambda body: f"batched: {_last(body)}"  # type: ignore[assignment]
         self.spoil: Callable[[list[bytes]], list[bytes]] = lambda lines: lines
         self._count = itertools.count(1)
@@ -42,6 +43,8 @@ class Vendor(Server):
         if self.fails.get(place):
             return plain(self.fails[place].pop(0), b'{"error": {"message": "not now", "type": "x"}}')
         found = self._found(place, path, body)
+        if self.forgetful and place in ("POST /batches", "POST /messages/batches"):
+            return plain(502, b"bad gateway")
         if isinstance(found, bytes):
             return plain(200, found)
         return plain(200, json.dumps(found).encode()) if found is not None else plain(404, b'{"error": {}}')
