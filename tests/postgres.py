@@ -6,12 +6,20 @@ def test_y(postgres_server):   # the server, to be stopped and started
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from bench.postgres import Server as Server
 from bench.postgres import free_port as free_port
 from bench.postgres import programs
+
+from tests.parts import listens, program
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +48,26 @@ def postgres_server() -> Iterator[Server]:
     server = Server(found)
     yield server
     server.end()
+
+
+@contextmanager
+def pgbouncer(of: int, connections: int = 2) -> Iterator[int]:
+    """The port of a PgBouncer in transaction mode before the server at port `of`. It refuses to be root as well."""
+    folder, port = Path(tempfile.mkdtemp(prefix="tidegate-pgbouncer-")), free_port()
+    nobody = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.getuid() == 0 else {}
+    (folder / "ini").write_text(
+        f"[databases]\n* = host=127.0.0.1 port={of} user=postgres\n"
+        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n"
+        f"server_login_retry = 1\npool_mode = transaction\ndefault_pool_size = {connections}\n"
+    )
+    folder.chmod(0o755)
+    command = [str(program("pgbouncer")), "-q", str(folder / "ini")]
+    null = subprocess.DEVNULL
+    bouncer = subprocess.Popen(command, stdin=null, stderr=null, cwd="/", **nobody)  # type: ignore[call-overload]
+    try:
+        listens(port, bouncer)
+        yield port
+    finally:
+        bouncer.kill()
+        bouncer.wait()
+        shutil.rmtree(folder)

@@ -2,51 +2,21 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.e2e.matrix.places import BARE_KEY, bare_model
+from tests.envoy import before
 from tests.faultproxy import Fault, Kind, breaking
 from tests.house import Build, House
-from tests.parts import envoy_binary, local_model, needs_envoy
+from tests.parts import local_model, needs_envoy
 from tidegate.providers import local
 
 pytestmark = [local_model(), pytest.mark.timeout(120)]
 
 FEW = {"max_tokens": 8, "temperature": 0}
 
-ENVOY = """
-static_resources:
-  listeners:
-  - address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}
-    filter_chains:
-    - filters:
-      - name: envoy.filters.network.http_connection_manager
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: faults
-          http_filters:
-          - name: envoy.filters.http.fault
-            typed_config: {{"@type": {fault}}}
-          - name: envoy.filters.http.router
-            typed_config: {{"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}
-          route_config:
-            virtual_hosts:
-            - {{name: all, domains: ["*"], routes: [{routes}]}}
-  clusters:
-  - name: model
-    load_assignment:
-      cluster_name: model
-      endpoints:
-      - lb_endpoints:
-        - endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {model}}}}}}}
-"""
-FAULT = "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault"
 ALWAYS, HALF = "percentage: {numerator: 100}", "percentage: {numerator: 50}"
 # By the first part of the path: a provider's address says what is to go wrong with it.
 PATHS = {
@@ -78,37 +48,10 @@ def model() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def envoy(model: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def envoy(model: str) -> Iterator[str]:
     """Its address; below it are the PATHS."""
-    folder = tmp_path_factory.mktemp("envoy")
-    routes = ",".join(
-        f'{{match: {{prefix: "/{name}/"}}, route: {{cluster: model, prefix_rewrite: "/", timeout: 0s}}, '
-        f'typed_per_filter_config: {{envoy.filters.http.fault: {{"@type": {FAULT}{", " if fault else ""}{fault}}}}}}}'
-        for name, fault in PATHS.items()
-    )
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    file = folder / "envoy.yaml"
-    file.write_text(ENVOY.format(port=port, fault=FAULT, routes=routes, model=model.rpartition(":")[2]))
-    command = [str(envoy_binary()), "-c", str(file), "--concurrency", "1", "--disable-hot-restart", "-l", "warning"]
-    with (folder / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
-        try:
-            _wait_for(port, process, folder / "log")
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.kill()
-
-
-def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    until = time.monotonic() + 20
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            assert process.poll() is None and time.monotonic() < until, log.read_text()[-2000:]
-            time.sleep(0.02)
-        else:
-            return
+    with before(int(model.rpartition(":")[2]), PATHS) as address:
+        yield address
 
 
 async def a_house(build_house: Build, main: str, spare: str, first_token: float = 20) -> House:

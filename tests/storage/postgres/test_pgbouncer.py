@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
-import socket
-import subprocess
-import tempfile
-import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
 import pytest
 
-from tests.parts import debian, program
-from tests.postgres import Server, free_port
+from tests.parts import debian
+from tests.postgres import Server, pgbouncer
 from tidegate.core.ports import Closed, Key, Totals
 from tidegate.core.usage import Period, UsageAsked
 from tidegate.storage.ledger import Position, Row
@@ -28,39 +21,8 @@ pytestmark = debian("pgbouncer")
 @pytest.fixture
 def pooled(postgres_cluster: Server, postgres: str) -> Iterator[str]:
     """The URL of the same database, by way of a PgBouncer with two connections."""
-    folder, port = Path(tempfile.mkdtemp(prefix="tidegate-pgbouncer-")), free_port()
-    nobody = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.getuid() == 0 else {}
-    (folder / "ini").write_text(
-        f"[databases]\n* = host=127.0.0.1 port={postgres_cluster.port} user=postgres\n"
-        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n"
-        "pool_mode = transaction\ndefault_pool_size = 2\n"
-    )
-    folder.chmod(0o755)
-    bouncer = subprocess.Popen(
-        [str(program("pgbouncer")), "-q", str(folder / "ini")],
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        cwd="/",
-        **nobody,
-    )
-    try:
-        until(port)
+    with pgbouncer(postgres_cluster.port) as port:
         yield f"postgresql://postgres@127.0.0.1:{port}/{postgres.rpartition('/')[2]}"
-    finally:
-        bouncer.kill()
-        bouncer.wait()
-        shutil.rmtree(folder)
-
-
-def until(port: int) -> None:
-    end = time.monotonic() + 10
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        except OSError:
-            assert time.monotonic() < end
-            time.sleep(0.02)
 
 
 def key(id: str) -> Key:
