@@ -108,6 +108,8 @@ class Gateway:
         """What is paid for. Called by a flight only, which hears what is bought to its end."""
         await self.limits.loops.hold_up(call)  # 429 in a loop; what the cache answers is none
         async with self.budgets.reserve(call):  # 402 money, 429 tokens: the most it can be now, the truth at the end
+            if call.parceled is not None:
+                await self.upstream.hand_over(call)  # a line that goes with a provider's own batch is not asked now
             self.recorder.opened(call)  # 503 when it could not be accounted for
             async with self.upstream.open(call) as source:  # 502 503 504, or what the provider refuses
                 await hear(self.guardrails.shield(call, source))  # mask what comes in

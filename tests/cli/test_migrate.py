@@ -6,9 +6,11 @@ import sqlite3
 from pathlib import Path
 
 import psycopg
+import pytest
 from click.testing import CliRunner
 
 from tidegate.cli import main
+from tidegate.storage import sqlite as storage
 from tidegate.storage.sqlite import SqliteStore
 
 
@@ -45,16 +47,14 @@ def test_one_of_a_release_that_is_too_new_is_left_alone(tmp_path: Path, postgres
     assert (code, "written by a newer Tidegate" in said) == (1, True)
 
 
-async def test_a_file_of_before_is_copied_before_it_is_changed(tmp_path: Path) -> None:
-    path = tmp_path / "tidegate.sqlite"
-    await (await SqliteStore.open(path)).aclose()
-    with sqlite3.connect(path) as db:
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        db.execute("CREATE TABLE of_the_last_release (a)")
-        for table in ("batch_lines", "batches", "file_parts", "files"):
-            db.execute(f"DROP TABLE IF EXISTS {table}")
-        db.execute("PRAGMA user_version = 14")
-    db.close()
+async def test_a_file_of_before_is_copied_before_it_is_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, steps = tmp_path / "tidegate.sqlite", storage._migrations
+    with monkeypatch.context() as before:
+        before.setattr(storage, "_migrations", lambda folder: steps(folder)[:14])
+        await (await SqliteStore.open(path)).aclose()
+    version = len(steps("sqlite"))
     await (await SqliteStore.open(path)).aclose()
     copy = path.with_name("tidegate.sqlite.schema-14")
     assert copy.stat().st_mode & 0o777 == 0o600

@@ -15,7 +15,7 @@ from tidegate.core.batches import Config, Counts, Mistake, Question, Said
 from tidegate.core.ports import Subject
 from tidegate.core.ports.batches import Batch, Fate, File, Starter
 from tidegate.storage.batches import BatchStore
-from tidegate.storage.batches.files import PART
+from tidegate.storage.batches.files import FILE, PART
 from tidegate.storage.ledger import Home
 from tidegate.storage.postgres import PostgresStore
 from tidegate.storage.sqlite import SqliteStore
@@ -249,6 +249,19 @@ async def test_files_and_batches_leave_when_their_time_is_over(store):
     assert await store.forget(gone_ms, 10) == 0
     assert await store.forget(gone_ms + 1, 10) > 0 and await store.forget(gone_ms + 1, 10) == 0
     assert await store.batch("batch_1", "key_ann") is None and await results(store, ended, "done") == []
+
+
+async def test_pieces_of_an_upload_that_a_crash_has_cut_off_are_deleted_an_hour_later(store, home):
+    made_ms = 0x019B0000000
+    torn, request = "file-019b0000000ab", "msgbatch_019b0000000ab"
+    for id in (torn, request, "file-019b0000000cd"):
+        await home.tables.changed("INSERT INTO PARTS (file, part, body) VALUES (?, ?, ?)", id, 0, b"\x00")
+    whole = file("file-019b0000000cd", until_ms=made_ms * 2)
+    row = (whole.id, "acme", "key_ann", b"\x00", 3, made_ms, whole.until_ms, "input", "")
+    await home.tables.changed(f"INSERT INTO FILES ({FILE}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", *row)
+    assert await store.forget(made_ms + 3_600_000, 10) == 0  # it may still be coming
+    assert await store.forget(made_ms + 3_600_001, 10) == 2 and await store.forget(made_ms + 3_600_001, 10) == 0
+    assert [row[0] for row in await home.tables.rows("SELECT file FROM PARTS")] == [whole.id]
 
 
 async def test_without_the_key_nobody_reads_them(store, home):

@@ -18,14 +18,15 @@ from tidegate.core.values import Duration, Size
 
 Dialect = Literal["openai", "anthropic"]
 Ended = Literal["completed", "failed", "cancelled", "expired"]
-LineState = Literal["pending", "leased", "done", "failed", "cancelled", "expired"]
-OPEN: tuple[LineState, ...] = ("pending", "leased")
+LineState = Literal["pending", "leased", "away", "done", "failed", "cancelled", "expired"]
+OPEN: tuple[LineState, ...] = ("pending", "leased", "away")
 
 # What may be asked for in a batch, and in whose words.
 ENDPOINTS: dict[str, tuple[Dialect, str]] = {
     "/v1/chat/completions": ("openai", "chat"),
     "/v1/completions": ("openai", "complete"),
     "/v1/embeddings": ("openai", "embed"),
+    "/v1/responses": ("openai", "raw"),
     "/v1/messages": ("anthropic", "chat"),
 }
 LONGEST_ID = 512  # characters of a custom_id
@@ -253,6 +254,7 @@ class Counts(msgspec.Struct, frozen=True):
     cancelled: int = 0
     expired: int = 0
     bytes: int = 0  # of the answers
+    away: int = 0  # with a provider that answers in a batch of its own
 
     @property
     def total(self) -> int:
@@ -260,7 +262,7 @@ class Counts(msgspec.Struct, frozen=True):
 
     @property
     def open(self) -> int:
-        return self.pending + self.leased
+        return self.pending + self.leased + self.away
 
     @property
     def wrong(self) -> int:

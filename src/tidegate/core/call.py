@@ -19,6 +19,7 @@ from tidegate.core.values import Moment
 
 if TYPE_CHECKING:
     from tidegate.core.flight import Flight
+    from tidegate.core.parcels import Parceled
     from tidegate.core.ports import Bill, Codec, Headers, Provider
 
 
@@ -378,6 +379,7 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     pinned: Mapping[str, int] = {}  # experiments: versions of prompts that the arm wants, by name
     prompt: str | None = None  # prompts: name and version
     rendered: str | None = None  # prompts: the hash of that version, and a digest of the variables
+    parceled: Parceled | None = None  # jobs: of a line that a provider's own batch may answer, or has answered
     cached: Cached | None = None  # cache: what it did; None: it was not asked
     # the flight: what the inner ring writes
     chosen: Chosen | None = None  # where the route has tiers

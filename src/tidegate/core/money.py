@@ -94,6 +94,15 @@ class Price(msgspec.Struct, frozen=True, omit_defaults=True):
         cost, without = self.cost_nusd(usage), self.cost_nusd(plain)
         return 0 if cost is None or without is None or not kept else without - cost
 
+    def less(self, discount: float) -> Price:
+        """The same with a share off."""
+
+        def off(rates: dict[str, int]) -> dict[str, int]:
+            return {kind: round(rate * (1 - discount)) for kind, rate in rates.items()}
+
+        tiers = tuple(replace(tier, rates=off(tier.rates)) for tier in self.tiers)
+        return Price(off(self.rates), f"{self.source}, batch -{discount:.0%}", tiers)
+
     def dearest(self, *, audio: bool) -> tuple[int | None, int | None]:
         """The highest rates of input and output, whatever the kind of token and the tier; None for one not known."""
         every = (self.rates, *(tier.rates for tier in self.tiers))

@@ -9,6 +9,13 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 
+class Courier(Protocol):
+    away: int
+
+    @property
+    def lines(self) -> Mapping[str, int]: ...
+
+
 class Worker(Protocol):
     pending: int
 
@@ -17,6 +24,9 @@ class Worker(Protocol):
 
     @property
     def under_way(self) -> int: ...
+
+    @property
+    def courier(self) -> Courier: ...
 
     def lag_s(self) -> float: ...
 
@@ -30,11 +40,18 @@ class BatchLines(Collector):
         for outcome in ("done", "failed", "again"):
             ended.add_metric([outcome], self._worker.lines.get(outcome, 0))
         yield ended
+        moved = CounterMetricFamily(
+            "tidegate_batch_lines_delegated", "Lines and a provider's own batches", labels=["step"]
+        )
+        for step in ("handed_over", "brought_back", "came_home"):
+            moved.add_metric([step], self._worker.courier.lines.get(step, 0))
+        yield moved
         now = GaugeMetricFamily(
-            "tidegate_batch_lines_open", "Lines under way here, and all that wait", labels=["state"]
+            "tidegate_batch_lines_open", "Lines under way here, all that wait or are with a provider", labels=["state"]
         )
         now.add_metric(["under_way"], self._worker.under_way)
         now.add_metric(["waiting"], self._worker.pending)
+        now.add_metric(["away"], self._worker.courier.away)
         yield now
         yield GaugeMetricFamily(
             "tidegate_batch_lag_seconds", "Since the oldest batch that has not ended was made", self._worker.lag_s()

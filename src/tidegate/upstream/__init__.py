@@ -21,7 +21,7 @@ from tidegate.core.errors import BudgetSpent, LimitReached, UpstreamUnavailable
 from tidegate.core.ports import Codecs, Timeouts
 from tidegate.core.values import Duration, Secret
 from tidegate.core.world import World
-from tidegate.upstream import answers, breaker, hedge, retry, router
+from tidegate.upstream import answers, breaker, handed, hedge, retry, router
 from tidegate.upstream.answers import OwnAnswer
 from tidegate.upstream.attempt import Stream
 from tidegate.upstream.hedge import Extra
@@ -94,8 +94,22 @@ class Upstream:
         self.extra(route).called(route.hedge.max_extra)
         return hedge.patience_s(route.hedge, seat.state.first)
 
-    def open(self, call: Call) -> Opening:
+    async def hand_over(self, call: Call) -> None:
+        """Raises HandedOver, where its first target takes batches of its own; else it is asked like any other."""
+        assert call.parceled is not None and call.route is not None
+        if call.parceled.body is None and handed.may_go(call.route, call.parceled):
+            if self.shrinks:
+                await self.shrinks.shorten(call)
+            route = call.route
+            if route.tiers:
+                tier, *_ = await self.tiers.choose(call)
+                route = tier.route
+            handed.over(call, router.plan(route, self.targets.of, random.random)[0], self.codecs)
+
+    def open(self, call: Call) -> Opening | handed.Delivered:
         """`async with upstream.open(call) as source`: an answer, won. Raises what is left when nobody gave one."""
+        if call.parceled is not None and call.parceled.body is not None:
+            return handed.Delivered(self.world, call, self.codecs)
         return Opening(self, self.world, call)
 
 

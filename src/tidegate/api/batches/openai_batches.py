@@ -153,6 +153,7 @@ def shown(batch: Batch) -> dict[str, Any]:
         "cancelled_at": ended_at if batch.ended == "cancelled" else None,
         "request_counts": {"total": counts.total, "completed": counts.done, "failed": counts.wrong},
         "metadata": batch.metadata,
+        "lines": {"waiting": counts.pending, "under_way": counts.leased, "at_provider": counts.away},
     }
 
 

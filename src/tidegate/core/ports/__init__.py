@@ -70,6 +70,7 @@ from tidegate.core.ports.vendor import Decoder as Decoder
 from tidegate.core.ports.vendor import Encoder as Encoder
 from tidegate.core.ports.vendor import PriceBook as PriceBook
 from tidegate.core.ports.vendor import Provider as Provider
+from tidegate.core.ports.vendor import TakesBatches as TakesBatches
 from tidegate.core.ports.wire import Exchange as Exchange
 from tidegate.core.ports.wire import Head as Head
 from tidegate.core.ports.wire import Headers as Headers

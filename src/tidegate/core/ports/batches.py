@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import msgspec
 
 from tidegate.core.batches import Config, Counts, Dialect, Ended, LineState, Mistake, Question, Said
+from tidegate.core.parcels import Parcel
 
 Holds = Literal["input", "output", "errors"]
 
@@ -67,6 +68,7 @@ class Line(NamedTuple):
     number: int
     tries: int  # this one included
     asked: Question
+    parcel: str = ""  # that it went with; or home
 
 
 class Fate(NamedTuple):
@@ -77,6 +79,7 @@ class Fate(NamedTuple):
     said: Said | None = None
     at_ms: int = 0
     counted: bool = True  # as a try
+    home: bool = False  # it is not handed over again
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -157,6 +160,26 @@ class Batches(Protocol):
 
     async def settle(self, holder: str, fates: Sequence[Fate]) -> None:
         """In one step, each with its result. Of a line that is not `holder`'s any more nothing is written."""
+
+    async def hand_over(self, parcel: Parcel, lines: Sequence[int], holder: str, until_ms: int) -> bool:
+        """Put lines that are `holder`'s into a parcel that is its own until then. False: they are not all its own."""
+
+    async def parcels(self) -> list[Parcel]:
+        """All that there are, oldest first."""
+
+    async def take_parcel(self, id: str, holder: str, now_ms: int, until_ms: int) -> bool: ...
+
+    async def note_parcel(self, parcel: Parcel) -> None:
+        """What is known of it now; it is nobody's then."""
+
+    async def bring(self, batch: Batch, parcel: str, lines: Sequence[int], holder: str, until_ms: int) -> list[Line]:
+        """Of these, those that are still in the parcel: now they are `holder`'s, to be given their results."""
+
+    async def end_parcel(self, parcel: Parcel, at_ms: int, *, home: bool) -> int:
+        """Lines without a result are asked from `at_ms` on; `home`: by us. How many."""
+
+    async def away(self) -> int:
+        """Lines of all batches that are with providers."""
 
     async def end(self, batch: Batch, now_ms: int) -> Batch | None:
         """End it where no line is open; before, end what has expired or was cancelled. None: it goes on."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from tidegate.core.chat import Conversation, Written
 from tidegate.core.errors import Complaint, TidegateError
@@ -13,6 +13,7 @@ from tidegate.core.prompts import Preface
 if TYPE_CHECKING:
     from tidegate.core.call import Asked, Call, Event, Metering, Target
     from tidegate.core.money import Price
+    from tidegate.core.parcels import Terms
     from tidegate.core.values import Secret
 
 
@@ -127,3 +128,18 @@ class Provider(Protocol):
 
     def trouble(self) -> str | None:
         """Why this provider cannot be asked right now, and what to do; None when it can."""
+
+
+@runtime_checkable
+class TakesBatches(Protocol):
+    """A provider that has batches of its own."""
+
+    name: str
+    dialect: str
+    terms: Terms | None  # None: nothing is handed over to it
+
+    def batch_price(self, model: str) -> Price | None:
+        """None: not known, so nothing of that model is handed over."""
+
+    def errand(self, method: str, path: str, body: bytes = b"", kind: bytes = b"application/json") -> Request:
+        """Something to do with its files and batches; `path` as its clients have it."""

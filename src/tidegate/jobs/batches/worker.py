@@ -18,13 +18,15 @@ from zoneinfo import ZoneInfo
 from tidegate.core.batches import Mistake, Said, may_ask
 from tidegate.core.call import Call
 from tidegate.core.errors import Internal, StoreDown, TidegateError
+from tidegate.core.parcels import HandedOver, Parceled
 from tidegate.core.ports import Batches
 from tidegate.core.ports.batches import Batch, Fate, Line
 from tidegate.core.world import World
 from tidegate.gateway import Gateway
 from tidegate.jobs.batches.asking import Accounts, answer, call_of, refused
+from tidegate.jobs.batches.courier import Courier
 from tidegate.jobs.batches.reading import take_in
-from tidegate.jobs.batches.tries import again
+from tidegate.jobs.batches.tries import PROVIDERS, again
 
 LEASE_MS = 30_000
 RENEW_MS = LEASE_MS // 3
@@ -62,6 +64,7 @@ class Worker:
         self._task: asyncio.Task[None] | None = None
         self._told = False  # that the database is away
         self.lines: Counter[str] = Counter()  # ended here, by how
+        self.courier = Courier(world, store, self._holder, self._brought)
         self.pending = 0  # in the database, when it was looked at last
         self.oldest_ms: int | None = None  # when the oldest batch that goes on was made
 
@@ -137,6 +140,7 @@ class Worker:
             self._held_ms = now_ms
             await self._store.hold(self._holder, now_ms + LEASE_MS)
         await self._take(now_ms)
+        self._send()
 
     async def _look(self, now_ms: int) -> None:
         store = self._store
@@ -154,6 +158,9 @@ class Worker:
                 self._reading.add(batch.id)
                 self._world.nursery.spawn(self._read(batch), "read a batch")
         await self._give_back(now_ms)
+        gateway = self._door.gateway
+        assert gateway is not None
+        await self.courier.step({one.id: one for one in self._open}, gateway.providers)
         for batch in [one for one in self._open if one.state == "in_progress" and not self._beside[one.id]]:
             await self._end(batch, now_ms)
 
@@ -178,7 +185,17 @@ class Worker:
         stale = [line for line in self._waiting if line.batch.id not in asked]
         if stale:
             self._waiting = deque(line for line in self._waiting if line.batch.id in asked)
-            await self._store.settle(self._holder, [Fate(line, counted=False) for line in stale])
+        fates = [Fate(line, counted=False) for line in stale]
+        for id in self.courier.gathered - asked:
+            fates += self.courier.drop(id)
+        if fates:
+            await self._store.settle(self._holder, fates)
+
+    def _send(self) -> None:
+        """What was gathered for providers, of batches of which nothing more is coming."""
+        for id in self.courier.gathered & self._dry:
+            if not self._beside[id] and all(line.batch.id != id for line in self._waiting):
+                self.courier.send(id)
 
     async def _end(self, batch: Batch, now_ms: int) -> None:
         ended = await self._store.end(batch, now_ms)
@@ -243,10 +260,13 @@ class Worker:
 
     async def _one(self, line: Line) -> None:
         fate = await self._asked(line)
+        if fate is None:
+            return
         self.lines["again" if fate.said is None else fate.state] += 1
         await self._write(fate)
 
-    async def _asked(self, line: Line) -> Fate:
+    async def _asked(self, line: Line) -> Fate | None:
+        """None: it is handed over."""
         gateway, call = self._door.gateway, None
         assert gateway is not None
         pause_ms = self._pauses.get(line.batch.id, 0)
@@ -256,14 +276,35 @@ class Worker:
             return Fate(line, "failed", Said(None, code="erased", message="what was asked here was erased"))
         try:
             call = call_of(self._world, line, await self._accounts.of(line.batch))
+            call.parceled = self.courier.may_go(line)
             status, body = await answer(gateway, call)
             return Fate(line, "done", Said(line.asked.custom_id, status, body, call.id))
+        except HandedOver as handed:
+            assert call is not None
+            self.courier.gather(line, call.id, handed)
+            return None
         except TidegateError as wrong:
             return self._refused(gateway, call, line, wrong)
         except Exception as crash:  # noqa: BLE001 one line must not end the others
             fields = {"batch": line.batch.id, "line": line.number, "error": repr(crash)}
             self._world.events.notice("crash", fields)
             return self._refused(gateway, call, line, Internal("Tidegate made a mistake; its log has the details"))
+
+    async def _brought(self, line: Line, id: str, target: str, body: bytes) -> Fate:
+        """What came of one that was handed over: the answer to the call that it was then."""
+        gateway, call = self._door.gateway, None
+        assert gateway is not None
+        if line.asked.custom_id is None:
+            return Fate(line, "failed", Said(None, code="erased", message="what was asked here was erased"))
+        try:
+            call = call_of(self._world, line, await self._accounts.of(line.batch))
+            call.id, call.parceled = id, Parceled(target=target, body=body)
+            status, answered = await answer(gateway, call)
+            return Fate(line, "done", Said(line.asked.custom_id, status, answered, id))
+        except PROVIDERS:
+            return Fate(line, counted=False, home=True)
+        except TidegateError as wrong:
+            return self._refused(gateway, call, line, wrong)
 
     def _refused(self, gateway: Gateway, call: Call | None, line: Line, wrong: TidegateError) -> Fate:
         id = line.batch.id

@@ -25,6 +25,7 @@ class Anthropic(OpenAI):
     default_url: ClassVar[str] = "https://api.anthropic.com"
     default_vendor: ClassVar[str] = "anthropic"
     prefix: ClassVar[str] = ""
+    errand_headers: ClassVar[tuple[tuple[bytes, bytes], ...]] = ((b"anthropic-version", VERSION),)
     forwarded: ClassVar[tuple[bytes, ...]] = (b"anthropic-version", b"anthropic-beta")
 
     def key_header(self, key: Secret) -> tuple[bytes, bytes]:

@@ -11,6 +11,7 @@ import msgspec
 from tidegate.core.call import HOP, Call, Target
 from tidegate.core.errors import ConfigError
 from tidegate.core.money import OWN_HARDWARE, Price
+from tidegate.core.parcels import Terms
 from tidegate.core.ports import Codec, Headers, PriceBook, Request, Timeouts
 from tidegate.core.trace import PARENT, onward, received
 from tidegate.core.values import Secret
@@ -21,6 +22,7 @@ from tidegate.providers.transport.wire import request_line
 JSON = (b"content-type", b"application/json")
 IDENTITY = (b"accept-encoding", b"identity")
 USUAL = 100  # sets of headers that are remembered
+ERRAND = Timeouts(10.0, 60.0, 60.0, 600.0)
 QUERY = "%/?:@!$&'()*+,;=[]"  # stands in a query as it came; other bytes are escaped
 
 
@@ -35,6 +37,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         when left out, the price list is asked for `vendor`.
     vendor: whose prices apply, as the price list names it; openai when base_url is left out, else nobody's.
     tls: how its connections are secured, where that is not as for all others.
+    batch: its own batches, for less money: what of our batches has the time is handed over to them.
     """
 
     base_url: str | None = None
@@ -43,6 +46,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     price: dict[str, float] | str | None = None
     vendor: str | None = None
     tls: Tls = Tls()
+    batch: Terms | None = None
 
 
 def configured_price(name: str, given: dict[str, float] | str | None) -> Price | None:
@@ -56,11 +60,23 @@ def configured_price(name: str, given: dict[str, float] | str | None) -> Price |
     return Price(rates_from_usd(f"providers.{name}.price", given), source="configuration")
 
 
+def batch_price(name: str, terms: Terms | None) -> Price | None:
+    """What its terms state outright. Raises ConfigError where they say neither price nor discount, or both."""
+    if terms is None:
+        return None
+    if (terms.price is None) == (terms.discount is None):
+        raise ConfigError(f"providers.{name}.batch: say what it costs, either discount: 0.5 or price: {{input: …}}")
+    if terms.price is None:
+        return None
+    return Price(rates_from_usd(f"providers.{name}.batch.price", terms.price), source="configuration, batch")
+
+
 class OpenAI:
     dialect = "openai"
     default_url: ClassVar[str] = "https://api.openai.com/v1"
     default_vendor: ClassVar[str] = "openai"
     prefix: ClassVar[str] = "/v1"  # what base_url has already of the paths that clients ask for
+    errand_headers: ClassVar[tuple[tuple[bytes, bytes], ...]] = ()
     forwarded: ClassVar[tuple[bytes, ...]] = (b"openai-beta",)  # a client's headers that a provider of its dialect gets
 
     def __init__(self, name: str, config: Config, prices: PriceBook) -> None:
@@ -77,6 +93,8 @@ class OpenAI:
         self._vendor = config.vendor or (self.default_vendor if config.base_url is None else None)
         self._price = configured_price(name, config.price)
         self._prices = prices
+        self.terms = config.batch
+        self._batch_price = batch_price(name, config.batch)
         self._usual: dict[tuple[Secret | None, Headers], Headers] = {}  # by key and our own headers
 
     @property
@@ -139,6 +157,21 @@ class OpenAI:
         if self._price is not None:
             return self._price
         return self._prices.price(self._vendor, model) if self._vendor else None
+
+    def batch_price(self, model: str) -> Price | None:
+        """As its terms state it, or a share of what is known to be the usual price; never a guess."""
+        terms, usual = self.terms, self.price(model)
+        if terms is None or terms.price is not None or usual is None:
+            return self._batch_price
+        return usual.less(terms.discount or 0.0)
+
+    def errand(self, method: str, path: str, body: bytes = b"", kind: bytes = JSON[1]) -> Request:
+        """With the first of its keys: of others it may not be known."""
+        headers: list[tuple[bytes, bytes]] = [IDENTITY, *self.errand_headers]
+        headers += [(JSON[0], kind)] if body else []
+        headers += [self.key_header(self.keys[0])] if self.keys else []
+        url = self.base_url + path.removeprefix(self.prefix)
+        return Request(method, url, headers, body, ERRAND, self.tls)
 
     def secrets(self) -> Iterable[str]:
         return [key.value for key in self.keys]

@@ -19,6 +19,7 @@ from tidegate.core.call import Call, Principal, Route, Target
 from tidegate.core.errors import BudgetSpent, LimitReached, StoreDown
 from tidegate.core.limits import MOST, Budget, Charge, Claim, Full, Level, Meter, Room, Rule, Taken
 from tidegate.core.money import NO_USAGE, NUSD_PER_USD, PER_TOKENS, Price, usd_text
+from tidegate.core.parcels import HandedOver
 from tidegate.core.shares import Shares, What
 from tidegate.core.usage import HOUR_MS, UsageAsked
 from tidegate.core.usage import Period as UsagePeriod
@@ -271,7 +272,11 @@ class Reservation:
         if missing > 0 or (self._plan.rules and used != NO_USAGE):
             await self._claim(max(missing, 0), target)
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if isinstance(error, HandedOver):
+            self._call.bill = None
+            error.release = self._release  # what comes back is paid by another call
+            return
         claims, call = self._claims, self._call
         call.bill = None  # nothing is bought any more
         if not claims:
@@ -293,6 +298,10 @@ class Reservation:
             self._budgets.world.events.notice("budget_overrun", fields)
         self._budgets.velocity.spent(call, spent)
 
+    def _release(self) -> None:
+        for claim in self._claims:
+            self._budgets.world.counters.settle(claim, [0] * len(claim.charges))
+
     async def _claim(self, nusd: int, target: Target) -> None:
         call, plan = self._call, self._plan
         assert call.principal is not None and call.route is not None
@@ -302,7 +311,8 @@ class Reservation:
             charges = [Charge(rule.meter, self._amount(rule, heard, said), 0) for rule in plan.rules] + charges
         charges += plan.paces
         claim = Claim(f"{call.id}:{len(self._claims)}", call.principal.organisation_id, charges)
-        answer = await self._budgets.world.counters.claim(claim)
+        came_back = call.parceled is not None and call.parceled.body is not None  # it is paid for, whatever is left
+        answer = await self._budgets.world.counters.claim(claim, unasked=came_back)
         if isinstance(answer, Full):
             raise self._refusal(answer, claim)
         self._claims.append(claim)

@@ -7,6 +7,7 @@ one result of each line whatever dies, and a file of results is not kept at all:
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from hashlib import blake2b
@@ -15,10 +16,12 @@ from typing import Any
 import msgspec
 
 from tidegate.core.batches import Counts, Dialect, LineState, Mistake, Question, Said, ended_as, rendered
+from tidegate.core.parcels import HOME
 from tidegate.core.ports import Erased, Place
 from tidegate.core.ports.batches import Batch, Fate, Held, Line, Starter
 from tidegate.storage.batches import places
 from tidegate.storage.batches.files import FILE, FileStore
+from tidegate.storage.batches.parcels import ParcelStore
 from tidegate.storage.rollups import clean
 
 PAGE = 200  # lines read at once
@@ -47,7 +50,7 @@ _QUESTION = msgspec.msgpack.Decoder(Question)
 _SAID = msgspec.msgpack.Decoder(Said)
 
 
-class BatchStore(FileStore):
+class BatchStore(FileStore, ParcelStore):
     """Batches."""
 
     async def add(self, batch: Batch, content: bytes | None = None) -> None:
@@ -137,6 +140,7 @@ class BatchStore(FileStore):
     def _remove(self, db: Any, id: str) -> int:
         sql = self._tables.sql
         db.execute(sql("DELETE FROM LINES WHERE batch = ?"), (id,))
+        db.execute(sql("DELETE FROM PARCELS WHERE batch = ?"), (id,))
         db.execute(sql("DELETE FROM FILES WHERE batch = ?"), (id,))
         db.execute(sql("DELETE FROM PARTS WHERE file = ?"), (id,))
         return int(db.execute(sql("DELETE FROM BATCHES WHERE id = ?"), (id,)).rowcount)
@@ -195,7 +199,7 @@ class BatchStore(FileStore):
     async def take(self, batch: Batch, holder: str, most: int, now_ms: int, until_ms: int) -> list[Line]:
         sql = self._tables.sql
         find = sql(
-            "SELECT line, tries, asked FROM LINES WHERE batch = ? AND state = 'pending' AND at_ms <= ? "
+            "SELECT line, tries, asked, parcel FROM LINES WHERE batch = ? AND state = 'pending' AND at_ms <= ? "
             "ORDER BY line LIMIT ? ALONE"
         )
         lease = sql(
@@ -211,12 +215,28 @@ class BatchStore(FileStore):
         rows = await self._tables.home.alter(work)
         return await self._aside(lambda: [self._taken(batch, *row) for row in rows])
 
-    def _taken(self, batch: Batch, line: int, tries: int, asked: Any) -> Line:
+    async def bring(self, batch: Batch, parcel: str, lines: Sequence[int], holder: str, until_ms: int) -> list[Line]:
+        """Of these, those that are still in the parcel: now they are `holder`'s, to be given their results."""
+        sql, marks = self._tables.sql, ", ".join("?" * len(lines))
+        where = f"WHERE batch = ? AND parcel = ? AND state = 'away' AND line IN ({marks})"
+
+        def work(db: Any) -> list[Any]:
+            rows: list[Any] = db.execute(
+                sql(f"SELECT line, tries, asked, parcel FROM LINES {where} ALONE"), (batch.id, parcel, *lines)
+            ).fetchall()
+            lease = "UPDATE LINES SET state = 'leased', lease = ?, lease_ms = ? WHERE batch = ? AND line = ?"
+            db.cursor().executemany(sql(lease), [(holder, until_ms, batch.id, row[0]) for row in rows])
+            return rows
+
+        rows = await self._tables.home.alter(work) if lines else []
+        return await self._aside(lambda: [self._taken(batch, *row) for row in rows])
+
+    def _taken(self, batch: Batch, line: int, tries: int, asked: Any, parcel: str) -> Line:
         """Of one that was erased there is nothing to ask."""
         with suppress(Erased):
             if asked is not None:
-                return Line(batch, line, tries + 1, self._question(batch.id, line, asked))
-        return Line(batch, line, tries + 1, Question(None, b""))
+                return Line(batch, line, tries + 1, self._question(batch.id, line, asked), parcel)
+        return Line(batch, line, tries + 1, Question(None, b""), parcel)
 
     async def hold(self, holder: str, until_ms: int) -> None:
         await self._tables.changed(
@@ -224,7 +244,7 @@ class BatchStore(FileStore):
         )
 
     async def release(self, holder: str | None, now_ms: int) -> int:
-        sql = "UPDATE LINES SET state = 'pending', lease = '' WHERE state = 'leased' AND "
+        sql = f"UPDATE LINES SET state = {_OPEN}, lease = '' WHERE state = 'leased' AND "
         if holder is None:
             free = "UPDATE BATCHES SET lease = '' WHERE state = 'validating' AND lease <> '' AND lease_ms < ?"
             await self._tables.changed(free, now_ms)
@@ -239,22 +259,24 @@ class BatchStore(FileStore):
             for fate in fates
             if fate.said is None
         ]
+        home = [(HOME, fate.line.batch.id, fate.line.number, holder) for fate in fates if fate.home]
         sql, mine = self._tables.sql, "WHERE batch = ? AND line = ? AND state = 'leased' AND lease = ?"
         answered = sql(  # of what was erased while it was asked, nothing is kept
             "UPDATE LINES SET state = ?, said = CASE WHEN asked IS NULL THEN NULL ELSE ? END, bytes = ?, asked = NULL, "
             f"lease = '' {mine}"
         )
-        put_back = sql(f"UPDATE LINES SET state = 'pending', at_ms = ?, tries = tries - ?, lease = '' {mine}")
+        stays = sql(f"UPDATE LINES SET parcel = ? {mine}")
+        put_back = sql(f"UPDATE LINES SET state = {_OPEN}, at_ms = ?, tries = tries - ?, lease = '' {mine}")
 
         def work(db: Any) -> None:
-            for text, rows in ((answered, sealed), (put_back, again)):
+            for text, rows in ((answered, sealed), (stays, home), (put_back, again)):
                 if rows:
                     db.cursor().executemany(text, rows)
 
         await self._tables.home.alter(work)
 
     def _end(self, fate: Fate, said: Said, holder: str) -> tuple[Any, ...]:
-        batch, number, _, asked = fate.line
+        batch, number, asked = fate.line.batch, fate.line.number, fate.line.asked
         place = places.line(batch.id, number, "said", batch.starter.tenant, asked.user)
         size = _size(said, fate.state, batch.dialect)
         return fate.state, self._vault.seal(_PACK(said), place), size, batch.id, number, holder
@@ -340,13 +362,30 @@ class BatchStore(FileStore):
                 db.execute(sql("DELETE FROM FILES WHERE id = ?"), (id,))
             find = "SELECT id FROM BATCHES WHERE gone_ms < ? ORDER BY gone_ms LIMIT 1"  # one may have many lines
             batches = db.execute(sql(find), (before_ms,)).fetchall()
-            return len(files) + sum(self._remove(db, id) for (id,) in batches)
+            left = [file for (file,) in db.execute(sql(_OWNERLESS)).fetchall() if _was_left(file, before_ms)][:most]
+            for file in left:
+                db.execute(sql("DELETE FROM PARTS WHERE file = ?"), (file,))
+            return len(files) + len(left) + sum(self._remove(db, id) for (id,) in batches)
 
         return await self._tables.home.alter(work)
 
 
+_MADE = re.compile(r"(?:file-|msgbatch_)([0-9a-f]{11})[0-9a-f]+")
+UPLOAD_MS = 3_600_000  # no upload takes longer
+# Pieces of an upload that was cut off by a crash: the row of a file, or of a batch, is written after its last piece.
+_OWNERLESS = (
+    "SELECT file FROM PARTS WHERE part = 0 AND NOT EXISTS (SELECT 1 FROM FILES WHERE id = file) "
+    "AND NOT EXISTS (SELECT 1 FROM BATCHES WHERE id = file)"
+)
+_OPEN = "CASE WHEN parcel IN ('', 'home') THEN 'pending' ELSE 'away' END"  # whoever has it now
 _UNASKED = "UPDATE LINES SET state = ? WHERE batch = ? AND state = 'pending'"
 _BY_STATE = "SELECT state, count(*), coalesce(sum(bytes), 0) FROM LINES WHERE batch = ? GROUP BY state"
+
+
+def _was_left(file: str, now_ms: int) -> bool:
+    """Whether nobody writes it any more: an id begins with the moment that it was made."""
+    made = _MADE.fullmatch(file)
+    return made is not None and int(made[1], 16) < now_ms - UPLOAD_MS
 
 
 def _counted(rows: Sequence[Any]) -> tuple[Counts, tuple[int, int]]:

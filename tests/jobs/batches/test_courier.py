@@ -1,0 +1,120 @@
+"""Lines that have the time go to a provider's own batch at its price, and each has one result, whatever happens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.house import House, until
+from tests.jobs.batches.desk import Desk, line, lines
+from tests.jobs.batches.vendor import Vendor
+
+CONFIG = """
+logs: {{calls: false}}
+providers:
+  main: {{type: {type}, base_url: "{address}", keys: [k], price: {{input: 1, output: 2}}, batch: {{discount: 0.5}}}}
+routes: {{fast: {{targets: [{{provider: main, model: m}}]}}}}
+"""
+
+
+@pytest.fixture
+async def vendor():
+    server = Vendor()
+    await server.start()
+    yield server
+    await server.aclose()
+
+
+@pytest.fixture(params=["openai", "anthropic"])
+async def desk(request, build_house, vendor) -> Desk:
+    address = vendor.address.removesuffix("/v1") if request.param == "anthropic" else vendor.address
+    return Desk(await build_house(CONFIG.format(type=request.param, address=address)))
+
+
+def some(count: int) -> bytes:
+    return lines(*(line(f"q{n}", f"question {n}", max_tokens=9) for n in range(count)))
+
+
+async def handed(house: House, vendor: Vendor, count: int = 1) -> list[str]:
+    """Ids of batches at the vendor, once there are so many and we know them."""
+    await until(lambda: len(vendor.batches) >= count)
+    await until(lambda: not house.left())
+    return list(vendor.batches)
+
+
+async def batch_rows(house: House) -> list[Any]:
+    return [row for row in await house.rows() if row.kind == "batch"]
+
+
+async def test_lines_go_to_the_providers_own_batch_and_cost_what_it_says(desk, vendor):
+    begun = await desk.begin(some(20))
+    (remote,) = await handed(desk.house, vendor)
+    assert (await desk.batch(begun["id"]))["lines"] == {"waiting": 0, "under_way": 0, "at_provider": 20}
+    vendor.finish(remote)
+    batch = await desk.ended(begun["id"])
+    assert batch["request_counts"] == {"total": 20, "completed": 20, "failed": 0} and vendor.asked == []
+    found = await desk.lines(batch["output_file_id"])
+    said = [one["response"]["body"]["choices"][0]["message"]["content"] for one in found]
+    assert said == [f"batched: question {n}" for n in range(20)]
+    rows = await batch_rows(desk.house)
+    assert len(rows) == 20 and {row.cost_nusd for row in rows} == {1_000_000}  # half of 1,000 and 500 tokens
+    assert {row.id for row in rows} == {one["response"]["request_id"] for one in found}
+
+
+async def test_what_it_has_not_answered_is_asked_by_us_and_twice_is_once(desk, vendor):
+    vendor.spoil = lambda some: [*reversed(some), some[0], b"{garbage", b'"no"', b"{}"]
+    begun = await desk.begin(some(10))
+    (remote,) = await handed(desk.house, vendor)
+    vendor.finish(remote, done=6, how="expired")
+    batch = await desk.ended(begun["id"])
+    found = await desk.lines(batch["output_file_id"])
+    said = [one["response"]["body"]["choices"][0]["message"]["content"] for one in found]
+    assert said == [f"batched: question {n}" for n in range(6)] + ["one by one"] * 4
+    assert len(vendor.asked) == 4 and len(await batch_rows(desk.house)) == 10
+
+
+async def test_a_batch_that_has_little_time_is_asked_by_us(desk, vendor):
+    batch = await desk.ended((await desk.begin(some(3), completion_window="2h"))["id"])
+    assert batch["request_counts"]["completed"] == 3 and len(vendor.asked) == 3 and vendor.batches == {}
+
+
+async def test_who_refuses_a_batch_is_asked_line_by_line(desk, vendor):
+    vendor.fails = {"POST /files": [400], "POST /messages/batches": [400]}
+    batch = await desk.ended((await desk.begin(some(3)))["id"])
+    assert batch["request_counts"]["completed"] == 3 and len(vendor.asked) == 3 and vendor.batches == {}
+
+
+async def test_a_cancel_reaches_the_provider_and_what_is_there_is_kept(desk, vendor):
+    begun = await desk.begin(some(4))
+    await handed(desk.house, vendor)
+    assert (await desk.post(f"/v1/batches/{begun['id']}/cancel")).status == 200
+    batch = await desk.ended(begun["id"])
+    assert (batch["status"], batch["request_counts"]["failed"]) == ("cancelled", 4) and vendor.asked == []
+    assert any(place.endswith("/*/cancel") for place in vendor.seen)
+
+
+async def test_one_whose_id_was_lost_is_found_again_and_not_paid_twice(desk, vendor):
+    vendor.forgetful = True
+    begun = await desk.begin(some(4))
+    (remote,) = await handed(desk.house, vendor)
+    vendor.forgetful = False
+    vendor.finish(remote)
+    batch = await desk.ended(begun["id"])
+    assert batch["request_counts"]["completed"] == 4 and len(vendor.batches) == 1 and vendor.asked == []
+
+
+async def test_a_provider_that_is_gone_for_an_hour_is_waited_for(desk, vendor):
+    begun = await desk.begin(some(4))
+    (remote,) = await handed(desk.house, vendor)
+    gone = [429, 500] * 10
+    vendor.fails = {"GET /batches/*": gone, "GET /messages/batches/*": gone}
+    vendor.finish(remote)
+    began_ns = desk.house.clock.wall_ns()
+    for _ in range(500):
+        batch = await desk.batch(begun["id"])
+        if batch["status"] == "completed":
+            break
+        await desk.house.clock.sleep(20)
+    assert batch["request_counts"]["completed"] == 4 and vendor.asked == []
+    assert desk.house.clock.wall_ns() - began_ns > 3600 * 10**9
