@@ -47,9 +47,7 @@ def test_one_of_a_release_that_is_too_new_is_left_alone(tmp_path: Path, postgres
     assert (code, "written by a newer Tidegate" in said) == (1, True)
 
 
-async def test_a_file_of_before_is_copied_before_it_is_changed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_file_of_before_is_copied_before_it_is_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, steps = tmp_path / "tidegate.sqlite", storage._migrations
     with monkeypatch.context() as before:
         before.setattr(storage, "_migrations", lambda folder: steps(folder)[:14])

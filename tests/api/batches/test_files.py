@@ -54,7 +54,7 @@ async def test_what_is_wrong_with_a_batch_is_said_by_field(desk):
     good = {"input_file_id": file, "endpoint": CHAT, "completion_window": "24h"}
     for field, value in (
         ("endpoint", "/v1/messages"),
-        ("endpoint", "/v1/responses"),
+        ("endpoint", "/v1/images/generations"),
         ("completion_window", "soon"),
         ("completion_window", "1s"),
         ("metadata", {"a": "b" * 513}),
