@@ -47,6 +47,15 @@ CREATE TABLE IF NOT EXISTS tidegate.calls
     trace_id String,
     purpose LowCardinality(String),
     parent String,
+    shrunk_level LowCardinality(String),                 -- lossless, relevant; '' where it was sent as it came
+    shrunk_before Int64,                                 -- tokens, by estimate
+    shrunk_after Int64,
+    tier LowCardinality(String),                         -- that was asked first; '' where the route has none
+    tier_why LowCardinality(String),
+    tier_hard Float64,                                   -- how hard the question looked: 0 is like most
+    tier_chances Array(Float64),                         -- of each tier to answer well, cheapest first
+    tier_beside LowCardinality(String),                  -- the tier that was asked, too, in the background
+    tier_share Float64,                                  -- how likely it was that it would be
     attempt Nested
     (
         target LowCardinality(String),
@@ -63,3 +72,15 @@ ORDER BY (organisation_id, team_id, at_ms, id)
 TTL toDateTime(fromUnixTimestamp64Milli(at_ms)) + INTERVAL 13 MONTH
 -- An insert that is sent again has the token of the first, and counts once.
 SETTINGS non_replicated_deduplication_window = 1000;
+
+-- A table that is older than these columns gets them so; until then they are left out of what is inserted.
+ALTER TABLE tidegate.calls
+ADD COLUMN IF NOT EXISTS shrunk_level LowCardinality(String),
+ADD COLUMN IF NOT EXISTS shrunk_before Int64,
+ADD COLUMN IF NOT EXISTS shrunk_after Int64,
+ADD COLUMN IF NOT EXISTS tier LowCardinality(String),
+ADD COLUMN IF NOT EXISTS tier_why LowCardinality(String),
+ADD COLUMN IF NOT EXISTS tier_hard Float64,
+ADD COLUMN IF NOT EXISTS tier_chances Array(Float64),
+ADD COLUMN IF NOT EXISTS tier_beside LowCardinality(String),
+ADD COLUMN IF NOT EXISTS tier_share Float64;

@@ -198,7 +198,10 @@ def _check(config: Config, reading: _Reading) -> None:
             for name, route in config.routes.items()
         ),
         ("experiments", rollouts.trouble(config.experiments)),
-        *((f"routes.{name}.router", tiers.trouble(one.router, one.tiers)) for name, one in config.routes.items()),
+        *(
+            (f"routes.{name}.router", tiers.trouble(one.router, one.tiers, judged=one.judge.suite is not None))
+            for name, one in config.routes.items()
+        ),
         ("cache", cache.house_trouble(config.cache, config.routes)),
         ("batches", batches.trouble(config.batches)),
         ("alerts", alerts.trouble(config.alerts)),

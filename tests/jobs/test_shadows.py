@@ -16,8 +16,8 @@ from tests.stages.experiments.conftest import begin
 from tidegate.app.rooms import SUITES
 from tidegate.core.ports import Closed, Team
 from tidegate.core.shadows import key_of
-from tidegate.jobs.evals.suite import load
-from tidegate.jobs.shadows import comparing, report
+from tidegate.jobs.shadows import panel, report
+from tidegate.stages.judging import Config
 
 CONFIG = """
 logs: {{calls: false}}
@@ -238,4 +238,5 @@ async def test_a_judge_who_cannot_be_asked_takes_nothing_from_anybody(make, tmp_
 def test_only_scorers_that_compare_look_at_a_shadow(tmp_path: Path):
     path = tmp_path / "suite.yaml"
     path.write_text(SUITE)
-    assert load(path, SUITES) and [one.name for one in comparing(str(path), SUITES)] == ["better"]
+    found = panel(Config(suite=str(path)), SUITES)
+    assert [[one.name for one in some] for some in found[:2]] == [["better"], ["refusal"]]

@@ -46,6 +46,7 @@ from tidegate.telemetry.logs import Log
 from tidegate.telemetry.metrics import Metrics
 from tidegate.telemetry.pulse import Pulse
 from tidegate.telemetry.room import Room
+from tidegate.telemetry.tiers import TierLines
 from tidegate.telemetry.trials import Trials
 from tidegate.upstream.sharing import Sharing
 
@@ -263,6 +264,7 @@ async def build(
         ground = await ground_of(config, environment_key, base, inside, undo, outlets, traces, words)
         if ground.pupil is not None:
             events.add(ground.pupil)
+            metrics.registry.register(TierLines(ground.pupil))
         gateway = ground.gateway(config, providers, await ground.ears(config))
         if world.counters.together:  # alone, there is nobody to agree with
             sharing = world.loop.create_task(Sharing(world, gateway.upstream.targets).run(), name="share breakers")

@@ -22,6 +22,7 @@ from tidegate.storage.batches import BatchStore
 from tidegate.storage.bodies import BodyStore
 from tidegate.storage.days import keep_folded
 from tidegate.storage.ledger import Home, SpoolLedger
+from tidegate.storage.lessons import LessonStore
 from tidegate.storage.retention import Kind, keep
 from tidegate.telemetry import Listeners
 
@@ -37,6 +38,7 @@ class Base(NamedTuple):
     archive: Archive
     bodies: BodyStore
     batches: BatchStore
+    lessons: LessonStore
     blobs: Blobs
     relay: Relay | None
     purges: list[Purge]  # of all that keep answers, by tag
@@ -55,6 +57,7 @@ async def base_of(config: Config, clock: Clock, events: Listeners, undo: AsyncEx
     bodies = BodyStore(home.tables, vault, notice)
     undo.push_async_callback(bodies.aclose)
     batches = BatchStore(home.tables, vault, config.batches)
+    lessons = LessonStore(home.tables, vault, clock.wall_ns)
     ledger = await SpoolLedger.open(
         data_dir, home.books, vault, notice, max_spool_bytes=kept.max_spool, audited=config.audit.enabled
     )
@@ -73,10 +76,11 @@ async def base_of(config: Config, clock: Clock, events: Listeners, undo: AsyncEx
     purges: list[Purge] = [blobs.purge]
     undo.push_async_callback(blobs.aclose)
     archive = Archive(
-        ledger, bodies, home.log, vault, partial(_purge, purges), batches, notary=notary, keyring=keyring, keks=keks,
-        experiments=partial(home.every, Experiment),
+        ledger, bodies, home.log, vault, partial(_purge, purges), batches, lessons, notary=notary, keyring=keyring,
+        keks=keks, experiments=partial(home.every, Experiment),
     )  # fmt: skip
     kinds = {"bodies": Kind(0.0, bodies.forget), "batches": Kind(0.0, batches.forget)}
+    kinds["lessons"] = Kind(0.0, lessons.forget)
     if kept.keep_rows is not None:
         kinds |= {"rows": Kind(kept.keep_rows, home.books.forget)}
         kinds |= {"trials": Kind(kept.keep_rows, home.books.forget_trials)}
@@ -84,7 +88,7 @@ async def base_of(config: Config, clock: Clock, events: Listeners, undo: AsyncEx
     undo.callback(loop.create_task(keep(kinds, clock.wall_ns, notice), name="delete what is old").cancel)
     undo.callback(loop.create_task(keep_folded(home.books.fold, clock.wall_ns), name="fold days").cancel)
     world = World(loop, clock, Nursery(loop), transport, home, ledger, counters, events)
-    return Base(world, home, vault, archive, bodies, batches, blobs, relay, purges, notary)
+    return Base(world, home, vault, archive, bodies, batches, lessons, blobs, relay, purges, notary)
 
 
 async def _purge(purges: Iterable[Purge], tag: str) -> int:

@@ -58,8 +58,9 @@ async def ground_of(
     undo.callback(world.loop.create_task(prompts.library.run(), name="look for prompts").cancel)
     pupil = None
     if learns(config):
-        pupil = plugins.find("pupils", "tiers")(world, await _embedder(config, world, inside))
+        pupil = plugins.find("pupils", "tiers")(world, await _embedder(config, world, inside), base.lessons)
         undo.push_async_callback(pupil.aclose)
+        undo.callback(world.loop.create_task(pupil.run(), name="share lessons").cancel)
     table: Table = {}
     elsewhere = Elsewhere(world, base.relay, base.blobs, vault, table) if base.relay is not None else None
     trims = Trims(world, inside.ask)
@@ -82,7 +83,7 @@ async def ground_of(
         bodies=base.bodies,
         outlets=outlets,
         online=Online(world, inside.hear, SUITES),
-        shadowing=Shadowing(world, inside.hear, lambda: there.known, SUITES),
+        shadowing=Shadowing(world, inside.hear, lambda: there.known, SUITES, pupil.told if pupil is not None else None),
         running=there,
         rollouts=rollouts(world, config.experiments, there, inside.house, SUITES, undo),
         traces=traces,

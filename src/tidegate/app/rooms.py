@@ -18,7 +18,7 @@ from tidegate.gateway import Gateway
 from tidegate.jobs.evals.online import Hear, Online, panel
 from tidegate.jobs.evals.suite import Plugins
 from tidegate.jobs.rollouts.rounds import Rollouts
-from tidegate.jobs.shadows import Shadowing
+from tidegate.jobs.shadows import Compares, Shadowing
 from tidegate.providers.prices import PriceList
 from tidegate.stages.auth import KeyAuth
 from tidegate.stages.auth.used import LastUsed
@@ -124,7 +124,7 @@ class Ground:
                 self.traces.said if self.traces is not None else None,
             ),
             judging=Judging(ears),
-            shadows=Shadows(config.shadows, self.shadowing.hand(_suites(config)), self.shadowing.hear),
+            shadows=Shadows(config.shadows, self.shadowing.hand(_compares(config)), self.shadowing.hear),
             formed=Formed(self.rollouts.wires),
             archive=self.archive,
             batches=self.batches,
@@ -139,8 +139,10 @@ class Ground:
         return KeyAuth(world.store, peppers, world.clock, self.environment_key, self.used.note, tokens)
 
 
-def _suites(config: Config) -> Callable[[str], str | None]:
-    return {name: route.judge.suite for name, route in config.routes.items()}.get
+def _compares(config: Config) -> Callable[[str], Compares | None]:
+    return {
+        name: Compares(route.judge, route.router.shadow_max_usd_per_day) for name, route in config.routes.items()
+    }.get
 
 
 def _upstream(config: Config, world: World, words: Codecs, before: Upstream | None, ground: Ground) -> Upstream:

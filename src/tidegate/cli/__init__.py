@@ -58,6 +58,7 @@ def main() -> None:
     tidegate batch run FILE --route R  ask every line of a file, at leisure
     tidegate cache purge --route fast  drop the answers that are kept of a route
     tidegate route explain FILE        which tier of a route would answer a question, and why
+    tidegate route report ROUTE        how good its answers are, and what choosing has saved and lost
     tidegate prompts list              what calls can name in place of saying it
     tidegate guard try FILE            what the guards would make of a text
     tidegate shrink try FILE           what would go out of a prompt, made shorter

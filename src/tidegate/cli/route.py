@@ -1,14 +1,20 @@
-"""Which of a route's models would be asked, and why?"""
+"""Which of a route's models would be asked, and why? And what came of asking them?"""
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import click
 
 from tidegate.app.rooms import make_providers
-from tidegate.cli.shared import FILE, settings
+from tidegate.cli.chat import Line
+from tidegate.cli.desk import printable
+from tidegate.cli.shared import FILE, KEY, URL, settings
 from tidegate.core.errors import ConfigError
 from tidegate.stages.routes import Routes
 from tidegate.upstream.tiers import Explained, explained
@@ -19,7 +25,12 @@ PARTS = 4  # of what makes a question hard
 
 @click.group()
 def route() -> None:
-    """Look into routes with tiers."""
+    """Look into routes with tiers.
+
+    \b
+    tidegate route explain question.txt --route auto
+    tidegate route report auto
+    """
 
 
 @route.command("explain")
@@ -59,3 +70,52 @@ def _show(one: Explained, promise: Promise) -> None:
         worth = f"{chance:.3f} - {one.price:.3f} x {cost:.3f} = {chance - one.price * cost:+.3f}"
         click.echo(f"{'→' if name == one.tier else ' '} {name}: {worth}")
     click.echo(f"answers well, less price x cost; with this price {promise.kind} {promise.share:g} is kept on average")
+
+
+# --- what came of it
+
+
+SAID = {"said": "as users and agents say", "judge": "as judges say", "shadow": "beside another tier"}
+
+
+@route.command("report")
+@click.argument("name", metavar="ROUTE")
+@click.option("--json", "as_json", is_flag=True, help="Everything.")
+@URL
+@KEY
+def report(name: str, as_json: bool, url: str, key: str | None) -> None:
+    """How good the answers of a route with tiers are, what choosing has saved and lost, and whether questions changed.
+
+    \b
+    tidegate route report auto
+    """
+    if not key:
+        raise ConfigError("a key is needed: set TIDEGATE_KEY, or make one with: tidegate keys create --role admin")
+    text = Line(url, key).get(f"/admin/routes/{quote(name, safe='')}/tiers")[0]
+    if as_json:
+        click.echo(text)
+        return
+    found = json.loads(text)["data"]
+    for one in found:
+        click.echo("\n".join(_lines(one)))
+    if not found:
+        click.echo(f"nothing is known of {name} yet: it learns where `learn` is on and somebody says how answers were")
+
+
+def _lines(one: dict[str, Any]) -> Iterator[str]:
+    by = "what was learned" if one["learned"] else "the prior"
+    yield f"{one['route']}, {printable(one['organisation'])}: {one['labels']} labels; chosen by {by}"
+    found = one["found"]
+    for source, quality in found["quality"].items():
+        yield f"  quality {_estimate(quality)}, {SAID.get(source, source)}"
+    if found["regret"] is not None:
+        yield f"  regret  {_estimate(found['regret'])}: so much better was the other tier, where both were asked"
+        yield f"  overpaid {_estimate(found['overpaid'])}: the cheaper one would have been as good"
+    if one["saving"] is not None:
+        yield f"  saved   {one['saving']:.1%} of what the dearest tier would have cost, since this process began"
+    if one["strange"] is not None:
+        yield f"  strange {one['strange']:.1%} of the last questions are unlike all that was learned from; 5% is usual"
+
+
+def _estimate(one: dict[str, Any]) -> str:
+    return f"{one['value']:.3f} ({one['low']:.3f} to {one['high']:.3f}, of {one['of']})"

@@ -317,6 +317,7 @@ class Own(msgspec.Struct, frozen=True):
     purpose: str  # such as cache_check
     parent: str | None = None  # the call that it is made for
     depth: int = 1  # how far it is from a client's
+    tier: str | None = None  # of the route, that alone is to answer
 
 
 class Shrunk(msgspec.Struct, frozen=True, eq=False):

@@ -1,6 +1,8 @@
-"""Which of a route's models was asked first, and why?"""
+"""Which of a route's models was asked first, and why? And how well does choosing do?"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import msgspec
 
@@ -13,3 +15,38 @@ class Chosen(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     chances: tuple[float, ...] = ()
     hard: float = 0.0  # how hard the question looked, as a logit: 0 is like most
     cost: float = 1.0  # of the tier, by its price, as a share of the dearest one's
+    beside: str = ""  # the tier that answers it too, in the background
+    share: float = 0.0  # how likely it was that it would
+
+
+# --- what came of it
+
+
+class Estimate(msgspec.Struct, frozen=True):
+    """A mean of values from 0 to 1, and the interval that holds the true one in 95 of 100 cases."""
+
+    value: float
+    low: float
+    high: float
+    of: int
+
+
+class Found(msgspec.Struct, frozen=True):
+    """What was said, in figures. Estimates are None where nobody has said anything."""
+
+    quality: Mapping[str, Estimate] = {}  # of what clients got, by who says so
+    regret: Estimate | None = None  # how much better the other tier was, where both were asked
+    overpaid: Estimate | None = None  # of those, where the cheaper one would have been as good
+
+
+class Figures(msgspec.Struct, frozen=True):
+    """Of one route's tiers in one organisation."""
+
+    route: str
+    organisation: str
+    tiers: tuple[str, ...]
+    labels: int
+    learned: bool  # heads answer, and not the prior alone
+    found: Found
+    saving: float | None  # of what the dearest tier would have cost, by this process since it began
+    strange: float | None  # of the last questions of this process, so many are far from all that was learned from

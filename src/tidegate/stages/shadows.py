@@ -1,7 +1,8 @@
-"""Which calls are answered a second time, in the background, by an arm that nobody sees?
+"""Which calls are answered a second time, in the background, by an arm or a tier that nobody sees?
 
-Those that an experiment in shadow mode has chosen, once their client has its answer. What is handed over is the answer
-as guards let it pass, before a caller's own values are put back: where they are masked, a judge sees the masks.
+Those that an experiment in shadow mode has chosen, or a route that learns, once their client has its answer. What is
+handed over is the answer as guards let it pass, before a caller's own values are put back: where they are masked, a
+judge sees the masks.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ SHADOW = "shadow"  # the purpose of these calls
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Answers that experiments in shadow mode have given in the background.
+    """Answers that are given in the background, of experiments in shadow mode and of routes with `router.shadow_share`.
 
     at_once: so many of one process at the same time.
     waiting: calls that wait for that; more are left out, and counted.
@@ -51,7 +52,7 @@ class Shadows:
         """The same reply, heard as it passes by. The very same where nobody waits for it."""
         if call.own is not None:
             return Listening(call, reply, self._config, self._hear) if call.own.purpose == SHADOW else reply
-        if not call.shadows or call.kind != "live" or (call.cached is not None and call.cached.found):
+        if call.kind != "live" or (call.cached is not None and call.cached.found):
             return reply  # what a cache answers has cost nothing that could be compared
         return Listening(call, reply, self._config, self._again)
 

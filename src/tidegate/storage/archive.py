@@ -13,7 +13,7 @@ from tidegate.core.audit import Link
 from tidegate.core.errors import BadRequest, NotFound
 from tidegate.core.experiments import Experiment
 from tidegate.core.merkle import consistency, inclusion, root_of
-from tidegate.core.ports import Batches, Bodies, Body, Keyring, Ledger, Subject, Vault
+from tidegate.core.ports import Batches, Bodies, Body, Keyring, Ledger, Lessons, Subject, Vault
 from tidegate.core.units import of_user, place
 from tidegate.core.usage import Period, UsageAsked
 from tidegate.storage.audit.log import Log
@@ -34,6 +34,7 @@ class Erasure(msgspec.Struct, frozen=True):
     bodies: int
     answers: int  # of the cache
     lines: int = 0  # of batches
+    lessons: int = 0  # of routes with tiers: vectors of questions
 
 
 class Keys(msgspec.Struct, frozen=True):
@@ -61,6 +62,7 @@ class Archive:
         vault: Vault,
         purge: Callable[[str], Awaitable[int]],
         batches: Batches | None = None,
+        lessons: Lessons | None = None,
         *,
         notary: Notary | None = None,
         keyring: Keyring | None = None,
@@ -76,6 +78,7 @@ class Archive:
         self._sealed = Rows(vault)
         self._purge = purge
         self._batches = batches
+        self._lessons = lessons
         self._notary = notary
         self._keyring = keyring
         self._keks = keks
@@ -109,6 +112,8 @@ class Archive:
                 yield {"kind": "body", "body": shown(body)}
             for held in await self._batches.of(subject.alias) if self._batches is not None else ():
                 yield {"kind": "batch_line", "line": _plain(held)}
+            for lesson in await self._lessons.of(subject.alias) if self._lessons is not None else ():
+                yield {"kind": "lesson", "lesson": _plain(msgspec.structs.asdict(lesson))}
             for link in await self._log.of(subject.alias):
                 yield {"kind": "audit", "entry": await self.entry(link)}
             for line in await self._ledger.usage(_sums_of(name, subject)):
@@ -122,13 +127,14 @@ class Archive:
             )
         found = await self.subjects(name, organisation)
         await self._ledger.rename_units(await self._units(name, found))
-        bodies = lines = 0
+        bodies = lines = lessons = 0
         for subject in found:
             lines += await self._batches.forget_of(subject.alias) if self._batches is not None else 0
             bodies += await self._bodies.forget_of(subject.alias)
+            lessons += await self._lessons.forget_of(subject) if self._lessons is not None else 0
             await asyncio.to_thread(self._vault.erase, subject)
         answers = await self._purge(f"subject:{self._vault.word(name)}")
-        return Erasure(tuple(one.alias for one in found), bodies, answers, lines)
+        return Erasure(tuple(one.alias for one in found), bodies, answers, lines, lessons)
 
     async def _units(self, name: str, subjects: Sequence[Subject]) -> list[tuple[str, str, str]]:
         """What experiments call them, and another name for each, that says nothing: what was measured of them stays,

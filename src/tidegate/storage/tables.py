@@ -10,6 +10,7 @@ T = TypeVar("T")
 NAMES = {
     **{"LOG": "audit", "SIGNED": "audit_checkpoints", "BODIES": "bodies"},
     **{"FILES": "files", "PARTS": "file_parts", "BATCHES": "batches", "LINES": "batch_lines"},
+    "LESSONS": "lessons",
 }
 ALONE = " FOR UPDATE SKIP LOCKED"  # rows that nobody else is taking; on one machine there is one who writes
 

@@ -54,7 +54,14 @@ WARNINGS = frozenset(
         *("counting_alone", "experiment_blocked", "experiment_rolled_back", "guardrail_failed"),
         *("idempotency_not_written", "issuer_unreachable", "key_set_aside", "loop_paraphrased", "loop_stopped"),
         *("loop_suspected", "provider_not_started", "reload_refused", "rows_not_sent", "semantic_lookup_failed"),
-        *("semantic_not_learned", "spending_fast", "tiers_not_learned", "token_refused", "traces_dropped"),
+        *(
+            "semantic_not_learned",
+            "spending_fast",
+            "tiers_drifted",
+            "tiers_not_learned",
+            "token_refused",
+            "traces_dropped",
+        ),
         *("trim_failed", "valkey_lost", "vectors_lost"),
     )
 )

@@ -62,6 +62,7 @@ ABSENT = {
     *("get_prompt", "list_versions", "list_moves", "diff_versions", "render_prompt"),
     *("move_label", "remove_label", "delete_version"),
     *("start_canary", "show_canary", "advance_canary", "promote_canary", "roll_back_canary", "show_shadows"),
+    "show_tiers",
     *("get_experiment", "list_decisions", "get_unit", "archive_experiment"),
     *("start_experiment", "advance_experiment", "promote_experiment", "take_back_experiment", "stop_experiment"),
     *("report_experiment", "recompute_experiment"),

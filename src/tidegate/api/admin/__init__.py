@@ -35,6 +35,7 @@ from tidegate.api.admin import (
     subjects,
     targets,
     teams,
+    tiers,
     usage,
     vault,
 )
@@ -51,6 +52,7 @@ ROUTERS = (
     *(subjects.router, audit.router, vault.router, alerts.router, logs.router),
     canary.router,
     shadows.router,
+    tiers.router,
 )
 CONTENT_SECURITY = {
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; "

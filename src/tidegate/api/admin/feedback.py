@@ -85,7 +85,9 @@ async def say_of(said: Said, principal: Annotated[Principal, Depends(ASK)], hous
     await house.world.ledger.opine(opinion, row)
     if score is not None:
         await house.cache.judged(row, score, said.source)
-    house.world.events.notice("feedback", {"request_id": row.id, "source": said.source, "score": score})
+    fields = {"request_id": row.id, "source": said.source, "score": score}
+    fields |= {"tier": row.chosen.tier} if row.chosen is not None else {}  # for who learns from it
+    house.world.events.notice("feedback", fields)
     return ShownOpinion(id=opinion.id, request_id=row.id)
 
 

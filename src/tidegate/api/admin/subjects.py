@@ -28,6 +28,7 @@ class ShownErasure(BaseModel):
     bodies: Annotated[int, Field(description="Questions and answers that were deleted.")]
     answers: Annotated[int, Field(description="Answers that the cache has dropped.")]
     lines: Annotated[int, Field(description="Lines of batches that were emptied.")] = 0
+    lessons: Annotated[int, Field(description="Vectors of questions that routes with tiers learned from.")] = 0
 
 
 class ShownBody(BaseModel):

@@ -28,6 +28,9 @@ from tidegate.core.ports.guards import Reaching as Reaching
 from tidegate.core.ports.guards import Watch as Watch
 from tidegate.core.ports.kept import Bodies as Bodies
 from tidegate.core.ports.kept import Body as Body
+from tidegate.core.ports.lessons import Heard as Heard
+from tidegate.core.ports.lessons import Lesson as Lesson
+from tidegate.core.ports.lessons import Lessons as Lessons
 from tidegate.core.ports.meaning import Answer as Answer
 from tidegate.core.ports.meaning import Embedder as Embedder
 from tidegate.core.ports.meaning import Entry as Entry

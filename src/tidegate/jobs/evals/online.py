@@ -26,7 +26,7 @@ from tidegate.core.trace import PARENT, received, trace_of
 from tidegate.core.world import World
 from tidegate.jobs.evals import deck
 from tidegate.jobs.evals.run import scored
-from tidegate.jobs.evals.suite import Looker, Plugins, load, shared
+from tidegate.jobs.evals.suite import Looker, Plugins, Suite, load, shared
 from tidegate.stages.judging import Config, Ear, Heard
 
 AT_ONCE = 2  # answers of this process that are judged at the same time
@@ -54,9 +54,14 @@ def panel(route: str, config: Config, plugins: Plugins) -> Panel:
             f"routes.{route}.judge.suite: {config.suite} has no scorer that can look at a live call: "
             "none that does without a reference, a context or expected elements"
         )
-    may = deck.may_gate(Path(config.cards), suite.gate)
+    return Panel(config, lookers, gates(lookers, config.cards, suite))
+
+
+def gates(lookers: Sequence[Looker], cards: str, suite: Suite) -> frozenset[str]:
+    """Judges whose card is good."""
+    may = deck.may_gate(Path(cards), suite.gate)
     judges = {str(getattr(one.scorer, "judge", "")) for one in lookers} - {""}
-    return Panel(config, lookers, frozenset(judge for judge in judges if may(judge)))
+    return frozenset(judge for judge in judges if may(judge))
 
 
 class Spent:
@@ -124,7 +129,7 @@ class Online:
                 scores = await scored(panel.lookers, case_of(call), said, lambda name: bench)
             spent.add(bench.cost_nusd)
             for score in scores:
-                self._told(call, route, score)
+                self._told(call, route, score, panel.config.share)
             wholes = {one.name for one in panel.lookers}
             await keep(self._world, call.id, [one for one in scores if one.scorer in wholes])
         except TidegateError as wrong:
@@ -132,9 +137,9 @@ class Online:
         finally:
             self._waiting -= 1
 
-    def _told(self, call: Call, route: str, score: Score) -> None:
+    def _told(self, call: Call, route: str, score: Score, drawn: float) -> None:
         share = share_of(score)
-        self._tell(call, route, score.scorer, score.outcome, share, score)
+        self._tell(call, route, score.scorer, score.outcome, share, score, drawn)
         if share is None:
             return
         falling = self._falling.setdefault((route, score.scorer), Falling())
@@ -151,6 +156,7 @@ class Online:
         outcome: str,
         share: float | None = None,
         score: Score | None = None,
+        drawn: float | None = None,
     ) -> None:
         """Never why: a reason may quote what was said."""
         parent = received(call.named.get(PARENT))
@@ -158,7 +164,7 @@ class Online:
         fields["trace_id"] = trace_of(call.id) if parent is None else parent.trace_id
         if score is not None:
             fields |= {"score": share, "value": score.value, "passed": score.passed}
-            fields |= {"judge": score.judge or None, "advisory": score.advisory or None}
+            fields |= {"judge": score.judge or None, "advisory": score.advisory or None, "share": drawn}
         self._world.events.notice("evaluation", {name: value for name, value in fields.items() if value is not None})
 
 

@@ -41,6 +41,7 @@ Alert = Literal[
     "experiment_inconclusive",
     "experiment_blocked",
     "experiment_stopped",
+    "tiers_drifted",
     "traces_dropped",
     "crash",
 ]

@@ -22,8 +22,9 @@ from prometheus_client.registry import Collector
 from tidegate.core.call import Call
 from tidegate.core.errors import StoreDown
 from tidegate.core.money import KINDS
-from tidegate.core.ports import Closed, Headers, Timeouts
+from tidegate.core.ports import Closed, Headers, ShrunkRow, Timeouts
 from tidegate.core.posting import posted
+from tidegate.core.tiers import Chosen
 from tidegate.core.values import Duration, Secret
 from tidegate.core.world import World
 from tidegate.telemetry.delivery import Delivery
@@ -42,6 +43,7 @@ TEXTS = (
     *("organisation_id", "team_id", "user_id", "user", "session", "route", "model", "target", "error", "prompt"),
     *("cache", "cache_layer", "trace_id", "purpose", "parent"),
 )
+_AS_LONG, _NO_CHOICE = ShrunkRow(), Chosen("", "")
 Masked = Callable[[Closed], Closed]
 
 
@@ -89,6 +91,10 @@ def line(row: Closed) -> dict[str, Any]:
     found["at_ms"] = row.at_ms
     found |= {kind: row.usage.get(kind, 0) for kind in KINDS}
     found["guards"] = [f"{one.guard}.{one.direction}: {one.verdict}" for one in row.guards]
+    shrunk, chosen = row.shrunk or _AS_LONG, row.chosen or _NO_CHOICE
+    found |= {"shrunk_level": shrunk.level or "", "shrunk_before": shrunk.before, "shrunk_after": shrunk.after}
+    found |= {"tier": chosen.tier, "tier_why": chosen.why, "tier_hard": chosen.hard, "tier_chances": chosen.chances}
+    found |= {"tier_beside": chosen.beside, "tier_share": chosen.share}
     tries = row.attempts
     found["attempt.target"] = [f"{one.provider}/{one.model}" for one in tries]
     found["attempt.outcome"] = [one.outcome for one in tries]

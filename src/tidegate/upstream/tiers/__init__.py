@@ -22,9 +22,9 @@ import msgspec
 from msgspec import Meta
 
 from tidegate.core.call import Call, Route, Tier
-from tidegate.core.errors import ConfigError
+from tidegate.core.errors import BadRequest, ConfigError
 from tidegate.core.ports import Events
-from tidegate.core.tiers import Chosen
+from tidegate.core.tiers import Chosen, Figures
 from tidegate.core.values import Duration, Share
 from tidegate.core.world import World
 from tidegate.upstream.tiers.choice import KINDS, Chances, Kind, Promise, chosen, price_of
@@ -53,6 +53,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     weights: a file in place of ours that says how hard questions look, as tools/train_tiers.py writes it.
     learn: whether tiers are chosen by what was said of their answers, once that is enough. Needs the extra `semantic`.
     explore: where it learns, the share of calls that begin at another tier, by chance.
+    keep: how long what was said of answers is kept, with the vector of the question; 0s, in memory alone.
+    shadow_share: where it learns, the share of calls that another tier answers too, in the background and unseen; the
+        suite of the route's judge says which answer is better.
+    shadow_max_usd_per_day: what those calls and their judges may cost; the owner of the route pays.
     """
 
     quality: Share | None = None
@@ -66,6 +70,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     weights: str | None = None
     learn: bool = False
     explore: Share = Share(0.01)
+    keep: Duration = Duration(90 * 86_400)
+    shadow_share: Share = Share(0.0)
+    shadow_max_usd_per_day: Annotated[float, Meta(gt=0)] = 1.0
 
     @property
     def promise(self) -> Promise:
@@ -81,10 +88,14 @@ def _promises(config: Config) -> Iterator[tuple[Kind, float]]:
             yield kind, float(share)
 
 
-def trouble(config: Config, tiers: Collection[str]) -> tuple[str, str] | None:
-    """Which key is wrong, and what to do. `tiers`: names of those that the route has."""
+def trouble(config: Config, tiers: Collection[str], *, judged: bool = True) -> tuple[str, str] | None:
+    """Which key is wrong, and what to do. `tiers`: names of those that the route has; `judged`: it has a suite."""
     if config != Config() and not tiers:
         return "quality", "a router chooses between tiers; give the route tiers, or leave the router out"
+    if config.shadow_share and not config.learn:
+        return "shadow_share", "nobody learns from it; set learn: true, or leave it out"
+    if config.shadow_share and not judged:
+        return "shadow_share", "nobody says which answer is better; name a suite in the route's judge"
     promised = [kind for kind, _ in _promises(config)]
     if len(promised) > 1:
         return promised[1], f"only one promise can be kept, and {promised[0]} is one; leave one of them out"
@@ -175,9 +186,22 @@ class Pupil(Events, Protocol):
 
     async def foretell(
         self, call: Call, question: tuple[str, Sequence[float], float], tiers: Sequence[Tier], costs: Sequence[float],
-        promise: Promise,
+        promise: Promise, keep_s: float,
     ) -> Sequence[Any] | None:  # fmt: skip
         """Chances and price, or None."""
+
+    def told(
+        self, id: str, good: float, source: Any, *, tier: str | None = None, share: float = 0.0, served: bool = True
+    ) -> bool:
+        """What the answer of a call was worth, or that of another tier would have been: the one door to learning."""
+
+    @property
+    def figures(self) -> Sequence[Figures]: ...
+
+    async def run(self) -> None:
+        """For ever: ours to the other processes, theirs to us."""
+
+    async def aclose(self) -> None: ...
 
 
 class Tiers:
@@ -210,6 +234,8 @@ class Tiers:
         """The tier to ask first, and after it those to go on with where it fails. Says so on the call."""
         route = call.route
         assert route is not None and call.asked is not None
+        if call.own is not None and call.own.tier is not None:
+            return _as_told(call, route, call.own.tier)
         room = self.rooms[route.policy]  # as an arm of an experiment it has another name
         able, needs = _able(call, route, room.config)
         text = call.asked.codec.last_turn(call.asked)
@@ -219,7 +245,9 @@ class Tiers:
         chances, price = chances_of(room.prior, hard, len(route.tiers)), room.price(route.tiers)
         why = f"{_said(room.config.promise)}{needs}"
         if room.config.learn and self._pupil is not None:
-            told = await self._pupil.foretell(call, (text, look, hard), route.tiers, each, room.config.promise)
+            told = await self._pupil.foretell(
+                call, (text, look, hard), route.tiers, each, room.config.promise, room.config.keep
+            )
             if told is not None:
                 (chances, price), why = told, f"{why}, as learned"
         at = chosen(chances, each, price, able)
@@ -230,8 +258,25 @@ class Tiers:
             at, why = before, "as before in this session"
         self._keep(call, route, at, room.config.stick)
         rounded = tuple(round(one, 3) for one in chances)
-        call.chosen = Chosen(route.tiers[at].name, why, rounded, round(hard, 3), round(each[at], 4))
+        beside, share = self._beside(call, room.config, at, able) if room.config.shadow_share else (None, 0.0)
+        name = route.tiers[beside].name if beside is not None else ""
+        call.chosen = Chosen(route.tiers[at].name, why, rounded, round(hard, 3), round(each[at], 4), name, share)
         return [route.tiers[tier] for tier in able if tier >= at]
+
+    def _beside(self, call: Call, config: Config, at: int, able: Sequence[int]) -> tuple[int | None, float]:
+        """Which tier answers, too, and nobody sees it; and how likely that was.
+
+        The last one beside the others, and beside the last one any of them.
+        """
+        if call.kind != "live" or call.own is not None or self._chance.random() >= config.shadow_share:
+            return None, 0.0
+        others = able[-1:] if at != able[-1] else able[:-1]
+        return (self._chance.choice(others), config.shadow_share / len(others)) if others else (None, 0.0)
+
+    @property
+    def figures(self) -> Sequence[Figures]:
+        """What routes have learned, and what came of it."""
+        return self._pupil.figures if self._pupil is not None else ()
 
     # --- sessions
 
@@ -249,6 +294,15 @@ class Tiers:
         self._sessions.move_to_end(place)
         if len(self._sessions) > SESSIONS:
             self._sessions.popitem(last=False)
+
+
+def _as_told(call: Call, route: Route, name: str) -> Sequence[Tier]:
+    """A call of our own that is to know what this tier says, and no other. Raises BadRequest where there is none."""
+    tier = next((tier for tier in route.tiers if tier.name == name), None)
+    if tier is None:
+        raise BadRequest(f"{route.name!r} has no tier {name[:60]!r} any more")
+    call.chosen = Chosen(name, "asked beside another")
+    return [tier]
 
 
 def _session(call: Call, route: Route) -> tuple[str, str, str]:
