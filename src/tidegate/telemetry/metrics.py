@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, islice
 from typing import Any
 
@@ -23,7 +23,8 @@ from tidegate.core.call import Call
 from tidegate.core.experiments import Assigned, name_of
 from tidegate.core.money import NUSD_PER_USD
 from tidegate.core.opinions import GOOD
-from tidegate.core.ports import Closed, TargetSeen
+from tidegate.core.ports import AttemptRow, Closed, TargetSeen
+from tidegate.core.tiers import Chosen
 from tidegate.core.trace import trace_of
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
@@ -86,8 +87,8 @@ class RouteCount:
     """What is counted of one route."""
 
     __slots__ = (
-        "cost_nusd", "duration", "each", "ended", "first", "kept_nusd", "pace", "saved_nusd", "shrunk", "tiers",
-        "tokens", "without_tiers_nusd",
+        "cost_nusd", "dropped_nusd", "duration", "each", "ended", "escalations", "first", "kept_nusd",
+        "pace", "saved_nusd", "shrunk", "tiers", "tokens", "without_tiers_nusd",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -102,6 +103,8 @@ class RouteCount:
         self.shrunk = [0, 0]  # tokens before and after
         self.kept_nusd = 0  # saved by what providers kept
         self.tiers: defaultdict[str, int] = defaultdict(int)  # calls that began at each
+        self.escalations: defaultdict[str, int] = defaultdict(int)  # of a cascade, by reason
+        self.dropped_nusd = 0  # what the answers had cost that nobody has seen
         self.without_tiers_nusd = 0  # what the dearest tier would have cost more, by the prices of both
 
 
@@ -191,6 +194,15 @@ class Metrics(Collector):
             count.tiers[row.chosen.tier] += 1
             if row.cost_nusd and 0 < row.chosen.cost < 1 and len(row.attempts) == 1:
                 count.without_tiers_nusd += round(row.cost_nusd * (1 / row.chosen.cost - 1))
+            if row.chosen.checks:
+                self._looked_at(count, row.chosen, row.attempts)
+
+    @staticmethod
+    def _looked_at(count: RouteCount, chosen: Chosen, attempts: Sequence[AttemptRow]) -> None:
+        for one in chosen.checks:
+            if one.reason is not None:
+                count.escalations[one.reason] += 1
+        count.dropped_nusd += chosen.dropped_nusd(attempts)
 
     def notice(self, name: str, fields: Mapping[str, Any]) -> None:
         self._notices.labels(name).inc()
@@ -289,7 +301,17 @@ class Metrics(Collector):
         spared = CounterMetricFamily(
             "tidegate_tiers_saved_usd", "Dollars that the dearest tier would have cost more", labels=["route"]
         )
+        escalations = CounterMetricFamily(
+            "tidegate_tier_escalations", "Answers of tiers that would not do, by why", labels=["route", "reason"]
+        )
+        dropped = CounterMetricFamily(
+            "tidegate_tier_escalated_usd", "Dollars that answers cost which nobody has seen", labels=["route"]
+        )
         for route, count in self._routes.items():
+            for reason, number in count.escalations.items():
+                escalations.add_metric([route, reason], number)
+            if count.dropped_nusd:
+                dropped.add_metric([route], min(count.dropped_nusd, MOST) / NUSD_PER_USD)
             for tier, calls in count.tiers.items():
                 tiers.add_metric([route, tier], calls)
             if count.without_tiers_nusd:
@@ -315,7 +337,22 @@ class Metrics(Collector):
                     shrunk.add_metric([route, when], min(number, MOST))
             if count.kept_nusd:
                 kept.add_metric([route], count.kept_nusd / NUSD_PER_USD)
-        yield from (requests, duration, first, each, pace, tokens, cost, saved, shrunk, kept, tiers, spared)
+        yield from (
+            requests,
+            duration,
+            first,
+            each,
+            pace,
+            tokens,
+            cost,
+            saved,
+            shrunk,
+            kept,
+            tiers,
+            spared,
+            escalations,
+            dropped,
+        )
 
     def _evaluations(self) -> Iterator[Metric]:
         judgments = CounterMetricFamily(
