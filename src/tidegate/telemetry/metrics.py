@@ -235,6 +235,7 @@ class Metrics(Collector):
         self._count_all()
         yield GaugeMetricFamily("tidegate_calls_in_flight", "Calls that have begun and not ended", self._in_flight)
         yield from self._by_route()
+        yield from self._of_tiers()
         overhead = HistogramMetricFamily("tidegate_overhead_seconds", "Time not spent waiting for a provider")
         overhead.add_metric([], self._overhead.cumulative(), self._overhead.total)
         yield overhead
@@ -295,27 +296,7 @@ class Metrics(Collector):
             "Dollars saved by what providers were told to keep; it falls while that is only written",
             labels=["route"],
         )
-        tiers = CounterMetricFamily(
-            "tidegate_tier_calls", "Calls by the tier that they began at", labels=["route", "tier"]
-        )
-        spared = CounterMetricFamily(
-            "tidegate_tiers_saved_usd", "Dollars that the dearest tier would have cost more", labels=["route"]
-        )
-        escalations = CounterMetricFamily(
-            "tidegate_tier_escalations", "Answers of tiers that would not do, by why", labels=["route", "reason"]
-        )
-        dropped = CounterMetricFamily(
-            "tidegate_tier_escalated_usd", "Dollars that answers cost which nobody has seen", labels=["route"]
-        )
         for route, count in self._routes.items():
-            for reason, number in count.escalations.items():
-                escalations.add_metric([route, reason], number)
-            if count.dropped_nusd:
-                dropped.add_metric([route], min(count.dropped_nusd, MOST) / NUSD_PER_USD)
-            for tier, calls in count.tiers.items():
-                tiers.add_metric([route, tier], calls)
-            if count.without_tiers_nusd:
-                spared.add_metric([route], min(count.without_tiers_nusd, MOST) / NUSD_PER_USD)
             for (operation, outcome, status), calls in count.ended.items():
                 requests.add_metric([operation, route, outcome, str(status)], calls)
             for family, buckets in (
@@ -337,22 +318,31 @@ class Metrics(Collector):
                     shrunk.add_metric([route, when], min(number, MOST))
             if count.kept_nusd:
                 kept.add_metric([route], count.kept_nusd / NUSD_PER_USD)
-        yield from (
-            requests,
-            duration,
-            first,
-            each,
-            pace,
-            tokens,
-            cost,
-            saved,
-            shrunk,
-            kept,
-            tiers,
-            spared,
-            escalations,
-            dropped,
+        yield from (requests, duration, first, each, pace, tokens, cost, saved, shrunk, kept)
+
+    def _of_tiers(self) -> Iterator[Metric]:
+        tiers = CounterMetricFamily(
+            "tidegate_tier_calls", "Calls by the tier that they began at", labels=["route", "tier"]
         )
+        spared = CounterMetricFamily(
+            "tidegate_tiers_saved_usd", "Dollars that the dearest tier would have cost more", labels=["route"]
+        )
+        escalations = CounterMetricFamily(
+            "tidegate_tier_escalations", "Answers of tiers that would not do, by why", labels=["route", "reason"]
+        )
+        dropped = CounterMetricFamily(
+            "tidegate_tier_escalated_usd", "Dollars that answers cost which nobody has seen", labels=["route"]
+        )
+        for route, count in self._routes.items():
+            for tier, calls in count.tiers.items():
+                tiers.add_metric([route, tier], calls)
+            for reason, number in count.escalations.items():
+                escalations.add_metric([route, reason], number)
+            if count.without_tiers_nusd:
+                spared.add_metric([route], min(count.without_tiers_nusd, MOST) / NUSD_PER_USD)
+            if count.dropped_nusd:
+                dropped.add_metric([route], min(count.dropped_nusd, MOST) / NUSD_PER_USD)
+        yield from (tiers, spared, escalations, dropped)
 
     def _evaluations(self) -> Iterator[Metric]:
         judgments = CounterMetricFamily(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -269,6 +270,130 @@ async def test_escalations_are_counted_by_reason(house: House) -> None:
     text = (await house.get("/metrics")).body.decode()
     assert 'tidegate_tier_escalations_total{reason="refusal",route="auto"} 1.0' in text
     assert 'tidegate_tier_escalated_usd_total{route="auto"}' in text
+
+
+# --- how sure it was
+
+
+def chances(*logprobs: float, stream: bool) -> dict[str, Any]:
+    """A script whose answer, It is Paris, has them."""
+    said = {"content": [{"token": "x", "logprob": one, "bytes": None, "top_logprobs": []} for one in logprobs]}
+    choice: dict[str, Any] = {"index": 0, "logprobs": said, "finish_reason": None if stream else "stop"}
+    reply = {"id": "c1", "object": "chat.completion.chunk", "created": 0, "model": "small", "choices": [choice]}
+    choice["delta" if stream else "message"] = {"role": "assistant", "content": "It is Paris."}
+    text = json.dumps(reply).encode()
+    return {"text": "It is Paris.", "instead": {0: b"data: " + text + b"\n\n" if stream else text}}
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(("logprobs", "how"), [((-0.1, -0.05), "kept"), ((-0.1, -2.0), "escalated (confidence)")])
+@pytest.mark.parametrize("client", ["openai chat", "anthropic"])
+async def test_a_model_that_was_not_sure_is_not_believed(
+    build_house: Build, client: str, stream: bool, logprobs: tuple[float, ...], how: str
+) -> None:
+    house = await built(build_house, "confidence")
+    path, fields = CLIENTS[client]
+    house.provider("main").says(**_script(chances(*logprobs, stream=stream)))
+    reply = await ask(house, path=path, stream=stream, **fields)
+    assert went(reply) == f"simple {how}" and reply.status == 200
+    assert b'"token"' not in reply.body, "nobody has asked for them but we"
+    assert json.loads(house.provider("main").requests[0].body)["logprobs"] is True
+    assert not any(b"logprobs" in one.body for one in house.provider("spare").requests)
+
+
+def _script(fields: dict[str, Any]) -> dict[str, Any]:
+    """The server of an answer that is one piece."""
+    return {**fields, "text": [fields["text"]]}
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_who_asks_for_chances_gets_them(build_house: Build, stream: bool) -> None:
+    house = await built(build_house, "confidence")
+    house.provider("main").says(**_script(chances(-0.1, stream=stream)))
+    reply = await ask(house, stream=stream, logprobs=True)
+    assert went(reply) == "simple kept" and b'"token"' in reply.body
+
+
+@pytest.mark.parametrize(("unsure", "how"), [("keep", "kept"), ("escalate", "escalated (confidence)")])
+async def test_of_a_provider_that_does_not_say_the_route_does(build_house: Build, unsure: str, how: str) -> None:
+    assert went(await ask(await built(build_house, "confidence", more=f"unsure: {unsure}"))) == f"simple {how}"
+
+
+# --- a judge
+
+
+async def judged(build_house: Build, more: str = "") -> House:
+    house = await built(build_house, "judge", more=f"judge: spare/judge{more}")
+    house.provider("spare").always("It is Paris.", model="large")
+    return house
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize(("grade", "how"), [(8, "kept"), (3, "escalated (judge)")])
+async def test_a_judge_may_find_it_wanting(build_house: Build, client: str, stream: bool, grade: int, how: str) -> None:
+    house = await judged(build_house)
+    house.provider("spare").always(f'{{"grade": {grade}}}', model="judge")
+    path, fields = CLIENTS[client]
+    reply = await ask(house, path=path, stream=stream, **fields)
+    assert went(reply) == f"simple {how}"
+    asked = house.provider("spare").requests[0].body
+    assert b"capital of France" in asked and b"You said" in asked
+
+
+async def test_the_judge_has_a_row_of_its_own_and_the_owner_pays(build_house: Build) -> None:
+    house = await judged(build_house)
+    house.provider("spare").always('{"grade": 3}', model="judge")
+    reply = await ask(house)
+    (own,) = [row for row in await house.rows() if row.purpose]
+    assert (own.purpose, own.parent, own.key_id, own.kind) == ("cascade", reply.id, "house", "guard")
+    assert own.chosen is None and len(reply.row.attempts) == 2, "what it costs is not the caller's"
+
+
+@pytest.mark.parametrize("script", [{"status": 503}, {"text": "Quite good!"}])
+@pytest.mark.parametrize(("unsure", "how"), [("keep", "kept"), ("escalate", "escalated (judge)")])
+async def test_a_judge_that_does_not_say_decides_nothing(
+    build_house: Build, script: dict[str, Any], unsure: str, how: str
+) -> None:
+    house = await judged(build_house, f", unsure: {unsure}")
+    house.provider("spare").always(model="judge", **script)
+    assert went(await ask(house)) == f"simple {how}"
+
+
+async def test_a_judge_with_a_cascade_of_its_own_is_not_judged(build_house: Build) -> None:
+    text = TWO % (looks("judge", more="judge: other"), "")
+    text += f"  other: {{tiers: {{a: main/judge, b: spare/b}}, router: {{{looks('judge', more='judge: auto')}}}}}\n"
+    house = await build_house(text)
+    house.provider("main").always('{"grade": 9}', model="judge")
+    reply = await ask(house)
+    rows = [(row.route, row.purpose) for row in await house.rows()]
+    assert went(reply) == "simple kept" and sorted(rows, key=str) == [("auto", None), ("other", "cascade")]
+
+
+# --- what is learned of it, and experiments
+
+
+async def test_what_became_of_it_is_a_label_of_that_tier(build_house: Build) -> None:
+    text = TWO % ("learn: true, explore: 0%, " + looks("refusal"), "")
+    house = await build_house(text + '\ncache: {embedder: "tests.stages.cache.words:Words"}\n')
+    house.provider("main").says(REFUSAL)
+    dropped, kept = await ask(house), await ask(house)
+    assert (went(dropped), went(kept)) == ("simple escalated (refusal)", "simple kept")
+    (figures,) = house.app.gateway.upstream.tiers.figures
+    assert figures.labels == 2 and figures.found.quality == {}
+
+
+async def test_as_an_arm_of_an_experiment_it_keeps_its_cascade(build_house: Build) -> None:
+    house = await build_house(TWO % (looks("refusal"), "") + "  plain: {targets: [{provider: spare, model: p}]}\n")
+    arm = {"name": "cascading", "route": "auto"}
+    spec = {"name": "x", "route": "plain", "unit": "request", "arms": [arm], "ramp": [1.0], "automatic": False}
+    made = await house.ask(path="/v1/experiments", body=json.dumps(spec).encode())
+    assert made.status == 201, made.body
+    started = await house.ask(path="/v1/experiments/x/start", body=b"{}")
+    assert started.status == 200, started.body
+    house.provider("main").always(REFUSAL)
+    seen = {went(await house.ask("hi", route="plain")) for _ in range(12)}
+    assert seen == {"simple escalated (refusal)", ""} or seen == {"simple escalated (refusal)"}
 
 
 # --- what the looks see
