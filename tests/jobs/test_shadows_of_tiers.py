@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.house import Build, House, until
 from tests.jobs.test_shadows import SUITE as COMPARING
@@ -13,6 +14,8 @@ from tests.jobs.test_shadows import judging
 from tidegate.config import parse
 from tidegate.core.errors import ConfigError
 from tidegate.core.ports import Lesson, Team
+from tidegate.core.scores import Score
+from tidegate.jobs.evals.online import worth_of
 from tidegate.upstream.tiers.pupil import Pupil
 
 CONFIG = """
@@ -26,7 +29,7 @@ routes:
   auto:
     tiers: {{simple: main/small, complex: spare/large}}
     router: {{learn: true, explore: 0%, shadow_share: 100%, {router}}}
-    judge: {{suite: "{suite}", share: 0}}
+    judge: {{suite: "{suite}", share: {judged}}}
     {route}
   judge: {{targets: [{{provider: grader, model: j}}]}}
 """
@@ -44,10 +47,11 @@ def make(build_house: Build, tmp_path: Path):
         router: str = "strong_share: 0",
         route: str = "limits: []",
         address: str = "http://127.0.0.1:9",
+        judged: str = "0%",
     ) -> House:
         path = tmp_path / "suite.yaml"
         path.write_text(suite)
-        house = await build_house(CONFIG.format(suite=path, router=router, route=route, address=address))
+        house = await build_house(CONFIG.format(suite=path, router=router, route=route, address=address, judged=judged))
         house.provider("main").always("bad")
         house.provider("spare").always("good")
         return house
@@ -98,6 +102,21 @@ async def test_what_came_of_both_is_regret(make) -> None:
     (known,) = pupil.figures
     assert known.found.regret.value == 1.0 and known.found.regret.of == 4 and known.found.overpaid.value == 0.0
     assert known.found.quality["shadow"].value == 0.0 and known.saving > 0.9
+
+
+async def test_what_a_judge_of_live_answers_says_counts_by_the_share_that_he_sees(make) -> None:
+    house = await make(router="strong_share: 0, stick: 1m", judged="50%")
+    for _ in range(12):
+        await ask(house)
+    judged = [one for one in lessons(house) if one.source == "judge"]
+    assert judged and {(one.tier, one.good, one.share) for one in judged} == {("simple", 0.0, 0.5)}
+
+
+def test_what_may_only_advise_is_no_part_of_what_an_answer_is_worth() -> None:
+    good, bad = Score(scorer="right", value=1.0), Score(scorer="kind", value=0.0)
+    assert worth_of([good, bad]) == 0.5
+    assert worth_of([good, replace(bad, advisory=True)]) == 1.0
+    assert worth_of([replace(bad, advisory=True)]) is None
 
 
 async def test_a_judge_without_a_good_card_teaches_nobody(make) -> None:

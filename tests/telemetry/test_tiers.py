@@ -37,15 +37,14 @@ class Heard:
         self.told.append((name, fields))
 
 
-async def judged(house: House, id: str | None, score: float, **more: Any) -> None:
-    fields = {"request_id": id, "score": score, "share": 0.05, "route": "auto", "outcome": "scored", "criterion": "x"}
-    house.app.world.events.notice("evaluation", fields | more)
+def judged(house: House, id: str | None, score: float) -> None:
+    assert pupil(house).told(str(id), score, "judge", share=0.05)
 
 
 async def test_quality_saving_and_labels_are_metrics(house: House) -> None:
     for at, good in enumerate((1.0, 1.0, 0.0)):
         id = await asked(house, by=at)
-        await judged(house, id, good)
+        judged(house, id, good)
         await opine(house, id)
     await pupil(house).share()
     page = (await house.get("/metrics")).body.decode()
@@ -56,14 +55,8 @@ async def test_quality_saving_and_labels_are_metrics(house: House) -> None:
     assert f"tidegate_tiers_saving_ratio{{{whose}}} 0." in page
 
 
-async def test_a_judge_that_advises_is_not_heard(house: House) -> None:
-    await judged(house, await asked(house), 0.0, advisory=True)
-    await pupil(house).share()
-    assert pupil(house).figures[0].labels == 0
-
-
 async def test_its_path_tells_the_same_and_of_others_nothing(house: House) -> None:
-    await judged(house, await asked(house), 1.0)
+    judged(house, await asked(house), 1.0)
     await pupil(house).share()
     (one,) = (await house.get("/admin/routes/auto/tiers")).events[0]["data"]
     assert (one["route"], one["organisation"], one["labels"], one["learned"]) == ("auto", "default", 1, False)
@@ -75,7 +68,7 @@ async def test_its_path_tells_the_same_and_of_others_nothing(house: House) -> No
 async def test_the_terminal_says_it_in_words(house: House) -> None:
     async with house.serve() as url:
         empty = await run(house, url, "auto")
-        await judged(house, await asked(house), 1.0)
+        judged(house, await asked(house), 1.0)
         await pupil(house).share()
         told, whole = await run(house, url, "auto"), await run(house, url, "auto", "--json")
         wrong = await run(house, url, "plain")

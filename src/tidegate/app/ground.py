@@ -61,6 +61,7 @@ async def ground_of(
         pupil = plugins.find("pupils", "tiers")(world, await _embedder(config, world, inside), base.lessons)
         undo.push_async_callback(pupil.aclose)
         undo.callback(world.loop.create_task(pupil.run(), name="share lessons").cancel)
+    told = pupil.told if pupil is not None else None
     table: Table = {}
     elsewhere = Elsewhere(world, base.relay, base.blobs, vault, table) if base.relay is not None else None
     trims = Trims(world, inside.ask)
@@ -82,8 +83,8 @@ async def ground_of(
         batches=base.batches,
         bodies=base.bodies,
         outlets=outlets,
-        online=Online(world, inside.hear, SUITES),
-        shadowing=Shadowing(world, inside.hear, lambda: there.known, SUITES, pupil.told if pupil is not None else None),
+        online=Online(world, inside.hear, SUITES, told),
+        shadowing=Shadowing(world, inside.hear, lambda: there.known, SUITES, told),
         running=there,
         rollouts=rollouts(world, config.experiments, there, inside.house, SUITES, undo),
         traces=traces,

@@ -27,7 +27,7 @@ from tidegate.core.search import CallsAsked
 from tidegate.core.shadows import Compared, Pair, compared, key_of, purse
 from tidegate.core.usage import HOUR_MS, Period, UsageAsked
 from tidegate.core.world import World
-from tidegate.jobs.evals.online import LIVE, Bench, case_of, gates, keep, share_of
+from tidegate.jobs.evals.online import LIVE, Bench, case_of, gates, keep, worth_of
 from tidegate.jobs.evals.run import scored
 from tidegate.jobs.evals.suite import Looker, Plugins, load, shared
 from tidegate.stages import judging
@@ -117,6 +117,8 @@ class Shadowing(Collector):
         self._free = asyncio.Event()
 
     def hand(self, routes: Routes) -> Callable[[Call, str, Config], None]:
+        self._panels.clear()  # the configuration was read again, and so are suites and cards
+
         def hand(call: Call, said: str, config: Config) -> None:
             for one in call.shadows:
                 if one.counted:
@@ -200,8 +202,8 @@ class Shadowing(Collector):
                     case = case_of(call)
                     scores = await self._compared(panel.alone, case, bench, heard, own.id)
                     others = await self._compared(panel.alone, case, bench, said, call.id)
-                    self._learn(call, of, _whole(scores), _whole(others))
-                elif (better := _whole(scores)) is not None:
+                    self._learn(call, of, worth_of(scores), worth_of(others))
+                elif (better := worth_of(scores)) is not None:
                     self._learn(call, of, min(1.0, 2 * better), min(1.0, 2 * (1 - better)))
         except TidegateError as wrong:
             self._world.events.notice("shadow_not_judged", {"request_id": own.id, "error": wrong.message})
@@ -265,12 +267,6 @@ def panel(judge: judging.Config, plugins: Plugins) -> Panel:
     alone = [one for one in found if one.scorer.lacks(LIVE) is None]
     comparing = [one for one in found if one not in alone and one.scorer.lacks(with_one) is None]
     return Panel(comparing, alone, gates(found, judge.cards, suite))
-
-
-def _whole(scores: Sequence[Score]) -> float | None:
-    """The mean of those that may decide."""
-    known = [share for one in scores if not one.advisory and (share := share_of(one)) is not None]
-    return sum(known) / len(known) if known else None
 
 
 def shadow_of(call: Call, one: Assigned | None, whose: Principal, world: World) -> Call:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import msgspec
 import pytest
 
 from tests.house import Build, House, until
@@ -22,6 +23,8 @@ from tests.parts import ROOT, client_python, optional
 from tests.telemetry.receiver import Receiver, receiving
 from tidegate import config
 from tidegate.core.errors import ConfigError
+from tidegate.core.ports import ShrunkRow
+from tidegate.core.tiers import Chosen
 from tidegate.core.usage import UsageAsked, periods
 from tidegate.telemetry.sinks.clickhouse import line
 
@@ -79,6 +82,19 @@ async def test_a_row_of_each_call_is_inserted_as_clickhouse_wants_it(build_house
     assert headers["content-encoding"] == "gzip"
     asked = parse_qs(urlsplit(heard.paths[0]).query)
     assert asked["query"] == ["INSERT INTO tidegate.calls FORMAT JSONEachRow"]
+
+
+async def test_what_was_shrunk_and_which_tier_was_chosen_is_in_its_row(build_house: Build):
+    house = await build_house(HOUSES)
+    await house.ask()
+    (row,) = await house.rows()
+    plain = line(row)
+    assert (plain["tier"], plain["shrunk_level"], plain["shrunk_before"], plain["tier_chances"]) == ("", "", 0, ())
+    chosen = Chosen("simple", "quality 0.95", (0.8, 0.9), -0.5, 0.03, "complex", 0.01)
+    told = line(msgspec.structs.replace(row, shrunk=ShrunkRow("lossless", 120, 80), chosen=chosen))
+    assert [told[f"shrunk_{name}"] for name in ("level", "before", "after")] == ["lossless", 120, 80]
+    names = ("tier", "tier_why", "tier_hard", "tier_chances", "tier_beside", "tier_share")
+    assert [told[name] for name in names] == ["simple", "quality 0.95", -0.5, (0.8, 0.9), "complex", 0.01]
 
 
 async def test_many_rows_are_one_insert(build_house: Build, receiver):

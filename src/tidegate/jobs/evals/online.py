@@ -89,7 +89,9 @@ class Spent:
 class Online:
     """One for a process; what it knows outlasts a reload."""
 
-    def __init__(self, world: World, hear: Hear, plugins: Plugins) -> None:
+    def __init__(self, world: World, hear: Hear, plugins: Plugins, taught: Callable[..., object] | None = None) -> None:
+        """`taught`: who learns what answers of routes with tiers were worth."""
+        self._taught = taught
         self._world = world
         self._hear = hear
         self._plugins = plugins
@@ -129,17 +131,21 @@ class Online:
                 scores = await scored(panel.lookers, case_of(call), said, lambda name: bench)
             spent.add(bench.cost_nusd)
             for score in scores:
-                self._told(call, route, score, panel.config.share)
+                self._told(call, route, score)
             wholes = {one.name for one in panel.lookers}
-            await keep(self._world, call.id, [one for one in scores if one.scorer in wholes])
+            kept = [one for one in scores if one.scorer in wholes]
+            await keep(self._world, call.id, kept)
+            worth = worth_of(kept)
+            if worth is not None and self._taught is not None:
+                self._taught(call.id, worth, "judge", share=float(panel.config.share))
         except TidegateError as wrong:
             self._world.events.notice("answer_not_judged", {"request_id": call.id, "error": wrong.message})
         finally:
             self._waiting -= 1
 
-    def _told(self, call: Call, route: str, score: Score, drawn: float) -> None:
+    def _told(self, call: Call, route: str, score: Score) -> None:
         share = share_of(score)
-        self._tell(call, route, score.scorer, score.outcome, share, score, drawn)
+        self._tell(call, route, score.scorer, score.outcome, share, score)
         if share is None:
             return
         falling = self._falling.setdefault((route, score.scorer), Falling())
@@ -156,7 +162,6 @@ class Online:
         outcome: str,
         share: float | None = None,
         score: Score | None = None,
-        drawn: float | None = None,
     ) -> None:
         """Never why: a reason may quote what was said."""
         parent = received(call.named.get(PARENT))
@@ -164,7 +169,7 @@ class Online:
         fields["trace_id"] = trace_of(call.id) if parent is None else parent.trace_id
         if score is not None:
             fields |= {"score": share, "value": score.value, "passed": score.passed}
-            fields |= {"judge": score.judge or None, "advisory": score.advisory or None, "share": drawn}
+            fields |= {"judge": score.judge or None, "advisory": score.advisory or None}
         self._world.events.notice("evaluation", {name: value for name, value in fields.items() if value is not None})
 
 
@@ -262,3 +267,9 @@ def share_of(score: Score) -> float | None:
     if score.outcome != "scored" or score.value is None or high <= low:
         return None
     return min(1.0, max(0.0, (score.value - low) / (high - low)))
+
+
+def worth_of(scores: Sequence[Score]) -> float | None:
+    """The mean of those that may decide."""
+    known = [share for one in scores if not one.advisory and (share := share_of(one)) is not None]
+    return sum(known) / len(known) if known else None

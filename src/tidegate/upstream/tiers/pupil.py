@@ -157,20 +157,18 @@ class Pupil:
                 pending.known.spared_nusd -= dropped
 
     def notice(self, name: str, fields: Mapping[str, Any]) -> None:
-        """An opinion of a person or an agent, or of a judge that may decide."""
-        if name not in ("feedback", "evaluation") or fields.get("advisory") or fields.get("score") is None:
-            return
-        id, good, share = str(fields.get("request_id")), float(fields["score"]), float(fields.get("share") or 0.0)
-        source: Source = "said" if name == "feedback" else "judge"
-        if not self.told(id, good, source, share=share) and fields.get("tier"):
-            self._pass_on(id, good, source, share)
+        """An opinion of a person or an agent."""
+        if name == "feedback" and fields.get("score") is not None:
+            id, good = str(fields.get("request_id")), float(fields["score"])
+            if not self.told(id, good, "said") and fields.get("tier"):
+                self._pass_on(id, good)
 
-    def _pass_on(self, id: str, good: float, source: Source, share: float) -> None:
+    def _pass_on(self, id: str, good: float) -> None:
         """Another process has answered that call, perhaps: it knows the question."""
         now_ms = self._world.clock.wall_ns() // 1_000_000
         self._shared.put(
             Lesson(
-                id, now_ms, now_ms + PASSED_ON_MS, "", None, "", (), "", good, source, share, True, self._made_by, b"",
+                id, now_ms, now_ms + PASSED_ON_MS, "", None, "", (), "", good, "said", 0.0, True, self._made_by, b"",
                 b"", 0.0,
             )
         )  # fmt: skip
