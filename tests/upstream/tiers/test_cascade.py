@@ -384,6 +384,14 @@ async def test_what_became_of_it_is_a_label_of_that_tier(build_house: Build) -> 
     assert figures.labels == 2 and figures.found.quality == {}
 
 
+async def test_what_passes_unseen_is_no_label(build_house: Build) -> None:
+    text = TWO % ("learn: true, explore: 0%, " + looks("schema", "confidence"), "")
+    house = await build_house(text + '\ncache: {embedder: "tests.stages.cache.words:Words"}\n')
+    assert went(await ask(house)) == "simple kept"
+    (figures,) = house.app.gateway.upstream.tiers.figures
+    assert figures.labels == 0
+
+
 async def test_as_an_arm_of_an_experiment_it_keeps_its_cascade(build_house: Build) -> None:
     house = await build_house(TWO % (looks("refusal"), "") + "  plain: {targets: [{provider: spare, model: p}]}\n")
     arm = {"name": "cascading", "route": "auto"}

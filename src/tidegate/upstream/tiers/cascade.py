@@ -170,6 +170,7 @@ class Found(NamedTuple):
 
     reason: Reason
     said: str
+    sure: bool = True  # and not only that nobody can say
 
 
 def answer_of(events: Iterable[Event]) -> Answer:
@@ -205,7 +206,7 @@ def wanting(answer: Answer, schema: dict[str, Any] | None, config: Config) -> Fo
         if sure < config.confidence:
             return Found("confidence", f"{sure:.3f} sure of its words, and not {float(config.confidence):g}")
     if "confidence" in checks and not answer.chances and answer.texts and config.unsure == "escalate":
-        return Found("confidence", "its provider does not say how sure it was")
+        return Found("confidence", "its provider does not say how sure it was", sure=False)
     return None
 
 
@@ -269,13 +270,25 @@ class Cascade(NamedTuple):
             self._note(call, Checked(tier, "kept", said=f"it is longer than {self.config.max_bytes} bytes"))
             return True
         found = await self._found(call, held)
-        if self.told is not None and not held.is_broken:
-            self.told(call.id, 0.0 if found else 1.0, CASCADE, tier=tier, served=found is None)
-        if found is None:
-            self._note(call, Checked(tier, "kept"))
+        will_do = found is None or (not found.sure and self.config.unsure == "keep")
+        knows = self._has_looked(call, held) if found is None else found.sure and not held.is_broken
+        if self.told is not None and knows:
+            self.told(call.id, float(will_do), CASCADE, tier=tier, served=will_do)
+        said = found.said[:200] if found is not None else ""
+        if found is None or will_do:
+            self._note(call, Checked(tier, "kept", said=said))
         else:
-            self._note(call, Checked(tier, "escalated", found.reason, found.said[:200]))
-        return found is None
+            self._note(call, Checked(tier, "escalated", found.reason, said))
+        return will_do
+
+    def _has_looked(self, call: Call, held: Held) -> bool:
+        """What passes since there was nothing to look at is no lesson: no form was asked for, no chances were told."""
+        checks = self.config.checks
+        if "refusal" in checks or "judge" in checks:
+            return True
+        if "schema" in checks and form.asked_for(call.outgoing) is not None:
+            return True
+        return "confidence" in checks and bool(answer_of(held.events).chances)
 
     def given(self, call: Call, held: Held) -> Held:
         """For want of a better."""
@@ -306,7 +319,7 @@ class Cascade(NamedTuple):
     async def _judged(self, call: Call, texts: Sequence[str]) -> Found | None:
         if call.own is not None and (call.own.depth >= DEEPEST or call.own.purpose == CASCADE):
             return None  # a judge's own answers are not judged
-        unsure = Found("judge", "its judge did not say") if self.config.unsure == "escalate" else None
+        unsure = Found("judge", "its judge did not say", sure=False)
         try:
             assert self.ask is not None
             found = grade(await self.ask(await self._question(call, texts)))
