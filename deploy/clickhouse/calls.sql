@@ -56,6 +56,7 @@ CREATE TABLE IF NOT EXISTS tidegate.calls
     tier_chances Array(Float64),                         -- of each tier to answer well, cheapest first
     tier_beside LowCardinality(String),                  -- the tier that was asked, too, in the background
     tier_share Float64,                                  -- how likely it was that it would be
+    tier_checks Array(LowCardinality(String)),           -- what became of each answer of a cascade
     attempt Nested
     (
         target LowCardinality(String),
@@ -83,4 +84,5 @@ ADD COLUMN IF NOT EXISTS tier_why LowCardinality(String),
 ADD COLUMN IF NOT EXISTS tier_hard Float64,
 ADD COLUMN IF NOT EXISTS tier_chances Array(Float64),
 ADD COLUMN IF NOT EXISTS tier_beside LowCardinality(String),
-ADD COLUMN IF NOT EXISTS tier_share Float64;
+ADD COLUMN IF NOT EXISTS tier_share Float64,
+ADD COLUMN IF NOT EXISTS tier_checks Array(LowCardinality(String));

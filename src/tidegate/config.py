@@ -200,7 +200,16 @@ def _check(config: Config, reading: _Reading) -> None:
         ),
         ("experiments", rollouts.trouble(config.experiments)),
         *(
-            (f"routes.{name}.router", tiers.trouble(one.router, one.tiers, judged=one.judge.suite is not None))
+            (
+                f"routes.{name}.router",
+                tiers.trouble(
+                    one.router,
+                    one.tiers,
+                    judged=one.judge.suite is not None,
+                    route=name,
+                    known=(*config.routes, *config.providers),
+                ),
+            )
             for name, one in config.routes.items()
         ),
         ("cache", cache.house_trouble(config.cache, config.routes)),

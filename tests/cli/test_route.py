@@ -44,6 +44,16 @@ def test_a_hard_question_is_for_the_dear_tier(here: Path) -> None:
     assert code == 0 and "→ complex" in told
 
 
+def test_of_a_cascade_it_is_shown_where_it_begins_and_what_is_looked_at(here: Path) -> None:
+    tiers = "tiers: {simple: small, complex: spare/large}"
+    for promise, begins in (("", "nothing is promised, so the cheapest tier begins"), ("quality: 0.8, ", "is kept")):
+        router = f"router: {{{promise}cascade: {{checks: [schema, refusal]}}}}"
+        (here / "tidegate.yaml").write_text(CONFIG.replace(tiers, f"{tiers}, {router}"), encoding="utf-8")
+        code, told = run("easy.txt")
+        assert code == 0 and "→ simple" in told and begins in told
+        assert told.endswith("its answer is looked at (schema, refusal); where it will not do, complex is asked\n")
+
+
 def test_what_cannot_be_read_is_an_error_that_says_so(here: Path) -> None:
     code, told = run("none.txt")
     assert code == 1 and "none.txt: cannot be read" in told

@@ -245,6 +245,8 @@ def said(call: Call, world: World) -> bytes:
         text += f"x-tidegate-target: {_safe(target)}\r\n"
     if call.chosen is not None:
         text += f"x-tidegate-tier: {_safe(call.chosen.tier)}\r\n"
+        if call.chosen.checks:
+            text += f"x-tidegate-cascade: {_safe('; '.join(one.line for one in call.chosen.checks))}\r\n"
     if attempts:
         text += f"x-tidegate-attempts: {len(attempts)}\r\n"
     if len(attempts) > 1 or call.passed_over:

@@ -34,7 +34,8 @@ EXPOSED = (
     b"retry-after, x-tidegate-request-id, x-tidegate-route, x-tidegate-target, x-tidegate-tier, x-tidegate-attempts, "
     b"x-tidegate-tried, x-tidegate-cost-usd, x-tidegate-overhead-ms, x-tidegate-warning, x-tidegate-notice, "
     b"x-tidegate-counting, x-tidegate-cache, x-tidegate-cache-layer, x-tidegate-cache-age, x-tidegate-saved-usd, "
-    b"x-tidegate-cache-similarity, x-tidegate-experiment, x-tidegate-shrunk, ratelimit, ratelimit-policy"
+    b"x-tidegate-cache-similarity, x-tidegate-cascade, x-tidegate-experiment, x-tidegate-shrunk, "
+    b"ratelimit, ratelimit-policy"
 )
 
 

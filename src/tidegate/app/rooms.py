@@ -154,7 +154,7 @@ def _upstream(config: Config, world: World, words: Codecs, before: Upstream | No
         words,
         before.targets if before else None,
         Shrinks(shrinks, world, ground.trims, before.shrinks if before else None),
-        Tiers(routers, world, before.tiers if before else None, ground.pupil),
+        Tiers(routers, world, before.tiers if before else None, ground.pupil, ask=ground.ask),
     )
 
 

@@ -184,6 +184,11 @@ def _told(one: dict[str, Any], *, heading: bool) -> str:
     return f"{_COLUMNS.format(**{name: name for name in names}, more='')}".rstrip() + f"\n{line}" if heading else line
 
 
+def _check(one: dict[str, Any]) -> str:
+    """Of one tier's answer: what was seen, and what became of it."""
+    return f"{one['tier']} {one['outcome']}" + (f": {one['said']}" if one.get("said") else "")
+
+
 def _whole(row: dict[str, Any]) -> list[str]:
     lines = [f"{row['id']}  {row['dialect']} {row['operation']}{' (streamed)' if row.get('stream') else ''}"]
     at = datetime.fromtimestamp(row["at_ms"] / 1000).astimezone().isoformat(timespec="milliseconds")
@@ -197,6 +202,7 @@ def _whole(row: dict[str, Any]) -> list[str]:
         "asked for": row.get("model"),
         "route": row.get("route"),
         "tier": f"{row['chosen']['tier']}: {row['chosen']['why']}" if row.get("chosen") else None,
+        "cascade": "; ".join(_check(one) for one in (row.get("chosen") or {}).get("checks", ())),
         "answered": row.get("target"),
         "outcome": f"{row['outcome']} ({row['status']}){': ' + row['error'] if row.get('error') else ''}",
         "took": f"{_ms(row['duration_us'] / 1000)}, of which Tidegate {_ms(row['overhead_us'] / 1000)}",

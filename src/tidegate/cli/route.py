@@ -17,8 +17,7 @@ from tidegate.cli.desk import printable
 from tidegate.cli.shared import FILE, KEY, URL, settings
 from tidegate.core.errors import ConfigError
 from tidegate.stages.routes import Routes
-from tidegate.upstream.tiers import Explained, explained
-from tidegate.upstream.tiers.choice import Promise
+from tidegate.upstream.tiers import Config, Explained, begins_cheap, explained
 
 PARTS = 4  # of what makes a question hard
 
@@ -60,16 +59,24 @@ def explain(text: Path, name: str | None, file: Path | None) -> None:
         raise ConfigError(f"{text}: cannot be read: {wrong}") from None
     tiers = Routes(found.routes, make_providers(found, {})).find(name).tiers
     config = found.routes[name].router
-    _show(explained(config, said.strip(), tiers), config.promise)
+    _show(explained(config, said.strip(), tiers), config)
 
 
-def _show(one: Explained, promise: Promise) -> None:
+def _show(one: Explained, config: Config) -> None:
+    promise, checks = config.promise, config.cascade.checks
     parts = ", ".join(f"{name} {part:+.2f}" for name, part in one.parts[:PARTS])
     click.echo(f"hard: {one.hard:+.2f}, more than {one.harder_than:.0%} of questions anywhere ({parts})")
     for name, chance, cost in one.tiers:
         worth = f"{chance:.3f} - {one.price:.3f} x {cost:.3f} = {chance - one.price * cost:+.3f}"
         click.echo(f"{'→' if name == one.tier else ' '} {name}: {worth}")
-    click.echo(f"answers well, less price x cost; with this price {promise.kind} {promise.share:g} is kept on average")
+    if begins_cheap(config):
+        click.echo("nothing is promised, so the cheapest tier begins")
+    else:
+        kept = f"with this price {promise.kind} {promise.share:g} is kept on average"
+        click.echo(f"answers well, less price x cost; {kept}")
+    dearer = [name for name, *_ in one.tiers][[name for name, *_ in one.tiers].index(one.tier) + 1 :]
+    if checks and dearer:
+        click.echo(f"its answer is looked at ({', '.join(checks)}); where it will not do, {dearer[0]} is asked")
 
 
 # --- what came of it

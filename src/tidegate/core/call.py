@@ -69,8 +69,8 @@ class Target(msgspec.Struct, frozen=True):
 Strategy = Literal["ordered", "weighted", "least_busy", "fastest"]
 OnDisconnect = Literal["cancel", "drain"]
 # Why an attempt was made: to begin with, again after a failure, with another key, at another target, by another route
-# (three kinds), or beside one that is slow.
-Why = Literal["first", "again", "key", "next", "fallback", "longer", "content_policy", "hedge"]
+# (three kinds), beside one that is slow, or since an answer would not do.
+Why = Literal["first", "again", "key", "next", "fallback", "longer", "content_policy", "hedge", "cascade"]
 
 
 class Hedge(msgspec.Struct, frozen=True):
@@ -176,6 +176,14 @@ class Event:
     def places(self) -> Iterable[tuple[Channel, str, str]]:
         """All that is text, with the path where it stands: (channel, path, text). Of blocks, `tool` is the number."""
         return ()
+
+    def chances(self) -> Iterable[float]:
+        """Of its words, how sure the model was of each, as logarithms; none where the provider does not say."""
+        return ()
+
+    def without_chances(self) -> Event:
+        """The same event for who has not asked for them."""
+        return self
 
     def closes(self) -> Iterable[tuple[int, int | None]]:
         """Channels in which nothing comes after this event: (choice, tool), or all of a choice where that is None."""
@@ -383,6 +391,7 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     cached: Cached | None = None  # cache: what it did; None: it was not asked
     # the flight: what the inner ring writes
     chosen: Chosen | None = None  # where the route has tiers
+    held_ns: int = 0  # until then an answer was held back, to be looked at first
     flight: Flight | None = None  # while it is in the air; it closes the row when it lands
     shrunk: Shrunk | None = None  # what goes out, where the route wants it shorter; `asked` stays what came
     marked: int = 0  # parts of it that the last provider was told to keep

@@ -2,9 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
+
+if TYPE_CHECKING:
+    from tidegate.core.ports.books import AttemptRow
+
+Reason = Literal["cut_off", "schema", "refusal", "confidence", "judge"]  # why an answer will not do
+
+
+class Checked(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """What became of one tier's answer before anybody saw it.
+
+    `kept`; `escalated`: a dearer tier was asked; `given`: it was found wanting, and no dearer tier has answered.
+    """
+
+    tier: str
+    outcome: Literal["kept", "escalated", "given"]
+    reason: Reason | None = None
+    said: str = ""  # in words
+
+    @property
+    def line(self) -> str:
+        return f"{self.tier} {self.outcome}" + (f" ({self.reason})" if self.reason else "")
 
 
 class Chosen(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -17,6 +39,19 @@ class Chosen(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     cost: float = 1.0  # of the tier, by its price, as a share of the dearest one's
     beside: str = ""  # the tier that answers it too, in the background
     share: float = 0.0  # how likely it was that it would
+    checks: tuple[Checked, ...] = ()  # in a cascade, in order
+
+    @property
+    def is_wanting(self) -> bool:
+        """The answer that was given is one that will not do, for want of a better."""
+        return bool(self.checks) and self.checks[-1].outcome == "given"
+
+    def dropped_nusd(self, attempts: Sequence[AttemptRow]) -> int:
+        """What answers have cost that nobody has seen: all before the last that was asked in place of one."""
+        if not self.checks or self.is_wanting:
+            return 0
+        last = max((at for at, attempt in enumerate(attempts) if attempt.why == "cascade"), default=0)
+        return sum(attempt.cost_nusd or 0 for attempt in attempts[:last])
 
 
 # --- what came of it

@@ -92,6 +92,8 @@ class Recorder:
         first = None
         for attempt in call.attempts:
             first = first or attempt.first_ns
+        if first is not None and call.held_ns:
+            first = _seen_first(call)
         attempts = tuple([self._attempt_row(call, attempt, now) for attempt in call.attempts])
         only = attempts[0] if len(attempts) == 1 else None  # almost always: nothing is to be summed
         row = replace(
@@ -213,6 +215,12 @@ def _what_was_made_cheaper(call: Call) -> ShrunkRow:
     if shrunk is None:
         return ShrunkRow(marked=call.marked, kept_saved_nusd=saved_nusd)
     return ShrunkRow(shrunk.level, shrunk.before, shrunk.after, shrunk.trimmed, call.marked, saved_nusd)
+
+
+def _seen_first(call: Call) -> int:
+    """When a client could see something, where an answer was held back."""
+    after = (attempt.first_ns for attempt in call.attempts if attempt.first_ns and attempt.first_ns >= call.held_ns)
+    return next(after, call.held_ns)
 
 
 def _what_the_cache_did(cached: Cached) -> dict[str, Any]:

@@ -50,7 +50,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 WARNINGS = frozenset(
     (
         *("alert_dropped", "audit_not_exported", "batches_wait", "bodies_wait", "breaker_open", "breakers_not_shared"),
-        *("budget_overrun", "budget_warning", "cache_entry_corrupt", "certificate_refused", "compressor_failed"),
+        *("budget_overrun", "budget_warning", "cache_entry_corrupt", "cascade_judge_failed", "certificate_refused"),
+        "compressor_failed",
         *("counting_alone", "experiment_blocked", "experiment_rolled_back", "guardrail_failed"),
         *("idempotency_not_written", "issuer_unreachable", "key_set_aside", "loop_paraphrased", "loop_stopped"),
         *("loop_suspected", "provider_not_started", "reload_refused", "rows_not_sent", "semantic_lookup_failed"),

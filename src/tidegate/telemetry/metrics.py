@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, islice
 from typing import Any
 
@@ -23,7 +23,8 @@ from tidegate.core.call import Call
 from tidegate.core.experiments import Assigned, name_of
 from tidegate.core.money import NUSD_PER_USD
 from tidegate.core.opinions import GOOD
-from tidegate.core.ports import Closed, TargetSeen
+from tidegate.core.ports import AttemptRow, Closed, TargetSeen
+from tidegate.core.tiers import Chosen
 from tidegate.core.trace import trace_of
 from tidegate.telemetry.together import Together
 
@@ -87,8 +88,8 @@ class RouteCount:
     """What is counted of one route."""
 
     __slots__ = (
-        "cost_nusd", "duration", "each", "ended", "first", "kept_nusd", "pace", "saved_nusd", "shrunk", "tiers",
-        "tokens", "without_tiers_nusd",
+        "cost_nusd", "dropped_nusd", "duration", "each", "ended", "escalations", "first", "kept_nusd",
+        "pace", "saved_nusd", "shrunk", "tiers", "tokens", "without_tiers_nusd",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -103,6 +104,8 @@ class RouteCount:
         self.shrunk = [0, 0]  # tokens before and after
         self.kept_nusd = 0  # saved by what providers kept
         self.tiers: defaultdict[str, int] = defaultdict(int)  # calls that began at each
+        self.escalations: defaultdict[str, int] = defaultdict(int)  # of a cascade, by reason
+        self.dropped_nusd = 0  # what the answers had cost that nobody has seen
         self.without_tiers_nusd = 0  # what the dearest tier would have cost more, by the prices of both
 
 
@@ -193,6 +196,15 @@ class Metrics(Collector):
             count.tiers[row.chosen.tier] += 1
             if row.cost_nusd and 0 < row.chosen.cost < 1 and len(row.attempts) == 1:
                 count.without_tiers_nusd += round(row.cost_nusd * (1 / row.chosen.cost - 1))
+            if row.chosen.checks:
+                self._looked_at(count, row.chosen, row.attempts)
+
+    @staticmethod
+    def _looked_at(count: RouteCount, chosen: Chosen, attempts: Sequence[AttemptRow]) -> None:
+        for one in chosen.checks:
+            if one.reason is not None:
+                count.escalations[one.reason] += 1
+        count.dropped_nusd += chosen.dropped_nusd(attempts)
 
     def notice(self, name: str, fields: Mapping[str, Any]) -> None:
         self._notices.labels(name).inc()
@@ -225,6 +237,7 @@ class Metrics(Collector):
         self._count_all()
         yield GaugeMetricFamily("tidegate_calls_in_flight", "Calls that have begun and not ended", self._in_flight)
         yield from self._by_route()
+        yield from self._of_tiers()
         overhead = HistogramMetricFamily("tidegate_overhead_seconds", "Time not spent waiting for a provider")
         overhead.add_metric([], self._overhead.cumulative(), self._overhead.total)
         yield overhead
@@ -285,17 +298,7 @@ class Metrics(Collector):
             "Dollars saved by what providers were told to keep; it falls while that is only written",
             labels=["route"],
         )
-        tiers = CounterMetricFamily(
-            "tidegate_tier_calls", "Calls by the tier that they began at", labels=["route", "tier"]
-        )
-        spared = CounterMetricFamily(
-            "tidegate_tiers_saved_usd", "Dollars that the dearest tier would have cost more", labels=["route"]
-        )
         for route, count in self._routes.items():
-            for tier, calls in count.tiers.items():
-                tiers.add_metric([route, tier], calls)
-            if count.without_tiers_nusd:
-                spared.add_metric([route], min(count.without_tiers_nusd, MOST) / NUSD_PER_USD)
             for (operation, outcome, status), calls in count.ended.items():
                 requests.add_metric([operation, route, outcome, str(status)], calls)
             for family, buckets in (
@@ -317,7 +320,31 @@ class Metrics(Collector):
                     shrunk.add_metric([route, when], min(number, MOST))
             if count.kept_nusd:
                 kept.add_metric([route], count.kept_nusd / NUSD_PER_USD)
-        yield from (requests, duration, first, each, pace, tokens, cost, saved, shrunk, kept, tiers, spared)
+        yield from (requests, duration, first, each, pace, tokens, cost, saved, shrunk, kept)
+
+    def _of_tiers(self) -> Iterator[Metric]:
+        tiers = CounterMetricFamily(
+            "tidegate_tier_calls", "Calls by the tier that they began at", labels=["route", "tier"]
+        )
+        spared = CounterMetricFamily(
+            "tidegate_tiers_saved_usd", "Dollars that the dearest tier would have cost more", labels=["route"]
+        )
+        escalations = CounterMetricFamily(
+            "tidegate_tier_escalations", "Answers of tiers that would not do, by why", labels=["route", "reason"]
+        )
+        dropped = CounterMetricFamily(
+            "tidegate_tier_escalated_usd", "Dollars that answers cost which nobody has seen", labels=["route"]
+        )
+        for route, count in self._routes.items():
+            for tier, calls in count.tiers.items():
+                tiers.add_metric([route, tier], calls)
+            for reason, number in count.escalations.items():
+                escalations.add_metric([route, reason], number)
+            if count.without_tiers_nusd:
+                spared.add_metric([route], min(count.without_tiers_nusd, MOST) / NUSD_PER_USD)
+            if count.dropped_nusd:
+                dropped.add_metric([route], min(count.dropped_nusd, MOST) / NUSD_PER_USD)
+        yield from (tiers, spared, escalations, dropped)
 
     def _evaluations(self) -> Iterator[Metric]:
         judgments = CounterMetricFamily(

@@ -1,7 +1,7 @@
 """Who answers this call, and what if they do not? READ SECOND: the inner ring, once per attempt.
 
     route, or one of its tiers ─► shrink ─► router: targets in order ─► for each: breaker, key, room ─► attempt (maybe
-    hedged) ─► retry: what next?
+    hedged) ─► retry: what next? ─► cascade: will it do, or a dearer tier?
 
 The loop over attempts has returned before the first event is shown to anybody. So until then everything can be tried
 again or elsewhere, and after it nothing is: what goes wrong later is the reply's last event.
@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from tidegate.core.call import Asked, Attempt, Call, Route, Source, Target, Tier, Why
-from tidegate.core.errors import BudgetSpent, LimitReached, UpstreamUnavailable
+from tidegate.core.errors import BudgetSpent, LimitReached, TidegateError, UpstreamUnavailable
 from tidegate.core.ports import Codecs, Timeouts
 from tidegate.core.values import Duration, Secret
 from tidegate.core.world import World
@@ -29,6 +29,7 @@ from tidegate.upstream.retry import ENDS_A_ROUTE, STEPS, Failure
 from tidegate.upstream.shrink import Shrinks
 from tidegate.upstream.targets import PassedOver, Seat, Targets
 from tidegate.upstream.tiers import Tiers
+from tidegate.upstream.tiers.cascade import Cascade, Held
 
 FIRST: Why = "first"
 OUT_OF_TIME = "the call's time is over"
@@ -122,7 +123,9 @@ class Opening(msgspec.Struct, eq=False):
     _streams: list[Stream] = []
     _winner: Stream | None = None
     _first: Route | None = None  # whose first attempt the budget has paid for
-    _dearer: Sequence[Tier] = ()  # to go on with where a tier has not answered
+    _tier: Tier | None = None  # that is asked
+    _dearer: Sequence[Tier] = ()  # to go on with where it has not answered, or its answer will not do
+    _cascade: Cascade | None = None  # who looks at answers
     _failures: list[str] = []
     _retry_after_s: float | None = None  # until the first of those that were passed over may be asked
 
@@ -133,23 +136,17 @@ class Opening(msgspec.Struct, eq=False):
         own = self._own_answer(call.asked, call.route)
         if own is not None:
             return own
-        route, why = call.route, FIRST
+        route = call.route
         if self._ring.shrinks:
             await self._ring.shrinks.shorten(call)
         if route.tiers:
-            tier, *self._dearer = await self._ring.tiers.choose(call)
-            route = tier.route
+            self._tier, *self._dearer = await self._ring.tiers.choose(call)
+            self._cascade = self._ring.tiers.checks_of(call) if self._dearer else None
+            route = self._tier.route
         self._first = route
         try:
-            while True:
-                failure = await self._ask_route(route, why)
-                if self._winner is not None:
-                    return self._winner
-                following = retry.following(route, failure) or self._next_tier(failure)
-                if following is None:
-                    await self._ask_early(route)
-                    return self._winner or self._nobody(route, failure)
-                route, why = following
+            source = await self._won(route, FIRST)
+            return source if self._cascade is None else await self._looked_at(source, self._cascade)
         except BaseException:
             self._leave()  # what was never entered is never exited: a call that is cancelled here holds a connection
             raise
@@ -161,14 +158,56 @@ class Opening(msgspec.Struct, eq=False):
         for stream in self._streams:
             stream.close()
 
-    # --- the loops: targets, tries
+    # --- the loops: answers, routes, targets, tries
+
+    async def _looked_at(self, source: Source, cascade: Cascade) -> Source:
+        """The first answer that will do, or that of the dearest tier. Nobody has seen a word of one before."""
+        call = self._call
+        while self._winner is not None and self._tier is not None and self._dearer:
+            held = await cascade.held(call, source)
+            if await cascade.will_do(call, self._tier.name, held):
+                return held
+            source = await self._instead_of(held, cascade)
+        return source
+
+    async def _instead_of(self, held: Held, cascade: Cascade) -> Source:
+        """What a dearer tier says. Where none does it is `held` after all, or what is left, as the route says."""
+        call, gives = self._call, cascade.gives and not held.is_broken
+        before = call.answered_by, call.warnings
+        self._winner, source = None, None
+        try:
+            source = await self._won(self._go_up(), "cascade")
+        except TidegateError:
+            if not gives:
+                raise
+        if self._winner is not None and self._tier is not None:
+            self._ring.tiers.went_up(call, self._tier)
+        if source is not None and (self._winner is not None or not gives):
+            return source
+        call.answered_by, call.warnings = before
+        return cascade.given(call, held)
+
+    async def _won(self, route: Route, why: Why) -> Source:
+        """Ask route after route until one has begun to answer. Raises what is left when nobody did."""
+        while True:
+            failure = await self._ask_route(route, why)
+            if self._winner is not None:
+                return self._winner
+            following = retry.following(route, failure) or self._next_tier(failure)
+            if following is None:
+                await self._ask_early(route)
+                return self._winner or self._nobody(route, failure)
+            route, why = following
 
     def _next_tier(self, failure: Failure | None) -> tuple[Route, Why] | None:
         """A dearer one, unless the request itself is refused."""
         if not self._dearer or (failure is not None and STEPS[failure.kind] in ("give_back", "content_policy")):
             return None
-        tier, *self._dearer = self._dearer
-        return tier.route, "fallback"
+        return self._go_up(), "fallback"
+
+    def _go_up(self) -> Route:
+        self._tier, *self._dearer = self._dearer
+        return self._tier.route
 
     async def _ask_route(self, route: Route, why: Why) -> Failure | None:
         """Ask target after target. Why the last that was asked did not answer; None when one did, or none was asked."""
@@ -247,6 +286,8 @@ class Opening(msgspec.Struct, eq=False):
     def _stream(self, target: Target, seat: Seat, why: Why) -> Stream:
         shrinks, call = self._ring.shrinks, self._call
         mark = shrinks.mark(call) if shrinks else None
+        if self._cascade is not None and self._dearer:
+            mark = self._cascade.mark(call, mark)
         stream = Stream(self._world, call, seat, Attempt(target, self._world.clock.now_ns(), why), mark)
         self._streams.append(stream)
         return stream

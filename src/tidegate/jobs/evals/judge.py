@@ -17,8 +17,8 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import msgspec
 
 from tidegate.core.ports import Bench
+from tidegate.core.refusals import refuses
 from tidegate.core.scores import Outcome
-from tidegate.jobs.evals.refusals import refuses
 
 T = TypeVar("T", bound=msgspec.Struct)
 

@@ -197,6 +197,28 @@ class Reply(msgspec.Struct, gc=False):
 
 _REPLY = msgspec.json.Decoder(Reply)
 
+
+class TokenSaid(msgspec.Struct, gc=False):
+    logprob: float
+
+
+class LogprobsSaid(msgspec.Struct, gc=False):
+    content: list[TokenSaid] | None = None
+
+
+class Chance(msgspec.Struct, gc=False):
+    logprobs: Raw = Raw(b"null")
+
+
+class Chances(msgspec.Struct, gc=False):
+    """How sure it was of its words: read only where somebody wants to know."""
+
+    choices: list[Chance] | None = None
+
+
+_CHANCES = msgspec.json.Decoder(Chances)
+_LOGPROBS = msgspec.json.Decoder(LogprobsSaid)
+
 REASONS: dict[str, Literal["stop", "length", "tool_calls", "content_filter"]] = {
     "stop": "stop",
     "length": "length",
@@ -246,6 +268,27 @@ class OpenAIEvent(Event):
         event = OpenAIEvent(raw, _REPLY.decode(new), first=self.first, last=self.last)
         event.usage = self.usage
         return event
+
+    def chances(self) -> Iterator[float]:
+        for said in self._logprobs():
+            yield from (token.logprob for token in _LOGPROBS.decode(said).content or ())
+
+    def without_chances(self) -> Event:
+        raw = self.raw
+        for said in self._logprobs():
+            raw = raw.replace(said, b"null", 1)  # it has quotation marks, so it stands within no text
+        if raw is self.raw:
+            return self
+        event = OpenAIEvent(raw, self.reply, first=self.first, last=self.last)
+        event.usage = self.usage
+        return event
+
+    def _logprobs(self) -> list[bytes]:
+        """As they stand there, of all choices."""
+        if b'"logprobs"' not in self.raw:
+            return []
+        said = [bytes(one.logprobs) for one in _CHANCES.decode(payload(self.raw) or self.raw).choices or ()]
+        return [one for one in said if one.startswith(b'{"')]
 
     def more(self, channel: Channel, text: str) -> Event:
         reply = self.reply

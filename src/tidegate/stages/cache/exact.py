@@ -76,6 +76,8 @@ def may_be_kept(flight: SharedFlight) -> bool:
         return False
     if flight.head.target is None or not 200 <= flight.head.status < 300:
         return False
+    if flight.call.chosen is not None and flight.call.chosen.is_wanting:
+        return False
     return not any(
         isinstance(change, Finished) and change.reason == "content_filter"
         for event in flight.events[-LAST:]

@@ -95,6 +95,7 @@ def line(row: Closed) -> dict[str, Any]:
     found |= {"shrunk_level": shrunk.level or "", "shrunk_before": shrunk.before, "shrunk_after": shrunk.after}
     found |= {"tier": chosen.tier, "tier_why": chosen.why, "tier_hard": chosen.hard, "tier_chances": chosen.chances}
     found |= {"tier_beside": chosen.beside, "tier_share": chosen.share}
+    found["tier_checks"] = [one.line for one in chosen.checks]
     tries = row.attempts
     found["attempt.target"] = [f"{one.provider}/{one.model}" for one in tries]
     found["attempt.outcome"] = [one.outcome for one in tries]

@@ -27,6 +27,9 @@ from tidegate.core.ports import Events
 from tidegate.core.tiers import Chosen, Figures
 from tidegate.core.values import Duration, Share
 from tidegate.core.world import World
+from tidegate.upstream.answers import WRITTEN
+from tidegate.upstream.tiers import cascade
+from tidegate.upstream.tiers.cascade import Ask, Cascade
 from tidegate.upstream.tiers.choice import KINDS, Chances, Kind, Promise, chosen, price_of
 from tidegate.upstream.tiers.look import features
 from tidegate.upstream.tiers.prior import OURS, Prior
@@ -57,6 +60,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     shadow_share: where it learns, the share of calls that another tier answers too, in the background and unseen; the
         suite of the route's judge says which answer is better.
     shadow_max_usd_per_day: what those calls and their judges may cost; the owner of the route pays.
+    cascade: whether answers are looked at before anybody sees them, and a dearer tier asked where they will not do.
     """
 
     quality: Share | None = None
@@ -73,6 +77,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keep: Duration = Duration(90 * 86_400)
     shadow_share: Share = Share(0.0)
     shadow_max_usd_per_day: Annotated[float, Meta(gt=0)] = 1.0
+    cascade: cascade.Config = cascade.Config()
 
     @property
     def promise(self) -> Promise:
@@ -88,8 +93,21 @@ def _promises(config: Config) -> Iterator[tuple[Kind, float]]:
             yield kind, float(share)
 
 
-def trouble(config: Config, tiers: Collection[str], *, judged: bool = True) -> tuple[str, str] | None:
-    """Which key is wrong, and what to do. `tiers`: names of those that the route has; `judged`: it has a suite."""
+def begins_cheap(config: Config) -> bool:
+    """In a cascade that nothing is promised of."""
+    return bool(config.cascade.checks) and not any(_promises(config))
+
+
+def trouble(
+    config: Config, tiers: Collection[str], *, judged: bool = True, route: str = "", known: Iterable[str] = ()
+) -> tuple[str, str] | None:
+    """Which key is wrong, and what to do.
+
+    `tiers`: names of those that the route has; `judged`: it has a suite; `known`: names of routes and providers.
+    """
+    amiss = cascade.trouble(config.cascade, route, len(tiers), known)
+    if amiss is not None:
+        return f"cascade.{amiss[0]}", amiss[1]
     if config != Config() and not tiers:
         return "quality", "a router chooses between tiers; give the route tiers, or leave the router out"
     if config.shadow_share and not config.learn:
@@ -171,13 +189,14 @@ def explained(config: Config, text: str, tiers: Sequence[Tier]) -> Explained:
     prior, look, each = prior_of(config), features(text), costs(tiers)
     hard = prior.hard(look)
     chances, price = chances_of(prior, hard, len(tiers)), _price(prior, prior.usual, each, config.promise)
+    at = 0 if begins_cheap(config) else chosen(chances, each, price)
     return Explained(
         hard,
         bisect_left(prior.usual, hard) / len(prior.usual),
         sorted(prior.parts(look), key=lambda part: -abs(part[1])),
         [(tier.name, chance, cost) for tier, chance, cost in zip(tiers, chances, each, strict=True)],
         price,
-        tiers[chosen(chances, each, price)].name,
+        tiers[at].name,
     )
 
 
@@ -207,7 +226,7 @@ class Pupil(Events, Protocol):
 class Tiers:
     """`configs`: of the routes that have tiers. What those of `before` know stays, where nothing was changed.
 
-    `pupil`: where any of them learns.
+    `pupil`: where any of them learns; `ask`: the front door, seen from inside, for judges.
     """
 
     def __init__(
@@ -217,8 +236,10 @@ class Tiers:
         before: Tiers | None = None,
         pupil: Pupil | None = None,
         chance: Random | None = None,
+        ask: Ask | None = None,
     ) -> None:
         self._pupil = pupil
+        self._ask = ask
         self._chance = chance or Random()
         known = before.rooms if before is not None else {}
         self.rooms: dict[str, Room] = {
@@ -251,6 +272,8 @@ class Tiers:
             if told is not None:
                 (chances, price), why = told, f"{why}, as learned"
         at = chosen(chances, each, price, able)
+        if begins_cheap(room.config):
+            at, why = able[0], f"cascade{needs}"
         if room.config.learn and self._chance.random() < room.config.explore:
             at, why = self._chance.choice(able), "explored"
         before = self._kept(call, route, at)
@@ -272,6 +295,21 @@ class Tiers:
             return None, 0.0
         others = able[-1:] if at != able[-1] else able[:-1]
         return (self._chance.choice(others), config.shadow_share / len(others)) if others else (None, 0.0)
+
+    def checks_of(self, call: Call) -> Cascade | None:
+        """Whether answers to this call are looked at, and how."""
+        assert call.route is not None
+        config = self.rooms[call.route.policy].config
+        if not config.cascade.checks or call.operation not in WRITTEN:
+            return None
+        told = self._pupil.told if config.learn and self._pupil is not None else None
+        return Cascade(self._world, config.cascade, self._ask, told)
+
+    def went_up(self, call: Call, tier: Tier) -> None:
+        """Its session stays there."""
+        assert call.route is not None
+        route = call.route
+        self._keep(call, route, route.tiers.index(tier), self.rooms[route.policy].config.stick)
 
     @property
     def figures(self) -> Sequence[Figures]:

@@ -152,6 +152,9 @@ class Pupil:
             if row.chosen is not None and row.cost_nusd and row.chosen.cost > 0 and len(row.attempts) == 1:
                 pending.known.spent_nusd += row.cost_nusd
                 pending.known.spared_nusd += round(row.cost_nusd * (1 / row.chosen.cost - 1))
+            elif row.chosen is not None and (dropped := row.chosen.dropped_nusd(row.attempts)):
+                pending.known.spent_nusd += row.cost_nusd or 0
+                pending.known.spared_nusd -= dropped
 
     def notice(self, name: str, fields: Mapping[str, Any]) -> None:
         """An opinion of a person or an agent."""

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import msgspec
 
 from tidegate.core.ports import Bench
+from tidegate.core.refusals import refuses
 from tidegate.core.scores import Case, Said, Score
-from tidegate.jobs.evals.refusals import refuses
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
