@@ -46,6 +46,8 @@ BUILT_IN: dict[str, dict[str, str]] = {
     },
     "stores": {
         "postgres": "tidegate.storage.postgres:PostgresStore",
+        "dump": "tidegate.storage.postgres.dump:dump",
+        "load": "tidegate.storage.postgres.dump:load",
     },
     "keyrings": {
         "postgres": "tidegate.storage.postgres.keyring:PostgresKeyring",

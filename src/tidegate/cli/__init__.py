@@ -24,6 +24,7 @@ from tidegate.cli.feedback import feedback
 from tidegate.cli.guard import guard
 from tidegate.cli.keys import keys
 from tidegate.cli.prompts import prompts
+from tidegate.cli.recovery import backup, restore
 from tidegate.cli.replays import replay, shadow
 from tidegate.cli.report import report
 from tidegate.cli.requests import requests
@@ -73,6 +74,8 @@ def main() -> None:
     tidegate alerts silence NAME       tell nobody of an alert for a while
     tidegate logs level debug          a log that says more for a while
     tidegate audit verify FILE         whether the audit log is what was signed
+    tidegate backup FILE               all that is kept, in one file, while calls are answered
+    tidegate restore FILE              put it back, elsewhere too
     tidegate vault rotate              seal all keys under a new key-encrypting key
     tidegate local install             the small model that needs no key
     tidegate semantic install          the embedding model of the semantic cache
@@ -82,7 +85,7 @@ def main() -> None:
 COMMANDS = (
     *(serve, keys, teams, users, organisations, usage, report, requests, feedback),
     *(canary, cache, guard, subjects, bodies, audit, vault, alerts, logs, chat, doctor, evaluation, prompts),
-    *(batch, experiments, route, shrink),
+    *(batch, experiments, route, shrink, backup, restore),
 )
 for command in COMMANDS:
     main.add_command(command)

@@ -35,6 +35,7 @@ from tidegate.core.ports import (
 from tidegate.core.search import CallsAsked, Place, rulings
 from tidegate.core.usage import SUMS, UsageAsked, UsageLine
 from tidegate.storage.audit.log import Chains, Log
+from tidegate.storage.copies import keep_copy
 from tidegate.storage.days import Days, Piece, pieces
 from tidegate.storage.facts import FactTables, days_of, facts
 from tidegate.storage.ledger import Position, Row, add, tally
@@ -135,7 +136,9 @@ class Database:
         _create(path)
         database = cls(path, busy_s)
         try:
-            await asyncio.wrap_future(database._writer.connect(partial(_bring_up_to_date, _migrations(steps))))
+            await asyncio.wrap_future(
+                database._writer.connect(partial(_bring_up_to_date, _migrations(steps), steps == "sqlite"))
+            )
             await asyncio.wrap_future(database._reader.connect(_read_only))
         except BaseException:
             await database.aclose()
@@ -204,7 +207,7 @@ def _read_only(connection: sqlite3.Connection) -> None:
     connection.execute("SELECT * FROM sqlite_master").fetchall()
 
 
-def _bring_up_to_date(migrations: Sequence[str], connection: sqlite3.Connection) -> None:
+def _bring_up_to_date(migrations: Sequence[str], keeps: bool, connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
@@ -218,6 +221,8 @@ def _bring_up_to_date(migrations: Sequence[str], connection: sqlite3.Connection)
             f"the database {path} was written by a newer Tidegate (schema {version}, here {len(migrations)} is known): "
             "start that version or a later one, or restore the backup from before the upgrade"
         )
+    if 0 < version < len(migrations) and keeps:
+        keep_copy(Path(path), version)
     while version < len(migrations):
         try:
             connection.executescript(
