@@ -340,11 +340,6 @@ def test_a_section_that_is_none_is_told_even_when_the_environment_has_a_part_of_
             "routes:\n  fast:\n    targets: [{provider: a, model: m, weight: -1}]",
             "tidegate.yaml:3: routes.fast.targets[0].weight: expected 'int' >= 0",
         ),
-        # what this version has not
-        (
-            "api:\n  workers: 2",
-            "tidegate.yaml:2: api.workers: more than one worker needs shared counters, which come later; set it to 1",
-        ),
         (
             "storage:\n  database: mysql://x",
             "tidegate.yaml:2: storage.database: must be like postgresql://user:password@host:5432/name",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
@@ -172,8 +173,8 @@ def parse(text: str, environment: Mapping[str, str], file: str = DEFAULT_FILE, f
 
 def _check(config: Config, reading: _Reading) -> None:
     """What no single module can see."""
-    if config.api.workers > 1:
-        raise reading.wrong("api.workers", "more than one worker needs shared counters, which come later; set it to 1")
+    if config.api.workers > 1 and sys.platform == "win32":
+        raise reading.wrong("api.workers", "several processes cannot share a socket on Windows; set it to 1")
     database = config.storage.database
     if database is not None and not database.value.startswith(("postgresql://", "postgres://")):
         raise reading.wrong("storage.database", "must be like postgresql://user:password@host:5432/name")

@@ -38,7 +38,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     host: the address to listen on; 0.0.0.0 for all.
     port: 0 takes any that is free.
-    workers: processes; more than one needs shared counters, which come with `storage.valkey`.
+    workers: processes that answer, about one for each core. They count together in `storage.valkey`; without one, they
+        start a Valkey of their own, for which the extra `scale` is needed.
     cors: origins of web pages that may call, such as https://app.example.com; `*` for any.
     max_body: the largest request.
     body_timeout: how long a request's body may take.

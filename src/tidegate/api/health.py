@@ -30,6 +30,9 @@ async def ready(gateway: Gateway, incoming: Incoming) -> None:
 
 
 async def metrics(metrics: Metrics, incoming: Incoming) -> None:
-    """With exemplars for who can read them."""
+    """With exemplars for who can read them; of all workers of this machine together, without."""
     wanted = b"application/openmetrics-text" in (incoming.header(b"accept") or b"")
+    if metrics.together is not None:
+        await incoming.answer(200, await metrics.together.page(), kind=CONTENT_TYPE)
+        return
     await incoming.answer(200, metrics.page(exemplars=wanted), kind=OPEN_METRICS if wanted else CONTENT_TYPE)

@@ -95,6 +95,7 @@ class HttpProtocol(asyncio.Protocol):
         # who is answered
         self._turn: Turn | None = None
         self._newest: Turn | None = None
+        self._last = False  # whatever is asked next is the last on this connection
         self._queue: deque[Turn] = deque()  # of requests that came before the one before them was answered
         # the clock
         self._timer: asyncio.TimerHandle | None = None
@@ -255,6 +256,8 @@ class HttpProtocol(asyncio.Protocol):
 
     def _answer(self, turn: Turn) -> None:
         self._newest = turn
+        if self._last:
+            turn.keep_alive = False
         if self._turn is None:
             self._begin(turn)
         else:
@@ -277,6 +280,17 @@ class HttpProtocol(asyncio.Protocol):
             self._begin(self._queue.popleft())
         elif not self._hurried:
             self._expect_within(self._keep_alive_s)
+
+    @property
+    def is_new(self) -> bool:
+        """Nothing has been asked on it yet."""
+        return self._newest is None
+
+    def last(self) -> None:
+        """One request more, if one is on its way; then its client connects again, and to somebody else."""
+        self._last = True
+        if not self.is_new:
+            self.shutdown()
 
     def shutdown(self) -> None:
         """uvicorn's server leaves: end when what has come is answered."""

@@ -19,6 +19,8 @@ from tidegate.api.protocol import protocol
 from tidegate.core.errors import ConfigError
 
 BACKLOG = 2048  # connections that wait to be accepted
+ON_ITS_WAY_S = 0.5  # what was sent on a connection that we had taken already
+LOOK_S = 0.01
 UNFINISHED_S = 5  # after the drain, for responses that are being written to the last client
 
 
@@ -42,6 +44,13 @@ def listen(config: api.Config) -> socket.socket:
     return found
 
 
+def inherited(descriptor: int) -> socket.socket:
+    """The socket on which whoever started this process listens, for all its workers."""
+    found = socket.socket(fileno=descriptor)
+    found.set_inheritable(False)
+    return found
+
+
 class Server(uvicorn.Server):
     """On SIGTERM or Ctrl-C: `leave` first (no new calls, the running ones end or are ended), then close connections."""
 
@@ -52,8 +61,12 @@ class Server(uvicorn.Server):
         leave: Callable[[], Awaitable[None]],
         crowd: Crowd | None = None,
         tls: ssl.SSLContext | None = None,
+        *,
+        shares: bool = False,
     ) -> None:
+        """`shares`: others listen on the same socket, and take what comes from now on."""
         self._leave = leave
+        self._shares = shares
         self._tls = tls
         self._handshake_s = float(config.head_timeout)
         super().__init__(
@@ -101,9 +114,23 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._shares:
+            await self._let_others()
         leaving = asyncio.ensure_future(self._leave())
         while not leaving.done():
             if self.force_exit:  # Ctrl-C again: nobody wants to wait
                 leaving.cancel()
             await asyncio.wait([leaving], timeout=0.1)
         await super().shutdown(sockets)
+
+    async def _let_others(self) -> None:
+        """Before anything is refused: no new connections, and one request more on those that have had none."""
+        for server in self.servers:
+            server.close()
+        connections = self.server_state.connections
+        for connection in list(connections):
+            connection.last()  # type: ignore[union-attr]
+        for _ in range(round(ON_ITS_WAY_S / LOOK_S)):
+            if not any(one.is_new for one in connections):  # type: ignore[union-attr]
+                return
+            await asyncio.sleep(LOOK_S)

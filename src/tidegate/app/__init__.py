@@ -25,6 +25,7 @@ from tidegate.app.homes import open_home as open_home
 from tidegate.app.homes import open_keyring as open_keyring
 from tidegate.app.homes import open_vault as open_vault
 from tidegate.app.inside import Inside
+from tidegate.app.place import place_in
 from tidegate.app.rooms import Ground, Providers, start_providers
 from tidegate.app.rooms import check as check
 from tidegate.app.rooms import codecs as codecs
@@ -46,6 +47,7 @@ from tidegate.telemetry.logs import Log
 from tidegate.telemetry.metrics import Metrics
 from tidegate.telemetry.pulse import Pulse
 from tidegate.telemetry.room import Room
+from tidegate.telemetry.together import Together
 from tidegate.telemetry.trials import Trials
 from tidegate.upstream.sharing import Sharing
 
@@ -245,7 +247,7 @@ async def build(
 
     `files`: where the configuration stands.
     """
-    clock = clock or SystemClock()
+    clock, place = clock or SystemClock(), place_in(environment)
     providers = make_providers(config, {})
     environment_key = _environment_key(environment)
     check(config, providers)  # before anything is opened
@@ -254,8 +256,12 @@ async def build(
         undo.callback(log.close)
         metrics = Metrics()
         events = Listeners([log, metrics])
-        base = await base_of(config, clock, events, undo)
+        base = await base_of(config, clock, events, undo, place)
         world = base.world
+        if place.of > 1:
+            metrics.together = Together(data_folder(config.storage.data_dir), place.number, metrics.page)
+            undo.push_async_callback(metrics.together.aclose)
+            metrics.together.start()
         metrics.registry.register(Kept(base.bodies, base.notary))
         words = codecs()
         outlets, traces, dropped = await listeners(config, base, events, log, metrics, words, undo)

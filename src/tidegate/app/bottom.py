@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from tidegate import plugins
 from tidegate.app.homes import check_sealed, data_folder, open_blobs, open_counters, open_home, open_vault
+from tidegate.app.place import Place
 from tidegate.config import Config
 from tidegate.core.errors import StoreDown
 from tidegate.core.experiments import Experiment
@@ -43,7 +44,7 @@ class Base(NamedTuple):
     notary: Notary | None
 
 
-async def base_of(config: Config, clock: Clock, events: Listeners, undo: AsyncExitStack) -> Base:
+async def base_of(config: Config, clock: Clock, events: Listeners, undo: AsyncExitStack, place: Place) -> Base:
     loop, kept, notice = asyncio.get_running_loop(), config.storage, events.notice
     data_dir = data_folder(kept.data_dir)
     vault, keyring, keks = await asyncio.to_thread(open_vault, config.vault, kept, data_dir)
@@ -55,9 +56,13 @@ async def base_of(config: Config, clock: Clock, events: Listeners, undo: AsyncEx
     bodies = BodyStore(home.tables, vault, notice)
     undo.push_async_callback(bodies.aclose)
     batches = BatchStore(home.tables, vault, config.batches)
-    ledger = await SpoolLedger.open(
-        data_dir, home.books, vault, notice, max_spool_bytes=kept.max_spool, audited=config.audit.enabled
-    )
+    spooled = partial(
+        SpoolLedger.open, data_dir, home.books, vault, notice, max_spool_bytes=kept.max_spool,
+        audited=config.audit.enabled,
+    )  # fmt: skip
+    for left in place.left_in(data_dir):  # by workers that are no more
+        await (await spooled(spool=left)).aclose()
+    ledger = await spooled(spool=place.spool)
     undo.push_async_callback(ledger.aclose)
     transport = plugins.find("transports", config.transport.kind)(config.transport, loop=loop)
     undo.push_async_callback(transport.aclose)

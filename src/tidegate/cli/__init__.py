@@ -22,6 +22,7 @@ from tidegate.cli.evals import evaluation
 from tidegate.cli.experiments import experiments
 from tidegate.cli.feedback import feedback
 from tidegate.cli.guard import guard
+from tidegate.cli.imports import imports
 from tidegate.cli.keys import keys
 from tidegate.cli.prompts import prompts
 from tidegate.cli.recovery import backup, restore
@@ -76,6 +77,7 @@ def main() -> None:
     tidegate audit verify FILE         whether the audit log is what was signed
     tidegate backup FILE               all that is kept, in one file, while calls are answered
     tidegate restore FILE              put it back, elsewhere too
+    tidegate import litellm FILE       a configuration from another gateway's
     tidegate vault rotate              seal all keys under a new key-encrypting key
     tidegate local install             the small model that needs no key
     tidegate semantic install          the embedding model of the semantic cache
@@ -85,7 +87,7 @@ def main() -> None:
 COMMANDS = (
     *(serve, keys, teams, users, organisations, usage, report, requests, feedback),
     *(canary, cache, guard, subjects, bodies, audit, vault, alerts, logs, chat, doctor, evaluation, prompts),
-    *(batch, experiments, route, shrink, backup, restore),
+    *(batch, experiments, route, shrink, backup, restore, imports),
 )
 for command in COMMANDS:
     main.add_command(command)

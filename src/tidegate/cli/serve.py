@@ -17,10 +17,12 @@ import msgspec
 
 from tidegate import __version__, config, plugins
 from tidegate.api.crowd import descriptors
-from tidegate.api.server import Server, listen
+from tidegate.api.server import Server, inherited, listen
 from tidegate.app import App, Files, build
+from tidegate.app.place import Place, place_in
 from tidegate.cli.shared import FILE, found_here, run
 from tidegate.cli.shared import settings as settings_of
+from tidegate.cli.workers import lead
 from tidegate.core.call import Target
 from tidegate.core.errors import ConfigError
 
@@ -50,19 +52,29 @@ def serve(file: Path | None, host: str | None, port: int | None, data_dir: str |
     found = found_here()  # before we listen: 8080 is a usual port of others too
     settings = settings_of(file, found, host=host, port=port, data_dir=data_dir)
     certificates = plugins.find("listeners", "tls")(settings.api.tls) if settings.api.tls.certificate else None
-    socket = listen(settings.api)
-
-    def again() -> config.Config:
-        return settings_of(file, found, host=host, port=port, data_dir=data_dir)
-
-    def read(other: Path) -> config.Config:
-        return settings_of(other, found, host=host, port=port, data_dir=data_dir)
-
-    files = Files(config.where(file, os.environ), read)
+    place = place_in(os.environ)
+    socket = listen(settings.api) if place.socket is None else inherited(place.socket)
     try:
-        run(lambda: _serve(settings, socket, certificates, files, again))
+        if settings.api.workers > place.of:
+            raise SystemExit(lead(settings, _command(file, host, port, data_dir), socket))
+
+        def again() -> config.Config:
+            return settings_of(file, found, host=host, port=port, data_dir=data_dir)
+
+        def read(other: Path) -> config.Config:
+            return settings_of(other, found, host=host, port=port, data_dir=data_dir)
+
+        files = Files(config.where(file, os.environ), read)
+        run(lambda: _serve(settings, socket, certificates, files, again, place))
     finally:
         socket.close()
+
+
+def _command(file: Path | None, host: str | None, port: int | None, data_dir: str | None) -> list[str]:
+    """This one again, for a worker."""
+    given = {"--config": file, "--host": host, "--port": port, "--data-dir": data_dir}
+    options = [str(part) for name, value in given.items() if value is not None for part in (name, value)]
+    return [sys.executable, "-m", "tidegate.cli", "serve", *options]
 
 
 def write_no_core() -> None:
@@ -72,25 +84,42 @@ def write_no_core() -> None:
 
 
 async def _serve(
-    settings: config.Config, socket: Any, certificates: Any, files: Files, again: Callable[[], config.Config]
-) -> None:
+    settings: config.Config, socket: Any, certificates: Any, files: Files, again: Callable[[], config.Config],
+    place: Place,
+) -> None:  # fmt: skip
     app = await build(settings, os.environ, files=files)
     following = app.world.loop.create_task(
         _follow(app, files.file, again, certificates), name="follow the configuration"
     )
     try:
-        key = None if os.environ.get("TIDEGATE_ADMIN_KEY") else await app.first_key()
-        server = Server(app.edge, settings.api, app.leave, app.crowd, certificates and certificates.context)
-        _greet(app, socket.getsockname(), key)
+        key = await app.first_key() if place.greets and not os.environ.get("TIDEGATE_ADMIN_KEY") else None
+        server = Server(
+            app.edge, settings.api, app.leave, app.crowd, certificates and certificates.context, shares=place.of > 1
+        )
+        if place.greets:
+            _greet(app, socket.getsockname(), key)
         gc.collect()
         gc.freeze()  # what start-up made lives for ever; looking through it again and again costs tens of milliseconds
         gc.set_threshold(GARBAGE_AT)
         sys.setswitchinterval(0.0005)  # the writer's thread must not keep the loop waiting for 5 ms
         app.pulse.start()
+        if place.line is not None:
+            _hold(place.line, app.world.loop)
         await server.serve(sockets=[socket])
     finally:
         following.cancel()
         await app.aclose()
+
+
+def _hold(line: int, loop: asyncio.AbstractEventLoop) -> None:
+    """Tell who started us that we serve, and end in order when there is nobody any more."""
+    os.write(line, b"1")
+
+    def heard() -> None:
+        loop.remove_reader(line)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    loop.add_reader(line, heard)
 
 
 async def _follow(app: App, file: Path, again: Callable[[], config.Config], certificates: Any) -> None:

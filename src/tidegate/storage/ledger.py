@@ -272,20 +272,21 @@ class SpoolLedger:
         vault: Vault,
         notice: Notice,
         *,
+        spool: str = "spool",
         max_spool_bytes: int = MAX_BYTES,
         segment_bytes: int = SEGMENT_BYTES,
         reserve_bytes: int = RESERVE_BYTES,
         allocate: Callable[[int, int], None] = preallocate,
         audited: bool = False,
     ) -> SpoolLedger:
-        """Claim `<data_dir>/spool`, and first bring into the books what the last process left there.
+        """Claim `<data_dir>/<spool>`, and first bring into the books what the last process left there.
 
         Raises ConfigError when the folder or the books cannot be used.
         """
 
         def make_spool() -> Spool:
             return Spool(
-                data_dir / "spool",
+                data_dir / spool,
                 segment_bytes=segment_bytes,
                 max_bytes=max_spool_bytes,
                 reserve_bytes=reserve_bytes,

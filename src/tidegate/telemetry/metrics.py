@@ -25,6 +25,7 @@ from tidegate.core.money import NUSD_PER_USD
 from tidegate.core.opinions import GOOD
 from tidegate.core.ports import Closed, TargetSeen
 from tidegate.core.trace import trace_of
+from tidegate.telemetry.together import Together
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 OPEN_METRICS = b"application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -108,6 +109,7 @@ class RouteCount:
 class Metrics(Collector):
     def __init__(self) -> None:
         disable_created_metrics()  # a second series for each, which nobody asks for
+        self.together: Together | None = None  # where this is one of several workers
         self.registry = registry = CollectorRegistry()
         registry.register(self)
         self._names: set[str] = set()
