@@ -93,7 +93,6 @@ def test_it_prints_no_secret(monkeypatch):
         ("api:\n\tport: 1\n", 2, "look at the indentation and colons there"),
         ("api: {port: 1\n", 2, "look at the indentation and colons there"),
         ("- a\n- b\n", None, "must be keys and values"),
-        ("api: {workers: 4}\n", 1, "api.workers: more than one worker needs shared counters"),
         ("providers:\n  main: {}\n", 2, "providers.main: needs a type; there are: "),
         (
             "providers:\n  main:\n    type: opnai\n",
