@@ -47,6 +47,8 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "stores": {
         "postgres": "tidegate.storage.postgres:PostgresStore",
         "postgres_schema": "tidegate.storage.postgres.schema:at",
+        "dump": "tidegate.storage.postgres.dump:dump",
+        "load": "tidegate.storage.postgres.dump:load",
     },
     "keyrings": {
         "postgres": "tidegate.storage.postgres.keyring:PostgresKeyring",

@@ -22,9 +22,11 @@ from tidegate.cli.evals import evaluation
 from tidegate.cli.experiments import experiments
 from tidegate.cli.feedback import feedback
 from tidegate.cli.guard import guard
+from tidegate.cli.imports import imports
 from tidegate.cli.keys import keys
 from tidegate.cli.migrate import migrate
 from tidegate.cli.prompts import prompts
+from tidegate.cli.recovery import backup, restore
 from tidegate.cli.replays import replay, shadow
 from tidegate.cli.report import report
 from tidegate.cli.requests import requests
@@ -75,6 +77,9 @@ def main() -> None:
     tidegate alerts silence NAME       tell nobody of an alert for a while
     tidegate logs level debug          a log that says more for a while
     tidegate audit verify FILE         whether the audit log is what was signed
+    tidegate backup FILE               all that is kept, in one file, while calls are answered
+    tidegate restore FILE              put it back, elsewhere too
+    tidegate import litellm FILE       a configuration from another gateway's
     tidegate vault rotate              seal all keys under a new key-encrypting key
     tidegate migrate                   bring the tables of PostgreSQL up to date
     tidegate local install             the small model that needs no key
@@ -85,7 +90,7 @@ def main() -> None:
 COMMANDS = (
     *(serve, keys, teams, users, organisations, usage, report, requests, feedback),
     *(canary, cache, guard, subjects, bodies, audit, vault, alerts, logs, chat, doctor, evaluation, prompts),
-    *(batch, experiments, route, shrink, migrate),
+    *(batch, experiments, route, shrink, migrate, backup, restore, imports),
 )
 for command in COMMANDS:
     main.add_command(command)

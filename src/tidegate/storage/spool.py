@@ -82,6 +82,11 @@ def scan(data: bytes) -> Scan:
     return Scan(frames, len(rest), damaged)
 
 
+def framed(payload: bytes) -> bytes:
+    word = len(payload) << 8 | _MARK
+    return _HEAD.pack(word, zlib.crc32(payload, word)) + payload
+
+
 def _frame_at(data: bytes, at: int) -> Frame | None:
     start = at + _HEAD.size
     if start > len(data):
@@ -153,11 +158,10 @@ class Segment:
         return self.size - self.end
 
     def put(self, payload: bytes) -> tuple[int, int]:
-        start, size = self.end, len(payload)
-        word = size << 8 | _MARK
-        self.end = end = start + HEAD_BYTES + size
+        start = self.end
+        self.end = end = start + HEAD_BYTES + len(payload)
         # In one piece: who dies in the middle of it leaves a frame whose sum is wrong, and which is no frame then.
-        self._map[start:end] = _HEAD.pack(word, zlib.crc32(payload, word)) + payload
+        self._map[start:end] = framed(payload)
         return start, end
 
     def payload(self, start: int, end: int) -> bytes:
@@ -217,7 +221,7 @@ class Spool:
         if max_bytes < 4 * segment_bytes:
             raise ConfigError(f"the spool must be allowed 4 segments, {4 * segment_bytes} bytes, and not {max_bytes}")
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._claim = _claim(folder)
+        self._claim = claim(folder)
         self.folder = folder
         self.trouble: str | None = None  # why no segment can be made
         self.appended = 0  # rows so far
@@ -436,7 +440,7 @@ class Spool:
             os.close(self._claim)
 
 
-def _claim(folder: Path) -> int:
+def claim(folder: Path) -> int:
     """Lock the folder for as long as this process lives, and leave its number for whoever comes second."""
     path = folder / "lock"
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)

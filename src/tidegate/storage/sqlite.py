@@ -8,12 +8,11 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from importlib.resources import files
 from itertools import chain
 from pathlib import Path
-from tempfile import mkstemp
 from typing import Any, TypeVar
 
 import msgspec
@@ -36,6 +35,7 @@ from tidegate.core.ports import (
 from tidegate.core.search import CallsAsked, Place, rulings
 from tidegate.core.usage import SUMS, UsageAsked, UsageLine
 from tidegate.storage.audit.log import Chains, Log
+from tidegate.storage.copies import keep_copy
 from tidegate.storage.days import Days, Piece, pieces
 from tidegate.storage.facts import FactTables, days_of, facts
 from tidegate.storage.ledger import Position, Row, add, tally
@@ -136,7 +136,9 @@ class Database:
         _create(path)
         database = cls(path, busy_s)
         try:
-            await asyncio.wrap_future(database._writer.connect(partial(_bring_up_to_date, _migrations(steps))))
+            await asyncio.wrap_future(
+                database._writer.connect(partial(_bring_up_to_date, _migrations(steps), steps == "sqlite"))
+            )
             await asyncio.wrap_future(database._reader.connect(_read_only))
         except BaseException:
             await database.aclose()
@@ -205,7 +207,7 @@ def _read_only(connection: sqlite3.Connection) -> None:
     connection.execute("SELECT * FROM sqlite_master").fetchall()
 
 
-def _bring_up_to_date(migrations: Sequence[str], connection: sqlite3.Connection) -> None:
+def _bring_up_to_date(migrations: Sequence[str], keeps: bool, connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
@@ -219,8 +221,8 @@ def _bring_up_to_date(migrations: Sequence[str], connection: sqlite3.Connection)
             f"the database {path} was written by a newer Tidegate (schema {version}, here {len(migrations)} is known): "
             "start that version or a later one, or restore the backup from before the upgrade"
         )
-    if path and 0 < version < len(migrations):
-        _copy(connection, Path(path), version)
+    if 0 < version < len(migrations) and keeps:
+        keep_copy(Path(path), version)
     while version < len(migrations):
         try:  # all steps or none, so that no other process ever finds it halfway
             steps = "\n".join(migrations[version:])
@@ -231,21 +233,6 @@ def _bring_up_to_date(migrations: Sequence[str], connection: sqlite3.Connection)
             if _pragma(connection, "user_version") == version:  # else another process did it just now
                 raise
         version = _pragma(connection, "user_version")
-
-
-def _copy(connection: sqlite3.Connection, path: Path, version: int) -> None:
-    """As it was, beside it: what an upgrade changes, the last release cannot read any more."""
-    handle, name = mkstemp(".copy", f"{path.name}.", path.parent)
-    os.close(handle)
-    ours = Path(name)
-    try:
-        with closing(sqlite3.connect(ours)) as copy:
-            connection.backup(copy)
-            whole = _pragma(copy, "user_version") == version  # else another process has changed it just now
-        if whole:
-            ours.replace(path.with_name(f"{path.name}.schema-{version}"))
-    finally:
-        ours.unlink(missing_ok=True)
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:

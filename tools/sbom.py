@@ -1,0 +1,94 @@
+"""What is in an installed Tidegate? A software bill of materials, CycloneDX JSON, made from the lock files alone."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import tomllib
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)(?:\s*;\s*(.*?))?\s*\\?$")
+HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
+VIA = re.compile(r"^    #(?: via)?\s+([A-Za-z0-9._-]+)(?:\[\w+\])?(?: \(pyproject\.toml\))?\s*$")
+
+
+def components(lock: str) -> Iterator[tuple[dict[str, Any], list[str]]]:
+    """Each package, and who wants it."""
+    for block in re.split(r"\n(?=[A-Za-z0-9])", lock):
+        found = PINNED.match(block.splitlines()[0]) if block.strip() else None
+        if found is None:
+            continue
+        name, version, marker = found.groups()
+        ref = f"pkg:pypi/{name.lower()}@{version}"
+        # A lock has the sums of all wheels of a version; which one is installed depends on the machine.
+        properties = [{"name": "tidegate:wheel:sha256", "value": one} for one in HASH.findall(block)]
+        properties += [{"name": "tidegate:marker", "value": marker.strip(" \\")}] if marker else []
+        yield (
+            {
+                "type": "library",
+                "bom-ref": ref,
+                "name": name,
+                "version": version,
+                "purl": ref,
+                "properties": properties,
+            },
+            [via[1] for line in block.splitlines() if (via := VIA.match(line))],
+        )
+
+
+def sbom(locks: Sequence[str], version: str) -> dict[str, Any]:
+    """The same bytes for the same locks: the serial number is made from what is in it."""
+    own = f"pkg:pypi/tidegate@{version}"
+    found: dict[str, tuple[dict[str, Any], list[str]]] = {}
+    for lock in locks:
+        for one, wanted_by in components(lock):
+            found.setdefault(one["name"], (one, wanted_by))
+    refs = {"tidegate": own} | {name: one["bom-ref"] for name, (one, _) in found.items()}
+    wants: dict[str, list[str]] = {ref: [] for ref in refs.values()}
+    for one, wanted_by in found.values():
+        for name in wanted_by:
+            if name in refs:
+                wants[refs[name]].append(one["bom-ref"])
+    listed = [one for _, (one, _) in sorted(found.items())]
+    return {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, own + json.dumps(listed))}",
+        "version": 1,
+        "metadata": {
+            "component": {
+                "type": "application",
+                "bom-ref": own,
+                "name": "tidegate",
+                "version": version,
+                "purl": own,
+                "licenses": [{"license": {"id": "Apache-2.0"}}],
+            }
+        },
+        "components": listed,
+        "dependencies": [{"ref": ref, "dependsOn": sorted(on)} for ref, on in sorted(wants.items())],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--extras", action="store_true", help="with what the extras bring")
+    parser.add_argument("--out", type=Path, help="a file; standard output when left out")
+    asked = parser.parse_args()
+    names = ["base", "extras"] if asked.extras else ["base"]
+    locks = [(ROOT / "requirements" / f"{name}.txt").read_text("utf-8") for name in names]
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+    text = json.dumps(sbom(locks, version), indent=1) + "\n"
+    if asked.out:
+        asked.out.write_text(text, "utf-8")
+    else:
+        print(text, end="")
+
+
+if __name__ == "__main__":
+    main()
