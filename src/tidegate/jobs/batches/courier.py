@@ -17,7 +17,7 @@ from tidegate.core.parcels import HOME, HandedOver, Parcel, Parceled
 from tidegate.core.ports import Batches, Provider, TakesBatches
 from tidegate.core.ports.batches import Batch, Fate, Line
 from tidegate.core.world import World
-from tidegate.jobs.batches.vendors import Entry, Seen, Trouble, Vendor, Vendors
+from tidegate.jobs.batches.vendors import Entry, Result, Seen, Trouble, Vendor, Vendors
 
 LEASE_MS = 900_000  # no parcel is sent, or unpacked, for longer
 LOOK_S, LONGEST_LOOK_S = 15.0, 300.0
@@ -200,7 +200,9 @@ class Courier:
         """Whether each result has found its line. Whatever comes twice, or is not ours, finds none."""
         some: dict[int, tuple[str, bytes]] = {}
         whole = True
-        async for result in vendor.results(seen):
+
+        async def take(result: Result) -> None:
+            nonlocal some, whole
             mark, _, rest = result.name.partition("-")
             number, _, call = rest.partition("-")
             if mark == parcel.id and number.isascii() and number.isdigit() and result.body is not None:
@@ -208,6 +210,8 @@ class Courier:
             if len(some) >= TOGETHER:
                 whole = await self._deliver(parcel, batch, some) and whole
                 some = {}
+
+        await vendor.results(seen, take)
         return await self._deliver(parcel, batch, some) and whole
 
     async def _deliver(self, parcel: Parcel, batch: Batch, some: Mapping[int, tuple[str, bytes]]) -> bool:

@@ -8,7 +8,7 @@ begin with the mark, say in the end whether it was the right one.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -70,7 +70,8 @@ class Vendor(Protocol):
 
     async def look(self, remote: str) -> Seen: ...
 
-    def results(self, seen: Seen) -> AsyncIterator[Result]: ...
+    async def results(self, seen: Seen, take: Callable[[Result], Awaitable[None]]) -> None:
+        """Each to `take`, as they come."""
 
     async def cancel(self, remote: str) -> None: ...
 
@@ -84,18 +85,24 @@ class _Wire:
         self._provider = provider
 
     async def _ask(self, method: str, path: str, body: bytes = b"", kind: bytes = b"application/json") -> Any:
-        text = b"".join([piece async for piece in self._pieces(method, path, body, kind, MOST_ANSWER)])
+        pieces: list[bytes] = []
+
+        async def take(piece: bytes) -> None:
+            pieces.append(piece)
+
+        await self._read(take, method, path, body, kind, MOST_ANSWER)
         try:
-            found = msgspec.json.decode(text)
+            found = msgspec.json.decode(b"".join(pieces))
         except (msgspec.DecodeError, RecursionError):
             found = None
         if not isinstance(found, dict):
             raise Trouble(f"{self._provider.name}: {method} {path} was answered with no JSON object", 502)
         return found
 
-    async def _pieces(
-        self, method: str, path: str, body: bytes = b"", kind: bytes = b"application/json", most: int = 2**40
-    ) -> AsyncIterator[bytes]:
+    async def _read(
+        self, take: Callable[[bytes], Awaitable[None]], method: str, path: str, body: bytes = b"",
+        kind: bytes = b"application/json", most: int = 2**40,
+    ) -> None:  # fmt: skip
         exchange = self._transport.send(self._provider.errand(method, path, body, kind))
         try:
             head = await exchange.head()
@@ -109,24 +116,28 @@ class _Wire:
                 size += len(piece)
                 if size > most:
                     raise Trouble(f"{self._provider.name}: {method} {path} has too long an answer", 502)
-                yield piece
+                await take(piece)
         except TransportError as wrong:
             raise Trouble(f"{self._provider.name}: {method} {path}: {wrong}") from None
         finally:
             exchange.close()
 
-    async def _lines(self, path: str) -> AsyncIterator[Any]:
+    async def _lines(self, path: str, take: Callable[[Any], Awaitable[None]]) -> None:
         """Of a file of results; what is no JSON object is passed over."""
         rest = b""
-        async for piece in self._pieces("GET", path):
+
+        async def cut(piece: bytes) -> None:
+            nonlocal rest
             *whole, rest = (rest + piece).split(b"\n")
             for text in whole:
                 if found := _object(text):
-                    yield found
+                    await take(found)
             if len(rest) > MOST_LINE:
                 raise Trouble(f"{self._provider.name}: a line of {path} is too long", 502)
+
+        await self._read(cut, "GET", path)
         if found := _object(rest):
-            yield found
+            await take(found)
 
 
 def _object(text: bytes) -> Any:
@@ -197,13 +208,15 @@ class OpenAIBatches(_Wire):
         files = (found.get("output_file_id"), found.get("error_file_id"))
         return Seen(found.get("status") in OVER, tuple(_id({"id": one}) for one in files if one))
 
-    async def results(self, seen: Seen) -> AsyncIterator[Result]:
+    async def results(self, seen: Seen, take: Callable[[Result], Awaitable[None]]) -> None:
+        async def read(line: Any) -> None:
+            name, response = _as(str, line.get("custom_id", b"")), _as(_Response, line.get("response", b""))
+            if name is not None:
+                good = response is not None and response.status_code == 200
+                await take(Result(name, bytes(response.body) if good else None))
+
         for file in seen.where:
-            async for line in self._lines(f"/v1/files/{file}/content"):
-                name, response = _as(str, line.get("custom_id", b"")), _as(_Response, line.get("response", b""))
-                if name is not None:
-                    good = response is not None and response.status_code == 200
-                    yield Result(name, bytes(response.body) if good else None)
+            await self._lines(f"/v1/files/{file}/content", read)
 
     async def cancel(self, remote: str) -> None:
         await self._ask("POST", f"/v1/batches/{remote}/cancel", b"{}")
@@ -232,13 +245,15 @@ class AnthropicBatches(_Wire):
         found = await self._ask("GET", f"/v1/messages/batches/{remote}")
         return Seen(found.get("processing_status") == "ended", (remote,))
 
-    async def results(self, seen: Seen) -> AsyncIterator[Result]:
+    async def results(self, seen: Seen, take: Callable[[Result], Awaitable[None]]) -> None:
+        async def read(line: Any) -> None:
+            name, outcome = _as(str, line.get("custom_id", b"")), _as(_Outcome, line.get("result", b""))
+            if name is not None:
+                good = outcome is not None and outcome.type == "succeeded"
+                await take(Result(name, bytes(outcome.message) if good else None))
+
         for remote in seen.where:
-            async for line in self._lines(f"/v1/messages/batches/{remote}/results"):
-                name, outcome = _as(str, line.get("custom_id", b"")), _as(_Outcome, line.get("result", b""))
-                if name is not None:
-                    good = outcome is not None and outcome.type == "succeeded"
-                    yield Result(name, bytes(outcome.message) if good else None)
+            await self._lines(f"/v1/messages/batches/{remote}/results", read)
 
     async def cancel(self, remote: str) -> None:
         await self._ask("POST", f"/v1/messages/batches/{remote}/cancel", b"{}")
