@@ -79,9 +79,7 @@ class Gateway:
                 async with self.cache.through(call, self.buy) as reply:  # asked before, or in the air? else bought
                     reply = self.judging.listen(call, self.bodies.keep(call, reply))  # where the route says so
                     if call.shadows or call.own is not None or (call.chosen is not None and call.chosen.beside):
-                        reply = self.shadows.listen(
-                            call, reply
-                        )  # asked again in the background, by another arm or tier
+                        reply = self.shadows.listen(call, reply)  # asked again in the background, by an arm or a tier
                     if call.arms:
                         reply = self.formed.listen(call, reply)  # where an experiment wants to know
                     await send(self.guardrails.restore(call, reply))  # the caller's own masked values

@@ -149,8 +149,10 @@ async def test_whatever_dies_parts_fills_up_or_jumps_nothing_is_lost_and_nothing
     environment = dict(ENVIRONMENT)
     if clock is not None:
         clock.write_text("+0h")
-        environment |= {"LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1",
-                        "DONT_FAKE_MONOTONIC": "1"}  # fmt: skip
+        environment |= {
+            **{"LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(clock)},
+            **{"FAKETIME_CACHE_DURATION": "1", "DONT_FAKE_MONOTONIC": "1"},
+        }
     async with (
         provider(tmp_path, text="a word or two") as main,
         places(tmp_path, postgres_server, main, environment) as (machines, valkeys, database),

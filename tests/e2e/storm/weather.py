@@ -117,4 +117,4 @@ class Weather:
         assert self._clock is not None
         for hours in (self._dice.choice((-26, -1, 1, 26)), 0):
             self._clock.write_text(f"{hours:+d}h")
-            await asyncio.sleep(self._dice.uniform(0.5, 1.5))
+            await asyncio.sleep(self._dice.uniform(1.5, 2.5))  # it is read once a second
