@@ -76,6 +76,8 @@ async def test_they_count_together_and_what_all_counted_is_on_one_page(tmp_path:
         answers = await asyncio.gather(*(tidegate.ask(headers=headers) for _ in range(40)))
         assert sorted(answer.status for answer in answers) == [200] * 8 + [429] * 32
         await counts(tidegate, 40)
+        there = (await tidegate.get("/admin/topology")).json
+        assert sorted(one["worker"] for one in there["processes"]) == ["1/2", "2/2"] and not there["disagreements"]
         await tidegate.stop()
     rows, totals, _ = await kept(tmp_path / "data")
     assert totals.calls == len(rows) == 40

@@ -26,6 +26,7 @@ from tidegate.app.homes import open_keyring as open_keyring
 from tidegate.app.homes import open_vault as open_vault
 from tidegate.app.inside import Inside
 from tidegate.app.place import place_in
+from tidegate.app.presence import Presence
 from tidegate.app.rooms import Ground, Providers, start_providers
 from tidegate.app.rooms import check as check
 from tidegate.app.rooms import codecs as codecs
@@ -82,6 +83,7 @@ class App:
         metrics: Metrics,
         listeners: Listeners,
         undo: AsyncExitStack,
+        presence: Presence,
         files: Files | None = None,
     ) -> None:
         """`files`: where the configuration stands, and what is tried beside it."""
@@ -92,6 +94,8 @@ class App:
         self._ground = ground
         self._inside = inside
         self.metrics = metrics
+        self.presence = presence
+        self._file = files.file if files is not None else None
         self._undo = undo
         self._renewing = asyncio.Lock()
         self._take_up(config, gateway)
@@ -127,7 +131,7 @@ class App:
         return text
 
     def _load_pages(self) -> Any:
-        return partial(plugins.find("pages", "admin"), canaries=self.canaries)
+        return partial(plugins.find("pages", "admin"), canaries=self.canaries, topology=self.presence)
 
     async def reload(self, config: Config) -> None:
         """New calls are answered as `config` says, those under way as they began.
@@ -136,6 +140,7 @@ class App:
         """
         was = self.config
         await self._renew(config, {})
+        await self.presence.took_up(self._file)
         await self.canaries.changed(was, config)
 
     async def _renew(self, config: Config, tried: Providers) -> None:
@@ -281,7 +286,9 @@ async def build(
             metrics.registry.register(BatchLines(worker))
             undo.push_async_callback(worker.aclose)
             worker.start()
-        app = App(config, gateway, ground, inside, metrics, events, undo.pop_all(), files)
+        await base.presence.took_up(files.file if files is not None else None)
+        base.presence.start()
+        app = App(config, gateway, ground, inside, metrics, events, undo.pop_all(), base.presence, files)
         metrics.registry.register(ground.shadowing)
         metrics.registry.register(Room(app.limits_used, app.budgets_used, dropped))
         events.add(ground.rollouts.wires)

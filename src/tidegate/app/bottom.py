@@ -11,6 +11,7 @@ from typing import NamedTuple
 from tidegate import plugins
 from tidegate.app.homes import check_sealed, data_folder, open_blobs, open_counters, open_home, open_vault
 from tidegate.app.place import Place
+from tidegate.app.presence import Presence
 from tidegate.config import Config
 from tidegate.core.errors import StoreDown
 from tidegate.core.experiments import Experiment
@@ -24,6 +25,7 @@ from tidegate.storage.bodies import BodyStore
 from tidegate.storage.days import keep_folded
 from tidegate.storage.ledger import Home, SpoolLedger
 from tidegate.storage.lessons import LessonStore
+from tidegate.storage.processes import Processes
 from tidegate.storage.retention import Kind, keep
 from tidegate.telemetry import Listeners
 
@@ -44,6 +46,7 @@ class Base(NamedTuple):
     relay: Relay | None
     purges: list[Purge]  # of all that keep answers, by tag
     notary: Notary | None
+    presence: Presence
 
 
 async def base_of(config: Config, clock: Clock, events: Listeners, undo: AsyncExitStack, place: Place) -> Base:
@@ -67,6 +70,11 @@ async def base_of(config: Config, clock: Clock, events: Listeners, undo: AsyncEx
         await (await spooled(spool=left)).aclose()
     ledger = await spooled(spool=place.spool)
     undo.push_async_callback(ledger.aclose)
+    presence = Presence(
+        Processes(home.tables, lambda: clock.wall_ns() // 1_000_000), place, ledger.id,
+        keks.fingerprints if keks is not None else (), kept, lambda: clock.wall_ns() // 1_000_000,
+    )  # fmt: skip
+    undo.push_async_callback(presence.aclose)
     transport = plugins.find("transports", config.transport.kind)(config.transport, loop=loop)
     undo.push_async_callback(transport.aclose)
     notary = None
@@ -93,7 +101,7 @@ async def base_of(config: Config, clock: Clock, events: Listeners, undo: AsyncEx
     undo.callback(loop.create_task(keep(kinds, clock.wall_ns, notice), name="delete what is old").cancel)
     undo.callback(loop.create_task(keep_folded(home.books.fold, clock.wall_ns), name="fold days").cancel)
     world = World(loop, clock, Nursery(loop), transport, home, ledger, counters, events)
-    return Base(world, home, vault, archive, bodies, batches, lessons, blobs, relay, purges, notary)
+    return Base(world, home, vault, archive, bodies, batches, lessons, blobs, relay, purges, notary, presence)
 
 
 async def _purge(purges: Iterable[Purge], tag: str) -> int:

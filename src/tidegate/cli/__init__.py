@@ -36,6 +36,7 @@ from tidegate.cli.shared import FILE, Teaching, found_here, settings
 from tidegate.cli.shrink import shrink
 from tidegate.cli.subjects import bodies, subjects
 from tidegate.cli.teams import organisations, teams, users
+from tidegate.cli.topology import topology
 from tidegate.cli.usage import usage
 from tidegate.cli.vault import vault
 from tidegate.core.errors import ConfigError
@@ -81,6 +82,7 @@ def main() -> None:
     tidegate restore FILE              put it back, elsewhere too
     tidegate import litellm FILE       a configuration from another gateway's
     tidegate vault rotate              seal all keys under a new key-encrypting key
+    tidegate topology                  who serves, and whether they agree
     tidegate migrate                   bring the tables of PostgreSQL up to date
     tidegate local install             the small model that needs no key
     tidegate semantic install          the embedding model of the semantic cache
@@ -90,7 +92,7 @@ def main() -> None:
 COMMANDS = (
     *(serve, keys, teams, users, organisations, usage, report, requests, feedback),
     *(canary, cache, guard, subjects, bodies, audit, vault, alerts, logs, chat, doctor, evaluation, prompts),
-    *(batch, experiments, route, shrink, migrate, backup, restore, imports),
+    *(batch, experiments, route, shrink, topology, migrate, backup, restore, imports),
 )
 for command in COMMANDS:
     main.add_command(command)

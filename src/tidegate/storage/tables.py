@@ -10,7 +10,7 @@ T = TypeVar("T")
 NAMES = {
     **{"LOG": "audit", "SIGNED": "audit_checkpoints", "BODIES": "bodies"},
     **{"FILES": "files", "PARTS": "file_parts", "BATCHES": "batches", "LINES": "batch_lines"},
-    **{"LESSONS": "lessons", "PARCELS": "batch_parcels"},
+    **{"LESSONS": "lessons", "PARCELS": "batch_parcels", "PROCESSES": "processes"},
 }
 ALONE = " FOR UPDATE SKIP LOCKED"  # rows that nobody else is taking; on one machine there is one who writes
 

@@ -36,6 +36,7 @@ from tidegate.api.admin import (
     targets,
     teams,
     tiers,
+    topology,
     usage,
     vault,
 )
@@ -43,6 +44,7 @@ from tidegate.api.admin.page import page
 from tidegate.api.admin.policy import Refusals, incoming_of, tell_refused
 from tidegate.core.canary import Canaries
 from tidegate.core.errors import BadRequest, Forbidden, MethodNotAllowed, NotFound, TidegateError
+from tidegate.core.topology import Topology
 from tidegate.gateway import Gateway
 
 ROUTERS = (
@@ -53,6 +55,7 @@ ROUTERS = (
     canary.router,
     shadows.router,
     tiers.router,
+    topology.router,
 )
 CONTENT_SECURITY = {
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; "
@@ -61,7 +64,9 @@ CONTENT_SECURITY = {
 }
 
 
-def create(gateway: Callable[[], Gateway], canaries: Canaries | None = None) -> FastAPI:
+def create(
+    gateway: Callable[[], Gateway], canaries: Canaries | None = None, topology: Topology | None = None
+) -> FastAPI:
     app = FastAPI(
         title="Tidegate",
         version=__version__,
@@ -73,6 +78,7 @@ def create(gateway: Callable[[], Gateway], canaries: Canaries | None = None) -> 
     )
     app.state.gateway = gateway
     app.state.canaries = canaries
+    app.state.topology = topology
     app.state.refusals = Refusals()
     for router in ROUTERS:
         app.include_router(router)

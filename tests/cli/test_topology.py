@@ -1,0 +1,41 @@
+"""tidegate topology: who serves, whether they agree, and an exit code for those who watch."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+from click.testing import CliRunner, Result
+from msgspec.structs import replace
+
+from tests.house import TWO_PROVIDERS, Build
+from tidegate.cli import main
+
+
+async def run(url: str, key: str, *words: str) -> Result:
+    return await asyncio.to_thread(CliRunner().invoke, main, ["topology", *words, "--url", url, "--key", key])
+
+
+async def test_one_alone_agrees_with_itself_and_writes_nothing(build_house: Build) -> None:
+    house = await build_house(TWO_PROVIDERS)
+    async with house.serve() as url:
+        found = await run(url, house.key)
+    assert found.exit_code == 0 and "1/1" in found.output and found.output.endswith("they agree\n")
+    assert await house.app.presence._processes.seen() == []
+
+
+async def test_several_that_share_a_database_know_of_each_other(build_house: Build, postgres: str) -> None:
+    house = await build_house(f"storage: {{database: '{postgres}'}}\n{TWO_PROVIDERS}")
+    presence = house.app.presence
+    other = replace(presence._own, id="other", host="south", counts_in="valkey.south:6379", seen_ms=house.app.now_ms())
+    await presence._processes.tell(other)
+    async with house.serve() as url:
+        found, whole = await run(url, house.key), json.loads((await run(url, house.key, "--json")).output)
+    assert found.exit_code == 1 and "south 1/1" in found.output
+    assert "name one server for all of them" in found.output
+    assert [one["id"] for one in whole["processes"]] and len(whole["processes"]) == 2
+
+
+async def test_who_has_no_key_is_told_to_make_one() -> None:
+    found = await asyncio.to_thread(CliRunner().invoke, main, ["topology"])
+    assert found.exit_code == 1 and "a key is needed" in found.output
