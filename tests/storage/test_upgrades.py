@@ -19,6 +19,7 @@ from tidegate.core.usage import Period, UsageAsked
 from tidegate.core.values import Secret
 from tidegate.storage import Config, copies
 from tidegate.storage.personal import Rows
+from tidegate.storage.postgres.schema import at
 from tidegate.storage.vault import PlainVault
 
 DAY_MS = 86_400_000
@@ -142,4 +143,6 @@ async def test_a_postgresql_of_any_older_release_is_brought_up_to_date_without_l
             row = filled(table, found)
             names, marks = ", ".join(f'"{name}"' for name in row), ", ".join(["%s"] * len(row))
             db.execute(f"INSERT INTO tidegate.{table} ({names}) VALUES ({marks})".encode(), list(row.values()))
+    with at(postgres, 5.0, True) as tables:  # as `tidegate migrate` does, before anything starts
+        assert tables.run().version == version
     await check(Config(str(tmp_path), database=Secret(postgres)), tmp_path)
