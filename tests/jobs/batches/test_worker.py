@@ -102,6 +102,8 @@ async def test_cancelled_twice_is_harmless_and_what_was_under_way_is_kept(build_
     begun = await desk.begin(lines(*(line(f"q{n}", f"{n}") for n in range(20))))
     await until(lambda: len(desk.house.provider("main").requests) == 2)
     cancelled = [(await desk.post(f"/v1/batches/{begun['id']}/cancel")).events[0] for _ in range(2)]
+    now = [one.pop("lines") for one in cancelled]  # where each line is at this moment, which goes on
+    assert [sum(one.values()) for one in now] == [now[0]["waiting"] + now[0]["under_way"]] * 2
     assert [one["status"] for one in cancelled] == ["cancelling"] * 2 and cancelled[0] == cancelled[1]
     await desk.house.clock.advance(70)
     batch = await desk.ended(begun["id"], held=True)

@@ -133,12 +133,13 @@ class Worker:
     async def step(self) -> None:
         """Look at what there is, if it is time; then see that nobody is idle."""
         now_ms = self._now_ms()
-        if now_ms >= self._looked_ms + round(LOOK_S * 1000) or not self._open:
-            self._looked_ms = now_ms
-            await self._look(now_ms)
+        # First: after a clock that jumped, or a machine that slept, a look would free what is being asked here.
         if self._held_ms and now_ms >= self._held_ms + RENEW_MS:
             self._held_ms = now_ms
             await self._store.hold(self._holder, now_ms + LEASE_MS)
+        if now_ms >= self._looked_ms + round(LOOK_S * 1000) or not self._open:
+            self._looked_ms = now_ms
+            await self._look(now_ms)
         await self._take(now_ms)
         self._send()
 
