@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 from msgspec.structs import replace
 
 from tests.house import TWO_PROVIDERS, Build
+from tests.postgres import Server
 from tidegate.cli import main
 
 
@@ -39,3 +40,13 @@ async def test_several_that_share_a_database_know_of_each_other(build_house: Bui
 async def test_who_has_no_key_is_told_to_make_one() -> None:
     found = await asyncio.to_thread(CliRunner().invoke, main, ["topology"])
     assert found.exit_code == 1 and "a key is needed" in found.output
+
+
+async def test_a_reload_needs_no_database_to_say_so(build_house: Build, postgres_server: Server) -> None:
+    url = postgres_server.new_database()
+    house = await build_house(f"storage: {{database: '{url}', database_timeout: 1s}}\n{TWO_PROVIDERS}")
+    before = house.app.gateway
+    await asyncio.to_thread(postgres_server.stop)
+    await house.app.reload(house.app.config)
+    assert house.app.gateway is not before
+    await asyncio.to_thread(postgres_server.start)

@@ -167,6 +167,26 @@ async def test_one_that_cannot_start_says_why_and_ends_all(tmp_path: Path) -> No
         assert found.said.count("storage.database") == 1
 
 
+async def test_another_leader_in_the_same_folder_is_refused_and_breaks_nothing(tmp_path: Path) -> None:
+    async with provider(tmp_path) as upstream, gateway(tmp_path, behind(upstream, more=SEVERAL)) as tidegate:
+        await both(tidegate)
+        command = (
+            "serve",
+            "--config",
+            str(tmp_path / "tidegate.yaml"),
+            "--data-dir",
+            str(tidegate.data),
+            "--port",
+            "0",
+        )
+        async with child("-m", "tidegate.cli", *command) as other:
+            assert await other.ends() == 1
+            assert f"process {tidegate.pid} uses" in other.said and "storage.data_dir" in other.said
+        assert (await tidegate.ask()).status == 200
+        await counts(tidegate, 1)
+        await tidegate.stop()
+
+
 def test_without_a_valkey_it_says_where_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     (tmp_path / "tidegate.yaml").write_text("api: {workers: 2, port: 0}\n")

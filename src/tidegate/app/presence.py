@@ -53,7 +53,8 @@ class Presence:
         """The configuration that stands in this file is the one in use."""
         self._own = replace(self._own, configuration=await asyncio.to_thread(_fingerprint, file))
         if self._telling is not None:
-            await self._tell()
+            with suppress(StoreDown):  # it is said again in a moment, and a reload needs no database
+                await self._tell()
 
     def start(self) -> None:
         if self._shares:

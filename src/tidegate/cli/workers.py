@@ -16,9 +16,10 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -27,6 +28,7 @@ from tidegate.app import data_folder
 from tidegate.app.place import VARIABLE, Place
 from tidegate.config import Config
 from tidegate.core.errors import ConfigError
+from tidegate.storage.spool import claim
 from tidegate.telemetry.together import FOLDER
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 10.0  # before one that died is started again
@@ -37,16 +39,25 @@ PR_SET_PDEATHSIG = 1
 
 
 def lead(settings: Config, command: Sequence[str], listener: socket.socket) -> int:
-    """Serve with `api.workers` processes, each of which is `command`, until SIGTERM. The exit code."""
+    """Serve with `api.workers` processes, each of which is `command`, until SIGTERM. The exit code.
+
+    Raises ConfigError when somebody else does in the same folder, or there is no Valkey to be had.
+    """
     data_dir = data_folder(settings.storage.data_dir)
-    shutil.rmtree(data_dir / FOLDER, ignore_errors=True)
-    (data_dir / FOLDER).mkdir(mode=0o700)
-    valkey = None if settings.storage.valkey else Valkey(data_dir / FOLDER)
+    folder = data_dir / FOLDER
+    folder.mkdir(mode=0o700, exist_ok=True)
+    mine = claim(folder)  # before anything in it is touched: another leader may be at work here
     try:
-        return asyncio.run(Crew(settings, command, listener, valkey).serve())
+        for told in folder.glob("*.prom"):  # by those of the last time
+            told.unlink()
+        valkey = None if settings.storage.valkey else Valkey(folder)
+        try:
+            return asyncio.run(Crew(settings, command, listener, valkey).serve())
+        finally:
+            if valkey is not None:
+                valkey.clear()
     finally:
-        if valkey is not None:
-            valkey.clear()
+        os.close(mine)
 
 
 class Crew:
@@ -58,7 +69,7 @@ class Crew:
         self._listener = listener
         self._drain_s = float(settings.api.drain)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._failed = False
+        self._replacing = asyncio.Lock()
 
     async def serve(self) -> int:
         loop, over = asyncio.get_running_loop(), asyncio.Event()
@@ -87,28 +98,29 @@ class Crew:
             task.cancel()
         if self._valkey is not None:
             await self._valkey.end()
-        return max(codes) if well else next((code for code in codes if code), 1)
+        return next(filter(None, codes), 0 if well else 1)
 
     def _tell_all(self, sign: signal.Signals) -> None:
         for worker in self.workers:
             worker.send(sign)
 
     async def _replace_all(self) -> None:
-        for worker in self.workers:
-            await worker.replace(self._drain_s + LAST_S)
+        async with self._replacing:  # never two at a time, however often it is asked for
+            for worker in self.workers:
+                await worker.replace(self._drain_s + LAST_S)
 
-    def _spawn(self, work: object) -> None:
-        task = asyncio.get_running_loop().create_task(work)  # type: ignore[arg-type,var-annotated]
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
 
-async def _keep(serve: Callable[[], object], name: str, over: asyncio.Event) -> None:
+async def _keep(serve: Callable[[], Awaitable[int]], name: str, over: asyncio.Event) -> None:
     """As long as nothing is over: whoever has ended is started again, later each time that it dies at once."""
     wait_s = FIRST_WAIT_S
     while not over.is_set():
         began = time.monotonic()
-        code = await serve()  # type: ignore[misc]
+        code = await serve()
         if over.is_set():
             return
         if time.monotonic() - began > STEADY_S:
