@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,28 +15,12 @@ from tidegate.core.ports.batches import Batch, Fate, File, Starter
 from tidegate.storage.batches import BatchStore
 from tidegate.storage.batches.files import FILE, PART
 from tidegate.storage.ledger import Home
-from tidegate.storage.postgres import PostgresStore
-from tidegate.storage.sqlite import SqliteStore
 from tidegate.storage.vault.envelope import EnvelopeVault
 from tidegate.storage.vault.kek import Keks
 from tidegate.storage.vault.keyring import MemoryKeyring
 
 ANN = Starter("key_ann", "ann", "acme")
 BATCH = Batch("batch_1", "openai", "/v1/chat/completions", "file-1", ANN, 1_000, 90_000)
-
-
-def deaf(name: str, fields: Any) -> None:
-    """Nobody is told."""
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-async def home(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Home]:
-    if request.param == "sqlite":
-        home: Home = await SqliteStore.open(tmp_path / "tidegate.sqlite")
-    else:
-        home = await PostgresStore.open(request.getfixturevalue("postgres"), deaf)
-    yield home
-    await home.aclose()
 
 
 @pytest.fixture

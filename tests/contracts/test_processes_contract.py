@@ -2,35 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-from typing import Any
-
-import pytest
 from msgspec.structs import replace
 
 from tidegate.core.topology import GONE_MS, Process
 from tidegate.storage.ledger import Home
-from tidegate.storage.postgres import PostgresStore
 from tidegate.storage.processes import Processes
-from tidegate.storage.sqlite import SqliteStore
 
 ONE = Process("a", "north", 1, "1/1", "0.1", "c0ffee", ("k1",), "valkey:6379", since_ms=1000, seen_ms=5000)
 OTHER = replace(ONE, id="b", host="south", since_ms=900)
-
-
-def deaf(name: str, fields: Any) -> None:
-    """Nobody is told."""
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-async def home(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Home]:
-    if request.param == "sqlite":
-        home: Home = await SqliteStore.open(tmp_path / "tidegate.sqlite")
-    else:
-        home = await PostgresStore.open(request.getfixturevalue("postgres"), deaf)
-    yield home
-    await home.aclose()
 
 
 async def test_who_said_so_is_there_once_and_the_oldest_first(home: Home) -> None:
