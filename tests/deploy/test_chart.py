@@ -24,6 +24,11 @@ IMPOSSIBLE: dict[str, dict[str, Any]] = {
     "nobody": {"replicas": 0},
     "workers without shared counters": {"config": {"storage": {"valkey": ""}}},
     "a password in clear": {"config": {"storage": {"database": "postgresql://user:password@host/name"}}},
+    "a password of Valkey in clear": {"config": {"storage": {"valkey": "valkey://:secret@host:6379/0"}}},
+    "a provider's key in clear": {"config": {"providers": {"main": {"keys": ["sk-in-clear"]}}}},
+    "a policy that lets everybody in": {"networkPolicy": {"from": []}},
+    "no room for rows": {"spoolSize": "0Gi"},
+    "a moment that is none": {"serviceMonitor": {"enabled": True, "interval": "often"}},
     "an address that no probe finds": {"config": {"api": {"port": 9000}}},
     "a drain that cannot be added up": {"config": {"api": {"drain": "half a minute"}}},
     "no secret": {"secretName": ""},
@@ -35,6 +40,7 @@ IMPOSSIBLE: dict[str, dict[str, Any]] = {
 CONTRADICTING: dict[str, dict[str, Any]] = {
     "fewer at most than at least": {"autoscaling": {"enabled": True, "min": 5, "max": 2}},
     "a canary that nothing weighs": {"canary": {"enabled": True, "tag": "0.1.1"}},
+    "more rows than there is room for": {"config": {"storage": {"max_spool": "2GiB"}}},
     "nodes that can never be drained": {"replicas": 2, "minAvailable": 2},
 }
 
