@@ -23,7 +23,7 @@ IMPOSSIBLE: dict[str, dict[str, Any]] = {
     "a floating tag": {"image": {"tag": "latest"}},
     "nobody": {"replicas": 0},
     "workers without shared counters": {"config": {"storage": {"valkey": ""}}},
-    "a password in clear": {"config": {"storage": {"database": "postgresql://user:password@host/name"}}},
+    "a password in clear": {"config": {"storage": {"database": "postgresql://user:secret@host/name"}}},
     "a password of Valkey in clear": {"config": {"storage": {"valkey": "valkey://:secret@host:6379/0"}}},
     "a provider's key in clear": {"config": {"providers": {"main": {"keys": ["sk-in-clear"]}}}},
     "a policy that lets everybody in": {"networkPolicy": {"from": []}},
@@ -118,3 +118,4 @@ def test_helm_refuses_what_is_impossible_or_contradicts_itself_and_says_why() ->
         [*IMPOSSIBLE, *CONTRADICTING], rendered(*IMPOSSIBLE.values(), *CONTRADICTING.values()), strict=True
     ):
         assert one.get("refused"), why
+        assert "secret@" not in one["refused"] and "sk-in-clear" not in one["refused"], why
