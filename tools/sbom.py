@@ -66,8 +66,8 @@ def there(found: dict[str, Any], installed: Installed) -> dict[str, tuple[dict[s
         raise SystemExit(f"installed, and not what is locked: {', '.join(sorted(wrong))}")
     kept = {name: one for name, one in found.items() if plain(name) in installed}
     for name, (one, _) in kept.items():
-        said = installed[plain(name)].metadata.get("License-Expression")
-        one.update({"licenses": [{"expression": said}]} if said else {})
+        said = installed[plain(name)].metadata.get_all("License-Expression")
+        one.update({"licenses": [{"expression": said[0]}]} if said else {})
     return kept
 
 
