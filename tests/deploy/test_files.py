@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from tests.deploy.test_chart import SECRETS, SETS, rendered
-from tests.parts import ROOT, client_python, optional
+from tests.parts import ROOT, client_python, optional, optional_debian
 from tidegate.config import parse
 
 DEPLOY = ROOT / "deploy"
@@ -68,6 +68,19 @@ def test_composed_services_have_what_they_name_and_time_to_leave(file: str) -> N
     assert tidegate["read_only"] and tidegate["cap_drop"] == ["ALL"]
     drain = parse((DEPLOY / "compose" / whole["configs"]["tidegate"]["file"]).read_text(), SECRETS).api.drain
     assert float(tidegate["stop_grace_period"].rstrip("s")) >= drain + CLOSE_S
+
+
+@optional_debian("TIDEGATE_DEPLOY", "docker-compose")
+@pytest.mark.parametrize("file", ["one.yaml", "scaled.yaml"])
+def test_compose_itself_reads_them_and_wants_each_secret_to_be_said(file: str, tmp_path: Path) -> None:
+    text = (DEPLOY / "compose" / file).read_text()
+    (tmp_path / file).write_text(re.sub(r"^name: .*$", "", text, flags=re.MULTILINE))  # Debian's 1.29 is older than it
+    command = ["docker-compose", "--file", str(tmp_path / file), "config", "--quiet"]
+    wanted = dict.fromkeys(re.findall(r"\$\{(\w+):\?", text), "/said")
+    for left_out in (None, *wanted):
+        said = {name: value for name, value in wanted.items() if name != left_out}
+        done = subprocess.run(command, capture_output=True, text=True, env={"PATH": os.environ["PATH"]} | said)
+        assert (done.returncode == 0) == (left_out is None), done.stderr
 
 
 def test_the_nginx_of_the_composed_is_the_one_that_is_tested() -> None:
