@@ -58,6 +58,13 @@ def optional(variable: str, name: str) -> pytest.MarkDecorator:
     return client(name)
 
 
+def optional_debian(variable: str, package: str) -> pytest.MarkDecorator:
+    """A program of Debian's that is run only when it is asked for."""
+    if not os.environ.get(variable):
+        return pytest.mark.skip(reason=f"asked for with {variable}=1")
+    return debian(package)
+
+
 def node() -> Path:
     """The program of that name, from the environment that `./run test` made for clients that npm installs."""
     packages = client_python("node").parent.parent

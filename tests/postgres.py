@@ -18,6 +18,7 @@ import pytest
 from bench.postgres import Server as Server
 from bench.postgres import free_port as free_port
 from bench.postgres import programs
+from trustme import LeafCert
 
 from tests.parts import listens, program
 
@@ -51,8 +52,11 @@ def postgres_server() -> Iterator[Server]:
 
 
 @contextmanager
-def pgbouncer(of: int, connections: int = 2) -> Iterator[int]:
-    """The port of a PgBouncer in transaction mode before the server at port `of`. It refuses to be root as well."""
+def pgbouncer(of: int, connections: int = 2, shown: LeafCert | None = None) -> Iterator[int]:
+    """The port of a PgBouncer in transaction mode before the server at port `of`. It refuses to be root as well.
+
+    `shown`: a certificate, and then it speaks TLS, which the PostgreSQL of the wheel cannot.
+    """
     folder, port = Path(tempfile.mkdtemp(prefix="tidegate-pgbouncer-")), free_port()
     nobody = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.getuid() == 0 else {}
     (folder / "ini").write_text(
@@ -60,6 +64,11 @@ def pgbouncer(of: int, connections: int = 2) -> Iterator[int]:
         f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n"
         f"server_login_retry = 1\npool_mode = transaction\ndefault_pool_size = {connections}\n"
     )
+    if shown is not None:
+        shown.private_key_and_cert_chain_pem.write_to_path(folder / "pem")
+        with (folder / "ini").open("a") as ini:
+            ini.write(f"client_tls_sslmode = require\nclient_tls_key_file = {folder / 'pem'}\n")
+            ini.write(f"client_tls_cert_file = {folder / 'pem'}\n")
     folder.chmod(0o755)
     command = [str(program("pgbouncer")), "-q", str(folder / "ini")]
     null = subprocess.DEVNULL

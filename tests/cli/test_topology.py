@@ -8,7 +8,7 @@ import json
 from click.testing import CliRunner, Result
 from msgspec.structs import replace
 
-from tests.house import TWO_PROVIDERS, Build
+from tests.house import TWO_PROVIDERS, Build, until
 from tests.postgres import Server
 from tidegate.cli import main
 
@@ -35,6 +35,24 @@ async def test_several_that_share_a_database_know_of_each_other(build_house: Bui
     assert found.exit_code == 1 and "south 1/1" in found.output
     assert "name one server for all of them" in found.output
     assert [one["id"] for one in whole["processes"]] and len(whole["processes"]) == 2
+
+
+async def test_what_differs_is_told_once_and_keeps_nobody_from_being_ready(build_house: Build, postgres: str) -> None:
+    house = await build_house(f"storage: {{database: '{postgres}'}}\n{TWO_PROVIDERS}")
+    presence, told = house.app.presence, list[str]()
+    await presence._processes.tell(replace(presence._own, id="first", seen_ms=house.app.now_ms()))
+    await presence.aclose()
+    presence.start()  # as a second one
+    await until(lambda: presence.differs)
+    found = await house.get("/ready", key="none")
+    said = "storage.valkey: not alike in all that serve; tidegate topology says where"
+    assert (found.status, found.events[0]["differs"]) == (200, said)
+    presence._notice = lambda name, fields: told.append(f"{name} {fields.get('error', '')}"[:42])
+    other = replace(presence._own, id="other", host="south", keks=("k2",))
+    for there in ([presence._own, other], [presence._own, other], [presence._own]):
+        presence._compare(there)
+    assert told == ["processes_differ vault.keys is not the sam", "processes_agree "]
+    assert "differs" not in (await house.get("/ready", key="none")).events[0]
 
 
 async def test_who_has_no_key_is_told_to_make_one() -> None:

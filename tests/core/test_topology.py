@@ -9,6 +9,8 @@ from tidegate.core.topology import Process, disagreements
 
 ONE = Process("a", "north", 1, "1/2", "0.1", "c0ffee", ("k1", "k2"), "valkey:6379", since_ms=1000, seen_ms=5000)
 
+ANYWHERE = "name one server for all of them, or each allows the whole of every limit"
+
 
 def test_those_who_agree_have_nothing_to_be_told() -> None:
     assert disagreements([]) == disagreements([ONE]) == []
@@ -26,4 +28,11 @@ def test_those_who_agree_have_nothing_to_be_told() -> None:
 )
 def test_what_differs_is_told_with_who_and_what_to_do(changed: dict[str, object], said: str) -> None:
     (found,) = disagreements([ONE, replace(ONE, id="b", host="south", **changed)])
-    assert found.startswith(said)
+    assert found.said.startswith(said)
+
+
+def test_those_who_count_each_for_themselves_are_told_so() -> None:
+    alone = replace(ONE, counts_in="")
+    assert disagreements([alone]) == []
+    (found,) = disagreements([alone, replace(alone, id="b", host="south")])
+    assert (found.what, found.said.partition(": ")[2]) == ("storage.valkey", ANYWHERE)

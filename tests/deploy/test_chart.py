@@ -23,7 +23,12 @@ IMPOSSIBLE: dict[str, dict[str, Any]] = {
     "a floating tag": {"image": {"tag": "latest"}},
     "nobody": {"replicas": 0},
     "workers without shared counters": {"config": {"storage": {"valkey": ""}}},
-    "a password in clear": {"config": {"storage": {"database": "postgresql://user:password@host/name"}}},
+    "a password in clear": {"config": {"storage": {"database": "postgresql://user:secret@host/name"}}},
+    "a password of Valkey in clear": {"config": {"storage": {"valkey": "valkey://:secret@host:6379/0"}}},
+    "a provider's key in clear": {"config": {"providers": {"main": {"keys": ["sk-in-clear"]}}}},
+    "a policy that lets everybody in": {"networkPolicy": {"from": []}},
+    "no room for rows": {"spoolSize": "0Gi"},
+    "a moment that is none": {"serviceMonitor": {"enabled": True, "interval": "often"}},
     "an address that no probe finds": {"config": {"api": {"port": 9000}}},
     "a drain that cannot be added up": {"config": {"api": {"drain": "half a minute"}}},
     "no secret": {"secretName": ""},
@@ -35,6 +40,7 @@ IMPOSSIBLE: dict[str, dict[str, Any]] = {
 CONTRADICTING: dict[str, dict[str, Any]] = {
     "fewer at most than at least": {"autoscaling": {"enabled": True, "min": 5, "max": 2}},
     "a canary that nothing weighs": {"canary": {"enabled": True, "tag": "0.1.1"}},
+    "more rows than there is room for": {"config": {"storage": {"max_spool": "2GiB"}}},
     "nodes that can never be drained": {"replicas": 2, "minAvailable": 2},
 }
 
@@ -112,3 +118,4 @@ def test_helm_refuses_what_is_impossible_or_contradicts_itself_and_says_why() ->
         [*IMPOSSIBLE, *CONTRADICTING], rendered(*IMPOSSIBLE.values(), *CONTRADICTING.values()), strict=True
     ):
         assert one.get("refused"), why
+        assert "secret@" not in one["refused"] and "sk-in-clear" not in one["refused"], why

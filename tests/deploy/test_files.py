@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import configparser
+import json
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.deploy.test_chart import SECRETS
-from tests.parts import ROOT, client_python, optional
+from tests.deploy.test_chart import SECRETS, SETS, rendered
+from tests.parts import ROOT, client_python, optional, optional_debian
 from tidegate.config import parse
 
 DEPLOY = ROOT / "deploy"
@@ -68,6 +70,19 @@ def test_composed_services_have_what_they_name_and_time_to_leave(file: str) -> N
     assert float(tidegate["stop_grace_period"].rstrip("s")) >= drain + CLOSE_S
 
 
+@optional_debian("TIDEGATE_DEPLOY", "docker-compose")
+@pytest.mark.parametrize("file", ["one.yaml", "scaled.yaml"])
+def test_compose_itself_reads_them_and_wants_each_secret_to_be_said(file: str, tmp_path: Path) -> None:
+    text = (DEPLOY / "compose" / file).read_text()
+    (tmp_path / file).write_text(re.sub(r"^name: .*$", "", text, flags=re.MULTILINE))  # Debian's 1.29 is older than it
+    command = ["docker-compose", "--file", str(tmp_path / file), "config", "--quiet"]
+    wanted = dict.fromkeys(re.findall(r"\$\{(\w+):\?", text), "/said")
+    for left_out in (None, *wanted):
+        said = {name: value for name, value in wanted.items() if name != left_out}
+        done = subprocess.run(command, capture_output=True, text=True, env={"PATH": os.environ["PATH"]} | said)
+        assert (done.returncode == 0) == (left_out is None), done.stderr
+
+
 def test_the_nginx_of_the_composed_is_the_one_that_is_tested() -> None:
     def lines(path: str) -> list[str]:
         return [line for line in (DEPLOY / path).read_text().splitlines() if not line.startswith("#")]
@@ -94,6 +109,25 @@ def test_cloud_run_asks_our_paths_and_is_gone_before_it_is_killed() -> None:
     assert float(str(variables["TIDEGATE_API_DRAIN"]).rstrip("s")) + CLOSE_S <= 10
     text = (DEPLOY / "cloudrun" / "tidegate.yaml").read_text()
     assert set(re.findall(r"env:(\w+)", text)) <= set(variables)
+
+
+def test_all_that_the_image_is_made_of_is_sent_to_who_builds_it() -> None:
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", (DEPLOY / "docker" / "Dockerfile").read_text(), re.MULTILINE)
+    sent = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    wanted = {one for words in copied for one in words.split()}
+    assert sent == wanted and all((ROOT / one).exists() for one in sent)
+
+
+@optional("TIDEGATE_DEPLOY", "checkov")
+def test_checkov_finds_nothing_but_what_is_skipped_with_a_reason(tmp_path: Path) -> None:
+    for file, one in zip(SETS, rendered(*(yaml.safe_load(each.read_text()) for each in SETS)), strict=True):
+        (tmp_path / file.name).write_text(yaml.safe_dump_all(one["manifests"]))
+    shutil.copy(DEPLOY / "docker" / "Dockerfile", tmp_path)
+    command = [client_python("checkov").with_name("checkov"), "--config-file", DEPLOY / "checkov.yaml"]
+    done = subprocess.run([*command, "--directory", tmp_path, "--output", "json"], capture_output=True, text=True)
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}"
+    passed = {one["check_type"]: one["summary"]["passed"] for one in json.loads(done.stdout)}
+    assert passed["kubernetes"] > 500 and passed["dockerfile"] > 50
 
 
 @optional("TIDEGATE_DEPLOY", "deploy")

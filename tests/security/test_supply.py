@@ -62,6 +62,23 @@ def test_the_bill_of_materials_is_what_the_lock_says_and_the_same_each_time():
     assert all(one["properties"] for one in made["components"])
 
 
+def test_the_bill_of_a_folder_is_of_what_is_there_and_of_nothing_that_was_not_locked(tmp_path: Path):
+    def installed(name: str, version: str) -> None:
+        folder = tmp_path / f"{name}-{version}.dist-info"
+        folder.mkdir()
+        licence = "License-Expression: MIT\n" if name == "click" else ""
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.4\nName: {name}\nVersion: {version}\n{licence}")
+
+    installed("tidegate", "0.1.0")
+    installed("click", PINS["click"])
+    command = [sys.executable, str(ROOT / "tools" / "sbom.py"), "--image", "--installed", str(tmp_path)]
+    (one,) = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=20).stdout)["components"]
+    assert (one["name"], one["licenses"]) == ("click", [{"expression": "MIT"}])
+    installed("left-pad", "1.0")
+    said = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    assert said.returncode == 1 and "not what is locked: left-pad 1.0" in said.stderr
+
+
 def test_a_wheel_that_is_built_twice_has_the_same_bytes(tmp_path: Path):
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--no-build-isolation", "--no-deps"]
     for name in ("one", "two"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -42,7 +42,11 @@ EXPOSED = (
 class Edge:
     """`gateway()` gives the one that answers now: a call keeps the one it began with."""
 
-    def __init__(self, config: api.Config, gateway: Callable[[], Gateway], metrics: Metrics, pages: Pages) -> None:
+    def __init__(
+        self, config: api.Config, gateway: Callable[[], Gateway], metrics: Metrics, pages: Pages,
+        differs: Callable[[], Sequence[str]] = tuple,
+    ) -> None:  # fmt: skip
+        """`differs`: what is not alike in all processes that serve with us."""
         self._config = config
         self._always = _extra(_always(config))
         self._proxies = Proxies(config.trusted_proxies) if config.trusted_proxies else None
@@ -59,7 +63,7 @@ class Edge:
             "/v1/messages/count_tokens": {"POST": anthropic.count},
             openai.MODELS: {"GET": openai.models},
             "/health": {"GET": health.health},
-            "/ready": {"GET": health.ready},
+            "/ready": {"GET": partial(health.ready, differs)},
             "/metrics": {"GET": partial(_without_gateway, health.metrics, metrics)},
         }
 

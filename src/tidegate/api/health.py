@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 
@@ -17,15 +19,20 @@ async def health(gateway: Gateway, incoming: Incoming) -> None:
     await incoming.answer(200, msgspec.json.encode(body))
 
 
-async def ready(gateway: Gateway, incoming: Incoming) -> None:
-    """It may be sent calls: it is not leaving, and some provider can be asked."""
+async def ready(differs: Callable[[], Sequence[str]], gateway: Gateway, incoming: Incoming) -> None:
+    """It may be sent calls: it is not leaving, and some provider can be asked.
+
+    That it differs from others who serve is said, and keeps it from nothing: each release begins so.
+    """
     troubles = {name: provider.trouble() for name, provider in gateway.providers.items()}
     leaving = gateway.world.closing.is_set()
     well = not leaving and any(trouble is None for trouble in troubles.values())
-    body = {
+    body: dict[str, Any] = {
         "status": "ready" if well else "shutting down" if leaving else "no provider can be asked",
         "providers": {name: trouble or "ok" for name, trouble in troubles.items()},
     }
+    if differs():
+        body["differs"] = f"{', '.join(differs())}: not alike in all that serve; tidegate topology says where"
     await incoming.answer(200 if well else 503, msgspec.json.encode(body))
 
 

@@ -107,7 +107,7 @@ class App:
         hands = Hands(lambda: self.config, self._beside, self._become, self._let_go, self._choose)
         self.canaries = Keeper(world, listeners, files, hands)
         metrics.registry.register(self.canaries.tallies)
-        self.edge = Edge(config.api, lambda: self.gateway, metrics, self._load_pages)
+        self.edge = Edge(config.api, lambda: self.gateway, metrics, self._load_pages, lambda: presence.differs)
         undo.callback(world.loop.create_task(self.canaries.run(), name="go along with the canary").cancel)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

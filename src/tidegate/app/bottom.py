@@ -74,6 +74,7 @@ async def base_of(config: Config, clock: Clock, events: Listeners, undo: AsyncEx
     presence = Presence(
         Processes(home.tables, lambda: clock.wall_ns() // 1_000_000), place, ledger.id,
         keks.fingerprints if keks is not None else (), kept, lambda: clock.wall_ns() // 1_000_000,
+        notice,
     )  # fmt: skip
     undo.push_async_callback(presence.aclose)
     transport = plugins.find("transports", config.transport.kind)(config.transport, loop=loop)

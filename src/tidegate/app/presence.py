@@ -1,4 +1,4 @@
-"""Does anybody know that this process is there? It says so itself, every ten seconds, where there are others."""
+"""Does anybody know that this process is there, and does it know whether others differ? Told every ten seconds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from tidegate import __version__, storage
 from tidegate.app.place import Place
 from tidegate.core.canary import fingerprint
 from tidegate.core.errors import StoreDown
-from tidegate.core.topology import EVERY_S, Process
+from tidegate.core.topology import EVERY_S, Process, disagreements
+from tidegate.storage.ledger import Notice
 from tidegate.storage.processes import Processes
 
 NO_FILE = "none"
@@ -28,9 +29,11 @@ class Presence:
 
     def __init__(
         self, processes: Processes, place: Place, id: str, keks: Sequence[str], kept: storage.Config,
-        now_ms: Callable[[], int],
+        now_ms: Callable[[], int], notice: Notice,
     ) -> None:  # fmt: skip
         """`id`: of its spool."""
+        self.differs: Sequence[str] = ()  # what is not alike in all that are there, as it was heard of last
+        self._notice = notice
         self._processes = processes
         self._now_ms = now_ms
         self._shares = kept.database is not None or place.of > 1
@@ -76,7 +79,17 @@ class Presence:
         while True:
             with suppress(StoreDown):
                 await self._tell()
+                self._compare(await self._processes.seen())
             await asyncio.sleep(EVERY_S)
+
+    def _compare(self, there: Sequence[Process]) -> None:
+        """Told when it begins, changes and ends: a release passes through some minutes of it."""
+        found = disagreements(there)
+        before, self.differs = self.differs, [one.what for one in found]
+        if found and self.differs != before:
+            self._notice("processes_differ", {"error": "; ".join(one.said for one in found)})
+        elif before and not found:
+            self._notice("processes_agree", {"processes": len(there)})
 
     async def _tell(self) -> None:
         await self._processes.tell(replace(self._own, seen_ms=self._now_ms()))
@@ -86,8 +99,11 @@ def _server(kept: storage.Config, host: str) -> str:
     """Without its password. A socket is a server of this machine, whatever the same path is on another one."""
     if kept.valkey is None:
         return ""
-    found = urlsplit(kept.valkey.value)
-    return f"{host}:{found.path}" if found.scheme == "unix" else f"{found.hostname}:{found.port or USUAL}"
+    try:
+        found, port = urlsplit(kept.valkey.value), urlsplit(kept.valkey.value).port
+    except ValueError:
+        return ""  # what is wrong with it is said by who connects
+    return f"{host}:{found.path}" if found.scheme == "unix" else f"{found.hostname}:{port or USUAL}"
 
 
 def _fingerprint(file: Path | None) -> str:

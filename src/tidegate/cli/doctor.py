@@ -11,13 +11,14 @@ import tempfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
 
 import click
 
-from tidegate import config, plugins, storage
+from tidegate import config, plugins
 from tidegate.app import SystemClock, codecs, make_providers, open_home, open_vault
+from tidegate.cli import stores
 from tidegate.cli.shared import FILE, found_here, run, settings
+from tidegate.cli.stores import Finding
 from tidegate.core.call import Call, Target
 from tidegate.core.errors import ConfigError, TidegateError
 from tidegate.core.ports import Codec, Provider, Team, Timeouts, Transport, TransportError
@@ -27,12 +28,6 @@ from tidegate.stages.routes import Routes
 PATIENCE = Timeouts(connect=3.0, first_byte=5.0, idle=5.0, total=8.0)
 LOW_DISK = 1024**3
 EXPIRES_SOON_DAYS = 14
-
-
-class Finding(NamedTuple):
-    well: bool
-    what: str
-    mend: str = ""
 
 
 @click.command()
@@ -63,7 +58,7 @@ def doctor(file: Path | None) -> None:
     else:
         where = config.where(file, os.environ)
         tell(Finding(True, f"configuration: {where if where.exists() else 'none, so what is found here is served'}"))
-        ground = (_data_dir(found.storage.data_dir), *_database(found.storage), *_vault(found), *_owners(found))
+        ground = (_data_dir(found.storage.data_dir), *stores.findings(found), *_vault(found), *_owners(found))
         for finding in (*ground, _port(found), *_certificate(found)):
             tell(finding)
         run(lambda: _providers(found, providers, tell))
@@ -92,28 +87,6 @@ def _data_dir(name: str) -> Finding:
             False, f"data folder {path}: {free // 1024**2} MiB are free", "make room, or choose another disk"
         )
     return Finding(True, f"data folder {path}: can be written, {free // 1024**3} GiB are free")
-
-
-def _database(configured: storage.Config) -> Iterator[Finding]:
-    """PostgreSQL, where one is configured; asking it makes its tables, as starting does."""
-    if configured.database is None:
-        return
-
-    async def look() -> None:
-        home = await open_home(configured, Path(), lambda name, fields: None)
-        await home.aclose()
-
-    try:
-        asyncio.run(look())
-    except TidegateError as wrong:
-        yield Finding(
-            False,
-            f"database: {wrong}",
-            "Tidegate does not start without it; one that serves goes on: it knows its keys for 15 minutes, and rows "
-            "wait in the spool (storage.max_spool) until the database is back",
-        )
-    else:
-        yield Finding(True, "database: PostgreSQL answers, and its tables are up to date")
 
 
 def _vault(found: config.Config) -> Iterator[Finding]:

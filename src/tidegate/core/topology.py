@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -40,12 +40,22 @@ class Topology(Protocol):
         """Who is there, oldest first."""
 
 
+class Difference(NamedTuple):
+    what: str
+    said: str  # who says what, and what to do
+
+
 class _Must(msgspec.Struct, frozen=True):
     what: str
     of: Callable[[Process], str]
     do: str
 
 
+_VALKEY = _Must(
+    "storage.valkey",
+    lambda one: one.counts_in or "none",
+    "name one server for all of them, or each allows the whole of every limit",
+)
 ALIKE: Sequence[_Must] = (
     _Must("version", lambda one: one.version, "finish the release, or go back"),
     _Must("configuration", lambda one: one.configuration, "put the same file on all machines"),
@@ -54,16 +64,12 @@ ALIKE: Sequence[_Must] = (
         lambda one: " ".join(sorted(one.keks)) or "none",
         "name the same keys on all machines, or what one has sealed another cannot read",
     ),
-    _Must(
-        "storage.valkey",
-        lambda one: one.counts_in or "none",
-        "name one server for all of them, or each allows the whole of every limit",
-    ),
+    _VALKEY,
 )
 
 
-def disagreements(there: Iterable[Process]) -> list[str]:
-    """What is not alike in all processes, who says what, and what to do."""
+def disagreements(there: Iterable[Process]) -> list[Difference]:
+    """What is not alike in all processes; and whether they count together, which nobody does who names no server."""
     found, processes = [], list(there)
     for must in ALIKE:
         said: dict[str, list[str]] = {}
@@ -71,5 +77,7 @@ def disagreements(there: Iterable[Process]) -> list[str]:
             said.setdefault(must.of(one), []).append(f"{one.host} {one.worker}")
         if len(said) > 1:
             who = "; ".join(f"{value}: {', '.join(names)}" for value, names in said.items())
-            found.append(f"{must.what} is not the same everywhere ({who}): {must.do}")
+            found.append(Difference(must.what, f"{must.what} is not the same everywhere ({who}): {must.do}"))
+    if len(processes) > 1 and not any(one.counts_in for one in processes):
+        found.append(Difference(_VALKEY.what, f"{_VALKEY.what} is named by none of {len(processes)}: {_VALKEY.do}"))
     return found

@@ -54,7 +54,14 @@ WARNINGS = frozenset(
         "compressor_failed",
         *("counting_alone", "experiment_blocked", "experiment_rolled_back", "guardrail_failed"),
         *("idempotency_not_written", "issuer_unreachable", "key_set_aside", "loop_paraphrased", "loop_stopped"),
-        *("loop_suspected", "provider_not_started", "reload_refused", "rows_not_sent", "semantic_lookup_failed"),
+        *(
+            "loop_suspected",
+            "processes_differ",
+            "provider_not_started",
+            "reload_refused",
+            "rows_not_sent",
+            "semantic_lookup_failed",
+        ),
         *(
             "semantic_not_learned",
             "spending_fast",

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 
 import msgspec
+import psycopg
 import pytest
 
 from tests.parts import debian
@@ -14,6 +15,7 @@ from tidegate.core.ports import Closed, Key, Totals
 from tidegate.core.usage import Period, UsageAsked
 from tidegate.storage.books import Position, Row
 from tidegate.storage.postgres import PostgresStore
+from tidegate.storage.postgres.schema import Schema, at
 
 pytestmark = debian("pgbouncer")
 
@@ -43,3 +45,16 @@ async def test_a_store_and_its_books_work_behind_it(pooled: str) -> None:
         assert line.sums["calls"] == 20
     finally:
         await store.aclose()
+
+
+async def test_tables_are_made_once_by_several_that_migrate_behind_it_and_no_lock_is_left(
+    pooled: str, postgres: str
+) -> None:
+    def migrate() -> Schema:
+        with at(pooled, 5.0, True) as tables:  # as nobody has said that it is there
+            return tables.run()
+
+    before = await asyncio.gather(*(asyncio.to_thread(migrate) for _ in range(3)))
+    assert sorted(one.version for one in before) == [0, before[0].known, before[0].known]
+    with psycopg.connect(postgres) as db:
+        assert db.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").fetchone() == (0,)

@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 import pytest
+import trustme
 
-from tests.postgres import Server
+from tests.house import until
+from tests.parts import debian
+from tests.postgres import Server, pgbouncer
 from tidegate.core.errors import ConfigError
 from tidegate.core.ports import Key, StoreDown, Team
 from tidegate.storage.postgres import PostgresStore
+from tidegate.storage.postgres.keyring import PostgresKeyring
 from tidegate.storage.postgres.lanes import REST_S
 
 Open = Callable[..., Awaitable[PostgresStore]]
@@ -111,13 +116,70 @@ async def test_a_user_who_may_not_make_tables_is_told_what_to_grant(open_store, 
     [
         ("postgresql://127.0.0.1:1/x", "it must be there when Tidegate starts"),
         ("postgresql://u:p%zz@h/x", "cannot be read as an address"),
-        ("postgresql://u:secret@h:port/x", "storage.database: "),
+        ("postgresql://u:secret@h:port/x", "cannot be read as an address"),
+        ("postgresql://u:a@secret@h/x", "cannot be read as an address"),
+        ("postgresql://u:secret/b@h/x", "cannot be read as an address"),
+        ("postgresql://u:1/secret@h/x", "cannot be read as an address"),
+        ("postgresql://u:secret@127.0.0.1:1/x?sslmode=often", "invalid sslmode"),
     ],
 )
 async def test_a_database_that_cannot_be_reached_is_told_without_its_password(open_store, url, words):
     said = await refusal(open_store, url)
     assert said.startswith("storage.database: ") and words in said
     assert "secret" not in said and "p%zz" not in said
+
+
+async def test_a_standby_is_refused(open_store, postgres_server: Server):
+    url = postgres_server.new_database()
+    await (await open_store(url)).aclose()
+    await asyncio.to_thread(postgres_server.stop)
+    (postgres_server.folder / "data" / "standby.signal").touch()
+    await asyncio.to_thread(postgres_server.start)
+    assert "name the primary" in await refusal(open_store, url)
+    with pytest.raises(ConfigError, match=r"vault\.keyring: .*name the primary"):
+        await asyncio.to_thread(PostgresKeyring, url)
+
+
+async def test_a_user_and_its_password_that_are_not_right_are_told(open_store, postgres_server: Server):
+    url = postgres_server.new_database()
+    with psycopg.connect(url, autocommit=True) as db:
+        db.execute("CREATE USER ada PASSWORD 'right'")
+        hba = postgres_server.folder / "data" / "pg_hba.conf"
+        hba.write_text("host all ada 127.0.0.1/32 scram-sha-256\nhost all postgres 127.0.0.1/32 trust\n")
+        db.execute("SELECT pg_reload_conf()")
+        await until(lambda: _rules(db) == 2)
+    for entry, todo in (
+        ("ada:secret", "write its user and password into the URL anew"),
+        ("ada", "write its user and password into the URL anew"),
+        ("eve:secret", "let this user in from here (pg_hba.conf), or add sslmode=require to the URL"),
+    ):
+        said = await refusal(open_store, url.replace("postgres@", f"{entry}@"))
+        assert said.startswith("storage.database: the database 127.0.0.1:") and said.endswith(f"; {todo}")
+        assert "secret" not in said
+    nowhere = f"{url.rpartition('/')[0]}/nowhere"
+    assert (await refusal(open_store, nowhere)).endswith('database "nowhere" does not exist; make it, or name another')
+
+
+def _rules(db: psycopg.Connection[Any]) -> int:
+    row = db.execute("SELECT count(*) FROM pg_hba_file_rules").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+@debian("pgbouncer")
+async def test_a_certificate_that_is_not_good_is_told(open_store, postgres_cluster: Server, postgres: str, tmp_path):
+    authority, elsewhere = trustme.CA(), trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    for shown in (
+        authority.issue_cert("127.0.0.1", not_after=datetime.now(UTC) - timedelta(days=1)),
+        authority.issue_cert("127.0.0.1", not_before=datetime.now(UTC) + timedelta(days=1)),
+        elsewhere.issue_cert("127.0.0.1"),
+    ):
+        with pgbouncer(postgres_cluster.port, shown=shown) as port:
+            name = f"{postgres.rpartition('/')[2]}?sslmode=verify-full&sslrootcert={tmp_path / 'ca.pem'}"
+            said = await refusal(open_store, f"postgresql://postgres:secret@127.0.0.1:{port}/{name}")
+        assert "certificate" in said and "renew the server's certificate, or name the file" in said
+        assert "secret" not in said
 
 
 # --- when it is away

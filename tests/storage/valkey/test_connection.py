@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import trustme
 
 from tests.house import until
 from tests.valkey import Valkey
@@ -126,16 +129,94 @@ async def test_a_password_opens(connect, tmp_path):
         await asyncio.to_thread(guarded.stop)
 
 
-async def test_a_wrong_password_is_told_and_nothing_is_asked(connect, tmp_path, told):
+# --- a server that nobody should count in
+
+
+async def refusal(connect, url: str) -> str:
+    with pytest.raises(ConfigError) as refused:
+        await connect(url)
+    return refused.value.message
+
+
+@pytest.mark.parametrize("entry", [":wrong@", "", "nobody:secret-of-nobody@"])
+async def test_a_password_that_is_not_the_servers_is_told_at_once_and_never_shown(connect, tmp_path, entry):
     guarded = Valkey(tmp_path, password="let me in")
     await asyncio.to_thread(guarded.start)
     try:
-        connection = await connect(f"valkey://:wrong@127.0.0.1:{guarded.port}")
-        with pytest.raises(StoreDown, match="WRONGPASS"):
-            connection.send(b"PING")
-        assert told == ["valkey_lost"]
+        said = await refusal(connect, f"valkey://{entry}127.0.0.1:{guarded.port}")
+        assert said.startswith(f"127.0.0.1:{guarded.port}: it says ")
+        assert said.endswith("; write its user and password into the URL anew")
+        assert "wrong@" not in said and "secret" not in said
     finally:
         await asyncio.to_thread(guarded.stop)
+
+
+async def test_a_user_who_may_not_run_scripts_is_told_what_it_needs(connect, own_valkey):
+    await asyncio.to_thread(own_valkey.ask, "ACL", "SETUSER", "ada", "on", ">pass", "~*", "+@all", "-@scripting")
+    assert "let this user do everything with keys" in await refusal(connect, f"valkey://ada:pass@{own_valkey.url[9:]}")
+
+
+async def test_a_server_that_forgets_when_it_is_full_is_refused_and_one_without_a_bound_is_not(connect, own_valkey):
+    await asyncio.to_thread(own_valkey.ask, "CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    assert (await connect(own_valkey.url)).up
+    await asyncio.to_thread(own_valkey.ask, "CONFIG", "SET", "maxmemory", "100mb")
+    said = await refusal(connect, own_valkey.url)
+    assert "(maxmemory-policy allkeys-lru)" in said and said.endswith("set its maxmemory-policy to noeviction")
+
+
+async def test_a_server_that_may_not_be_asked_about_itself_is_taken_as_it_is(connect, own_valkey):
+    await asyncio.to_thread(own_valkey.ask, "ACL", "SETUSER", "ada", "on", ">pass", "~*", "+@all", "-info")
+    assert (await connect(f"valkey://ada:pass@{own_valkey.url[9:]}")).up
+
+
+async def test_a_replica_is_refused(connect, own_valkey, valkey):
+    await asyncio.to_thread(own_valkey.ask, "REPLICAOF", "127.0.0.1", str(valkey.port))
+    assert "it is a replica" in await refusal(connect, own_valkey.url)
+
+
+async def test_one_that_becomes_a_replica_is_as_good_as_away_until_it_is_none(connect, own_valkey, valkey, told):
+    connection = await connect(own_valkey.url)
+    await asyncio.to_thread(own_valkey.ask, "REPLICAOF", "127.0.0.1", str(valkey.port))
+    with pytest.raises(StoreDown, match="READONLY"):
+        await connection.send(b"SET", b"a", b"1")
+    await until(lambda: "it is a replica" in connection._why)
+    assert told == ["valkey_lost"]
+    await asyncio.to_thread(own_valkey.ask, "REPLICAOF", "NO", "ONE")
+    await until(lambda: connection.up)
+    assert await connection.send(b"SET", b"a", b"1") == b"OK"
+
+
+@pytest.mark.parametrize(
+    ("name", "times", "words"),
+    [
+        ("127.0.0.1", {"not_after": datetime.now(UTC) - timedelta(days=1)}, "certificate has expired"),
+        ("127.0.0.1", {"not_before": datetime.now(UTC) + timedelta(days=1)}, "certificate is not yet valid"),
+        ("elsewhere.example", {}, "not valid for '127.0.0.1'"),
+    ],
+)
+async def test_a_certificate_that_is_not_good_is_told_with_why(
+    connect, valkey, monkeypatch, tmp_path, name, times, words
+):
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(name, **times).configure_cert(context)
+    server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0, ssl=context)
+    async with server:
+        said = await refusal(connect, f"valkeys://:secret@127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    assert words in said and said.endswith("name the file of who issued it in SSL_CERT_FILE") and "secret" not in said
+
+
+async def test_a_server_that_answers_without_tls_is_told_as_one(connect):
+    def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"-ERR what is this\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        said = await refusal(connect, f"valkeys://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    assert "it does not speak TLS with us" in said
 
 
 # --- a server that is slow, or gone

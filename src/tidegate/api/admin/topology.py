@@ -38,7 +38,9 @@ async def show_topology(principal: Administering, request: Request) -> ShownTopo
     """All processes that said in the last half minute that they are there, and what is not alike in all of them."""
     topology: Topology = request.app.state.topology
     found = await topology.seen()
-    return ShownTopology(processes=[_shown(one) for one in found], disagreements=disagreements(found))
+    return ShownTopology(
+        processes=[_shown(one) for one in found], disagreements=[one.said for one in disagreements(found)]
+    )
 
 
 def _shown(one: Process) -> ShownProcess:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
+from tidegate.cli.imports.translation import KNOWN, SAME, Line, Translation
 from tidegate.core.errors import ConfigError
-from tidegate.providers.discovery import VENDORS
 
-What = Literal["taken", "changed", "left out"]
-REFERENCE = "os.environ/"
 COMPATIBLE = ("openai", "hosted_vllm", "vllm", "openai_like", "custom_openai", "litellm_proxy")
 STRATEGIES = {"simple-shuffle": "weighted", "least-busy": "least_busy", "latency-based-routing": "fastest"}
 FALLBACKS = {
@@ -28,24 +25,9 @@ NO_PLACE = {
 }
 
 
-class Line(NamedTuple):
-    what: What
-    path: str
-    said: str = ""
-
-
-class Translation:
-    """One configuration under way."""
-
-    def __init__(self, tree: Mapping[str, Any]) -> None:
-        self.tree = tree
-        self.report: dict[str, Line] = {}
-        self.providers: dict[str, dict[str, Any]] = {}
-        self.routes: dict[str, dict[str, Any]] = {}
-        self.upstream: dict[str, dict[str, Any]] = {}
-
-    def say(self, what: What, path: str, said: str = "") -> None:
-        self.report[path] = Line(what, path, said)
+class LiteLLM(Translation):
+    reference = "os.environ/"
+    no_place = NO_PLACE
 
     def settings(self, name: str) -> Iterator[tuple[str, Any]]:
         """Where this setting stands; in two places where people write it."""
@@ -78,42 +60,23 @@ class Translation:
         vendor, slash, _ = str(params["model"]).partition("/")
         if not slash:
             vendor = "anthropic" if vendor.startswith("claude") else "openai"
-        known = {one.name: one for one in VENDORS}.get(vendor)
         base = params.get("api_base") or params.get("base_url")
-        if known is None and not (vendor in COMPATIBLE and base):
+        ours = "openai" if vendor in COMPATIBLE and vendor not in KNOWN and base else None
+        settings = self.vendor(vendor, str(base) if base else None, ours)
+        if settings is None:
             said = (
                 f"{vendor!r} is neither known nor OpenAI's API; if it has such an API, give it a provider with base_url"
             )
             self.say("left out", f"{path}.model", said)
             return None
-        settings: dict[str, Any] = {"type": known.type if known else "openai"}
-        if base or (known and known.base_url):
-            settings["base_url"] = self._plain(str(base or (known.base_url if known else "")))
-        if known and known.vendor:
-            settings["vendor"] = known.vendor
         key = params.get("api_key")
-        if key or known:
-            settings["keys"] = [self._secret(f"{path}.api_key", vendor, str(key)) if key else f"env:{known.keys[0]}"]  # type: ignore[union-attr]
+        if key or ours is None:
+            variable = f"env:{KNOWN[SAME.get(vendor, vendor)].keys[0]}" if ours is None else ""
+            settings["keys"] = [self.secret(f"{path}.api_key", vendor, str(key)) if key else variable]
         for name in ("api_base", "base_url"):
             if params.get(name):
                 self.say("taken", f"{path}.{name}")
-        for there, told in self.providers.items():
-            if told == settings:
-                return there
-        name = vendor if vendor not in self.providers else f"{vendor}-{len(self.providers) + 1}"
-        self.providers[name] = settings
-        return name
-
-    def _plain(self, text: str) -> str:
-        return f"env:{text.removeprefix(REFERENCE)}" if text.startswith(REFERENCE) else text
-
-    def _secret(self, path: str, vendor: str, text: str) -> str:
-        if text.startswith(REFERENCE):
-            self.say("taken", path)
-            return self._plain(text)
-        variable = f"{re.sub(r'[^A-Z0-9]', '_', vendor.upper())}_KEY_{len(self.providers) + 1}"
-        self.say("changed", path, f"was a secret in the file: put it into the environment as {variable}")
-        return f"env:{variable}"
+        return self.named(vendor, settings)
 
     def _target(self, path: str, name: str, provider: str, params: Mapping[str, Any]) -> None:
         route = self.routes.setdefault(name, {"targets": []})
@@ -212,31 +175,11 @@ class Translation:
                     route["cache"]["ttl"] = f"{ttl:g}s"
                 self.say("taken", f"{path}.ttl")
 
-    def rest(self) -> None:
-        """What nobody has spoken of."""
-        for path in _leaves(self.tree, ""):
-            if not any(path == said or path.startswith((f"{said}.", f"{said}[")) for said in self.report):
-                self.say("left out", path, NO_PLACE.get(path.rpartition(".")[2], "has no place in Tidegate's"))
-
-
-def _leaves(value: Any, path: str) -> Iterator[str]:
-    """Each of them by its path; never its value, which may be a secret."""
-    if isinstance(value, dict) and value:
-        for key, item in value.items():
-            yield from _leaves(item, f"{path}.{key}".strip("."))
-    elif isinstance(value, list) and value and any(isinstance(item, dict) for item in value):
-        for at, item in enumerate(value):
-            yield from _leaves(item, f"{path}[{at}]")
-    else:
-        yield path
-
 
 def translated(tree: Mapping[str, Any]) -> tuple[dict[str, Any], list[Line]]:
     """Ours, and what became of each key of theirs. Raises ConfigError."""
-    made = Translation(tree)
+    made = LiteLLM(tree)
     made.models()
     made.reliability()
     made.others()
-    made.rest()
-    found: dict[str, Any] = {"upstream": made.upstream} if made.upstream else {}
-    return found | {"providers": made.providers, "routes": made.routes}, list(made.report.values())
+    return made.result()

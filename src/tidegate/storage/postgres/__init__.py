@@ -10,13 +10,12 @@ from typing import Any
 
 import psycopg
 
-from tidegate.core.errors import ConfigError
 from tidegate.core.ports import Anything, Bearer, Kept, Once, StoreDown
 from tidegate.storage.audit.log import Log
 from tidegate.storage.books import Notice
 from tidegate.storage.once import OnceTable
 from tidegate.storage.postgres.books import CHAINS, DIALECT, PostgresBooks
-from tidegate.storage.postgres.lanes import Address, Connection, Gone, Lanes
+from tidegate.storage.postgres.lanes import Address, Connection, Gone, Lanes, refused
 from tidegate.storage.postgres.schema import ready
 from tidegate.storage.rollups import clean
 from tidegate.storage.rows import AGE, AGES, TABLES, bearer, bearer_query, columns, restored, value, values
@@ -63,7 +62,7 @@ class PostgresStore:
             await asyncio.to_thread(lanes.do, ready, within_s=START_S)
         except StoreDown as down:
             await lanes.aclose()
-            raise ConfigError(f"storage.database: {down.message}; it must be there when Tidegate starts") from None
+            raise refused("storage.database", down.message) from None
         except BaseException:
             await lanes.aclose()
             raise

@@ -8,8 +8,8 @@ from typing import TypeVar
 
 import psycopg
 
-from tidegate.core.errors import ConfigError, StoreDown
-from tidegate.storage.postgres.lanes import Address, Connection
+from tidegate.core.errors import StoreDown
+from tidegate.storage.postgres.lanes import Address, Connection, reason, refused
 from tidegate.storage.postgres.schema import LOCK
 from tidegate.storage.vault.keyring import TABLES, KeyringSql
 
@@ -31,7 +31,8 @@ class PostgresKeyring(KeyringSql):
         try:
             self._do(_make)
         except StoreDown as down:
-            raise ConfigError(f"vault.keyring: {down.message}; it must be there when Tidegate starts") from None
+            self.close()
+            raise refused("vault.keyring", down.message) from None
 
     def _do(self, work: Callable[[Connection], T]) -> T:
         with self._lock:
@@ -44,8 +45,7 @@ class PostgresKeyring(KeyringSql):
                         raise
                     return self._once(work)  # it was lost while nobody looked
             except psycopg.Error as wrong:
-                said = str(wrong).strip().partition("\n")[0]
-                raise StoreDown(f"the keyring {self._address.name} does not answer: {said}") from wrong
+                raise StoreDown(f"the keyring {self._address.name} does not answer: {reason(wrong)}") from wrong
 
     def _once(self, work: Callable[[Connection], T]) -> T:
         if self._db is None or self._db.closed:
@@ -81,10 +81,10 @@ def _make(db: Connection) -> None:
 
 def is_there(url: str) -> bool:
     """Whether a keyring was ever made there. Raises ConfigError."""
+    address = Address(url, TIMEOUT_S, False)
     try:
-        with Address(url, TIMEOUT_S, False).connect() as db:
+        with address.connect() as db:
             found = db.execute("SELECT to_regclass(%s)", (f"{SCHEMA}.wrapped",)).fetchone()
     except psycopg.Error as wrong:
-        said = str(wrong).strip().partition("\n")[0]
-        raise ConfigError(f"storage.database: {said}; it must be there when Tidegate starts") from None
+        raise refused("storage.database", f"{address.name} does not answer: {reason(wrong)}") from None
     return found is not None and found[0] is not None

@@ -24,7 +24,31 @@ Work = Callable[[Connection], T]
 
 REST_S = 1.0  # how long nobody asks after the database did not answer: whoever has an answer without it need not wait
 SHORTEST_CONNECT_S = 2  # libpq's own least
+LIBPQ_WORDS = {  # of what libpq says → what to do
+    "password": "write its user and password into the URL anew",
+    "no pg_hba.conf entry": "let this user in from here (pg_hba.conf), or add sslmode=require to the URL",
+    "certificate": "renew the server's certificate, or name the file of who issued it in the URL (sslrootcert=)",
+    "SSL was required": "let the server speak TLS, or take sslmode out of the URL",
+    "read-only transaction": "it is a replica, or read-only: name the primary, which can be written to",
+    "does not exist": "make it, or name another",
+}
+UNREADABLE = (
+    "cannot be read as an address; like postgresql://user:password@host:5432/name, with what is neither letter nor "
+    "digit in a password written as %40 for @"
+)
+USUAL = (("host", "localhost"), ("port", 5432), ("dbname", ""))
 WHAT_TO_DO = "keys that are known are still served and rows wait in the spool; see whether the server runs"
+
+
+def reason(wrong: psycopg.Error) -> str:
+    """In one line; the password is in none of libpq's."""
+    return str(wrong).strip().partition("\n")[0]
+
+
+def refused(key: str, said: str) -> ConfigError:
+    """Of who cannot start without a database. `said`: by it, or by libpq."""
+    todo = next((what for words, what in LIBPQ_WORDS.items() if words in said), "it must be there when Tidegate starts")
+    return ConfigError(f"{key}: {said}; {todo}")
 
 
 class Gone(StoreDown):
@@ -40,11 +64,11 @@ class Address:
             said = conninfo_to_dict(url)
         except psycopg.ProgrammingError:
             # Without what libpq says: it may quote the password.
-            raise ConfigError(
-                "storage.database: cannot be read as an address; like postgresql://user:password@host:5432/name, "
-                "with what is neither letter nor digit in a password written as %40 for @"
-            ) from None
-        self.name = f"{said.get('host', 'localhost')}:{said.get('port', 5432)}/{said.get('dbname', '')}"
+            raise ConfigError(f"storage.database: {UNREADABLE}") from None
+        host, port, name = (str(said.get(part, usual)) for part, usual in USUAL)
+        if "@" in host + name or not set(port) <= set("0123456789,"):  # then it is a piece of the password
+            raise ConfigError(f"storage.database: {UNREADABLE}")
+        self.name = f"{host}:{port}/{name}"
         self._url = url
         self._settings: dict[str, Any] = {
             "autocommit": True,
@@ -92,8 +116,7 @@ class Lane:
             if lost and used and again:
                 return self._do(work, False)
             kind = Gone if lost else StoreDown
-            said = str(wrong).strip().partition("\n")[0]
-            raise kind(f"the database {self._address.name} does not answer: {said}") from wrong
+            raise kind(f"the database {self._address.name} does not answer: {reason(wrong)}") from wrong
 
     def cut(self) -> None:
         """End what it waits for, from another thread: closing a socket does not wake who reads it, this does."""

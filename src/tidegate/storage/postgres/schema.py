@@ -14,7 +14,7 @@ from typing import NamedTuple
 import psycopg
 
 from tidegate.core.errors import ConfigError
-from tidegate.storage.postgres.lanes import Address, Connection
+from tidegate.storage.postgres.lanes import Address, Connection, reason, refused
 
 LOCK = 0x74_69_64_65_67_61_74_65  # "tidegate": whoever changes tables holds it, until its transaction ends
 # The oldest release that may go on with the tables of this one, by the number it knows: steps since then only add.
@@ -53,8 +53,7 @@ def at(url: str, timeout_s: float, prepares: bool) -> Iterator[Migration]:
     try:
         db = address.connect()
     except psycopg.Error as wrong:
-        said = str(wrong).strip().partition("\n")[0]
-        raise ConfigError(f"storage.database: {address.name} does not answer: {said}") from None
+        raise refused("storage.database", f"{address.name} does not answer: {reason(wrong)}") from None
     with db:
         yield Migration(db)
 

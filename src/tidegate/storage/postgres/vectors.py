@@ -19,7 +19,7 @@ import psycopg
 from tidegate.core.errors import ConfigError, StoreDown
 from tidegate.core.ports import Answer, Entry, Learned, Near, Vector
 from tidegate.storage.books import Notice
-from tidegate.storage.postgres.lanes import REST_S, Address, Connection, Lanes, T, Work
+from tidegate.storage.postgres.lanes import REST_S, Address, Connection, Lanes, T, Work, refused
 from tidegate.storage.postgres.schema import bring_up_to_date
 from tidegate.storage.rollups import clean
 
@@ -106,7 +106,7 @@ class PostgresVectors:
             await found._warm()
         except StoreDown as down:
             await found.aclose()
-            raise ConfigError(f"storage.database: {down.message}; it must be there when Tidegate starts") from None
+            raise refused("storage.database", down.message) from None
         except BaseException:
             await found.aclose()
             raise

@@ -96,7 +96,10 @@ class ValkeyCounters:
         now_us: Callable[[], int] | None = None,
         lease_s: float = LEASE_S,
     ) -> ValkeyCounters:
-        """Connected, or looking for the server: it may come later. Raises ConfigError for a URL that is none."""
+        """Connected, or looking for the server: it may come later.
+
+        Raises ConfigError for a URL that is none, and for a server that cannot be counted in.
+        """
         scripts = (LEASE, GIVE_BACK, NOTE, NOTES, REWRITE, CLAIM, SETTLE, CORRECT, RENEW)
         connection = Connection(Address.parse(url), notice, timeout_s=timeout_s, scripts=scripts)
         await connection.ready(start_s)

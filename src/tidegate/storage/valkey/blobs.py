@@ -1,4 +1,4 @@
-"""Which replies do many processes share? In Valkey, which forgets them in time, and under its own bound of memory."""
+"""Which replies do many processes share? In Valkey, which forgets them in time, and takes no more when it is full."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ValkeyBlobs:
 
     @classmethod
     async def open(cls, url: str, notice: Notice, *, timeout_s: float) -> ValkeyBlobs:
-        """Connected, or looking for the server: it may come later. Raises ConfigError for a URL that is none."""
+        """Connected, or looking for the server: it may come later. Raises ConfigError, as counters do."""
         connection = Connection(Address.parse(url), notice, timeout_s=timeout_s, scripts=(PUT, *SCRIPTS))
         await connection.ready(START_S)
         return cls(connection)

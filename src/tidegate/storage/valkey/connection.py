@@ -3,7 +3,7 @@
 One socket: whatever is asked in one turn of the loop leaves in one write, and answers come in the order of the
 questions. A server that is slow or gone costs each caller at most `timeout_s`, and the next ones nothing: as long as it
 is away `send` raises at once, while a task of ours looks for it. Nothing is ever asked twice from here: who asked knows
-whether that would be safe.
+whether that would be safe. A server that nobody should count in, such as a replica, is as good as away.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import hiredis
 
 from tidegate.core.errors import ConfigError, StoreDown
+from tidegate.storage.valkey import fitness
 
 TIMEOUT_S = 0.05  # of a question: it is on the way of a call
 CONNECT_S = 1.0  # of a connection: nobody waits for it
@@ -73,6 +74,10 @@ class Refused(StoreDown):
     """The server understood, and says no."""
 
 
+class Unfit(Refused):
+    """It cannot be counted in, and stays so until somebody changes something."""
+
+
 class Script:
     """Lua that the server runs as one step. It is sent whole once; after that its digest is enough."""
 
@@ -98,6 +103,7 @@ class Connection:
         self._lost = asyncio.Event()
         self._found = asyncio.Event()
         self._why = "it has not been reached yet"
+        self._unfit = False
         self._told = False
         self._keeping = self._loop.create_task(self._keep(), name=f"valkey {address.shown}")
 
@@ -122,10 +128,13 @@ class Connection:
         return await self.send(b"EVAL", script.text, len(keys), *keys, *args)
 
     async def ready(self, seconds: float) -> bool:
-        """Whether it is there, or comes within so long."""
+        """Whether it is there, or comes within so long. Raises ConfigError for one that cannot be counted in."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._found.wait()
+        if self._unfit:
+            await self.aclose()
+            raise ConfigError(f"{self._address.shown}: {self._why}")
         return self.up
 
     async def aclose(self) -> None:
@@ -143,11 +152,14 @@ class Connection:
             wait_s = min(max(2 * wait_s, BACKOFF_S[0]), BACKOFF_S[1])
             try:
                 self._wire = await self._enter()
-            except (OSError, StoreDown, Refused) as wrong:
+            except (OSError, StoreDown) as wrong:
                 self._why = str(wrong) or type(wrong).__name__
+                self._unfit = isinstance(wrong, Unfit)
+                if self._unfit:
+                    self._found.set()  # whoever waits for it need not
                 self._tell_lost()
                 continue
-            wait_s = 0.0
+            wait_s, self._unfit = 0.0, False
             self._found.set()
             if self._told:
                 self._told = False
@@ -164,6 +176,14 @@ class Connection:
         try:
             await _bounded(self._loop, self._connect(wire))
             await asyncio.gather(*[wire.send(words) for words in self._greeting()])
+            asked = [wire.send((b"INFO", section)) for section in fitness.ASKED]
+            trouble = fitness.of_server(await asyncio.gather(*asked, return_exceptions=True))
+            if trouble is not None:
+                raise Unfit(trouble)
+        except (ssl.SSLError, Refused) as wrong:
+            wire.end("it did not let us in")
+            trouble = fitness.of_refusal(wrong)
+            raise Unfit(trouble) if trouble is not None else wrong from None
         except BaseException:
             wire.end("it did not let us in")
             raise
@@ -298,6 +318,9 @@ class Wire(asyncio.Protocol):
                     if isinstance(answer, hiredis.ReplyError):
                         future.set_exception(Refused(str(answer)))
                         future.exception()
+                        if str(answer).startswith("READONLY"):
+                            self.end("it has become a replica")  # who follows it is found by looking anew
+                            return
                     else:
                         future.set_result(answer)
         except (hiredis.ProtocolError, IndexError):

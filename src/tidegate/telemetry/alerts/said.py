@@ -21,6 +21,8 @@ Alert = Literal[
     "store_back",
     "valkey_lost",
     "valkey_back",
+    "processes_differ",
+    "processes_agree",
     "provider_not_started",
     "issuer_unreachable",
     "certificate_refused",
@@ -51,6 +53,7 @@ ENDS = {
     "counting_together": "counting_alone",
     "store_back": "store_down",
     "valkey_back": "valkey_lost",
+    "processes_agree": "processes_differ",
 }
 # Fields that say to whom it happened; alerts that differ in others only are the same.
 WHOM = (
