@@ -137,7 +137,7 @@ class ValkeyCounters:
         if any(corrections[1::2]):  # one that does not arrive is not sent again: it may have, and nobody would know
             keys = [f"tidegate:{{{claim.house}}}:{meter.name}" for meter, _, _ in claim.charges]
             with suppress(StoreDown):
-                self._connection.send(b"EVALSHA", CORRECT.sha, len(keys), *keys, *corrections)
+                self._connection.post(b"EVALSHA", CORRECT.sha, len(keys), *keys, *corrections)
 
     def knows(self, meter: Meter) -> bool:
         return True
@@ -154,7 +154,7 @@ class ValkeyCounters:
         self._untold[id] = (house, truth)
         keys = _of_house(house)
         try:
-            answer = self._connection.send(b"EVALSHA", SETTLE.sha, len(keys), *keys, id, *truth)
+            answer = self._connection.post(b"EVALSHA", SETTLE.sha, len(keys), *keys, id, *truth)
         except StoreDown:
             return
         answer.add_done_callback(partial(self._told, id))
@@ -215,14 +215,14 @@ class ValkeyCounters:
     def remember(self, house: str, place: str, item: bytes, most: int, ttl_s: float) -> None:
         key = f"tidegate:{{{house}}}:{place}"
         with suppress(StoreDown):
-            self._connection.send(b"RPUSH", key, item)
-            self._connection.send(b"LTRIM", key, -most, b"-1")
-            self._connection.send(b"PEXPIRE", key, round(ttl_s * 1000))
+            self._connection.post(b"RPUSH", key, item)
+            self._connection.post(b"LTRIM", key, -most, b"-1")
+            self._connection.post(b"PEXPIRE", key, round(ttl_s * 1000))
 
     def rewrite(self, house: str, place: str, item: bytes, by: bytes) -> None:
         key = f"tidegate:{{{house}}}:{place}"
         with suppress(StoreDown):
-            self._connection.send(b"EVALSHA", REWRITE.sha, 1, key, item, by)
+            self._connection.post(b"EVALSHA", REWRITE.sha, 1, key, item, by)
 
     async def aclose(self) -> None:
         self._keeping.cancel()
