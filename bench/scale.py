@@ -18,6 +18,7 @@ import tempfile
 import threading
 import time
 import urllib.request
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -48,9 +49,9 @@ KEY = "a-key-for-benches-and-nothing-else"
 SECRETS = {"PEPPER": "a-pepper-that-all-machines-share-and-only-they", "AUDIT": "7a" * 32, "KEK": "5b" * 32}
 CONNECTIONS = 64
 RATE = 120.0  # calls per second while PostgreSQL is away
-WORD = b"abcdefghijkl"
+WORD = b"abcdefghijklmnop"
 PROMPT = f"Tell me what {WORD.decode()} does twice a day, why it does so, and who has seen it last. In one sentence."
-WARM = 300  # calls of each, before anything is measured
+WARM_S = 1.5  # of each, before anything is measured
 MUCH = 10**9
 
 
@@ -60,7 +61,7 @@ class Plan(NamedTuple):
     away_s: float
 
 
-QUICK, FULL = Plan(4, 2, 12), Plan(9, 5, 60)
+QUICK, FULL = Plan(5, 1.5, 10), Plan(9, 5, 60)
 
 
 class Setup(NamedTuple):
@@ -72,8 +73,9 @@ class Setup(NamedTuple):
     key: str
     valkey: str | None = None  # the URL of the one that they count in
 
-    def jobs(self, seed: int, **more: Any) -> list[Job]:
-        """Each of them has its part of the connections, and of the rate."""
+    def jobs(self, round: int, **more: Any) -> list[Job]:
+        """Each of them has its part of the connections, and of the rate. Nobody asks what anybody has asked before."""
+        first = zlib.crc32(f"{self.name} {round}".encode()) % 10_000_000
         asked = {"model": "fast", "messages": [{"role": "user", "content": PROMPT}], "max_tokens": 64}
         headers = {"content-type": "application/json", "authorization": f"Bearer {self.key}"}
         count = len(self.urls)
@@ -81,7 +83,7 @@ class Setup(NamedTuple):
         more["rate"] = more.get("rate", 0.0) / count
         return [
             Job(url + PATH, headers, json.dumps(asked).encode(), connections[at], (mock.whole(),), True,
-                seed=seed * 100 + at, word=WORD, **more)
+                seed=10 * first + at, word=WORD, **more)
             for at, url in enumerate(self.urls)
         ]  # fmt: skip
 
@@ -289,7 +291,7 @@ def take(into: Report, site: Site, setups: Sequence[Setup], plan: Plan, provider
             ratios = [one.cpu_us / row.cpu_us for one, row in zip(alone, some, strict=True)]
             into.take(f"cpu_efficiency_{word}", ratios)
             into.take(f"valkey_writes_{word}", [row.valkey_writes or 0.0 for row in some])
-    into.take("valkey_round_trips", [row.valkey_writes or 0.0 for row in found[setups[-1].name]])
+    into.take("valkey_round_trips", [row.valkey_writes or 0.0 for row in found["1 machine"]])
     others = max(row.others_share for some in found.values() for row in some)
     if others > MAX_OTHERS:
         into.doubts.append(f"other processes used {others:.0%} of the cores, more than {MAX_OTHERS:.0%}")
@@ -329,7 +331,7 @@ def run(options: argparse.Namespace) -> Report:
         site.servers = lambda: [*pids, *server.pids()]
         setups = site.setups(hosts, database, counters)
         for setup in setups:
-            drive([msgspec.structs.replace(job, calls=WARM // len(setup.urls)) for job in setup.jobs(0)])
+            drive(setup.jobs(0, seconds=WARM_S))
         take(into, site, setups, plan, provider)
         db_down(setups[-1], server, database, plan.away_s, into)
     into.judge()

@@ -63,6 +63,14 @@ return live
 """
 )
 
+# ARGV: the item, how many stay, milliseconds.
+REMEMBER = Script("""
+redis.call('RPUSH', KEYS[1], ARGV[1])
+redis.call('LTRIM', KEYS[1], -ARGV[2], -1)
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+return 0
+""")
+
 REWRITE = Script("""
 if redis.call('LREM', KEYS[1], -1, ARGV[1]) == 1 then redis.call('RPUSH', KEYS[1], ARGV[2]) end
 return 0
@@ -97,7 +105,7 @@ class ValkeyCounters:
         lease_s: float = LEASE_S,
     ) -> ValkeyCounters:
         """Connected, or looking for the server: it may come later. Raises ConfigError for a URL that is none."""
-        scripts = (LEASE, GIVE_BACK, NOTE, NOTES, REWRITE, CLAIM, SETTLE, CORRECT, RENEW)
+        scripts = (LEASE, GIVE_BACK, NOTE, NOTES, REMEMBER, REWRITE, CLAIM, SETTLE, CORRECT, RENEW)
         connection = Connection(Address.parse(url), notice, timeout_s=timeout_s, scripts=scripts)
         await connection.ready(start_s)
         return cls(connection, now_us, lease_s)
@@ -215,9 +223,7 @@ class ValkeyCounters:
     def remember(self, house: str, place: str, item: bytes, most: int, ttl_s: float) -> None:
         key = f"tidegate:{{{house}}}:{place}"
         with suppress(StoreDown):
-            self._connection.post(b"RPUSH", key, item)
-            self._connection.post(b"LTRIM", key, -most, b"-1")
-            self._connection.post(b"PEXPIRE", key, round(ttl_s * 1000))
+            self._connection.post(b"EVALSHA", REMEMBER.sha, 1, key, item, most, round(ttl_s * 1000))
 
     def rewrite(self, house: str, place: str, item: bytes, by: bytes) -> None:
         key = f"tidegate:{{{house}}}:{place}"
