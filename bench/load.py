@@ -8,13 +8,14 @@ became of the calls so far. Our own compares every reply with what the mock says
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -27,6 +28,7 @@ from bench.procs import Unavailable
 from tidegate.plugins import loop_factory
 
 MAX_CONNECTIONS = 256  # of an open loop; a gateway that needs more does not keep up
+LETTERS = bytes.maketrans(b"0123456789", b"abcdefghij")
 PATIENCE_S = 20.0  # for all that is still under way when a loop has ended
 
 
@@ -43,6 +45,7 @@ class Job(msgspec.Struct, frozen=True):
     calls: int = 0  # after so many calls
     rate: float = 0.0  # calls per second of an open loop; 0: a closed one
     seed: int = 0
+    word: bytes = b""  # of `body`: in its place each call says one of its own, which the seed decides
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -61,7 +64,7 @@ class Result(msgspec.Struct, frozen=True):
 
 def run(job: Job) -> Result:
     """Do `job` in a process of its own. Raises Unavailable when that fails."""
-    if job.seconds >= 1 and not job.rate and not job.calls and shutil.which("wrk"):
+    if job.seconds >= 1 and not job.rate and not job.calls and not job.word and shutil.which("wrk"):
         return _wrk(job)
     out = _ask([sys.executable, "-m", "bench.load"], job.seconds, msgspec.json.encode(job))
     return msgspec.json.decode(out, type=Result)
@@ -110,7 +113,7 @@ def _lua(text: str) -> str:
 class Client(asyncio.Protocol):
     """One connection, one call at a time."""
 
-    def __init__(self, job: Job, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, job: Job, loop: asyncio.AbstractEventLoop, words: Iterator[bytes]) -> None:
         url = urlsplit(job.url)
         self._job = job
         self._loop = loop
@@ -118,6 +121,7 @@ class Client(asyncio.Protocol):
         lines = [f"POST {url.path} HTTP/1.1", f"host: {url.netloc}", f"content-length: {len(job.body)}"]
         lines += [f"{name}: {value}" for name, value in job.headers.items()]
         self._request = "\r\n".join(lines).encode() + b"\r\n\r\n" + job.body
+        self._words = words
         self._transport: asyncio.Transport | None = None
         self._pieces: list[bytes] = []
         self._answered: asyncio.Future[None] | None = None
@@ -136,7 +140,10 @@ class Client(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._answered = self._loop.create_future()
         began = time.perf_counter()
-        cast(asyncio.Transport, self._transport).write(self._request)
+        request = self._request
+        if self._job.word:
+            request = request.replace(self._job.word, next(self._words))
+        cast(asyncio.Transport, self._transport).write(request)
         try:
             await self._answered
         except (ConnectionError, httptools.HttpParserError) as error:
@@ -180,6 +187,12 @@ class Client(asyncio.Protocol):
     def _end(self, error: Exception | None) -> None:
         if self._answered is not None and not self._answered.done():
             self._answered.set_exception(error) if error else self._answered.set_result(None)
+
+
+def said_once(job: Job) -> Iterator[bytes]:
+    """Words as long as `job.word`, of letters: numbers would be no words to who looks for loops."""
+    for number in itertools.count(job.seed * 1_000_000):
+        yield str(number).zfill(len(job.word)).encode().translate(LETTERS)
 
 
 class Tally:
@@ -251,9 +264,10 @@ async def open_loop(job: Job, tally: Tally, make: Callable[[], Client]) -> None:
 async def work(job: Job) -> Result:
     loop, tally = asyncio.get_running_loop(), Tally()
     clients: list[Client] = []
+    words = said_once(job)
 
     def make() -> Client:
-        clients.append(Client(job, loop))
+        clients.append(Client(job, loop, words))
         return clients[-1]
 
     began = time.perf_counter()

@@ -126,21 +126,22 @@ def _request_end(buffer: bytes) -> int | None:
     return body
 
 
-async def serve(port: int, script: Script) -> None:
+async def serve(host: str, port: int, script: Script) -> None:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Connection(script, loop), "127.0.0.1", port, backlog=1024)
+    server = await loop.create_server(lambda: Connection(script, loop), host, port, backlog=1024)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.mock", description=__doc__)
-    parser.add_argument("--port", type=int, default=0, help="where to listen on 127.0.0.1; 0 takes any that is free")
+    parser.add_argument("--host", default="127.0.0.1", help="where to listen")
+    parser.add_argument("--port", type=int, default=0, help="the same; 0 takes any that is free")
     parser.add_argument("--chunks", type=int, default=200, help="with content, in every streamed reply")
     parser.add_argument("--every-ms", type=float, default=5, help="between two chunks; 0 says all at once")
     options = parser.parse_args()
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(serve(options.port, Script(options.chunks, options.every_ms / 1000)))
+        runner.run(serve(options.host, options.port, Script(options.chunks, options.every_ms / 1000)))
 
 
 if __name__ == "__main__":

@@ -31,9 +31,10 @@ def free_port() -> int:
 class Server:
     """One cluster on a port of its own. PostgreSQL refuses to be root; then it is nobody."""
 
-    def __init__(self, programs: Path, *, durable: bool = False) -> None:
-        """`durable`: what is committed is on the disk, which tests do not wait for."""
+    def __init__(self, programs: Path, *, durable: bool = False, host: str = "127.0.0.1") -> None:
+        """`durable`: what is committed is on the disk, which tests do not wait for. `host`: where it listens."""
         self._options = "" if durable else " -F"
+        self.host = host
         self.port = free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="tidegate-postgres-"))
         self._programs = programs
@@ -42,6 +43,8 @@ class Server:
             self._as = {"user": "nobody", "group": "nogroup", "extra_groups": []}
             shutil.chown(self.folder, "nobody", "nogroup")
         self._run("initdb", "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C")
+        with (self.folder / "data" / "pg_hba.conf").open("a") as entry:
+            entry.write("host all all samenet trust\n")
         self.start()
 
     def _run(self, program: str, *args: str) -> None:
@@ -55,7 +58,7 @@ class Server:
         assert done.returncode == 0, log.read_text()
 
     def start(self) -> None:
-        options = f"-h 127.0.0.1 -p {self.port} -k {self.folder}{self._options} -c max_connections=200"
+        options = f"-h {self.host} -p {self.port} -k {self.folder}{self._options} -c max_connections=200"
         self._run("pg_ctl", "-w", "-o", options, "start")
 
     def stop(self) -> None:
@@ -69,13 +72,17 @@ class Server:
         self._signal(signal.SIGCONT)
 
     def _signal(self, sign: signal.Signals) -> None:
-        main = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
-        children = Path(f"/proc/{main}/task/{main}/children").read_text().split()
-        for pid in (main, *map(int, children)):
+        for pid in self.pids():
             os.kill(pid, sign)
 
+    def pids(self) -> list[int]:
+        """Its processes, the first of which has made the others."""
+        main = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{main}/task/{main}/children").read_text().split()
+        return [main, *map(int, children)]
+
     def url(self, database: str) -> str:
-        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+        return f"postgresql://postgres@{self.host}:{self.port}/{database}"
 
     def new_database(self) -> str:
         """Its URL."""

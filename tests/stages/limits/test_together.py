@@ -9,6 +9,7 @@ import pytest
 
 from tests.house import TWO_PROVIDERS, House, lived_in, until
 from tidegate.core.limits import Budget, Limit
+from tidegate.storage.valkey.claims import CLAIM
 
 HOUSE = """
 limits: {{loops: {{wait: 0s}}, chat: []}}
@@ -48,10 +49,10 @@ async def test_a_call_with_limits_loops_pace_and_a_budget_makes_two_round_trips(
     wire = house.app.world.counters._together._connection._wire
     wire._transport = heard = Heard(wire._transport)
     assert (await house.ask("two", key=ci, max_tokens=9)).status == 200
-    asking = [write for write in heard.writes if b"LRANGE" in write or write.count(b"EVALSHA")]
+    asking = [write for write in heard.writes if b"LRANGE" in write or CLAIM.sha in write]
     door, purchase = asking[0], asking[1]
-    assert b"LRANGE" in door and door.count(b"EVALSHA") == 1, "what others have seen is asked with the door's claim"
-    assert purchase.count(b"EVALSHA") == 1 and b":pace:300" in purchase
+    assert b"LRANGE" in door and door.count(CLAIM.sha) == 1, "what others have seen is asked with the door's claim"
+    assert purchase.count(CLAIM.sha) == 1 and b":pace:300" in purchase
     assert all(b"LRANGE" not in write and b"pace" not in write for write in asking[2:]), "the rest is settled"
 
 

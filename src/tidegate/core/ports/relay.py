@@ -12,8 +12,9 @@ class Relay(Protocol):
     What was put into Blobs of the same server before is there before. Raises StoreDown when nobody answers in time.
     """
 
-    async def take(self, key: bytes, me: str, ttl_s: float) -> str:
-        """Who holds it now: `me` for so long, or another, whose process hears that somebody wants to read along."""
+    async def take(self, key: bytes, me: str, ttl_s: float) -> tuple[str, bytes | None]:
+        """Who holds it now, `me` for so long, or another, whose process hears that somebody wants to read along; and
+        what is kept in Blobs under this key."""
 
     async def renew(self, key: bytes, me: str, ttl_s: float) -> None: ...
 

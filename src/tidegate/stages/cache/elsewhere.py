@@ -120,10 +120,9 @@ class Lease:
         until_ns, clock = self.flight.call.deadline_ns, world.clock
         while clock.now_ns() < until_ns:
             try:
-                holder = await relay.take(self.key, self.me, LEASE_S)
+                holder, stored = await relay.take(self.key, self.me, LEASE_S)
                 self.ours = holder == self.me
-                stored = await self._elsewhere.blobs.get(self.key) if self._kept else None
-                if stored is not None:
+                if stored is not None and self._kept:
                     return stored
                 if self.ours:
                     self._elsewhere.leads(self)

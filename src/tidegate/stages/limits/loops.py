@@ -31,6 +31,7 @@ from tidegate.core.world import World
 
 CONVERSATIONS = 2_000
 TURNS = 500
+HEARD = 1_000  # turns of other processes, and how each of them reads
 LAST = 20
 WORDS = 128  # from the beginning of a turn, and as many from its end
 TEXT = 2_048  # characters, the same
@@ -153,6 +154,7 @@ class Loops:
         self._within_ms = round(config.within * 1000)
         self._seen: OrderedDict[tuple[str, str], Sequence[Turn]] = OrderedDict()  # oldest first
         self._turns: OrderedDict[tuple[str, bool, bool], Turn] = OrderedDict()  # of the last texts, read already
+        self._heard: dict[bytes, Turn] = {}
         self._suspects: dict[str, Suspect] = {}  # calls under way, by id
 
     def looks_at(self, call: Call) -> bool:
@@ -257,9 +259,16 @@ class Loops:
         turns = self._seen.get(_conversation(call), ())
         if asked is not None:
             with suppress(StoreDown, msgspec.DecodeError):  # of another version, while one is rolled out
-                turns = [_TURN.decode(one) for one in await asked]
+                turns = [self._heard.get(one) or self._hear(one) for one in await asked]
         first_ms = call.at_ms - self._within_ms
         return turns if not turns or turns[0].at_ms >= first_ms else [one for one in turns if one.at_ms >= first_ms]
+
+    def _hear(self, told: bytes) -> Turn:
+        """The same turns come with every call of their conversation: each is read once."""
+        if len(self._heard) >= HEARD:
+            self._heard.clear()
+        turn = self._heard[told] = _TURN.decode(told)
+        return turn
 
     def _remember(self, call: Call, turns: Sequence[Turn], *, together: bool) -> None:
         conversation = _conversation(call)

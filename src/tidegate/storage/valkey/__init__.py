@@ -63,6 +63,14 @@ return live
 """
 )
 
+# ARGV: the item, how many stay, milliseconds.
+REMEMBER = Script("""
+redis.call('RPUSH', KEYS[1], ARGV[1])
+redis.call('LTRIM', KEYS[1], -ARGV[2], -1)
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+return 0
+""")
+
 REWRITE = Script("""
 if redis.call('LREM', KEYS[1], -1, ARGV[1]) == 1 then redis.call('RPUSH', KEYS[1], ARGV[2]) end
 return 0
@@ -100,7 +108,7 @@ class ValkeyCounters:
 
         Raises ConfigError for a URL that is none, and for a server that cannot be counted in.
         """
-        scripts = (LEASE, GIVE_BACK, NOTE, NOTES, REWRITE, CLAIM, SETTLE, CORRECT, RENEW)
+        scripts = (LEASE, GIVE_BACK, NOTE, NOTES, REMEMBER, REWRITE, CLAIM, SETTLE, CORRECT, RENEW)
         connection = Connection(Address.parse(url), notice, timeout_s=timeout_s, scripts=scripts)
         await connection.ready(start_s)
         return cls(connection, now_us, lease_s)
@@ -140,7 +148,7 @@ class ValkeyCounters:
         if any(corrections[1::2]):  # one that does not arrive is not sent again: it may have, and nobody would know
             keys = [f"tidegate:{{{claim.house}}}:{meter.name}" for meter, _, _ in claim.charges]
             with suppress(StoreDown):
-                self._connection.send(b"EVALSHA", CORRECT.sha, len(keys), *keys, *corrections)
+                self._connection.post(b"EVALSHA", CORRECT.sha, len(keys), *keys, *corrections)
 
     def knows(self, meter: Meter) -> bool:
         return True
@@ -157,7 +165,7 @@ class ValkeyCounters:
         self._untold[id] = (house, truth)
         keys = _of_house(house)
         try:
-            answer = self._connection.send(b"EVALSHA", SETTLE.sha, len(keys), *keys, id, *truth)
+            answer = self._connection.post(b"EVALSHA", SETTLE.sha, len(keys), *keys, id, *truth)
         except StoreDown:
             return
         answer.add_done_callback(partial(self._told, id))
@@ -218,14 +226,12 @@ class ValkeyCounters:
     def remember(self, house: str, place: str, item: bytes, most: int, ttl_s: float) -> None:
         key = f"tidegate:{{{house}}}:{place}"
         with suppress(StoreDown):
-            self._connection.send(b"RPUSH", key, item)
-            self._connection.send(b"LTRIM", key, -most, b"-1")
-            self._connection.send(b"PEXPIRE", key, round(ttl_s * 1000))
+            self._connection.post(b"EVALSHA", REMEMBER.sha, 1, key, item, most, round(ttl_s * 1000))
 
     def rewrite(self, house: str, place: str, item: bytes, by: bytes) -> None:
         key = f"tidegate:{{{house}}}:{place}"
         with suppress(StoreDown):
-            self._connection.send(b"EVALSHA", REWRITE.sha, 1, key, item, by)
+            self._connection.post(b"EVALSHA", REWRITE.sha, 1, key, item, by)
 
     async def aclose(self) -> None:
         self._keeping.cancel()

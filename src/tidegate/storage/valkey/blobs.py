@@ -9,9 +9,8 @@ from typing import Any
 from tidegate.core.errors import StoreDown
 from tidegate.storage.valkey import START_S
 from tidegate.storage.valkey.connection import Address, Connection, Notice, Refused, Script
-from tidegate.storage.valkey.relay import SCRIPTS, ValkeyRelay
+from tidegate.storage.valkey.relay import BLOB, SCRIPTS, ValkeyRelay
 
-PREFIX = b"tidegate:blob:"
 TAGS = "tidegate:blobs of "
 BATCH = 500
 
@@ -47,13 +46,13 @@ class ValkeyBlobs:
         return cls(connection)
 
     async def get(self, key: bytes) -> bytes | None:
-        found = await self._ask(b"GET", PREFIX + key)
+        found = await self._ask(b"GET", BLOB + key)
         return found if isinstance(found, bytes) else None
 
     def put(self, key: bytes, value: bytes, ttl_s: float, tags: Sequence[str] = ()) -> None:
-        keys: list[bytes | str] = [PREFIX + key, *(f"{TAGS}{tag}" for tag in tags)]
+        keys: list[bytes | str] = [BLOB + key, *(f"{TAGS}{tag}" for tag in tags)]
         with suppress(StoreDown):  # what is asked on this connection later comes after it
-            self._connection.send(b"EVALSHA", PUT.sha, len(keys), *keys, value, max(1, round(ttl_s * 1000)))
+            self._connection.post(b"EVALSHA", PUT.sha, len(keys), *keys, value, max(1, round(ttl_s * 1000)))
 
     async def purge(self, tag: str | None = None) -> int:
         if tag is None:
@@ -68,7 +67,7 @@ class ValkeyBlobs:
     async def _purge_all(self) -> int:
         gone, cursor = 0, b"0"
         while True:
-            cursor, found = await self._ask(b"SCAN", cursor, b"MATCH", PREFIX + b"*", b"COUNT", BATCH)
+            cursor, found = await self._ask(b"SCAN", cursor, b"MATCH", BLOB + b"*", b"COUNT", BATCH)
             if found:
                 gone += await self._ask(b"UNLINK", *found)
             if cursor == b"0":

@@ -1,9 +1,11 @@
 """How is Valkey asked without waiting for each answer in turn?
 
-One socket: whatever is asked in one turn of the loop leaves in one write, and answers come in the order of the
-questions. A server that is slow or gone costs each caller at most `timeout_s`, and the next ones nothing: as long as it
-is away `send` raises at once, while a task of ours looks for it. Nothing is ever asked twice from here: who asked knows
-whether that would be safe. A server that nobody should count in, such as a replica, is as good as away.
+One socket, and answers come in the order of the questions. What is asked in one turn of the loop leaves in one write.
+While an answer is due more waits for it to come, or for a moment, and so does what nobody waits for: the busier a
+process is, the more leaves at once, and a write costs more than a question. A server that is slow or gone costs each
+caller at most `timeout_s`, and the next ones nothing: as long as it is away `send` raises at once, while a task of ours
+looks for it. Nothing is ever asked twice from here: who asked knows whether that would be safe.
+A server that nobody should count in, such as a replica, is as good as away.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from tidegate.core.errors import ConfigError, StoreDown
 from tidegate.storage.valkey import fitness
 
 TIMEOUT_S = 0.05  # of a question: it is on the way of a call
+HOLD_S = 0.001  # that a question waits for others, at most
 CONNECT_S = 1.0  # of a connection: nobody waits for it
 BACKOFF_S = (0.05, 2.0)  # between looks for a server that is away
 SCHEMES = {"valkey": False, "redis": False, "valkeys": True, "rediss": True, "unix": False}
@@ -118,6 +121,13 @@ class Connection:
             raise StoreDown(f"Valkey at {self._address.shown} does not answer: {self._why}")
         return wire.send(words)
 
+    def post(self, *words: Word) -> asyncio.Future[Any]:
+        """As `send`, for what nobody waits for: it leaves with the next question, or a moment later."""
+        wire = self._wire
+        if wire is None:
+            raise StoreDown(f"Valkey at {self._address.shown} does not answer: {self._why}")
+        return wire.send(words, waits=False)
+
     async def run(self, script: Script, keys: Sequence[Word], *args: Word) -> Any:
         """What `script` returns. Raises StoreDown."""
         try:
@@ -138,6 +148,8 @@ class Connection:
         return self.up
 
     async def aclose(self) -> None:
+        if self._wire is not None:
+            self._wire.flush()  # it leaves while we wait below
         self._keeping.cancel()
         await asyncio.wait([self._keeping])
         if self._wire is not None:
@@ -246,27 +258,40 @@ class Wire(asyncio.Protocol):
         self._out: list[bytes] = []
         self._waiting: deque[asyncio.Future[Any]] = deque()
         self._written: deque[tuple[float, int]] = deque()  # when, and up to which question
-        self._asked = 0
-        self._answered = 0
+        self._asked = self._sent = self._answered = 0  # so many so far
         self._watch: asyncio.TimerHandle | None = None
+        self._soon = False  # it is to leave at the end of this turn
+        self._later: asyncio.TimerHandle | None = None
         self._ended: str | None = None  # why nobody is answered here any more
 
-    def send(self, words: tuple[Word, ...]) -> asyncio.Future[Any]:
+    def send(self, words: tuple[Word, ...], *, waits: bool = True) -> asyncio.Future[Any]:
         if self._ended is not None:
             raise StoreDown(f"Valkey does not answer: {self._ended}")
         future = self._loop.create_future()
-        if not self._out:
-            self._loop.call_soon(self._flush)
         self._out.append(hiredis.pack_command(words))  # type: ignore[arg-type]
         self._waiting.append(future)
         self._asked += 1
+        if waits and self._answered == self._sent:
+            self._flush_soon()
+        elif self._later is None and not self._soon:
+            self._later = self._loop.call_later(HOLD_S, self.flush)
         return future
 
-    def _flush(self) -> None:
+    def _flush_soon(self) -> None:
+        if not self._soon:
+            self._soon = True
+            self._loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        self._soon = False
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
         out, self._out = self._out, []
         if self._transport is None or self._ended is not None or not out:
             return
         self._transport.write(b"".join(out) if len(out) > 1 else out[0])
+        self._sent = self._asked
         self._written.append((self._loop.time(), self._asked))
         if self._watch is None:
             self._watch = self._loop.call_later(self._timeout_s, self._look)
@@ -290,8 +315,9 @@ class Wire(asyncio.Protocol):
         if self._ended is not None:
             return
         self._ended = why
-        if self._watch is not None:
-            self._watch.cancel()
+        for timer in (self._watch, self._later):
+            if timer is not None:
+                timer.cancel()
         if self._transport is not None:
             self._transport.abort()
         waiting, self._waiting = self._waiting, deque()
@@ -325,6 +351,8 @@ class Wire(asyncio.Protocol):
                         future.set_result(answer)
         except (hiredis.ProtocolError, IndexError):
             self.end("it sent what makes no sense; is it a Valkey at all?")
+        if self._out and self._answered == self._sent:
+            self._flush_soon()  # after those who were answered now: they may ask on
 
     def connection_lost(self, error: Exception | None) -> None:
         self.end(str(error) if error else "it closed the connection")

@@ -12,23 +12,24 @@ from tidegate.storage.valkey.connection import Connection, Script
 LEASE = b"tidegate:buying:"
 TOLD = b"tidegate:told:"
 READ = b"tidegate:read:"
+BLOB = b"tidegate:blob:"
 WANTED = "tidegate:wanted:"
 MANY = 1_000  # keys that are heard of at once
 READERS_MS = 3_000  # somebody who has not read for so long does not any more
 KEPT_MS = 15_000  # after the end, for those who are behind
 
-# KEYS: who buys, who reads. ARGV: me, milliseconds, the key, how long a reader counts.
+# KEYS: who buys, who reads, what was kept. ARGV: me, milliseconds, the key, how long a reader counts.
 TAKE = Script("""
-local has = redis.call('GET', KEYS[1])
+local has, kept = redis.call('GET', KEYS[1]), redis.call('GET', KEYS[3])
 if not has or has == ARGV[1] then
   redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-  return ARGV[1]
+  return {ARGV[1], kept}
 end
 local wanted = 'tidegate:wanted:' .. string.match(has, '^[^/]*')
 redis.call('RPUSH', wanted, ARGV[3])
 redis.call('PEXPIRE', wanted, 10000)
 redis.call('SET', KEYS[2] .. ':' .. has, 1, 'PX', ARGV[4])
-return has
+return {has, kept}
 """)
 RENEW = Script("""
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
@@ -59,10 +60,10 @@ class ValkeyRelay:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def take(self, key: bytes, me: str, ttl_s: float) -> str:
-        keys = [LEASE + key, READ + key]
-        holder: bytes = await self._connection.run(TAKE, keys, me, round(ttl_s * 1000), key, READERS_MS)
-        return holder.decode()
+    async def take(self, key: bytes, me: str, ttl_s: float) -> tuple[str, bytes | None]:
+        keys = [LEASE + key, READ + key, BLOB + key]
+        holder, kept = await self._connection.run(TAKE, keys, me, round(ttl_s * 1000), key, READERS_MS)
+        return holder.decode(), kept
 
     async def renew(self, key: bytes, me: str, ttl_s: float) -> None:
         await self._connection.run(RENEW, [LEASE + key], me, round(ttl_s * 1000))
@@ -70,10 +71,10 @@ class ValkeyRelay:
     def give_back(self, key: bytes, me: str) -> None:
         with suppress(StoreDown):
             keys = [LEASE + key, _of(TOLD, key, me)]
-            self._connection.send(b"EVALSHA", GIVE_BACK.sha, len(keys), *keys, me, KEPT_MS)
+            self._connection.post(b"EVALSHA", GIVE_BACK.sha, len(keys), *keys, me, KEPT_MS)
 
     async def wanted(self, process: str) -> Sequence[bytes]:
-        found = await self._connection.send(b"LPOP", WANTED + process, MANY)
+        found = await self._connection.post(b"LPOP", WANTED + process, MANY)
         return found or ()
 
     async def tell(self, key: bytes, me: str, parts: Sequence[bytes]) -> bool:
