@@ -223,7 +223,10 @@ def test_a_section_that_is_none_is_told_even_when_the_environment_has_a_part_of_
     ("text", "message"),
     [
         # keys
-        ("zzz: 1\n", "tidegate.yaml:1: zzz: no such key; there are: api, storage, vault, audit, auth, limits, "),
+        (
+            "zzz: 1\n",
+            "tidegate.yaml:1: zzz: no such key; there are: api, console, storage, vault, audit, auth, limits, ",
+        ),
         ("\napi:\n  prot: 1\n", "tidegate.yaml:3: api.prot: no such key; did you mean 'port'?"),
         ("api: {host: a,\n  hots: b}", "tidegate.yaml:2: api.hots: no such key; did you mean 'host'?"),
         ("route: {}", "tidegate.yaml:1: route: no such key; did you mean 'routes'?"),

@@ -85,7 +85,7 @@ def test_tests_and_checks_see_the_extras_and_whoever_serves_does_not_need_them(
     filled: list[str] = []
     run.fill = lambda venv, name, *_, **__: filled.append(name) if venv == run.VENV else None
     run.become = lambda *_: None
-    run.install_embedder = lambda: None
+    run.install_embedder = run.install_console = lambda: None
     run.subprocess = SimpleNamespace(call=lambda command: 0)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("TIDEGATE_MATRIX", raising=False)

@@ -17,7 +17,7 @@ import msgspec
 import yaml
 from msgspec import Meta
 
-from tidegate import api, plugins, storage, upstream
+from tidegate import api, console, plugins, storage, upstream
 from tidegate.core import batches, canary, guard
 from tidegate.core.errors import ConfigError
 from tidegate.core.values import Duration, Moment, Secret, Share, Size
@@ -73,6 +73,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything that can be configured.
 
     api: how Tidegate is reached.
+    console: the pages for people.
     storage: where things are kept.
     vault: whether what is stored is encrypted.
     audit: whether a log is kept that nobody can change unseen.
@@ -99,6 +100,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     api: api.Config = api.Config()
+    console: console.Config = console.Config()
     storage: storage.Config = storage.Config()
     vault: vault.Config = vault.Config()
     audit: audit.Config = audit.Config()

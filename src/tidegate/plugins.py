@@ -92,6 +92,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "suites": {},
     "pages": {
         "admin": "tidegate.api.admin:create",
+        "console": "tidegate.console.door:Door",
     },
     "stages": {
         "semantic": "tidegate.stages.cache.meaning:Meanings",

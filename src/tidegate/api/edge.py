@@ -21,11 +21,14 @@ from tidegate.telemetry.metrics import Metrics
 Endpoint = Callable[[Gateway, Incoming], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 Pages = Callable[[], Callable[[Callable[[], Gateway]], Application]]  # imports them; what it returns makes them
+Console = Callable[[], Callable[[Callable[[], Gateway], Application], Application]]  # the same; it asks the latter
 Choose = Callable[[Incoming, Gateway], Gateway]  # who answers this request, and not the gateway of all others
 
 PRIVATE = (b"cache-control", b"no-store")  # a new key is shown there, and what others spend
 CHAT = "/api/chat"  # the one page that asks models
+CONSOLE = "/console"
 PAGES = (
+    CONSOLE,
     *("/api/", "/admin/", "/v1/requests", "/v1/feedback", "/v1/usage", "/v1/prompts", "/v1/experiments"),
     *("/docs", "/openapi.json"),
 )
@@ -43,9 +46,14 @@ class Edge:
     """`gateway()` gives the one that answers now: a call keeps the one it began with."""
 
     def __init__(
-        self, config: api.Config, gateway: Callable[[], Gateway], metrics: Metrics, pages: Pages,
+        self,
+        config: api.Config,
+        gateway: Callable[[], Gateway],
+        metrics: Metrics,
+        pages: Pages,
+        console: Console | None = None,
         differs: Callable[[], Sequence[str]] = tuple,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """`differs`: what is not alike in all processes that serve with us."""
         self._config = config
         self._always = _extra(_always(config))
@@ -53,6 +61,8 @@ class Edge:
         self._gateway = gateway
         self._load_pages = pages
         self._pages: Application | None = None
+        self._load_console = console
+        self._console: Application | None = None
         self.choose: Choose | None = None  # while another configuration is tried on a share of the units
         self._loading = asyncio.Lock()
         self._endpoints: dict[str, dict[str, Endpoint]] = {
@@ -66,6 +76,8 @@ class Edge:
             "/ready": {"GET": partial(health.ready, differs)},
             "/metrics": {"GET": partial(_without_gateway, health.metrics, metrics)},
         }
+        if console is not None:
+            self._endpoints["/"] = {"GET": _to_console}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -97,7 +109,7 @@ class Edge:
             elif head.path.startswith(PAGES):
                 if self.choose is not None and head.path == CHAT:
                     incoming.gateway = self.choose(incoming, gateway)
-                await self._page(incoming)
+                await (self._look(incoming) if head.path.startswith(CONSOLE) else self._page(incoming))
             else:
                 endpoint = self._endpoint(incoming)
                 if self.choose is not None and head.path.startswith("/v1/"):
@@ -175,6 +187,25 @@ class Edge:
         if incoming.failure is not None:
             raise incoming.failure
 
+    async def _look(self, incoming: Incoming) -> None:
+        """The console: it reads bodies itself, and asks us what its pages ask."""
+        if self._load_console is None:
+            raise NotFound("there is no console here (console.enabled)")
+        if self._console is None:
+            async with self._loading:
+                if self._console is None:
+                    make = await asyncio.to_thread(self._load_console)
+                    self._console = await asyncio.to_thread(make, self._gateway, self)
+
+        async def respond(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                await incoming.start(message["status"], message["headers"])
+            else:
+                await incoming.pass_on(message)
+
+        scope = incoming.turn.scope() if incoming.turn is not None else incoming.head.scope
+        await self._console({**scope, "tidegate.address": incoming.address}, incoming.next_message, respond)
+
     def _cors(self, headers: Headers) -> Headers:
         """The headers that let a web page read our answer; none for origins that are not configured."""
         allowed = self._config.cors
@@ -211,6 +242,11 @@ async def _without_gateway(
     endpoint: Callable[[Metrics, Incoming], Awaitable[None]], metrics: Metrics, _: Gateway, incoming: Incoming
 ) -> None:
     await endpoint(metrics, incoming)
+
+
+async def _to_console(_: Gateway, incoming: Incoming) -> None:
+    """Who opens the address that a start prints."""
+    await incoming.answer(303, b"", [(b"location", CONSOLE.encode())])
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

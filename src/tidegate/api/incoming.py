@@ -159,13 +159,14 @@ class Incoming(msgspec.Struct, eq=False):
                 f"the body did not arrive within {float(self._config.body_timeout):g} s (api.body_timeout)"
             ) from None
 
-    async def _next(self) -> Message:
+    async def next_message(self) -> Message:
+        """What comes next, as ASGI has it: for who reads the body piece by piece."""
         message = await self._receive()
         self._owed = bool(message.get("more_body"))
         return message
 
     async def _read(self, most: int) -> bytes:
-        message = await self._next()
+        message = await self.next_message()
         whole = bytearray()
         while message["type"] == "http.request":
             whole += message.get("body", b"")
@@ -173,7 +174,7 @@ class Incoming(msgspec.Struct, eq=False):
                 raise self._too_large()
             if not message.get("more_body"):
                 return bytes(whole)
-            message = await self._next()
+            message = await self.next_message()
         raise ClientGone
 
     def _most(self) -> tuple[int, str]:
@@ -224,7 +225,7 @@ class Incoming(msgspec.Struct, eq=False):
         with suppress(TimeoutError):
             async with asyncio.timeout(LINGER_S):
                 while self._owed:
-                    await self._next()
+                    await self.next_message()
 
     async def start(self, status: int, headers: Headers) -> None:
         self.started = True

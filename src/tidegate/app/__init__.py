@@ -55,7 +55,20 @@ from tidegate.upstream.sharing import Sharing
 
 # What a running house is built on: it changes with a start only.
 FIXED = (
-    *("api", "storage", "vault", "audit", "cache", "logs", "alerts", "traces", "sinks", "metrics", "transport"),
+    *(
+        "api",
+        "console",
+        "storage",
+        "vault",
+        "audit",
+        "cache",
+        "logs",
+        "alerts",
+        "traces",
+        "sinks",
+        "metrics",
+        "transport",
+    ),
     *("prices", "prompts", "batches", "experiments"),
 )
 SHORTEST_KEY = 20
@@ -107,7 +120,14 @@ class App:
         hands = Hands(lambda: self.config, self._beside, self._become, self._let_go, self._choose)
         self.canaries = Keeper(world, listeners, files, hands)
         metrics.registry.register(self.canaries.tallies)
-        self.edge = Edge(config.api, lambda: self.gateway, metrics, self._load_pages, lambda: presence.differs)
+        self.edge = Edge(
+            config.api,
+            lambda: self.gateway,
+            metrics,
+            self._load_pages,
+            self._load_console if config.console.enabled else None,
+            lambda: presence.differs,
+        )
         undo.callback(world.loop.create_task(self.canaries.run(), name="go along with the canary").cancel)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -132,6 +152,9 @@ class App:
 
     def _load_pages(self) -> Any:
         return partial(plugins.find("pages", "admin"), canaries=self.canaries, topology=self.presence)
+
+    def _load_console(self) -> Any:
+        return partial(plugins.find("pages", "console"), self.config.console)
 
     async def reload(self, config: Config) -> None:
         """New calls are answered as `config` says, those under way as they began.

@@ -171,6 +171,8 @@ def _greet(app: App, address: tuple[Any, ...], key: str | None) -> None:
         lines += ["  The admin key is the one in TIDEGATE_ADMIN_KEY.", ""]
     else:
         lines += ["  There are admin keys already; make another with:  tidegate keys create --admin", ""]
+    if app.config.console.enabled:
+        lines += [f"  Look at it in a browser:  {url}/console", ""]
     names = app.gateway.routes.names
     lines.append("  It serves:" if names else "  It serves no model yet; ask for provider/model, or configure routes.")
     for name in names:

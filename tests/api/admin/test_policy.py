@@ -50,6 +50,7 @@ TARGET = {"provider": "main", "model": "m"}
 QUERIES = {  # the same for what is asked in the query
     "purge": "?all=true",
     "tail": "?seconds=0",
+    "overview_live": "?seconds=0",
     "export_subject": "?id=ann",
     "erase_subject": "?id=ann",
     "prove": "?id=req_1",

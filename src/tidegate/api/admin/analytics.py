@@ -74,10 +74,10 @@ async def analytics(asked: Annotated[AnalyticsQuery, Query()], principal: Lookin
     spans = _periods(asked, now)
     ledger = house.world.ledger
     # At once, so that what waits to be stored is waited for once.
-    people, (lines, spent), expected = await asyncio.gather(
+    people, (lines, spent), ahead = await asyncio.gather(
         ledger.people(PeopleAsked(spans if asked.per != "hour" else (), only)),
         _lines(ledger, spans, by, only),
-        _forecast(ledger, only, now),
+        expected(ledger, only, now),
     )
     return ShownAnalytics(
         since=iso(spans[0].begin_ms, UTC),
@@ -85,7 +85,7 @@ async def analytics(asked: Annotated[AnalyticsQuery, Query()], principal: Lookin
         lines=[{"from": iso(begin, UTC), **dict(zip(by, _none(names), strict=True)), **line}
                for (begin, names), line in lines.items()],
         people=[_people(one, spent.get(one.begin_ms, 0)) for one in people],
-        forecast=expected,
+        forecast=ahead,
     )  # fmt: skip
 
 
@@ -194,8 +194,8 @@ def _people(line: PeopleLine, cost_nusd: int) -> dict[str, Any]:
 # --- what the month will cost ---------------------------------------------------------------------------------------
 
 
-async def _forecast(ledger: Ledger, only: Mapping[str, str], now: datetime) -> ShownForecast | None:
-    """Days before the first call are no days without calls."""
+async def expected(ledger: Ledger, only: Mapping[str, str], now: datetime) -> ShownForecast | None:
+    """What this month will cost. Days before the first call are no days without calls."""
     today = now.replace(hour=0, minute=0, second=0, microsecond=0)
     month, learnt_from = today.replace(day=1), today - timedelta(days=LEARNT_FROM)
     days = tuple(periods(min(month, learnt_from), today + timedelta(days=1), "day"))

@@ -115,6 +115,10 @@ class KeyAuth:
         """A new key, stored; its text is only here. Raises BadRequest for an env that cannot be part of it."""
         return await self.desk.make_key(name, env, role="admin" if admin else "member", **fields)
 
+    def secret_for(self, purpose: str) -> bytes:
+        """32 bytes that all processes of this Tidegate have, and nobody else; another one when the pepper is."""
+        return digest(self._newest, f"for {purpose}")
+
     async def _look_up(self, credential: str, presented: bytes) -> tuple[Principal, int]:
         """Whom it stands for, and for how long that may be remembered."""
         if self._environment is not None and hmac.compare_digest(self._environment, presented):

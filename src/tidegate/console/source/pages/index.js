@@ -1,0 +1,6 @@
+// Which pages are there? By the first part of their path; who may see which is said in shell.py.
+import { Overview } from "./overview.js";
+
+export const PAGES = {
+  overview: Overview,
+};

@@ -1,0 +1,76 @@
+// How did it go over time? A chart, and the very same numbers as a table behind it.
+import uPlot from "uplot";
+import { html, useEffect, useRef } from "../html.js";
+import { exact, moment } from "../units.js";
+import { say } from "../words.js";
+
+const HEIGHT = 160;
+const DASHES = [[], [6, 4], [2, 3]]; // so that lines differ to who sees no colours
+
+/**
+ * `rows`: [{at: ISO time, …}], oldest first. `lines`: [{label, of: (row) => number or null, tone: 1 | 2 | 3}].
+ * `unit(number)`: as text. `bars`: as steps, for sums.
+ */
+export function Chart({ label, rows, lines, unit, bars = false }) {
+  const place = useRef(null);
+  const chart = useRef(null);
+  const data = [rows.map((row) => Date.parse(row.at) / 1000), ...lines.map((line) => rows.map(line.of))];
+  useEffect(() => {
+    const draw = () => {
+      chart.current?.destroy();
+      chart.current = new uPlot(options(place.current.clientWidth, lines, unit, bars), data, place.current);
+    };
+    draw();
+    const dark = matchMedia("(prefers-color-scheme: dark)");
+    const sized = new ResizeObserver(() => chart.current.setSize({ width: place.current.clientWidth, height: HEIGHT }));
+    dark.addEventListener("change", draw);
+    sized.observe(place.current);
+    return () => {
+      dark.removeEventListener("change", draw);
+      sized.disconnect();
+      chart.current.destroy();
+      chart.current = null;
+    };
+  }, []);
+  useEffect(() => chart.current.setData(data), [rows]);
+  return html`<figure>
+    <figcaption>${label}<span class="legend">${lines.map((line) => html`<span class="tone${line.tone}">${line.label}</span>`)}</span></figcaption>
+    <div class="chart" ref=${place} aria-hidden="true"></div>
+    <details>
+      <summary>${say("common.as_table")}</summary>
+      <div class="table" role="region" aria-label=${label} tabindex="0"><table>
+        <thead><tr><th scope="col">${say("common.when")}</th>${lines.map((line) => html`<th scope="col" class="number">${line.label}</th>`)}</tr></thead>
+        <tbody>${rows.map((row) => html`<tr>
+          <th scope="row"><time datetime=${row.at} title=${exact(row.at)}>${moment(row.at)}</time></th>
+          ${lines.map((line) => html`<td class="number">${unit(line.of(row))}</td>`)}
+        </tr>`)}</tbody>
+      </table></div>
+    </details>
+  </figure>`;
+}
+
+function options(width, lines, unit, bars) {
+  const style = getComputedStyle(document.documentElement);
+  const colour = (name) => style.getPropertyValue(name).trim();
+  const axis = { stroke: colour("--quiet"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui" };
+  return {
+    width,
+    height: HEIGHT,
+    legend: { show: false },
+    cursor: { show: false },
+    scales: { y: { range: (_, least, most) => [0, most > 0 ? most * 1.1 : 1] } },
+    axes: [axis, { ...axis, size: 64, values: (_, ticks) => ticks.map(unit) }],
+    series: [
+      {},
+      ...lines.map((line) => ({
+        label: line.label,
+        stroke: colour(`--tone${line.tone}`),
+        fill: bars ? colour(`--tone${line.tone}`) : undefined,
+        width: 2,
+        dash: bars ? undefined : DASHES[line.tone - 1],
+        points: { size: 5 },
+        paths: bars ? uPlot.paths.bars({ size: [0.7, 40] }) : undefined,
+      })),
+    ],
+  };
+}

@@ -1,0 +1,52 @@
+"""One browser and one running Tidegate for all tests of this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.console.browser.visit import House, Visitor, serving
+from tests.parts import debian
+
+CONFIG = """
+limits: {loops: {policy: "off"}}
+budgets: {default_day: 0}
+providers:
+  main: {type: scripted, price: {input: 1000, output: 2000}}
+  spare: {type: scripted, price: {input: 3000, output: 6000}}
+routes:
+  fast: {targets: [{provider: main, model: m}], store: {prompts: true, replies: true}}
+  dear: {targets: [{provider: spare, model: m}]}
+"""
+ARGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = [item for item in items if Path(__file__).parent in item.path.parents]
+    for item in here:
+        item.add_marker(debian("chromium"))
+
+
+@pytest.fixture(scope="package")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    with serving(tmp_path_factory.mktemp("console"), CONFIG) as found:
+        yield found
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGS)
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def visitor(browser: Browser, house: House) -> Iterator[Visitor]:
+    context = browser.new_context(locale="en-GB", timezone_id="Europe/Berlin", viewport={"width": 1280, "height": 800})
+    context.set_default_timeout(10_000)
+    yield Visitor(context, house)
+    context.close()
