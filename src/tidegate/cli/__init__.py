@@ -34,6 +34,7 @@ from tidegate.cli.route import route
 from tidegate.cli.serve import serve
 from tidegate.cli.shared import FILE, Teaching, found_here, settings
 from tidegate.cli.shrink import shrink
+from tidegate.cli.study import case_study
 from tidegate.cli.subjects import bodies, subjects
 from tidegate.cli.teams import organisations, teams, users
 from tidegate.cli.topology import topology
@@ -82,6 +83,7 @@ def main() -> None:
     tidegate restore FILE              put it back, elsewhere too
     tidegate import litellm FILE       a configuration from another gateway's
     tidegate vault rotate              seal all keys under a new key-encrypting key
+    tidegate case-study                what all this is worth to a support chatbot, replayed here
     tidegate topology                  who serves, and whether they agree
     tidegate migrate                   bring the tables of PostgreSQL up to date
     tidegate local install             the small model that needs no key
@@ -92,7 +94,7 @@ def main() -> None:
 COMMANDS = (
     *(serve, keys, teams, users, organisations, usage, report, requests, feedback),
     *(canary, cache, guard, subjects, bodies, audit, vault, alerts, logs, chat, doctor, evaluation, prompts),
-    *(batch, experiments, route, shrink, topology, migrate, backup, restore, imports),
+    *(batch, experiments, route, shrink, topology, migrate, backup, restore, imports, case_study),
 )
 for command in COMMANDS:
     main.add_command(command)
