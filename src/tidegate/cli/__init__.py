@@ -40,6 +40,7 @@ from tidegate.cli.teams import organisations, teams, users
 from tidegate.cli.topology import topology
 from tidegate.cli.usage import usage
 from tidegate.cli.vault import vault
+from tidegate.cli.whatif import whatif
 from tidegate.core.errors import ConfigError
 
 
@@ -83,6 +84,7 @@ def main() -> None:
     tidegate restore FILE              put it back, elsewhere too
     tidegate import litellm FILE       a configuration from another gateway's
     tidegate vault rotate              seal all keys under a new key-encrypting key
+    tidegate whatif --log FILE         what each lever would have saved on calls that were made
     tidegate case-study                what all this is worth to a support chatbot, replayed here
     tidegate topology                  who serves, and whether they agree
     tidegate migrate                   bring the tables of PostgreSQL up to date
@@ -94,7 +96,8 @@ def main() -> None:
 COMMANDS = (
     *(serve, keys, teams, users, organisations, usage, report, requests, feedback),
     *(canary, cache, guard, subjects, bodies, audit, vault, alerts, logs, chat, doctor, evaluation, prompts),
-    *(batch, experiments, route, shrink, topology, migrate, backup, restore, imports, case_study),
+    *(batch, experiments, route, shrink, topology, migrate, backup, restore, imports),
+    *(case_study, whatif),
 )
 for command in COMMANDS:
     main.add_command(command)
