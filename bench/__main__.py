@@ -8,6 +8,7 @@
   ./run bench admission                           what key, limits and budget of a call cost, and what they save
   ./run bench cache --data DIR                    hits and wrong hits of the semantic cache, on labelled questions
   ./run bench cache-speed                         what a look into it costs
+  ./run bench case-study [--data DIR]             the guide's case study, replayed: lever by lever
   ./run bench compression --data DIR             tokens left out of prompts, and whether the answer is still there
   ./run bench guards --data DIR                   what guards find, on labelled texts, and what looking costs
   ./run bench judges --data DIR                   which recorded judges may gate, and why others may not
@@ -34,6 +35,7 @@ from bench import (
     batches,
     cache,
     cache_speed,
+    case_study,
     compression,
     experiments,
     guards,
@@ -59,6 +61,7 @@ BENCHES = {
     "soak": soak,
     "cache": cache,
     "cache-speed": cache_speed,
+    "case-study": case_study,
     "compression": compression,
     "guards": guards,
     "judges": judges,

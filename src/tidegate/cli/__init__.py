@@ -34,11 +34,13 @@ from tidegate.cli.route import route
 from tidegate.cli.serve import serve
 from tidegate.cli.shared import FILE, Teaching, found_here, settings
 from tidegate.cli.shrink import shrink
+from tidegate.cli.study import case_study
 from tidegate.cli.subjects import bodies, subjects
 from tidegate.cli.teams import organisations, teams, users
 from tidegate.cli.topology import topology
 from tidegate.cli.usage import usage
 from tidegate.cli.vault import vault
+from tidegate.cli.whatif import whatif
 from tidegate.core.errors import ConfigError
 
 
@@ -82,6 +84,8 @@ def main() -> None:
     tidegate restore FILE              put it back, elsewhere too
     tidegate import litellm FILE       a configuration from another gateway's
     tidegate vault rotate              seal all keys under a new key-encrypting key
+    tidegate whatif --log FILE         what each lever would have saved on calls that were made
+    tidegate case-study                what all this is worth to a support chatbot, replayed here
     tidegate topology                  who serves, and whether they agree
     tidegate migrate                   bring the tables of PostgreSQL up to date
     tidegate local install             the small model that needs no key
@@ -93,6 +97,7 @@ COMMANDS = (
     *(serve, keys, teams, users, organisations, usage, report, requests, feedback),
     *(canary, cache, guard, subjects, bodies, audit, vault, alerts, logs, chat, doctor, evaluation, prompts),
     *(batch, experiments, route, shrink, topology, migrate, backup, restore, imports),
+    *(case_study, whatif),
 )
 for command in COMMANDS:
     main.add_command(command)

@@ -40,6 +40,7 @@ from tidegate.api.admin import (
     topology,
     usage,
     vault,
+    whatif,
 )
 from tidegate.api.admin.page import page
 from tidegate.api.admin.policy import Refusals, incoming_of, tell_refused
@@ -58,6 +59,7 @@ ROUTERS = (
     shadows.router,
     tiers.router,
     topology.router,
+    whatif.router,
 )
 CONTENT_SECURITY = {
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; "
