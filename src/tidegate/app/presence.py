@@ -17,7 +17,7 @@ from tidegate.app.place import Place
 from tidegate.core.canary import fingerprint
 from tidegate.core.errors import StoreDown
 from tidegate.core.topology import EVERY_S, Process, disagreements
-from tidegate.storage.ledger import Notice
+from tidegate.storage.books import Notice
 from tidegate.storage.processes import Processes
 
 NO_FILE = "none"
