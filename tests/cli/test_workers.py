@@ -13,7 +13,9 @@ import pytest
 from click.testing import CliRunner
 
 from tests.e2e.processes import PATIENCE_S, Gateway, behind, child, gateway, kept, provider
+from tests.parts import local_model
 from tidegate.cli import main
+from tidegate.providers.local import MODEL
 
 pytestmark = [
     pytest.mark.skipif(os.name == "nt", reason="several processes cannot share a socket there"),
@@ -193,3 +195,35 @@ def test_without_a_valkey_it_says_where_to_get_one(tmp_path: Path, monkeypatch: 
     command = ["serve", "--config", str(tmp_path / "tidegate.yaml"), "--data-dir", str(tmp_path / "data")]
     found = CliRunner().invoke(main, command)
     assert found.exit_code == 1 and "pip install 'tidegate[scale]'" in found.output
+
+
+@local_model()
+async def test_one_local_model_is_enough_for_all_and_is_found_again_when_it_died(tmp_path: Path) -> None:
+    config = f"""
+providers: {{local: {{type: local}}}}
+routes: {{fast: {{targets: [{{provider: local, model: {MODEL}}}]}}}}
+limits: {{loops: {{policy: "off"}}}}
+"""
+    async with gateway(tmp_path, config + SEVERAL) as tidegate:
+        there = await both(tidegate)
+
+        async def each_answers() -> bool:
+            answers = await asyncio.gather(*(tidegate.ask(max_tokens=1) for _ in range(6)))
+            return {answer.status for answer in answers} == {200}
+
+        def models(of: int) -> list[int]:
+            return [pid for pid in children(of) if b"local/server.py" in cmdline(pid)]
+
+        folder = tmp_path / "data" / "workers"
+        await until(each_answers)
+        (first,) = models(tidegate.pid)
+        assert [models(worker) for worker in there] == [[], []]
+        os.kill(first, signal.SIGKILL)
+
+        async def another_is_there() -> bool:
+            return models(tidegate.pid) not in ([], [first]) and bool(list(folder.glob("local-*")))
+
+        await until(another_is_there)
+        await until(each_answers)
+        await tidegate.stop()
+        assert not list(folder.glob("local-*"))

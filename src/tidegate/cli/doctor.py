@@ -196,7 +196,10 @@ async def _provider(transport: Transport, codec: Codec, name: str, provider: Pro
         finally:
             exchange.close()
     except TransportError as wrong:
-        return Finding(False, f"provider {name}: {wrong}", f"check providers.{name}.base_url, and that it runs")
+        mend = f"check providers.{name}.base_url, and that it runs"
+        if wrong.kind == "tls":
+            mend = f"have its certificate renewed; one of your own authority wants providers.{name}.tls.ca_file"
+        return Finding(False, f"provider {name}: {wrong}", mend)
     except (TidegateError, ValueError) as wrong:
         return Finding(False, f"provider {name}", str(wrong))
     finally:

@@ -24,10 +24,12 @@ from typing import Any
 import click
 import msgspec
 
-from tidegate.app import data_folder
+from tidegate.app import data_folder, make_providers
 from tidegate.app.place import VARIABLE, Place
 from tidegate.config import Config
-from tidegate.core.errors import ConfigError
+from tidegate.core.errors import ConfigError, UpstreamFailed
+from tidegate.core.ports import Provider
+from tidegate.providers.local.kept import VARIABLE as KEPT
 from tidegate.storage.spool import claim
 from tidegate.telemetry.together import FOLDER
 
@@ -62,7 +64,9 @@ def lead(settings: Config, command: Sequence[str], listener: socket.socket) -> i
 
 class Crew:
     def __init__(self, settings: Config, command: Sequence[str], listener: socket.socket, valkey: Valkey | None):
-        environment = dict(os.environ) | ({"TIDEGATE_STORAGE_VALKEY": valkey.url} if valkey else {})
+        folder = data_folder(settings.storage.data_dir) / FOLDER
+        self._models, told = _models(settings, folder)
+        environment = dict(os.environ) | ({"TIDEGATE_STORAGE_VALKEY": valkey.url} if valkey else {}) | told
         count = settings.api.workers
         self.workers = [Worker(Place(n, count), command, listener, environment) for n in range(1, count + 1)]
         self._valkey = valkey
@@ -80,6 +84,8 @@ class Crew:
         if self._valkey is not None:
             await self._valkey.start()
             self._spawn(_keep(self._valkey.serve, "Valkey", over))
+        for model in self._models:
+            self._spawn(_start(model))
         first, *others = self.workers
         began = [await first.start(over)]  # it makes what the others find: the database, its keys
         began += await asyncio.gather(*(other.start(over) for other in others)) if began[0] else []
@@ -96,6 +102,7 @@ class Crew:
         codes = await asyncio.gather(*(worker.end(self._drain_s + LAST_S) for worker in self.workers))
         for task in self._tasks:
             task.cancel()
+        await asyncio.gather(*(model.aclose() for model in self._models))
         if self._valkey is not None:
             await self._valkey.end()
         return next(filter(None, codes), 0 if well else 1)
@@ -113,6 +120,18 @@ class Crew:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _models(settings: Config, folder: Path) -> tuple[list[Provider], dict[str, str]]:
+    """Models that run on this machine, one of each for all workers, and what the workers are told of them."""
+    kept = {name: one for name, one in make_providers(settings, {}).items() if hasattr(one, "keep_for_others")}
+    told = {name: found for name, one in kept.items() if (found := one.keep_for_others(folder)) is not None}
+    return [kept[name] for name in told], {KEPT: msgspec.json.encode(told).decode()} if told else {}
+
+
+async def _start(model: Provider) -> None:
+    with suppress(UpstreamFailed):  # workers say why it cannot be asked, and it is started again
+        await model.start()
 
 
 async def _keep(serve: Callable[[], Awaitable[int]], name: str, over: asyncio.Event) -> None:

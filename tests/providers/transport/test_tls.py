@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -26,6 +27,10 @@ Adapter = type[HttpTransport] | type[AiohttpTransport]
 @pytest.fixture(scope="module")
 def authority() -> trustme.CA:
     return trustme.CA()
+
+
+EXPIRED = {"not_after": datetime.now(UTC) - timedelta(days=1)}
+OF_TOMORROW = {"not_before": datetime.now(UTC) + timedelta(days=1)}
 
 
 @pytest.fixture
@@ -79,6 +84,18 @@ async def test_a_certificate_is_for_one_name_only(authority: trustme.CA, transpo
         error = await failure(transport.send(post(server)))
         assert (error.kind, error.sent) == ("tls", False)
         assert "127.0.0.1" in str(error)
+
+
+@pytest.mark.parametrize(("times", "words"), [(EXPIRED, "has expired"), (OF_TOMORROW, "is not yet valid")])
+async def test_a_certificate_that_is_not_good_now_is_told_with_why(
+    authority: trustme.CA, transport: Transport, times: dict[str, datetime], words: str
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1", **times).configure_cert(context)
+    async with nothing_left(), serving(context) as server:
+        error = await failure(transport.send(post(server)))
+        assert (error.kind, error.sent) == ("tls", False)
+        assert f"certificate {words}" in str(error)
 
 
 async def test_a_server_without_tls_is_an_error_and_learns_nothing(transport: Transport) -> None:

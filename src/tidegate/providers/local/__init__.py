@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import secrets
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +19,7 @@ from tidegate.core.errors import TidegateError, UpstreamFailed
 from tidegate.core.ports import Codec, Headers, PriceBook, Request, Timeouts
 from tidegate.core.values import Secret
 from tidegate.providers import openai
+from tidegate.providers.local.kept import Kept, Told, say, told_of
 from tidegate.providers.local.supervised import Supervised
 from tidegate.providers.transport.wire import LAST
 
@@ -42,15 +45,29 @@ class Local(openai.OpenAI):
     """OpenAI's dialect, spoken by a process of ours; its address changes whenever it is started again."""
 
     def __init__(self, name: str, config: Config, prices: PriceBook) -> None:
-        key = secrets.token_urlsafe(24)
+        asked = f"{config.context}/{config.threads}"
+        told = told_of(name, asked)
+        key = told.key if told else secrets.token_urlsafe(24)
         super().__init__(name, openai.Config(keys=(Secret(key),), models=(MODEL,), price="own_hardware"), prices)
         self.why = "a small model on this machine"
         settings = {"key": key, "alias": MODEL, "context": config.context, "threads": config.threads}
-        self.process = Supervised(
-            "the local model",
-            [sys.executable, "-P", str(SERVER)],
-            {"TIDEGATE_LOCAL": json.dumps(settings)},
+        self.process: Supervised | Kept = (
+            Kept(told.file)
+            if told
+            else Supervised(
+                "the local model", [sys.executable, "-P", str(SERVER)], {"TIDEGATE_LOCAL": json.dumps(settings)}
+            )
         )
+        self._told = Told("", key, asked)
+
+    def keep_for_others(self, folder: Path) -> Told | None:
+        """For whom the workers of one machine are: from its start on they are told where it is. None: not installed."""
+        if not installed() or isinstance(self.process, Kept):
+            return None
+        file = folder / f"local-{hashlib.sha256(self.name.encode()).hexdigest()[:12]}"
+        say(file, "")  # of the last time
+        self.process.tell = partial(say, file)
+        return msgspec.structs.replace(self._told, file=str(file))
 
     def serves(self, model: str) -> bool:
         """The one that there is; llama.cpp would answer to any name."""

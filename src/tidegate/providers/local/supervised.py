@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from asyncio.subprocess import PIPE
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 import msgspec
@@ -32,6 +32,7 @@ class Supervised:
     def __init__(self, what: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
         self.address = ""  # http://127.0.0.1:PORT, while it may be asked
         self.trouble: str | None = None  # why it may not, for people; None too while it gets ready
+        self.tell: Callable[[str], None] = _nobody  # hears the address each time that it changes
         self._what = what
         self._command = command
         self._environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ} | dict(environment)
@@ -52,6 +53,7 @@ class Supervised:
             self._keeping.cancel()
             await asyncio.wait([self._keeping])
         self.address, self.trouble = "", f"{self._what} has been ended"
+        self.tell("")
         self._settled.set()
         await self._end()
 
@@ -64,6 +66,7 @@ class Supervised:
             why = await self._run()
             wait_s = FIRST_WAIT_S if loop.time() - began > STEADY_S else wait_s
             self.address, self.trouble = "", f"{self._what} ended ({why}); it is started again within {wait_s:g} s"
+            self.tell("")
             self._settled.set()
             await self._end()
             await asyncio.sleep(wait_s)
@@ -88,6 +91,7 @@ class Supervised:
             if "address" not in said:
                 return said.get("error", "it gave no address")
             self.address = said["address"]
+            self.tell(self.address)
             self._settled.set()
         elif not life.ended.done():
             return f"it was not ready after {READY_S:g} s"
@@ -105,6 +109,10 @@ class Supervised:
             await asyncio.wait([life.ended], timeout=LEAVE_S)
             life.transport.close()  # kills it, if it is still there
             await asyncio.wait([life.ended], timeout=LEAVE_S)
+
+
+def _nobody(address: str) -> None:
+    pass
 
 
 async def _begin(command: Sequence[str], environment: Mapping[str, str]) -> Life:
