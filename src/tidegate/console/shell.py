@@ -31,6 +31,8 @@ PAGES = (
     Page("overview", LOOKING),
     Page("requests", ("admin", "manager", "member", "viewer")),
     Page("playground", ASKING),
+    Page("keys", LOOKING),
+    Page("targets", ("admin",)),
 )
 
 CONTENT_SECURITY = (

@@ -1,6 +1,10 @@
 // Which pages are there? By the first part of their path; who may see which is said in shell.py.
+import { Keys } from "./keys.js";
 import { Overview } from "./overview.js";
+import { Targets } from "./targets.js";
 
 export const PAGES = {
   overview: Overview,
+  keys: Keys,
+  targets: Targets,
 };
