@@ -1,18 +1,25 @@
 """Which texts does the trainer learn from beside those that it is given? Written for it, by hand.
 
-Attacks in eleven languages (injection_tongues.yaml), for the texts that can be had are nearly all English; and what
-only sounds like an attack: its words in the mouth of who means no harm, and an application's orders to its own model.
+Attacks in eleven languages (injection_tongues.yaml), for the texts that can be had are nearly all English; wiles that
+need no "ignore", each beside what people say with the same words (injection_wiles.yaml); what people ask on an ordinary
+day, in forty languages (injection_everyday.yaml); and what only sounds like an attack: its words in the mouth of who
+means no harm, and an application's orders to its own model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import product
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise, product
 from pathlib import Path
 
 import yaml
 
 TONGUES = Path(__file__).with_name("injection_tongues.yaml")
+WILES = Path(__file__).with_name("injection_wiles.yaml")
+EVERYDAY = Path(__file__).with_name("injection_everyday.yaml")
+WILE_FILLS, WISH_FILLS = 10, 40  # texts of each line that has a slot
+_SLOT = re.compile(r"(?<!\{)\{(\w+)\}")
 _VERBS = """
 ignore
 override
@@ -204,3 +211,52 @@ def personas() -> Iterator[str]:
             if first % 2:
                 yield f"{begun} {role}. {duty} {other}\n\n{work}"
         yield f"You are {role}."
+
+
+def _filled(lines: Iterable[str], words: Mapping[str, Sequence[str]], times: int) -> Iterator[str]:
+    """Each line that has slots so many times; the words go round in steps, so that it is the same in each run."""
+    at = 0
+    for line in lines:
+        for _ in range(times if _SLOT.search(line) else 1):
+            said = ""
+            for fixed, slot in zip(*[iter([*_SLOT.split(line), ""])] * 2, strict=True):
+                said += fixed.replace("{{", "{").replace("}}", "}")
+                if slot:
+                    at += 1
+                    some = words[slot]
+                    said += some[(at * 7 + at // len(some)) % len(some)]
+            yield said
+
+
+def _read(path: Path) -> dict[str, dict[str, list[str]]]:
+    found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return {name: {kind: lines.splitlines() for kind, lines in kinds.items()} for name, kinds in found.items()}
+
+
+def _of_wiles(kind: str) -> Iterator[str]:
+    said = _read(WILES)
+    words = {name: kinds["lines"] for name, kinds in said.items() if "lines" in kinds}
+    return _filled((line for kinds in said.values() for line in kinds.get(kind, ())), words, WILE_FILLS)
+
+
+def wiles() -> Iterator[str]:
+    return _of_wiles("attacks")
+
+
+def guileless() -> Iterator[str]:
+    """The words of wiles, by people who have none in mind."""
+    return _of_wiles("harmless")
+
+
+def everyday() -> Iterator[str]:
+    """What is asked in forty languages, alone and two at a time, and what is wished for in English."""
+    said = _read(EVERYDAY)["asked"]
+    yield from said["tongues"]
+    yield from (f"{one} {other}" for one, other in pairwise(said["tongues"]))
+    yield from _filled(said["wishes"], said, WISH_FILLS)
+
+
+def mentions() -> Iterator[str]:
+    """Questions of all kinds in which a word of attacks stands by chance."""
+    said = _read(EVERYDAY)["mentioned"]
+    yield from (frame.format(words=words) for frame in said["frames"] for words in said["words"])

@@ -22,14 +22,14 @@ from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
-from injection_texts import attacks, calm, harmless, personas
+from injection_texts import attacks, calm, everyday, guileless, harmless, mentions, personas, wiles
 
 from tidegate.stages.guardrails.classifier import Card, features, share, weighed, windows
 from tidegate.stages.guardrails.plainly import plain, readings
 
 BUCKETS = 1 << 18
 ROUNDS = 200
-LOOSE = 3.0  # how much a wrong answer weighs beside large weights
+LOOSE = 8.0  # how much a wrong answer weighs beside large weights
 MOST_WINDOWS = 8  # of one reading
 ATTACKS = ("neuralchemy", "slabs", "gauntlet_phrases")
 POOLS = ("arenahard_benign", "mitre_frr_benign")
@@ -39,9 +39,20 @@ OURS = (
     ("harmless in eleven languages", calm, 0),
     ("harmless words of attacks", harmless, 0),
     ("orders of applications", personas, 0),
+    ("wiles", wiles, 1),
+    ("words of wiles without guile", guileless, 0),
+    ("everyday wishes in forty languages", everyday, 0),
+    ("words of attacks by chance", mentions, 0),
 )
-CARE = {"arenahard_benign": 8.0, "mitre_frr_benign": 6.0, "harmless words of attacks": 3.0}  # what an error costs
-SHARES = (0.001, 0.002, 0.005, 0.0075, 0.01, 0.02)
+CARE = {  # what an error costs, where it is not 1.5
+    "arenahard_benign": 8.0,
+    "mitre_frr_benign": 6.0,
+    "harmless words of attacks": 4.0,
+    "words of wiles without guile": 3.0,
+    "everyday wishes in forty languages": 3.0,
+    "words of attacks by chance": 5.0,
+}
+SHARES = (0.001, 0.002, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.02)
 ROOT = Path(__file__).resolve().parent.parent
 TO = ROOT / "src/tidegate/stages/guardrails/injection.weights"
 
@@ -124,7 +135,8 @@ def examples(data: Path) -> Examples:
         counted["attacks" if label else "benign"] += 1
         for reading in list(readings(text))[: 2 if label else 1]:
             for words in list(windows(reading))[:MOST_WINDOWS]:
-                found.append(np.fromiter(features(words, BUCKETS), dtype=np.int32))
+                # Sorted: a set is in another order in each process, and so would the sums be, in their last bits.
+                found.append(np.sort(np.fromiter(features(words, BUCKETS), dtype=np.int32)))
                 labels.append(label)
                 sources.append(source)
                 quarters.append(quarter(text) if source in POOLS else -1)
@@ -174,12 +186,17 @@ def learned(table: Table, labels: np.ndarray, cost: np.ndarray) -> tuple[np.ndar
 
     def at(point: np.ndarray) -> tuple[float, np.ndarray]:
         margins = signs * (table.scores(point[:-1]) + point[-1])
-        loss = float((cost * np.logaddexp(0, -margins)).sum() * LOOSE + (point @ point) / 2)
+        loss = float((cost * np.logaddexp(0, -margins)).sum() * LOOSE + along(point, point) / 2)
         errors = -signs * cost * LOOSE / (1 + np.exp(np.clip(margins, -40, 40)))
         return loss, np.append(table.slopes(errors), errors.sum()) + point
 
     point = downhill(at, np.zeros(BUCKETS + 1))
     return point[:-1], float(point[-1])
+
+
+def along(one: np.ndarray, other: np.ndarray) -> float:
+    """Their product, by no library that shares it out among threads: it is the same to the last bit in each run."""
+    return float((one * other).sum())
 
 
 def downhill(at: Callable[[np.ndarray], tuple[float, np.ndarray]], point: np.ndarray) -> np.ndarray:
@@ -189,18 +206,18 @@ def downhill(at: Callable[[np.ndarray], tuple[float, np.ndarray]], point: np.nda
     for _ in range(ROUNDS):
         way, parts = -slope, list[float]()
         for step, change, scale in reversed(steps):
-            parts.append(scale * (step @ way))
+            parts.append(scale * along(step, way))
             way = way - parts[-1] * change
         if steps:
             step, change, scale = steps[-1]
-            way = way / (scale * (change @ change))
+            way = way / (scale * along(change, change))
         for (step, change, scale), part in zip(steps, reversed(parts), strict=True):
-            way = way + step * (part - scale * (change @ way))
-        size, down = (1.0 if steps else 1 / np.abs(slope).sum()), float(slope @ way)
+            way = way + step * (part - scale * along(change, way))
+        size, down = (1.0 if steps else 1 / np.abs(slope).sum()), along(slope, way)
         while (found := at(point + size * way))[0] > loss + 1e-4 * size * down:
             size /= 2
         moved, turned = size * way, found[1] - slope
-        steps = [*steps[-9:], (moved, turned, 1 / float(moved @ turned))]
+        steps = [*steps[-9:], (moved, turned, 1 / along(moved, turned))]
         point, slope, before, loss = point + moved, found[1], loss, found[0]
         if before - loss < 1e-5 * loss:
             break

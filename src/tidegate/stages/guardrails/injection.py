@@ -24,7 +24,9 @@ from tidegate.stages.guardrails.rules import ASKS, LINES, RULES
 from tidegate.stages.guardrails.units import OFF_THE_LOOP
 
 OURS = Path(__file__).with_name("injection.weights")
-DEFAULT_SHARE = "0.0075"  # of the harmless texts that set the threshold, so many are above it
+# Of the harmless texts that set the threshold, so many are above it. They were read while texts were written for the
+# trainer, so that of others three times as many are.
+DEFAULT_SHARE = "0.003"
 OWN = ("system", "developer")  # the application's words
 
 
