@@ -19,6 +19,7 @@
   ./run bench experiments                         how often a rollout is decided wrongly, and how soon rightly
   ./run bench batches                             how fast they are, what they cost others, and what a crash costs them
   ./run bench scale                               two workers and three machines beside one, and without a database
+  ./run bench storm                               ten minutes in which everything dies, parts, fills up or jumps
   ./run bench outage                              a provider that is gone for minutes, and comes back
 
 All traffic stays on this machine. It wants a machine that does nothing else: otherwise it says so and gives no verdict.
@@ -48,6 +49,7 @@ from bench import (
     scale,
     sealed,
     soak,
+    storm,
     telemetry,
 )
 from bench.procs import Unavailable
@@ -59,6 +61,7 @@ BENCHES = {
     "outage": outage,
     "batches": batches,
     "soak": soak,
+    "storm": storm,
     "cache": cache,
     "cache-speed": cache_speed,
     "case-study": case_study,

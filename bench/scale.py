@@ -245,7 +245,7 @@ def told(url: str) -> dict[str, int]:
 
 def db_down(setup: Setup, server: postgres.Server, database: str, away_s: float, into: Report) -> None:
     """Calls at an even rate from a moment before it is stopped to a moment after it is back."""
-    had = rows(database)
+    had = settled_rows(database)
     lasts_s = away_s + 6
     stopped = threading.Timer(2.0, server.stop)
     back = threading.Timer(2.0 + away_s, server.start)
@@ -254,14 +254,25 @@ def db_down(setup: Setup, server: postgres.Server, database: str, away_s: float,
     results = drive(setup.jobs(900, seconds=lasts_s, rate=RATE))
     back.join()
     calls, failed = sum(one.calls for one in results), sum(one.errors for one in results)
-    until = time.monotonic() + 60
-    while (found := rows(database) - had) < calls and time.monotonic() < until:
+    began = time.monotonic()
+    while rows(database) - had < calls and time.monotonic() - began < 60:
         time.sleep(0.5)
+    took_s = time.monotonic() - began
+    found = settled_rows(database) - had
     into.take("failed_while_db_down", [failed])
     into.take("calls_while_db_down", [calls + failed])
     into.take("rows_missing_afterwards", [abs(calls - found)])
-    into.take("rows_back_after_s", [time.monotonic() - (until - 60)])
+    into.take("rows_back_after_s", [took_s])
     into.doubts += [f"while PostgreSQL was away: {one.said}" for one in results if one.said]
+
+
+def settled_rows(database: str) -> int:
+    """When no more come: what was measured before is written behind those who were answered."""
+    last, now = -1, rows(database)
+    while now != last:
+        time.sleep(2)
+        last, now = now, rows(database)
+    return now
 
 
 def rows(database: str) -> int:

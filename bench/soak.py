@@ -22,11 +22,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from bench import environments, report
+from bench import environments, moods, report
+from bench.moods import FAILS, HEALTHY, STALLS
 from bench.procs import Child, Meter, Unavailable, free_port, require_linux
 from bench.report import Limit, Report
 from tidegate.core.ports import Closed
@@ -52,22 +52,7 @@ IDLE_S = 2  # for how long connections to the provider are kept
 SETTLE_S = 10.0  # for what was left to end
 PATIENCE_S = 20.0
 
-HEALTHY: tuple[dict[str, Any], ...] = (
-    {},
-    {"text": "one two three four five six", "between": "3ms"},
-    {"text": "one two three four", "before": "10ms", "trickle": 40},
-)
-FAULTY: tuple[dict[str, Any], ...] = (
-    {"status": 503},
-    {"status": 429, "headers": {"retry-after": "0.01"}},
-    {"status": 400},
-    {"cut_off": 0},
-    {"text": "one two three", "cut_off": 2, "between": "1ms"},
-    {"text": "one two three", "cut_off": 1, "then": "reset"},
-    {"raw": "bm90IEhUVFA="},
-    {"body": "<html>", "headers": {"content-type": "text/html"}},
-    {"text": "one two three", "cut_off": 0, "then": "stall"},
-)
+FAULTY = (*moods.FAULTY, FAILS, STALLS | {"cut_off": 0})
 
 
 class Load:

@@ -164,13 +164,22 @@ class Gateway(Child):
 
 @asynccontextmanager
 async def gateway(
-    folder: Path, config: str, *, python: Sequence[str] = ("-m", "tidegate.cli"), **environment: str
+    folder: Path,
+    config: str,
+    *,
+    python: Sequence[str] = ("-m", "tidegate.cli"),
+    within: Sequence[str] = (),
+    **environment: str,
 ) -> AsyncIterator[Gateway]:
-    """`tidegate serve`, ready, on a port of its own; `folder` has its configuration and its data."""
+    """`tidegate serve`, ready, on a port of its own; `folder` has its configuration and its data.
+
+    `within`: the words of a command that it is started by.
+    """
     file, data = folder / "tidegate.yaml", folder / "data"
     file.write_text(config)
     args = ("serve", "--config", str(file), "--data-dir", str(data), "--port", "0")
-    async with child(*python, *args, TIDEGATE_ADMIN_KEY=KEY, **environment) as found:
+    program, *words = *within, sys.executable, *python, *args
+    async with child(*words, program=program, TIDEGATE_ADMIN_KEY=KEY, **environment) as found:
         found.__class__ = Gateway
         assert isinstance(found, Gateway)
         found.data = data

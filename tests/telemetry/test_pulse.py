@@ -41,6 +41,20 @@ async def test_whoever_holds_the_loop_up_is_seen(pulse: Pulse) -> None:
     assert 0.05 < longest(pulse) < 5
 
 
+def stalled(pulse: Pulse) -> float:
+    return float(page(pulse).partition("\ntidegate_loop_stall_max_seconds ")[2].split()[0])
+
+
+async def test_a_stall_of_our_own_is_told_apart_from_waiting_for_a_core(pulse: Pulse) -> None:
+    pulse.start()
+    await asyncio.sleep(0)
+    time.sleep(0.1)  # noqa: ASYNC251 that is what it is there for
+    await asyncio.sleep(0.02)
+    assert 0 < stalled(pulse) <= longest(pulse), "it slept, which is nobody else's doing"
+    pulse.late(3.0, time.monotonic(), 0.5)
+    assert (longest(pulse), stalled(pulse)) == (3.0, 0.5)
+
+
 async def test_the_longest_lag_is_forgotten_after_two_windows(pulse: Pulse) -> None:
     pulse.start()
     now = time.monotonic()

@@ -6,33 +6,52 @@ import asyncio
 import os
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from bench.soak import slope_mb
 
 from tests.e2e.processes import Gateway
 from tests.e2e.storm.crowd import Crowd
+from tests.e2e.storm.places import Machine
 from tidegate.core.money import nusd_per_million
 from tidegate.core.ports import Closed, Totals
 
 # Refused before it was known whose key it is: such calls have no row.
 NOBODY_KNOWN = {"503 store_unavailable", "503 shutting_down"}
+ENOUGH = 3_000  # calls, so that a slope is more than noise
 Prices = Mapping[str, tuple[float, float]]  # of a model: dollars for a million tokens in and out
 
 
-def check_rows(rows: list[Closed], crowd: Crowd, served: list[Any]) -> None:
-    """Each call that was answered or bought has one row, and a good answer a good one."""
+def wrong_rows(rows: list[Closed], crowd: Crowd, served: list[Any]) -> list[str]:
+    """Each call that was answered or bought has one row, and a good answer a good one: those of which it is not so."""
     ids = Counter(row.id for row in rows)
-    assert [id for id, count in ids.items() if count > 1] == [], "a call has two rows"
-    unknown = {id: told for id, told in crowd.answered.items() if id not in ids and told not in NOBODY_KNOWN}
-    assert unknown == {}, "who was answered has no row"
+    wrong = [f"{id} has {count} rows" for id, count in ids.items() if count > 1]
+    wrong += [
+        f"{id} was told {told} and has no row"
+        for id, told in crowd.answered.items()
+        if id not in ids and told not in NOBODY_KNOWN
+    ]
     by_user = {row.user: row for row in rows}
-    assert {line["user"] for line in served} - by_user.keys() == set(), "something was bought that nobody accounts for"
-    worse = {user: by_user[user].outcome for user in crowd.acknowledged if by_user[user].outcome != "ok"}
-    assert worse == {}, "a client has all of an answer that was none"
+    wrong += [f"{user} was bought for and has no row" for user in {line["user"] for line in served} - by_user.keys()]
+    return wrong + [
+        f"{user} has all of an answer that was {by_user[user].outcome}"
+        for user in crowd.acknowledged
+        if user in by_user and by_user[user].outcome != "ok"
+    ]
 
 
-def check_money(rows: list[Closed], totals: Totals, sums: Mapping[str, int], served: list[Any], prices: Prices) -> str:
+class Money(NamedTuple):
+    """How far the books are from what providers served, and what of that."""
+
+    difference_nusd: int
+    wrong: list[str]
+    exact: int  # calls that cost what was served
+
+
+def money(rows: list[Closed], totals: Totals, sums: Mapping[str, int], served: list[Any], prices: Prices) -> Money:
     """Of who came once: what is closed costs what was served, what was interrupted is within its bound."""
     by_user: defaultdict[str | None, list[Closed]] = defaultdict(list)
     for row in rows:
@@ -40,21 +59,30 @@ def check_money(rows: list[Closed], totals: Totals, sums: Mapping[str, int], ser
     cost: Counter[str] = Counter()
     for line in served:
         cost[line["user"]] += served_cost(line, prices)
-    exact = 0
+    difference, wrong, exact = 0, list[str](), 0
     for user, found in by_user.items():
         if user is None or len(found) > 1 or user.startswith("again-"):
             continue
         (row,) = found
-        if row.outcome == "interrupted":
-            assert row.cost_nusd is None and (row.at_most_nusd or 0) >= cost[user], row
-        elif row.cache in ("hit", "shared"):
-            assert (row.cost_nusd, cost[user]) == (0, 0), row
-        elif row.outcome == "ok" and not row.usage_estimated:
-            assert row.cost_nusd == cost[user], (row, cost[user])
-            exact += 1
-    assert sum(row.cost_nusd or 0 for row in rows) == totals.cost_nusd
-    assert {name: getattr(totals, name) for name in sums} == sums, "the sums of hours say something else"
-    return f"{exact} calls cost exactly what was served; {totals.cost_nusd} nano-dollars in all"
+        if (off := off_by(row, cost[user])) is not None:
+            exact += row.outcome == "ok" and not off and bool(cost[user])
+            difference += off
+            wrong += [f"{row} is off by {off}: {cost[user]} were served"] if off else []
+    off = abs(sum(row.cost_nusd or 0 for row in rows) - totals.cost_nusd)
+    if off or {name: getattr(totals, name) for name in sums} != sums:
+        wrong.append(f"sums say something else than rows: {totals}, {sums}")
+    return Money(difference + off, wrong, exact)
+
+
+def off_by(row: Closed, served_nusd: int) -> int | None:
+    """None: of this row nobody knows."""
+    if row.outcome == "interrupted":
+        return max(served_nusd - (row.at_most_nusd or 0), 0) + (row.cost_nusd or 0)
+    if row.cache in ("hit", "shared"):
+        return (row.cost_nusd or 0) + served_nusd
+    if row.outcome == "ok" and not row.usage_estimated:
+        return abs((row.cost_nusd or 0) - served_nusd)
+    return None
 
 
 def served_cost(line: Any, prices: Prices) -> int:
@@ -68,11 +96,11 @@ def spent_nusd(rows: Iterable[Closed], key: str) -> int:
     return sum(row.cost_nusd or 0 for row in rows if row.key_id == key)
 
 
-def check_lines(results: Iterable[Any], lines: int) -> Counter[str]:
-    """Of one batch: each line has one result. How many went well, and how many did not."""
-    found = list(results)
-    assert sorted(one["custom_id"] for one in found) == sorted(f"q{number}" for number in range(lines))
-    return Counter("failed" if one.get("error") else "completed" for one in found)
+def wrong_lines(results: Iterable[Any], lines: int) -> int:
+    """Of one batch, in which each line has one result: those of which it is not so."""
+    found = Counter(one["custom_id"] for one in results)
+    wanted = {f"q{number}" for number in range(lines)}
+    return sum(abs(found[name] - (name in wanted)) for name in wanted | found.keys())
 
 
 async def check_audit_log(config: Path, heads: Path, out: Path, **environment: str) -> str:
@@ -122,9 +150,38 @@ def _metric(page: str, name: str) -> float:
     return float(line.split()[1])
 
 
-async def lag_s(gateway: Gateway) -> float:
-    """Of the last two minutes."""
-    return _metric((await gateway.get("/metrics")).body.decode(), "tidegate_loop_lag_max_seconds")
+class Watch:
+    """What all machines were like while it stormed, looked at every second."""
+
+    def __init__(self, machines: Sequence[Machine], crowd: Crowd) -> None:
+        self.stall_s = 0.0  # of an event loop, less what its thread waited for a core
+        self.lag_s = 0.0
+        self.steady = False  # from now on nobody dies, so that memory says something
+        self._points: dict[int, list[tuple[int, float]]] = {}  # of a process: calls that were made so far, MB
+        self._machines = machines
+        self._crowd = crowd
+
+    async def look(self) -> None:
+        while not self._crowd.over:
+            await asyncio.sleep(1)
+            for gateway in [machine.gateway for machine in self._machines]:
+                with suppress(OSError, StopIteration, TimeoutError):
+                    if gateway is not None:
+                        await self._at(gateway)
+
+    async def _at(self, gateway: Gateway) -> None:
+        page = (await gateway.get("/metrics")).body.decode()
+        self.stall_s = max(self.stall_s, _metric(page, "tidegate_loop_stall_max_seconds"))
+        self.lag_s = max(self.lag_s, _metric(page, "tidegate_loop_lag_max_seconds"))
+        if self.steady:
+            calls = self._crowd.counts["calls"] // len(self._machines)
+            self._points.setdefault(gateway.pid, []).append((calls, rss_mb(gateway.pid)))
+
+    def rss_mb_per_10k(self) -> float | None:
+        """Of the worst process, without the third in which caches fill. None: too few calls to tell."""
+        lives = [points[len(points) // 3 :] for points in self._points.values()]
+        slopes = [slope_mb(life) for life in lives if life and life[-1][0] - life[0][0] >= ENOUGH]
+        return max(slopes, default=None)
 
 
 def rss_mb(pid: int) -> float:

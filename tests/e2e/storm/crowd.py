@@ -9,28 +9,14 @@ import random
 from collections import Counter
 from typing import Any
 
+from bench.moods import FAILS, FAULTY, HEALTHY, STALLS
+
 from tests.e2e.processes import Answer, Gateway
 from tests.e2e.storm.places import Machine
 
 THINK_S = 0.1  # at most, between two calls of one client
 RETURNING = 40  # users who come again and again; all others come once
 
-HEALTHY: tuple[dict[str, Any], ...] = (
-    {},
-    {"text": "one two three four five six", "between": "3ms", "framing": "length"},
-    {"text": "one two three four", "before": "10ms"},
-)
-FAULTY: tuple[dict[str, Any], ...] = (
-    {"status": 429, "headers": {"retry-after": "0.01"}},
-    {"status": 400},
-    {"cut_off": 0},
-    {"text": "one two three", "cut_off": 2, "between": "1ms"},
-    {"text": "one two three", "cut_off": 1, "then": "reset"},
-    {"raw": "bm90IEhUVFA="},
-    {"body": "<html>", "headers": {"content-type": "text/html"}},
-)
-FAILS: dict[str, Any] = {"status": 503}
-STALLS: dict[str, Any] = {"text": "one two three", "cut_off": 1, "then": "stall"}
 # What an answer may say: it was given, there is no money, there is a limit, the provider or a store of ours is away.
 MAY_BE = {200, 402, 429, 502, 503, 504}
 

@@ -1,4 +1,4 @@
-"""Where does it storm? Two machines, and what each of them reaches PostgreSQL and Valkey through."""
+"""Where does it storm? Machines, and what each of them reaches PostgreSQL and Valkey through."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
+from bench.machines import Host
+
 from tests.e2e.processes import Gateway, gateway
 from tests.valkey import Valkey
+
+JUMPING = Path(__file__).with_name("jumping.py")
 
 
 class Wall:
@@ -70,12 +74,12 @@ class Wall:
 
 
 @asynccontextmanager
-async def walls(*ports: int) -> AsyncIterator[list[Wall]]:
-    """One before each of these ports."""
+async def walls(*ports: int, at: str = "127.0.0.1") -> AsyncIterator[list[Wall]]:
+    """One before each of these ports, on that address."""
     found = [Wall(port) for port in ports]
     async with AsyncExitStack() as undo:
         for wall in found:
-            listener = await asyncio.start_server(wall.carry, "127.0.0.1", 0)
+            listener = await asyncio.start_server(wall.carry, at, 0)
             undo.callback(listener.close)
             undo.callback(wall.closed)
             wall.port = listener.sockets[0].getsockname()[1]
@@ -116,14 +120,20 @@ class Valkeys:
 class Machine:
     """A gateway that dies and comes back on what it had on its disk."""
 
-    def __init__(self, folder: Path, config: str, valkey: Wall, database: Wall, environment: dict[str, str]) -> None:
+    def __init__(
+        self, folder: Path, config: str, valkey: Wall, database: Wall, environment: dict[str, str],
+        host: Host | None = None,
+    ) -> None:  # fmt: skip
+        """`host`: a network of its own."""
         self.folder = folder
+        self.host = host
         self.valkey = valkey
         self.database = database
         self.gateway: Gateway | None = None  # while it takes calls
         self.said = ""  # by all that were there before
         self._config = config
         self._environment = environment
+        self._within = host.enter if host is not None else ()
         self._life = AsyncExitStack()
         folder.mkdir()
 
@@ -132,7 +142,9 @@ class Machine:
         began = time.monotonic()
         for _ in range(50):
             try:
-                life = gateway(self.folder, self._config, **self._environment)
+                life = gateway(
+                    self.folder, self._config, python=[str(JUMPING)], within=self._within, **self._environment
+                )  # fmt: skip
                 self.gateway = await self._life.enter_async_context(life)
             except AssertionError as ended:
                 if "it must be there when Tidegate starts" not in str(ended):

@@ -17,16 +17,23 @@ from tests.e2e.storm.crowd import Crowd
 from tests.e2e.storm.places import Machine, Valkeys, Wall
 from tests.postgres import Server
 
+DEADLY = ("kill -9", "rolling restart")
 LULL_S = 1.5  # between two of a kind; what is there to recover does it in this time
 
 
 class Weather:
     def __init__(
-        self, machines: list[Machine], crowd: Crowd, valkeys: Valkeys, postgres: Server, clock: Path | None,
+        self,
+        machines: list[Machine],
+        crowd: Crowd,
+        valkeys: Valkeys,
+        postgres: Server,
+        clock: Path,
         dice: random.Random,
-    ) -> None:  # fmt: skip
-        """`clock`: the file that says by how much the machines' clocks are wrong; None: they cannot be."""
+    ) -> None:
+        """`clock`: the file that says by how many hours the machines' clocks are wrong."""
         self.counts: Counter[str] = Counter()
+        self.raged_s = 0.0
         self._machines = machines
         self._crowd = crowd
         self._valkeys = valkeys
@@ -42,22 +49,29 @@ class Weather:
             "Valkey is closed": lambda: self._part(Wall.closed, "valkey"),
             "PostgreSQL is silent": lambda: self._part(Wall.silent, "database"),
             "PostgreSQL is closed": lambda: self._part(Wall.closed, "database"),
+            "packets to a server are lost": lambda: self._lose("out"),
+            "packets from a server are lost": lambda: self._lose("in"),
             "a full disk": self._fill_disk,
             "reload": self._reload,
             "503": lambda: self._crowd_with(fail=0.8),
             "stalled streams": lambda: self._crowd_with(stall=0.5),
             "clients vanish": lambda: self._crowd_with(leave=0.8),
-        } | ({"a clock jumps": self._jump} if clock else {})  # fmt: skip
+            "a clock jumps": self._jump,
+        }
+        if machines[0].host is None:
+            self.kinds = {kind: act for kind, act in self.kinds.items() if not kind.startswith("packets")}
 
-    async def rage(self, seconds: float) -> None:
-        """All kinds, in some order; and again, until the time is over."""
+    async def rage(self, seconds: float, *, deadly: bool = True) -> None:
+        """All kinds, in some order; and again, until the time is over. Not `deadly`: those that everybody outlives."""
         began = time.monotonic()
+        kinds = [kind for kind in self.kinds if deadly or kind not in DEADLY]
         while not self.counts or time.monotonic() < began + seconds:
-            for kind in self._dice.sample(list(self.kinds), len(self.kinds)):
+            for kind in self._dice.sample(kinds, len(kinds)):
                 print(f"{time.monotonic() - began:6.1f} s  {kind}", flush=True)
                 await self.kinds[kind]()
                 self.counts[kind] += 1
                 await asyncio.sleep(LULL_S)
+        self.raged_s += time.monotonic() - began
 
     async def _kill(self) -> None:
         machine = self._dice.choice(self._machines)
@@ -92,6 +106,15 @@ class Weather:
         await asyncio.sleep(self._dice.uniform(0.5, 2))
         wall.open()
 
+    async def _lose(self, way: str) -> None:
+        """Of all that one machine and one server say to each other, one way."""
+        machine = self._dice.choice(self._machines)
+        wall = self._dice.choice((machine.valkey, machine.database))
+        assert machine.host is not None
+        await asyncio.to_thread(machine.host.part, wall.port, way)
+        await asyncio.sleep(self._dice.uniform(0.5, 2))
+        await asyncio.to_thread(machine.host.join, wall.port, way)
+
     async def _fill_disk(self) -> None:
         """No file of it may grow."""
         gateway = self._dice.choice(self._machines).gateway
@@ -114,7 +137,6 @@ class Weather:
             await asyncio.sleep(self._dice.uniform(1, 2))
 
     async def _jump(self) -> None:
-        assert self._clock is not None
         for hours in (self._dice.choice((-26, -1, 1, 26)), 0):
-            self._clock.write_text(f"{hours:+d}h")
-            await asyncio.sleep(self._dice.uniform(1.5, 2.5))  # it is read once a second
+            self._clock.write_text(f"{hours}")
+            await asyncio.sleep(self._dice.uniform(1.5, 2.5))  # it is read all the time

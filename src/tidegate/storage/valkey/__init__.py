@@ -148,7 +148,7 @@ class ValkeyCounters:
         if any(corrections[1::2]):  # one that does not arrive is not sent again: it may have, and nobody would know
             keys = [f"tidegate:{{{claim.house}}}:{meter.name}" for meter, _, _ in claim.charges]
             with suppress(StoreDown):
-                self._connection.post(b"EVALSHA", CORRECT.sha, len(keys), *keys, *corrections)
+                self._connection.send(b"EVALSHA", CORRECT.sha, len(keys), *keys, *corrections)
 
     def knows(self, meter: Meter) -> bool:
         return True
@@ -165,7 +165,7 @@ class ValkeyCounters:
         self._untold[id] = (house, truth)
         keys = _of_house(house)
         try:
-            answer = self._connection.post(b"EVALSHA", SETTLE.sha, len(keys), *keys, id, *truth)
+            answer = self._connection.send(b"EVALSHA", SETTLE.sha, len(keys), *keys, id, *truth)
         except StoreDown:
             return
         answer.add_done_callback(partial(self._told, id))

@@ -52,7 +52,7 @@ class ValkeyBlobs:
     def put(self, key: bytes, value: bytes, ttl_s: float, tags: Sequence[str] = ()) -> None:
         keys: list[bytes | str] = [BLOB + key, *(f"{TAGS}{tag}" for tag in tags)]
         with suppress(StoreDown):  # what is asked on this connection later comes after it
-            self._connection.post(b"EVALSHA", PUT.sha, len(keys), *keys, value, max(1, round(ttl_s * 1000)))
+            self._connection.send(b"EVALSHA", PUT.sha, len(keys), *keys, value, max(1, round(ttl_s * 1000)))
 
     async def purge(self, tag: str | None = None) -> int:
         if tag is None:

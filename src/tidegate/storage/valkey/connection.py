@@ -1,11 +1,10 @@
 """How is Valkey asked without waiting for each answer in turn?
 
-One socket, and answers come in the order of the questions. What is asked in one turn of the loop leaves in one write.
-While an answer is due more waits for it to come, or for a moment, and so does what nobody waits for: the busier a
-process is, the more leaves at once, and a write costs more than a question. A server that is slow or gone costs each
-caller at most `timeout_s`, and the next ones nothing: as long as it is away `send` raises at once, while a task of ours
-looks for it. Nothing is ever asked twice from here: who asked knows whether that would be safe.
-A server that nobody should count in, such as a replica, is as good as away.
+One socket: whatever is asked in one turn of the loop leaves in one write, and answers come in the order of the
+questions. What is in no hurry leaves with the next that is, or a moment later: a write costs more than a question. A
+server that is slow or gone costs each caller at most `timeout_s`, and the next ones nothing: as long as it is away
+`send` raises at once, while a task of ours looks for it. Nothing is ever asked twice from here: who asked knows whether
+that would be safe. A server that nobody should count in, such as a replica, is as good as away.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from tidegate.core.errors import ConfigError, StoreDown
 from tidegate.storage.valkey import fitness
 
 TIMEOUT_S = 0.05  # of a question: it is on the way of a call
-HOLD_S = 0.001  # that a question waits for others, at most
+HOLD_S = 0.001  # that what is in no hurry waits for others, at most
 CONNECT_S = 1.0  # of a connection: nobody waits for it
 BACKOFF_S = (0.05, 2.0)  # between looks for a server that is away
 SCHEMES = {"valkey": False, "redis": False, "valkeys": True, "rediss": True, "unix": False}
@@ -122,11 +121,11 @@ class Connection:
         return wire.send(words)
 
     def post(self, *words: Word) -> asyncio.Future[Any]:
-        """As `send`, for what nobody waits for: it leaves with the next question, or a moment later."""
+        """As `send`, for what is in no hurry: nobody who has been answered looks for it at once."""
         wire = self._wire
         if wire is None:
             raise StoreDown(f"Valkey at {self._address.shown} does not answer: {self._why}")
-        return wire.send(words, waits=False)
+        return wire.send(words, hurry=False)
 
     async def run(self, script: Script, keys: Sequence[Word], *args: Word) -> Any:
         """What `script` returns. Raises StoreDown."""
@@ -258,29 +257,28 @@ class Wire(asyncio.Protocol):
         self._out: list[bytes] = []
         self._waiting: deque[asyncio.Future[Any]] = deque()
         self._written: deque[tuple[float, int]] = deque()  # when, and up to which question
-        self._asked = self._sent = self._answered = 0  # so many so far
+        self._asked = 0
+        self._answered = 0
         self._watch: asyncio.TimerHandle | None = None
         self._soon = False  # it is to leave at the end of this turn
         self._later: asyncio.TimerHandle | None = None
         self._ended: str | None = None  # why nobody is answered here any more
 
-    def send(self, words: tuple[Word, ...], *, waits: bool = True) -> asyncio.Future[Any]:
+    def send(self, words: tuple[Word, ...], *, hurry: bool = True) -> asyncio.Future[Any]:
         if self._ended is not None:
             raise StoreDown(f"Valkey does not answer: {self._ended}")
         future = self._loop.create_future()
         self._out.append(hiredis.pack_command(words))  # type: ignore[arg-type]
         self._waiting.append(future)
         self._asked += 1
-        if waits and self._answered == self._sent:
-            self._flush_soon()
-        elif self._later is None and not self._soon:
-            self._later = self._loop.call_later(HOLD_S, self.flush)
-        return future
-
-    def _flush_soon(self) -> None:
-        if not self._soon:
+        if self._soon:
+            return future
+        if hurry:
             self._soon = True
             self._loop.call_soon(self.flush)
+        elif self._later is None:
+            self._later = self._loop.call_later(HOLD_S, self.flush)
+        return future
 
     def flush(self) -> None:
         self._soon = False
@@ -291,7 +289,6 @@ class Wire(asyncio.Protocol):
         if self._transport is None or self._ended is not None or not out:
             return
         self._transport.write(b"".join(out) if len(out) > 1 else out[0])
-        self._sent = self._asked
         self._written.append((self._loop.time(), self._asked))
         if self._watch is None:
             self._watch = self._loop.call_later(self._timeout_s, self._look)
@@ -351,8 +348,6 @@ class Wire(asyncio.Protocol):
                         future.set_result(answer)
         except (hiredis.ProtocolError, IndexError):
             self.end("it sent what makes no sense; is it a Valkey at all?")
-        if self._out and self._answered == self._sent:
-            self._flush_soon()  # after those who were answered now: they may ask on
 
     def connection_lost(self, error: Exception | None) -> None:
         self.end(str(error) if error else "it closed the connection")

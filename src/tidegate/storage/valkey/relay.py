@@ -71,7 +71,7 @@ class ValkeyRelay:
     def give_back(self, key: bytes, me: str) -> None:
         with suppress(StoreDown):
             keys = [LEASE + key, _of(TOLD, key, me)]
-            self._connection.post(b"EVALSHA", GIVE_BACK.sha, len(keys), *keys, me, KEPT_MS)
+            self._connection.send(b"EVALSHA", GIVE_BACK.sha, len(keys), *keys, me, KEPT_MS)
 
     async def wanted(self, process: str) -> Sequence[bytes]:
         found = await self._connection.post(b"LPOP", WANTED + process, MANY)
