@@ -16,9 +16,11 @@ limits: {loops: {policy: "off"}}
 budgets: {default_day: 0}
 providers:
   main: {type: scripted, price: {input: 1000, output: 2000}}
+  mirror: {type: scripted, price: {input: 10, output: 20}}
   spare: {type: scripted, price: {input: 3000, output: 6000}}
 routes:
   fast: {targets: [{provider: main, model: m}], store: {prompts: true, replies: true}}
+  echo: {targets: [{provider: mirror, model: m}], store: {prompts: true, replies: true}}
   dear: {targets: [{provider: spare, model: m}]}
 """
 ARGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"]

@@ -1,10 +1,14 @@
 // Which pages are there? By the first part of their path; who may see which is said in shell.py.
 import { Keys } from "./keys.js";
 import { Overview } from "./overview.js";
+import { Playground } from "./playground.js";
+import { Requests } from "./requests.js";
 import { Targets } from "./targets.js";
 
 export const PAGES = {
   overview: Overview,
+  requests: Requests,
+  playground: Playground,
   keys: Keys,
   targets: Targets,
 };

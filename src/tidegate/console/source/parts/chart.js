@@ -16,15 +16,17 @@ export function Chart({ label, rows, lines, unit, bars = false }) {
   const chart = useRef(null);
   const data = [rows.map((row) => Date.parse(row.at) / 1000), ...lines.map((line) => rows.map(line.of))];
   useEffect(() => {
+    const box = place.current; // the reference is empty before the last look of what observes it
+    if (!box) return undefined;
     const draw = () => {
       chart.current?.destroy();
-      chart.current = new uPlot(options(place.current.clientWidth, lines, unit, bars), data, place.current);
+      chart.current = new uPlot(options(box.clientWidth, lines, unit, bars), data, box);
     };
     draw();
     const dark = matchMedia("(prefers-color-scheme: dark)");
-    const sized = new ResizeObserver(() => chart.current.setSize({ width: place.current.clientWidth, height: HEIGHT }));
+    const sized = new ResizeObserver(() => box.isConnected && chart.current?.setSize({ width: box.clientWidth, height: HEIGHT }));
     dark.addEventListener("change", draw);
-    sized.observe(place.current);
+    sized.observe(box);
     return () => {
       dark.removeEventListener("change", draw);
       sized.disconnect();
@@ -32,7 +34,7 @@ export function Chart({ label, rows, lines, unit, bars = false }) {
       chart.current = null;
     };
   }, []);
-  useEffect(() => chart.current.setData(data), [rows]);
+  useEffect(() => chart.current?.setData(data), [rows]);
   return html`<figure>
     <figcaption>${label}<span class="legend">${lines.map((line) => html`<span class="tone${line.tone}">${line.label}</span>`)}</span></figcaption>
     <div class="chart" ref=${place} aria-hidden="true"></div>
