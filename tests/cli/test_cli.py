@@ -83,7 +83,7 @@ def test_it_prints_no_secret(monkeypatch):
         ("api: {prot: 1}\n", 1, "api.prot: no such key; did you mean 'port'?"),
         ("\n\napi:\n  host: a\n  porrt: 1\n", 5, "api.porrt: no such key; did you mean 'port'?"),
         ("ap: {}\n", 1, "ap: no such key; did you mean 'api'?"),
-        ("xyzzy: {}\n", 1, "xyzzy: no such key; there are: api, storage"),
+        ("xyzzy: {}\n", 1, "xyzzy: no such key; there are: api, console, storage"),
         ("api: {port: many}\n", 1, "api.port: expected 'int'"),
         ("api: {port: 70000}\n", 1, "api.port: expected 'int' <= 65535"),
         ("api: {head_timeout: soon}\n", 1, "api.head_timeout: a duration such as 250ms, 60s, 5m or 1h is expected"),

@@ -96,7 +96,7 @@ def manifest_of(backup: Path) -> Manifest:
 async def test_no_row_that_was_acknowledged_is_missing_though_the_database_has_it_not_yet(
     house: House, file: Path, elsewhere: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(house.app.world.ledger, "_move_waiting", lambda spool: None)
+    monkeypatch.setattr(house.app.world.ledger._mover, "_move_waiting", lambda spool: None)
     ids = [(await house.ask("hi")).headers["x-tidegate-request-id"] for _ in range(3)]
     backup = await backed_up(file, tmp_path / "a.backup")
     assert manifest_of(backup).counts["calls"] == 0

@@ -146,7 +146,8 @@ class Edge:
             and path.rstrip("/") not in self._endpoints
         ):
             return openai.raw
-        if methods is None:
+        # Who calls "/" has a base URL without /v1; a browser is led to the console.
+        if methods is None or (path == "/" and method not in ("GET", "HEAD")):
             raise NotFound(
                 f"there is nothing at {path[:200]}; calls go to /v1/chat/completions, and /docs lists the rest"
             )
