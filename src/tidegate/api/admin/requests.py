@@ -35,7 +35,9 @@ ALIVE_S = 15.0  # how long a tail may say nothing
 # Of two processes that write at once the later number may be seen first: so many are looked at again.
 AGAIN = 500
 MOST_NEW = 1000  # that a tail tells of at one look
-EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
+TEXT = {"type": "string"}
+EVENT = {"type": "object", "properties": {"event": TEXT, "data": TEXT}}  # each of them
+EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"schema": EVENT}}}}
 
 Name = Annotated[str | None, Field(max_length=256)]
 
