@@ -15,7 +15,7 @@ import msgspec
 
 from tidegate.core.guard import Verdict
 from tidegate.core.ports import AttemptRow, Closed
-from tidegate.storage.ledger import Books, Position, Row
+from tidegate.storage.books import Books, Position, Row
 from tidegate.storage.personal import SPOOL
 from tidegate.storage.vault import PlainVault
 

@@ -20,8 +20,8 @@ from bench.weather import KEY
 from tidegate import config
 from tidegate.app import App, SystemClock, build
 from tidegate.core.ports import Closed
+from tidegate.storage.books import Home
 from tidegate.storage.days import AFTER_MS
-from tidegate.storage.ledger import Home
 from tidegate.storage.postgres import PostgresStore
 from tidegate.storage.sqlite import SqliteStore
 

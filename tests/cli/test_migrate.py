@@ -10,8 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from tidegate.cli import main
-from tidegate.storage import sqlite as storage
-from tidegate.storage.sqlite import SqliteStore
+from tidegate.storage.sqlite import SqliteStore, file
 
 
 def run(*args: str) -> tuple[int, str]:
@@ -48,9 +47,9 @@ def test_one_of_a_release_that_is_too_new_is_left_alone(tmp_path: Path, postgres
 
 
 async def test_a_file_of_before_is_copied_before_it_is_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, steps = tmp_path / "tidegate.sqlite", storage._migrations
+    path, steps = tmp_path / "tidegate.sqlite", file._migrations
     with monkeypatch.context() as before:
-        before.setattr(storage, "_migrations", lambda folder: steps(folder)[:14])
+        before.setattr(file, "_migrations", lambda folder: steps(folder)[:14])
         await (await SqliteStore.open(path)).aclose()
     version = len(steps("sqlite"))
     await (await SqliteStore.open(path)).aclose()

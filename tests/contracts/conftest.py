@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tidegate.storage.ledger import Home
+from tidegate.storage.books import Home
 from tidegate.storage.postgres import PostgresStore
 from tidegate.storage.sqlite import SqliteStore
 

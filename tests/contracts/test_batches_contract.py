@@ -14,7 +14,7 @@ from tidegate.core.ports import Subject
 from tidegate.core.ports.batches import Batch, Fate, File, Starter
 from tidegate.storage.batches import BatchStore
 from tidegate.storage.batches.files import FILE, PART
-from tidegate.storage.ledger import Home
+from tidegate.storage.books import Home
 from tidegate.storage.vault.envelope import EnvelopeVault
 from tidegate.storage.vault.kek import Keks
 from tidegate.storage.vault.keyring import MemoryKeyring

@@ -11,7 +11,7 @@ import pytest
 
 from tidegate.core.ports import Body, Erased, Subject
 from tidegate.storage.bodies import BodyStore
-from tidegate.storage.ledger import Home
+from tidegate.storage.books import Home
 from tidegate.storage.postgres import PostgresStore
 from tidegate.storage.sqlite import SqliteStore
 from tidegate.storage.vault.envelope import EnvelopeVault

@@ -17,7 +17,8 @@ from tidegate.core.ports import Acted, AttemptRow, Closed, Ledger, Opened, Total
 from tidegate.core.search import CallsAsked, Place
 from tidegate.core.usage import Period, UsageAsked
 from tidegate.storage import listing
-from tidegate.storage.ledger import Home, SpoolLedger
+from tidegate.storage.books import Home
+from tidegate.storage.ledger import SpoolLedger
 from tidegate.storage.memory import MemoryLedger
 from tidegate.storage.postgres import PostgresStore
 from tidegate.storage.rollups import MAX_NAMES

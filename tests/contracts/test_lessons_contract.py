@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from tidegate.core.ports import Lesson, Subject
-from tidegate.storage.ledger import Home
+from tidegate.storage.books import Home
 from tidegate.storage.lessons import LessonStore
 from tidegate.storage.vault.envelope import EnvelopeVault
 from tidegate.storage.vault.kek import Keks

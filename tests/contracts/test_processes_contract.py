@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from tidegate.core.topology import GONE_MS, Process
-from tidegate.storage.ledger import Home
+from tidegate.storage.books import Home
 from tidegate.storage.processes import Processes
 
 ONE = Process("a", "north", 1, "1/1", "0.1", "c0ffee", ("k1",), "valkey:6379", since_ms=1000, seen_ms=5000)

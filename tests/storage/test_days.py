@@ -10,8 +10,8 @@ from tidegate.core.analytics import DAY_MS
 from tidegate.core.errors import StoreDown
 from tidegate.core.ports import Closed
 from tidegate.core.usage import HOUR_MS, Period, UsageAsked
+from tidegate.storage.books import Position, Row
 from tidegate.storage.days import AFTER_MS, EVERY_S, keep_folded, pieces, table_of
-from tidegate.storage.ledger import Position, Row
 from tidegate.storage.sqlite import SqliteStore
 
 

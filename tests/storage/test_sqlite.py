@@ -13,8 +13,9 @@ import pytest
 
 from tidegate.core.errors import ConfigError
 from tidegate.core.ports import Closed, Key, StoreDown
-from tidegate.storage.ledger import Position, Row, tally
+from tidegate.storage.books import Position, Row
 from tidegate.storage.sqlite import SqliteStore
+from tidegate.storage.tallies import tally
 
 
 @pytest.fixture

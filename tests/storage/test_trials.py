@@ -14,7 +14,7 @@ from tests.contracts.test_store_contract import EXPERIMENT, postgres, sqlite
 from tidegate.core.experiments import Assigned
 from tidegate.core.ports import Closed
 from tidegate.storage import retention
-from tidegate.storage.ledger import Home, Position, Row
+from tidegate.storage.books import Home, Position, Row
 from tidegate.storage.retention import Kind
 from tidegate.storage.trials import MOST, Trial, lines, trials
 

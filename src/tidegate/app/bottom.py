@@ -22,8 +22,9 @@ from tidegate.storage.audit.notary import Exports, Notary
 from tidegate.storage.audit.notes import load_signer
 from tidegate.storage.batches import BatchStore
 from tidegate.storage.bodies import BodyStore
+from tidegate.storage.books import Home
 from tidegate.storage.days import keep_folded
-from tidegate.storage.ledger import Home, SpoolLedger
+from tidegate.storage.ledger import SpoolLedger
 from tidegate.storage.lessons import LessonStore
 from tidegate.storage.processes import Processes
 from tidegate.storage.retention import Kind, keep

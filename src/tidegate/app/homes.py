@@ -9,7 +9,7 @@ from tidegate.core.errors import ConfigError
 from tidegate.core.ports import Blobs, Clock, Counters, Keyring, Relay, Vault, Vectors
 from tidegate.stages import cache
 from tidegate.storage.blobs import MemoryBlobs
-from tidegate.storage.ledger import Home, Notice
+from tidegate.storage.books import Home, Notice
 from tidegate.storage.memory import MemoryCounters
 from tidegate.storage.sqlite import SqliteStore
 from tidegate.storage.standin import StandIn

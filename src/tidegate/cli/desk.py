@@ -22,7 +22,7 @@ from tidegate.stages.auth.desk import Desk
 from tidegate.storage.archive import told
 from tidegate.storage.audit.notary import Exports, Notary
 from tidegate.storage.audit.notes import load_signer
-from tidegate.storage.ledger import Home
+from tidegate.storage.books import Home
 from tidegate.storage.pepper import load_peppers
 from tidegate.storage.personal import Rows
 

@@ -35,11 +35,11 @@ from tidegate.core.ports import (
 from tidegate.core.search import CallsAsked
 from tidegate.core.usage import UsageAsked, UsageLine
 from tidegate.storage.facts import FactSums, facts
-from tidegate.storage.ledger import add, tally
 from tidegate.storage.listing import page
 from tidegate.storage.opinions import Said
 from tidegate.storage.rollups import Rollup, Rollups, answer
 from tidegate.storage.rows import AGE, AGES, TABLES
+from tidegate.storage.tallies import add, tally
 from tidegate.storage.trials import TrialSums
 
 MAX_ROWS = 100_000

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
 from tidegate.core.errors import StoreDown
-from tidegate.storage.ledger import Notice
+from tidegate.storage.books import Notice
 
 FIRST_S = 60.0  # after the start, when others are done with theirs
 EVERY_S = 3600.0

@@ -17,7 +17,7 @@ import msgspec
 
 from tidegate.core.ports import Answer, Entry, Learned
 from tidegate.storage.rollups import clean
-from tidegate.storage.sqlite import BUSY_S, Database, transaction
+from tidegate.storage.sqlite.file import BUSY_S, Database, transaction
 from tidegate.storage.vectors import MemoryVectors, Partition
 
 _ENTRIES = """

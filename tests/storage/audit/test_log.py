@@ -19,7 +19,8 @@ from tidegate.core.values import Secret
 from tidegate.storage.audit import proof
 from tidegate.storage.audit.notary import Exports, Notary
 from tidegate.storage.audit.notes import Signer, Verifiers, load_signer
-from tidegate.storage.ledger import Home, Position, Row, SpoolLedger
+from tidegate.storage.books import Home, Position, Row
+from tidegate.storage.ledger import SpoolLedger
 from tidegate.storage.personal import SPOOL
 from tidegate.storage.postgres import PostgresStore
 from tidegate.storage.spool import Spool

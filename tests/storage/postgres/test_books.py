@@ -12,7 +12,7 @@ from tests.postgres import Server
 from tidegate.core.ports import Closed, StoreDown, Totals
 from tidegate.core.usage import Period, UsageAsked
 from tidegate.storage import retention
-from tidegate.storage.ledger import Position, Row
+from tidegate.storage.books import Position, Row
 from tidegate.storage.postgres import PostgresStore
 from tidegate.storage.postgres.books import DAY_MS, PostgresBooks
 from tidegate.storage.retention import Kind

@@ -9,7 +9,7 @@ import psycopg
 from tidegate.core.analytics import DAY_MS
 from tidegate.core.ports import Closed
 from tidegate.core.usage import Period, UsageAsked
-from tidegate.storage.ledger import Position, Row
+from tidegate.storage.books import Position, Row
 from tidegate.storage.postgres import PostgresStore
 from tidegate.storage.postgres.books import _take
 from tidegate.storage.rollups import Rollups

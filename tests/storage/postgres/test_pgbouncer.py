@@ -12,7 +12,7 @@ from tests.parts import debian
 from tests.postgres import Server, pgbouncer
 from tidegate.core.ports import Closed, Key, Totals
 from tidegate.core.usage import Period, UsageAsked
-from tidegate.storage.ledger import Position, Row
+from tidegate.storage.books import Position, Row
 from tidegate.storage.postgres import PostgresStore
 
 pytestmark = debian("pgbouncer")

@@ -13,7 +13,7 @@ import psycopg
 from tidegate.core.errors import ConfigError
 from tidegate.core.ports import Anything, Bearer, Kept, Once, StoreDown
 from tidegate.storage.audit.log import Log
-from tidegate.storage.ledger import Notice
+from tidegate.storage.books import Notice
 from tidegate.storage.once import OnceTable
 from tidegate.storage.postgres.books import CHAINS, DIALECT, PostgresBooks
 from tidegate.storage.postgres.lanes import Address, Connection, Gone, Lanes

@@ -16,15 +16,16 @@ from tidegate.core.ports import Acted, Closed, Totals
 from tidegate.core.search import CallsAsked, Place, rulings
 from tidegate.core.usage import SUMS, UsageAsked, UsageLine
 from tidegate.storage.audit.log import Chains
+from tidegate.storage.books import Position, Row
 from tidegate.storage.days import Days, Piece, pieces
 from tidegate.storage.facts import FactTables, days_of, facts
-from tidegate.storage.ledger import Position, Row, add, tally
 from tidegate.storage.listing import listing, reached
 from tidegate.storage.opinions import OpinionTable, Said
 from tidegate.storage.postgres.lanes import Connection, Lanes
 from tidegate.storage.postgres.schema import LOCK
 from tidegate.storage.rollups import COLUMNS, LAST_MS, Part, Rollups, clean, line, query, waiting
 from tidegate.storage.tables import Dialect
+from tidegate.storage.tallies import add, tally
 from tidegate.storage.trials import TrialTable
 
 DAY_MS = 86_400_000

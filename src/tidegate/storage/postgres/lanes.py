@@ -16,7 +16,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from tidegate.core.errors import ConfigError
 from tidegate.core.ports import StoreDown
-from tidegate.storage.ledger import Notice
+from tidegate.storage.books import Notice
 
 T = TypeVar("T")
 Connection = psycopg.Connection[tuple[Any, ...]]

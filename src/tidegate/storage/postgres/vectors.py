@@ -18,7 +18,7 @@ import psycopg
 
 from tidegate.core.errors import ConfigError, StoreDown
 from tidegate.core.ports import Answer, Entry, Learned, Near, Vector
-from tidegate.storage.ledger import Notice
+from tidegate.storage.books import Notice
 from tidegate.storage.postgres.lanes import REST_S, Address, Connection, Lanes, T, Work
 from tidegate.storage.postgres.schema import bring_up_to_date
 from tidegate.storage.rollups import clean
