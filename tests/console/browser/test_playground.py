@@ -10,7 +10,7 @@ def test_a_newcomer_asks_finds_the_call_and_sees_its_cost(visitor: Visitor) -> N
     page.goto(visitor.house.url)  # the address that a start prints
     visitor.log_in()
     page.wait_for_selector("h1:has-text('Overview')")
-    page.get_by_role("link", name="Playground").click()
+    page.locator("nav").get_by_role("link", name="Playground").click()
     page.get_by_label("Message", exact=True).fill("Say hello.")
     page.keyboard.press("Control+Enter")
     page.wait_for_selector(".cost:has-text('$')")
@@ -18,7 +18,7 @@ def test_a_newcomer_asks_finds_the_call_and_sees_its_cost(visitor: Visitor) -> N
     page.get_by_role("link", name="Look at this call").click()
     page.wait_for_selector("h1:has-text('One call')")
     assert shown != "$0" and page.get_by_text(f"· {shown}").count() == 1
-    page.get_by_role("link", name="Requests", exact=True).click()
+    page.locator("nav").get_by_role("link", name="Requests").click()
     page.wait_for_selector(f"tbody tr:has-text('{shown}')")
     visitor.see_nothing_wrong()
 
