@@ -108,11 +108,12 @@ async def test_api8_security_misconfiguration(house: House):
         "/debug",
         "/actuator",
         "/admin/config",
-        "/console/source/console.js",
         "/redoc",
         "/metrics/../x",
     ):
         assert (await house.get(path)).status == 404
+    # The console is a page to log in at, and asks nothing for who has not, though they bring a key.
+    assert (await house.get("/console/api/admin/keys")).status == 401
 
 
 async def test_api9_improper_inventory_management(house: House):
