@@ -3,34 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 
+from tests.contracts.conftest import deaf
 from tidegate.core.ports import Body, Erased, Subject
 from tidegate.storage.bodies import BodyStore
 from tidegate.storage.books import Home
-from tidegate.storage.postgres import PostgresStore
-from tidegate.storage.sqlite import SqliteStore
 from tidegate.storage.vault.envelope import EnvelopeVault
 from tidegate.storage.vault.kek import Keks
 from tidegate.storage.vault.keyring import MemoryKeyring
-
-
-def deaf(name: str, fields: Any) -> None:
-    """Nobody is told."""
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-async def home(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Home]:
-    if request.param == "sqlite":
-        home: Home = await SqliteStore.open(tmp_path / "tidegate.sqlite")
-    else:
-        home = await PostgresStore.open(request.getfixturevalue("postgres"), deaf)
-    yield home
-    await home.aclose()
 
 
 @pytest.fixture
