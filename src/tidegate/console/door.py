@@ -185,7 +185,7 @@ class Door:
 
     async def _log_out(self, request: Request) -> None:
         session, form = self._session(request), await request.form()
-        if session is not None and form.get("csrf") != sessions.token(session, self._secret()):
+        if session is not None and not sessions.is_of_page(form.get("csrf", ""), session, self._secret()):
             raise Forbidden("this form did not come from the console's own page")
         gone = [
             (
@@ -202,8 +202,7 @@ class Door:
         session = self._session(request)
         if session is None:
             raise Unauthenticated("your session has ended; log in again, what you have typed is still there")
-        token = sessions.token(session, self._secret())
-        if request.csrf != token or request.site not in (None, "same-origin"):
+        if not sessions.is_of_page(request.csrf, session, self._secret()) or request.site not in (None, "same-origin"):
             raise Forbidden("this did not come from the console's own page; load it again")
         scope = request.scope
         path = "/" + request.path.removeprefix(API)

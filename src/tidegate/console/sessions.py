@@ -56,6 +56,11 @@ def token(session: Session, secret: bytes) -> str:
     return hmac.digest(secret, b"page of " + session.id.encode(), "sha256").hex()[:32]
 
 
+def is_of_page(said: str, session: Session, secret: bytes) -> bool:
+    """Whether a request said its page's word; how long it took to tell says nothing of the word."""
+    return hmac.compare_digest(said.encode("utf-8", "replace"), token(session, secret).encode())
+
+
 # --- how a browser keeps it
 
 
