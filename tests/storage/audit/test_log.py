@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,44 @@ async def test_what_could_not_be_exported_is_told_once_and_sent_with_the_next(pl
     await filled(place, 3)
     await notary.sign()
     assert (tmp_path / "no" / "folder").read_text().count("tidegate/audit/") == 3
+
+
+async def test_a_disk_that_fills_up_in_the_middle_of_a_note_leaves_whole_notes(place, tmp_path):
+    file = tmp_path / "heads"
+    notary = place.new_notary(str(file))
+    await filled(place, 1)
+    await notary.sign()
+    await filled(place, 2)
+    free = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file.stat().st_size + 100, free[1]))
+    try:
+        why = await Exports([Secret(str(file), "x")]).send(place.signer.sign("w", 9, bytes(32), 0))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, free)
+    assert "File too large" in why
+    await notary.sign()
+    heads = proof.heads_of(file.read_text(), Verifiers([place.signer.verifier]), "heads")
+    assert [one.size for one in heads] == [2, 3]
+
+
+@pytest.mark.parametrize("kept", [0, 1], ids=["the first", "a later one"])
+async def test_a_note_that_somebody_died_over_is_written_anew(place, tmp_path, kept):
+    file = tmp_path / "heads"
+    exports = Exports([Secret(str(file), "x")])
+    notes = [place.signer.sign("w", size, bytes(32), 0) for size in (1, 2)]
+    for note in notes[: kept + 1]:
+        await exports.send(note)
+    os.truncate(file, file.stat().st_size - 9)
+    assert await exports.send(notes[1]) is None
+    heads = proof.heads_of(file.read_text(), Verifiers([place.signer.verifier]), "heads")
+    assert [one.size for one in heads] == ([1, 2] if kept else [2])
+
+
+async def test_nothing_is_cut_off_a_file_that_holds_something_else(place, tmp_path):
+    file = tmp_path / "notes.txt"
+    file.write_text("what I must not forget")
+    why = await Exports([Secret(str(file), "x")]).send(place.signer.sign("w", 1, bytes(32), 0))
+    assert "is no checkpoint" in why and file.read_text() == "what I must not forget"
 
 
 async def test_entries_that_vanish_below_what_was_signed_are_told(place):

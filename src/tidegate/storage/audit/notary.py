@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import os
 import shlex
+import stat
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +19,7 @@ from tidegate.core.ports import Timeouts, Transport
 from tidegate.core.posting import post, refusal
 from tidegate.core.values import Secret
 from tidegate.storage.audit.log import HASHES, Log
-from tidegate.storage.audit.notes import Checkpoint, Signer
+from tidegate.storage.audit.notes import ORIGIN, Checkpoint, Signer
 
 Notice = Callable[[str, Mapping[str, Any]], None]
 
@@ -74,13 +77,44 @@ class Exports:
         return refusal(await post(self._transport, url, headers, note.encode(), TIMEOUTS))
 
 
+BETWEEN = "\n----\n\n"  # what ends every note in a file
+LONGEST = 4096  # bytes; a note has about 250
+
+
 def _append(path: Path, note: str) -> None:
-    """Notes are apart from each other by an empty line and dashes."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(f"{note}{BETWEEN}")
+    """All of it or nothing, also where the disk fills up in its middle. Raises OSError, ValueError."""
+    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            _write(handle, f"{note}{BETWEEN}".encode())
+            return
+        fcntl.flock(handle, fcntl.LOCK_EX)  # several processes may send to one file
+        whole = _whole(handle, path)
+        os.ftruncate(handle, whole)  # a note that somebody died over; it is sent again
+        try:
+            _write(handle, f"{note}{BETWEEN}".encode())
+        except OSError:
+            os.ftruncate(handle, whole)
+            raise
+    finally:
+        os.close(handle)
 
 
-BETWEEN = "\n----\n\n"  # what stands between two in a file
+def _whole(handle: int, path: Path) -> int:
+    """Up to where there are whole notes. Raises ValueError where something else follows them."""
+    size = os.fstat(handle).st_size
+    first = max(size - LONGEST, 0)
+    last = os.pread(handle, size - first, first)
+    end = last.rfind(BETWEEN.encode())
+    torn = last[end + len(BETWEEN) :] if end >= 0 else last
+    if (end < 0 and first) or not (torn.startswith(ORIGIN.encode()) or ORIGIN.encode().startswith(torn)):
+        raise ValueError(f"{path} ends with what is no checkpoint; name another file, or take that out of it")
+    return size - len(torn)
+
+
+def _write(handle: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(handle, data) :]
 
 
 def _run(command: str, note: str) -> str | None:
