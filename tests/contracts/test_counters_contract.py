@@ -232,6 +232,14 @@ async def test_what_is_kept_in_any_case_is_not_held_and_can_be_given_back(counte
     assert await counters.claim(claim((A_MINUTE, 0))) == Taken((0,))
 
 
+@pytest.mark.parametrize("meter", [BUDGET, Meter("rolling", 100, per_s=86_400)])
+async def test_what_others_know_of_is_charged_as_far_as_it_was_not(counters, meter):
+    await counters.claim(claim((meter, 30, 30)))
+    assert await counters.raise_to("h", meter, 20) == 30
+    assert await counters.raise_to("h", meter, 500) == 500
+    assert await counters.claim(claim((meter, 0, 0)), unasked=True) == Taken((500,))
+
+
 async def test_what_must_be_charged_is_charged_unasked(counters):
     assert await counters.claim(claim((BUDGET, 5_000_000_000, 5_000_000_000)), unasked=True) == Taken((5_000_000_000,))
 

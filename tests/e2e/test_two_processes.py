@@ -122,11 +122,35 @@ async def test_limits_and_budgets_are_shared_and_without_the_valkey_each_has_its
         async def agree() -> bool:
             return all([await notices(each, "counting_together") for each in (one, other)])
 
-        await seconds_until(agree)
+        await seconds_until(agree, 30)
         # Valkey had nothing on disk: of the six, it hears of the four that were let in meanwhile.
         again = [await one.ask(headers={"authorization": f"Bearer {fresh}"}) for _ in range(5)]
         assert [answer.status for answer in again] == [200] * 4 + [429]
         assert "x-tidegate-counting" not in again[0].headers
+
+
+async def test_a_budget_that_is_spent_is_not_sold_again_without_the_valkey_nor_by_one_that_forgot(
+    tmp_path: Path, own_valkey: Valkey, postgres: str
+) -> None:
+    async with two(tmp_path, own_valkey, postgres) as (one, other):
+        bounded = (await say(one, "keys", name="b", budgets=[{"usd": 0.2, "per": "total"}]))["key"]
+
+        async def ask_each() -> list[int]:
+            return [await status(each, bounded, max_tokens=100) for each in (one, other)]
+
+        async def is_spent() -> bool:
+            return await ask_each() == [402, 402]
+
+        await seconds_until(is_spent, 30)
+        await asyncio.to_thread(own_valkey.stop)
+        assert await ask_each() == [402, 402]
+        await asyncio.to_thread(own_valkey.start)  # it had nothing on disk
+
+        async def agree() -> bool:
+            return all([await notices(each, "counting_together") for each in (one, other)])
+
+        await seconds_until(agree, 30)
+        assert await ask_each() == [402, 402]
 
 
 async def test_a_loop_over_both_is_stopped_by_the_tenth_and_resumed_through_either(

@@ -61,6 +61,7 @@ class Meter(msgspec.Struct, frozen=True):
     most: int
     per_s: int = 0
     forget_s: int = 0
+    at_once: bool = False  # all of it is given back when calls end
 
 
 class Charge(NamedTuple):
@@ -119,7 +120,8 @@ class Rule(msgspec.Struct, frozen=True):
     def of(cls, owner: str, who: str, limit: Limit) -> Rule:
         """`owner` names the meter: who shares it shares the limit."""
         forget_s = 0 if limit.per_s else DAY_S
-        return cls(who, limit, Meter(f"{owner}:{limit.of}:{limit.per_s}", limit.most, limit.per_s, forget_s))
+        name = f"{owner}:{limit.of}:{limit.per_s}"
+        return cls(who, limit, Meter(name, limit.most, limit.per_s, forget_s, limit.of == "at_once"))
 
     @property
     def whose(self) -> str:

@@ -24,8 +24,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         with TLS or unix:///PATH; null keeps counters in the process. Needs the extra `scale`.
     valkey_timeout: how long a call waits for it before `on_store_down` says what happens.
     on_store_down: while Valkey does not answer, `local_share` counts in this process against `local_share` of each
-        limit and budget, `deny` refuses, `allow` lets pass; what was used meanwhile is added when it is back.
-    local_share: of all limits and budgets, for one process alone; with four processes, a quarter.
+        limit and of what is left of each budget, `deny` refuses, `allow` lets pass; what was used meanwhile is added
+        when it is back.
+    local_share: of all limits and of what is left of budgets, for one process alone; with four processes, a quarter.
     max_cache: how much memory of this process is for answers that are given again; with valkey they are kept there.
     max_spool: what may wait to be stored before new calls are refused.
     keep_rows: how long the row of each call is kept, such as 90d; null keeps it for ever, like the sums by the hour.

@@ -12,7 +12,7 @@ import msgspec
 
 from tidegate.core.analytics import PeopleAsked, PeopleLine, TimesAsked, TimesLine
 from tidegate.core.experiments import UnitLine
-from tidegate.core.limits import SLICES, Claim, Full, Meter, Taken
+from tidegate.core.limits import SLICES, Charge, Claim, Full, Meter, Taken
 from tidegate.core.opinions import OPINION_DIMENSIONS, OPINION_SUMS, Opinion
 from tidegate.core.ports import (
     DEFAULT_ORGANISATION,
@@ -291,6 +291,15 @@ class MemoryCounters:
 
     def knows(self, meter: Meter) -> bool:
         return meter.name in self._counts
+
+    async def raise_to(self, house: str, meter: Meter, amount: int) -> int:
+        (used,) = (await self.claim(Claim("", house, [Charge(meter, 0, 0)]), unasked=True)).used
+        missing = max(amount - used, 0)
+        return (await self.claim(Claim("", house, [Charge(meter, missing, missing)]), unasked=True)).used[0]
+
+    def drop(self, name: str) -> None:
+        """Begin that count anew."""
+        self._counts.pop(name, None)
 
     @property
     def standing_in(self) -> str | None:

@@ -32,7 +32,10 @@ class Counters(Protocol):
         """Each charge becomes what it was in truth. Once, by whoever claimed, at once or as soon as it can be told."""
 
     def knows(self, meter: Meter) -> bool:
-        """Whether this count is whole; False when it ends with this process, which has not asked for it yet."""
+        """Whether this count is whole; False when the ledger may know of more: then `raise_to` says it."""
+
+    async def raise_to(self, house: str, meter: Meter, amount: int) -> int:
+        """Charge what of `amount` was not charged yet, whatever room there is; what is used of `meter` then."""
 
     @property
     def standing_in(self) -> str | None:

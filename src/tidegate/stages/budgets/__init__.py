@@ -33,6 +33,7 @@ REMEMBERED = 10_000
 BOUNDED = ("chat", "complete")  # operations whose answers have a `max_tokens`
 DAYS = {"day": 1, "week": 7, "month": 30}
 TOLD = 10_000  # thresholds that were told
+AGAIN_MS = 30_000  # after which a ledger that did not answer is asked again: nobody's call waits for it often
 MAX_USD = MOST // NUSD_PER_USD
 
 
@@ -66,6 +67,7 @@ class Budgets:
         self._rates: dict[tuple[int, bool], tuple[Price, tuple[int | None, int | None]]] = {}
         self._told: OrderedDict[tuple[str, float], None] = OrderedDict()
         self._remembering = asyncio.Lock()
+        self._ask_ms = 0  # not before
         self.velocity = Velocity(config.velocity, world)
         self.shares = Shares()
 
@@ -118,22 +120,25 @@ class Budgets:
         return total
 
     async def remember(self, plan: Plan) -> None:
-        """Charge what the ledger has of each period: what a process counts ends with it, the ledger stays."""
+        """Charge what the ledger has of each period and the counters have not: what a process counts alone may end with
+        it, and a store of counters may lose what it had. The ledger stays."""
         counters = self.world.counters
         async with self._remembering:
             for level, _, period in plan.budgets:
-                if counters.knows(period.meter):
+                now_ms = self.world.clock.wall_ns() // 1_000_000
+                if counters.knows(period.meter) or self._ask_ms - AGAIN_MS < now_ms < self._ask_ms:
                     continue
-                begins_ms, now_ms = period.begins_ms, self.world.clock.wall_ns() // 1_000_000
-                hours = UsagePeriod(begins_ms // HOUR_MS * HOUR_MS, (now_ms // HOUR_MS + 1) * HOUR_MS)
+                begins = period.begins_ms // HOUR_MS
+                if counters.together:  # they have the rest of that hour; what is charged twice stays
+                    begins = -(-period.begins_ms // HOUR_MS)
+                hours = UsagePeriod(begins * HOUR_MS, (now_ms // HOUR_MS + 1) * HOUR_MS)
                 try:
                     lines = await self.world.ledger.usage(UsageAsked((hours,), only={level.kind: level.id}))
                 except StoreDown:
-                    return  # calls go on without a database; the next ones ask again
+                    self._ask_ms = now_ms + AGAIN_MS
+                    return  # calls go on without a database
                 spent = sum(line.sums["cost_nusd"] for line in lines)
-                charge = Charge(period.meter, spent, spent)
-                house = plan.principal.organisation_id
-                await counters.claim(Claim(f"before:{period.meter.name}", house, [charge]), unasked=True)
+                await counters.raise_to(plan.principal.organisation_id, period.meter, spent)
 
     def tell(self, level_name: str, period: Period, budget: Budget, used: int, call: Call) -> None:
         """Each threshold once a period, and each client whose call is above one."""
@@ -244,8 +249,7 @@ class Reservation:
         assert call.route is not None and call.asked is not None
         call.bill = self
         plan, budgets, targets = self._plan, self._budgets, call.route.targets
-        knows = budgets.world.counters.knows
-        if not all(map(knows, plan.meters)):
+        if not all(map(budgets.world.counters.knows, plan.meters)):
             await budgets.remember(plan)
         if budgets.velocity.may_be_fast(call):
             await budgets.velocity.check(call, plan.day_nusd)
@@ -312,7 +316,15 @@ class Reservation:
         charges += plan.paces
         claim = Claim(f"{call.id}:{len(self._claims)}", call.principal.organisation_id, charges)
         came_back = call.parceled is not None and call.parceled.body is not None  # it is paid for, whatever is left
-        answer = await self._budgets.world.counters.claim(claim, unasked=came_back)
+        counters = self._budgets.world.counters
+        answer = await counters.claim(claim, unasked=came_back)
+        if counters.standing_in and not came_back and not all(map(counters.knows, plan.meters)):
+            # They went away just now, and what others have spent is not known yet.
+            if isinstance(answer, Taken):
+                counters.settle(claim, [0] * len(charges))
+            await self._budgets.remember(plan)
+            claim = Claim(f"{claim.id}:anew", claim.house, charges)
+            answer = await counters.claim(claim)
         if isinstance(answer, Full):
             raise self._refusal(answer, claim)
         self._claims.append(claim)

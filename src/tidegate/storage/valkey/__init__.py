@@ -10,7 +10,7 @@ from typing import Any
 
 from tidegate.core.errors import StoreDown
 from tidegate.core.limits import Claim, Full, Meter, Taken
-from tidegate.storage.valkey.claims import CLAIM, CORRECT, NOW, RENEW, SERVERS_OWN, SETTLE
+from tidegate.storage.valkey.claims import CLAIM, CORRECT, NOW, RAISE, RENEW, SERVERS_OWN, SETTLE
 from tidegate.storage.valkey.connection import Address, Connection, Notice, Refused, Script
 
 START_S = 1.0  # a server that is there answers within this; else Tidegate starts without it
@@ -152,6 +152,12 @@ class ValkeyCounters:
 
     def knows(self, meter: Meter) -> bool:
         return True
+
+    async def raise_to(self, house: str, meter: Meter, amount: int) -> int:
+        keys = [*_of_house(house), f"tidegate:{{{house}}}:{meter.name}"]
+        args = (amount, meter.most, meter.per_s, meter.forget_s, amount)
+        answer = await self._run(CLAIM, keys, self._now_us(), "", self._lease_us, 0, RAISE, *args)
+        return int(answer[2])
 
     @property
     def standing_in(self) -> str | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from tidegate.storage.valkey.connection import Script
 
+RAISE = 2  # in place of whether it is charged unasked: only what is missing of the amount
 SERVERS_OWN = -1  # in place of a time: the server's clock, so that all processes have the same
 
 NOW = """
@@ -58,15 +59,15 @@ end
 """
 
 # KEYS: holds, leases, lost, then one for each meter.
-# ARGV: now, id, lease, whether it is held, whether it is charged unasked; then amount, most, seconds of the window,
-# seconds after which a count without one is forgotten, kept.
+# ARGV: now, id, lease, whether it is held, whether it is charged unasked (2: what is missing of it); then amount,
+# most, seconds of the window, seconds after which a count without one is forgotten, kept.
 CLAIM = Script(
     NOW
     + _APPLY
     + _SWEEP
     + """
 sweep()
-local id, lease, held, unasked = ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1', ARGV[5] == '1'
+local id, lease, held, unasked = ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1', ARGV[5] ~= '0'
 local found, refused, longest = {}, nil, nil
 
 local function look(key, per)
@@ -111,6 +112,7 @@ for place = 4, #KEYS do
   local at = 6 + (place - 4) * 5
   local amount, most, per = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
   local one = look(KEYS[place], per)
+  if ARGV[5] == '2' then amount = math.max(amount - one.n, 0) end
   one.amount, one.per, one.forget, one.kept = amount, per, tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
   found[#found + 1] = one
   if not unasked and one.n + amount > most then
