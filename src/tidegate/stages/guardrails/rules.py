@@ -38,6 +38,19 @@ _TELL = (
     r"(?:reveal|show|print|output|repeat|display|tell me|give me|share|dump|leak|disclose|expose|recite|write out|"
     r"echo|return|provide|quote|summari[sz]e|copy|paste|send|list)"
 )
+_WHICH = (
+    r"(?:(?:the |all )?(?:values?|contents?|names|list|dump|copy) (?:of|from) )?(?:(?:all|any|every|each|of|the|those|"
+    r"these|its|current|existing|known|stored|saved|available|configured|full|complete|entire|exact|actual|real|raw|"
+    r"plain|hidden|secret|internal|private|confidential|sensitive|system|server|service|backend|host|production|prod|"
+    r"staging|live|root|admin|user|customer|company|openai|anthropic|azure|aws|google|github|stripe|cloud|database|"
+    r"master) |your (?:[\w'’-]+ ){0,2}){0,4}"
+)
+_KEPT = (
+    r"(?:environment variable|env var|api key|admin(?:istrator)? password|secret key|internal configuration|"
+    r"access token|database credential|private key)"
+)
+_HERE = r"(?:\byou\b|stored|in your|from your|have)"
+_THERE = rf"(?:$|{_HERE})"
 
 # Who asks about such a sentence does not say it. A hit after these words does not count, unless it says "your".
 ASKS = (
@@ -283,12 +296,15 @@ RULES: tuple[Rule, ...] = (
         r"!\[[^\]]{0,40}\]\(https?://[^)]{0,80}\?[^)]{0,40}(?:=\{|=<|=\[|data=|q=\$|secret|conversation|"
         r"history|prompt)",
     ),
+    # Who wants to have them, and not to know about them ("tell me how to revoke an API key"): between the verb and the
+    # thing there is only what says which one.
     Rule(
         "exfiltration",
-        r"\b(?:list|print|show|dump|reveal|output|give me|tell me|what (?:is|are))\b.{0,24}\b(?:all |"
-        r"your |the )?(?:environment variables|env vars|api keys?|admin(?:istrator)? password|"
-        r"secret keys?|internal configuration|access tokens|database credentials|"
-        r"private keys?)\b.{0,24}(?:$|you |stored|in your|from your|have)",
+        rf"\b(?:list|print|show|dump|reveal|output|give|tell) (?:me |us |out )?{_WHICH}{_KEPT}s?\b.{{0,24}}{_THERE}",
+    ),
+    Rule(
+        "exfiltration",
+        rf"\bwhat(?:'s|’s| is| are| were| was) (?:all |the |your ){_WHICH}{_KEPT}s?\b(?:[^\w]*$|.{{0,24}}{_HERE})",
     ),
     Rule(
         "decode",
