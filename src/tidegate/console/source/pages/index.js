@@ -2,6 +2,7 @@
 import { Keys } from "./keys.js";
 import { Overview } from "./overview.js";
 import { Playground } from "./playground.js";
+import { Prompts } from "./prompts.js";
 import { Requests } from "./requests.js";
 import { Targets } from "./targets.js";
 
@@ -9,6 +10,7 @@ export const PAGES = {
   overview: Overview,
   requests: Requests,
   playground: Playground,
+  prompts: Prompts,
   keys: Keys,
   targets: Targets,
 };
