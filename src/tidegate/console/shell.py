@@ -33,6 +33,7 @@ PAGES = (
     Page("requests", EVERYBODY),
     Page("playground", ASKING),
     Page("prompts", EVERYBODY),
+    Page("experiments", LOOKING),
     Page("keys", LOOKING),
     Page("targets", ("admin",)),
 )

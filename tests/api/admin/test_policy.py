@@ -52,6 +52,8 @@ QUERIES = {  # the same for what is asked in the query
     "purge": "?all=true",
     "tail": "?seconds=0",
     "overview_live": "?seconds=0",
+    "report_live": "?seconds=0",
+    "canary_live": "?seconds=0",
     "export_subject": "?id=ann",
     "erase_subject": "?id=ann",
     "prove": "?id=req_1",
@@ -67,7 +69,7 @@ ABSENT = {
     "show_tiers",
     *("get_experiment", "list_decisions", "get_unit", "archive_experiment"),
     *("start_experiment", "advance_experiment", "promote_experiment", "take_back_experiment", "stop_experiment"),
-    *("report_experiment", "recompute_experiment"),
+    *("report_experiment", "report_live", "recompute_experiment"),
 }
 NAMES = {"name": "x", "unit": "u", "hit": "req_1", "label": "live", "number": 1, **TARGET}
 IDS = {"organisations": "acme", "teams": "search", "users": "ann"}

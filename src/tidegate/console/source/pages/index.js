@@ -1,4 +1,5 @@
 // Which pages are there? By the first part of their path; who may see which is said in shell.py.
+import { Experiments } from "./experiments.js";
 import { Keys } from "./keys.js";
 import { Overview } from "./overview.js";
 import { Playground } from "./playground.js";
@@ -11,6 +12,7 @@ export const PAGES = {
   requests: Requests,
   playground: Playground,
   prompts: Prompts,
+  experiments: Experiments,
   keys: Keys,
   targets: Targets,
 };
