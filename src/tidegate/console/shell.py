@@ -17,6 +17,7 @@ from tidegate.core.limits import Role
 ROOT = "/console"
 CURRENT = ' aria-current="page"'
 LOOKING: tuple[Role, ...] = ("admin", "manager", "viewer")
+EVERYBODY: tuple[Role, ...] = ("admin", "manager", "member", "viewer")
 ASKING: tuple[Role, ...] = ("admin", "manager", "member")
 
 
@@ -29,8 +30,10 @@ class Page(NamedTuple):
 
 PAGES = (
     Page("overview", LOOKING),
-    Page("requests", ("admin", "manager", "member", "viewer")),
+    Page("requests", EVERYBODY),
     Page("playground", ASKING),
+    Page("prompts", EVERYBODY),
+    Page("experiments", LOOKING),
     Page("keys", LOOKING),
     Page("targets", ("admin",)),
 )

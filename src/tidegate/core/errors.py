@@ -136,6 +136,16 @@ class Conflict(TidegateError):
     status = 409
 
 
+class Superseded(Conflict):
+    """Somebody made a newer version, or moved the label, since you looked; what is there now comes with the answer."""
+
+    code = "version_conflict"
+
+    def __init__(self, message: str, *, newer: int | None) -> None:
+        super().__init__(message)
+        self.newer = newer  # the number of the version that is there now
+
+
 class KeyReused(TidegateError):
     """The `Idempotency-Key` was used before, for something else; take a new one for each call."""
 

@@ -207,10 +207,10 @@ class Rendered(NamedTuple):
     variables: str  # a digest of their values, defaults among them
 
 
-def complete(wording: Wording, included: Mapping[str, Ready]) -> Wording:
+def complete(wording: Wording, included: Mapping[str, Ready], *, draft: bool = False) -> Wording:
     """As it is kept: with all its variables, those of what it includes among them. Raises BadRequest.
 
-    Where none is declared, all that its gaps name are.
+    Where none is declared, all that its gaps name are; of a draft, those too that are not declared yet.
     """
     _check_shape(wording)
     texts = [_parsed(where, text) for where, text in wording.texts]
@@ -227,7 +227,7 @@ def complete(wording: Wording, included: Mapping[str, Ready]) -> Wording:
         if name not in declared
     }
     missing = [name for name in used if name not in declared and name not in inherited]
-    if missing and declared:
+    if missing and declared and not draft:
         raise BadRequest(
             f"variables: {', '.join(missing)}: used, and not declared; declare all of them, or none to have it done",
             param="variables",
@@ -348,6 +348,15 @@ def rendered(one: Ready, given: Mapping[str, Any]) -> Rendered:
             raise Unfilled(f"variables.{name}: must be of the type {variable.type}")
     texts = tuple([template.render(nodes, values, one.included) for nodes in one.texts])
     return Rendered(texts, digest(values))
+
+
+def drafted(one: Ready, given: Mapping[str, Any]) -> tuple[Rendered, list[str]]:
+    """As `rendered`, but where a value is missing its gap is still seen; and the names of those. Raises Unfilled."""
+    missing = sorted(one.needed - given.keys())
+    anything = {name: msgspec.structs.replace(one.variables[name], type="any") for name in missing}
+    values = {name: value for name, value in given.items() if name in one.variables}
+    gaps = {name: f"{{{{{name}}}}}" for name in missing}
+    return rendered(one._replace(variables={**one.variables, **anything}), {**values, **gaps}), missing
 
 
 def digest(values: Mapping[str, Any]) -> str:

@@ -81,6 +81,63 @@ async def test_the_difference_and_the_history_are_shown(stocked: House) -> None:
     assert [one["version"] for one in (await stocked.get("/v1/prompts/greet/versions")).events[0]] == [2, 1]
 
 
+async def test_of_two_who_began_from_one_version_the_second_is_shown_the_firsts(stocked: House) -> None:
+    assert (await say(stocked, "POST", "", id="greet", template="Hey", expected_version=2)).status == 201
+    late = await say(stocked, "POST", "", id="greet", template="Hallo", expected_version=2)
+    told = late.events[0]
+    assert (late.status, told["error"]["code"]) == (409, "version_conflict")
+    assert "its newest is version 3" in told["error"]["message"]
+    assert (told["newer"]["version"], told["newer"]["template"], told["newer"]["author"]) == (3, "Hey", "a test")
+    assert (
+        await say(stocked, "POST", "", id="greet", template="Hey", expected_version=2)
+    ).status == 200  # it says that
+    assert (await say(stocked, "POST", "", id="new", template="x", expected_version=4)).events[0]["newer"] is None
+    assert (await say(stocked, "POST", "", id="new", template="x", expected_version=0)).status == 201
+
+
+async def test_a_label_that_was_moved_meanwhile_is_not_moved_again_unseen(stocked: House) -> None:
+    late = await say(stocked, "PUT", "/greet/labels/production", version=2, expected_version=1)
+    assert (late.status, late.events[0]["newer"]["version"]) == (409, 2)
+    assert (await say(stocked, "PUT", "/greet/labels/production", version=1, expected_version=2)).status == 200
+    assert (await say(stocked, "PUT", "/greet/labels/other", version=1, expected_version=0)).status == 200
+
+
+async def test_a_draft_is_rendered_compared_and_not_kept(stocked: House) -> None:
+    draft = {"messages": [{"role": "user", "content": "Hi {{name}}, {{mood}}"}], "variables": [{"name": "name"}]}
+    said = (await say(stocked, "POST", "/draft", id="greet", **draft, values={"name": "Ann", "gone": 1})).events[0]
+    assert said["messages"] == [{"role": "user", "content": "Hi Ann, {{mood}}"}]
+    assert (said["wrong"], said["missing"]) == ("", ["mood"])
+    assert [one["name"] for one in said["variables"]] == ["name", "mood"]
+    assert "+Hi {{name}}, {{mood}}" in said["lines"] and "-Hi {{name}}" in said["lines"]
+    assert (await stocked.get("/v1/prompts/greet/summary")).events[0]["latest"] == 2
+
+
+@pytest.mark.parametrize(
+    ("draft", "why"),
+    [
+        ({"template": "{{#x}}"}, "is not closed"),
+        ({"template": "{{> nobody@1}}"}, "there is no prompt 'nobody'"),
+        ({}, "say messages, or a template"),
+        ({"template": "{{n}}", "variables": [{"name": "n", "type": "number"}], "values": {"n": "x"}}, "type number"),
+    ],
+)
+async def test_what_is_wrong_with_a_draft_is_said_and_no_error(stocked: House, draft: dict[str, Any], why: str) -> None:
+    reply = await say(stocked, "POST", "/draft", id="fresh", **draft)
+    assert reply.status == 200 and why in reply.events[0]["wrong"]
+
+
+async def test_a_summary_has_labels_versions_and_moves_in_pages(stocked: House) -> None:
+    first = (await stocked.get("/v1/prompts/greet/summary?limit=1")).events[0]
+    assert (first["labels"], first["protected"], first["next"]) == ({"production": 2}, ["live"], 2)
+    assert [(one["version"], one["labels"], one["note"]) for one in first["versions"]] == [
+        (2, ["production"], "because")
+    ]
+    assert "template" not in first["versions"][0]
+    rest = (await stocked.get("/v1/prompts/greet/summary?limit=1&before=2")).events[0]
+    assert ([one["version"] for one in rest["versions"]], rest["next"]) == ([1], None)
+    assert [(one["was"], one["version"]) for one in first["moves"]] == [(1, 2)]
+
+
 async def test_every_change_is_in_the_audit_log(stocked: House) -> None:
     await say(stocked, "PUT", "/greet/labels/staging", version=1)
     await say(stocked, "DELETE", "/greet/labels/staging")

@@ -21,6 +21,7 @@ from tidegate.api.admin import (
     cache,
     canary,
     chat,
+    drafts,
     evaluation,
     experiments,
     feedback,
@@ -52,7 +53,7 @@ from tidegate.gateway import Gateway
 ROUTERS = (
     *(cache.router, keys.router, teams.router, targets.router, guardrails.router),
     *(usage.router, requests.router, replay.router, feedback.router, analytics.router, chat.router),
-    *(evaluation.router, prompts.router, experiments.router, rollouts.router),
+    *(evaluation.router, prompts.router, drafts.router, experiments.router, rollouts.router),
     *(subjects.router, audit.router, vault.router, alerts.router, logs.router),
     canary.router,
     overview.router,

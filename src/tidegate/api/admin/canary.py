@@ -4,14 +4,18 @@
 from datetime import UTC
 from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from tidegate.api.admin.live import LONGEST_S as LONGEST_LIVE_S
+from tidegate.api.admin.live import live
 from tidegate.api.admin.moments import duration, iso
 from tidegate.api.admin.policy import Administering, House, tell
+from tidegate.api.admin.requests import EVENTS
 from tidegate.api.admin.shapes import ERRORS
 from tidegate.core.canary import Canaries, Canary, Seen, Unit, Wish
-from tidegate.core.errors import BadRequest, ConfigError
+from tidegate.core.errors import BadRequest, ConfigError, NotFound
 from tidegate.core.values import Share
 
 router = APIRouter(prefix="/admin/config/canary", tags=["canary"], responses=ERRORS)
@@ -92,13 +96,25 @@ async def start_canary(body: Start, principal: Administering, house: House, requ
 @router.get("")
 async def show_canary(principal: Administering, request: Request) -> Reported:
     """The one that runs, or the last; and what the process that answers has seen of both arms."""
-    found = await _canaries(request).report()
-    return Reported(
-        **_shown(found.canary).model_dump(),
-        here=found.here,
-        candidate=_arm(found.candidate),
-        control=_arm(found.control),
-    )
+    return await _reported(request)
+
+
+@router.get("/live", response_class=StreamingResponse, responses=EVENTS)
+async def canary_live(
+    principal: Administering,
+    house: House,
+    request: Request,
+    seconds: Annotated[float, Query(ge=0, le=LONGEST_LIVE_S, description="How long, at most.")] = 3600,
+) -> StreamingResponse:
+    """The same every two seconds, one event each; null while there is none."""
+
+    async def look() -> bytes:
+        try:
+            return (await _reported(request)).model_dump_json().encode()
+        except NotFound:
+            return b"null"
+
+    return await live(house.world, look, seconds)
 
 
 @router.patch("")
@@ -125,6 +141,16 @@ async def roll_back_canary(
     now = await _canaries(request).roll_back(principal.key_id, body.why)
     tell(house, principal, "canary_rolled_back", now.fingerprint, after={"why": now.why})
     return _shown(now)
+
+
+async def _reported(request: Request) -> Reported:
+    found = await _canaries(request).report()
+    return Reported(
+        **_shown(found.canary).model_dump(),
+        here=found.here,
+        candidate=_arm(found.candidate),
+        control=_arm(found.control),
+    )
 
 
 def _canaries(request: Request) -> Canaries:

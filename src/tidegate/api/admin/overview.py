@@ -14,14 +14,15 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from tidegate.api.admin.analytics import ShownForecast, expected
+from tidegate.api.admin.live import LONGEST_S, live
 from tidegate.api.admin.moments import iso
 from tidegate.api.admin.policy import House
-from tidegate.api.admin.requests import ALIVE_S, EVENTS
+from tidegate.api.admin.requests import EVENTS
 from tidegate.api.admin.shapes import ERRORS
 from tidegate.api.admin.usage import Looking, visible
 from tidegate.core.call import Principal
 from tidegate.core.money import NUSD_PER_USD, Usage
-from tidegate.core.ports import Closed, StoreDown
+from tidegate.core.ports import Closed
 from tidegate.core.search import CallsAsked
 from tidegate.core.usage import HOUR_MS, UsageAsked, periods
 from tidegate.gateway import Gateway
@@ -31,7 +32,6 @@ router = APIRouter(prefix="/admin/overview", tags=["overview"], responses=ERRORS
 WINDOW_MS, BUCKET_MS = 300_000, 10_000
 SAMPLE = 1000  # of the newest calls: so that a busy house is looked at as fast as a quiet one
 HOURS = 24
-EVERY_S = 2.0
 SLOW_S = 30.0  # what changes by the hour is looked at as often
 SPENT = ("calls", "errors", "cost_nusd", "saved_nusd")
 
@@ -39,7 +39,7 @@ SPENT = ("calls", "errors", "cost_nusd", "saved_nusd")
 class LiveQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    seconds: Annotated[float, Field(ge=0, le=86_400, description="How long, at most.")] = 3600
+    seconds: Annotated[float, Field(ge=0, le=LONGEST_S, description="How long, at most.")] = 3600
 
 
 class Overview(BaseModel):
@@ -68,9 +68,11 @@ async def overview(principal: Looking, house: House) -> Overview:
 async def overview_live(asked: Annotated[LiveQuery, Query()], principal: Looking, house: House) -> StreamingResponse:
     """The same every two seconds, one event each, for as long as somebody listens."""
     glance = Glance(house, principal)
-    headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-    first = await glance.look()  # what is wrong is an error, and not the end of an answer
-    return StreamingResponse(Looks(glance, first, asked.seconds), media_type="text/event-stream", headers=headers)
+
+    async def look() -> bytes:
+        return (await glance.look()).model_dump_json().encode()
+
+    return await live(house.world, look, asked.seconds)
 
 
 class Glance:
@@ -130,34 +132,6 @@ class Glance:
             self._slow = [_hour(one.begin_ms, told.get(one.begin_ms, {})) for one in spans], forecast
             self._slow_at_ns = now_ns
         return self._slow
-
-
-class Looks:
-    """Server-sent events. While the store is away there are none, and whoever listens sees how old the last one is."""
-
-    def __init__(self, glance: Glance, first: Overview, seconds: float) -> None:
-        self._glance = glance
-        self._world = glance.house.world
-        self._next: Overview | None = first
-        self._until_ns = self._world.clock.now_ns() + round(seconds * 1e9)
-
-    def __aiter__(self) -> "Looks":
-        return self
-
-    async def __anext__(self) -> bytes:
-        silent_s = 0.0
-        while self._next is None:
-            if self._world.clock.now_ns() >= self._until_ns or self._world.closing.is_set():
-                raise StopAsyncIteration
-            await self._world.clock.sleep(EVERY_S)
-            silent_s += EVERY_S
-            try:
-                self._next = await self._glance.look()
-            except StoreDown:
-                if silent_s >= ALIVE_S:
-                    return b": the store is away\n\n"
-        shown, self._next = self._next, None
-        return b"data: " + shown.model_dump_json().encode() + b"\n\n"
 
 
 # --- sums of a few calls --------------------------------------------------------------------------------------------

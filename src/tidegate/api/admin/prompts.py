@@ -5,73 +5,52 @@ from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Depends, Query, Response
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
+from tidegate.api.admin.drafts import Id, Number, Said
 from tidegate.api.admin.policy import EVERY_KEY, Administering, House, Managing, tell
-from tidegate.api.admin.shapes import ERRORS, Body
+from tidegate.api.admin.shapes import ERRORS, Body, Problem
 from tidegate.core.call import Principal
 from tidegate.core.difference import difference
-from tidegate.core.errors import BadRequest, Forbidden, PromptInvalid
+from tidegate.core.errors import BadRequest, Forbidden, PromptInvalid, Superseded
 from tidegate.core.prompts import (
     LABEL,
-    MAX_MESSAGES,
-    MAX_VARIABLES,
-    Kind,
     Prompt,
     PromptMove,
     PromptVersion,
     Ready,
-    Role,
     Wording,
     rendered,
 )
-from tidegate.core.template import MAX_TEXT, Unfilled
+from tidegate.core.template import Unfilled
 from tidegate.gateway import Gateway
 
 router = APIRouter(prefix="/v1/prompts", tags=["prompts"], responses=ERRORS)
 
 Reading = Annotated[Principal, Depends(EVERY_KEY)]
-Id = Annotated[str, Field(min_length=1, max_length=100)]
-Number = Annotated[int, Field(ge=1, le=10**9)]
 LabelAsked = Annotated[str | None, Query(max_length=60, description="Or `latest`; left out, production.")]
 VersionAsked = Annotated[int | None, Query(ge=1, le=10**9)]
 _WORDING = msgspec.json.Decoder(Wording)
 
 
-class Message(Body):
-    role: Role
-    content: Annotated[str, Field(max_length=MAX_TEXT, description="A template: {{name}}, {{#x}}…{{/x}}.")]
-
-
-class Variable(Body):
-    name: Annotated[str, Field(max_length=64)]
-    type: Kind = "any"
-    required: bool = True
-    default: Annotated[Any, Field(description="With one, it is not required.")] = None
-    description: Annotated[str, Field(max_length=1000)] = ""
-
-
-class NewVersion(Body):
+class NewVersion(Said):
     id: Annotated[Id, Field(description="Its name; a new one, or one that is there.")]
-    messages: Annotated[list[Message], Field(max_length=MAX_MESSAGES)] = []
-    template: Annotated[str | None, Field(max_length=MAX_TEXT, description="One text, in place of messages.")] = None
-    variables: Annotated[
-        list[Variable], Field(max_length=MAX_VARIABLES, description="Left out, all that its gaps name.")
-    ] = []
-    parameters: Annotated[dict[str, Any], Field(description="Such as temperature; where a call says none.")] = {}
-    tools: Annotated[list[dict[str, Any]], Field(max_length=128, description="As OpenAI has them.")] = []
-    response_schema: dict[str, Any] | None = None
     note: Annotated[str, Field(max_length=2000, description="Why it was changed.")] = ""
     author: Annotated[str, Field(max_length=200)] = ""
     labels: Annotated[list[str], Field(max_length=20, description="They point to it at once.")] = []
-
-    def wording(self) -> Wording:
-        said = self.model_dump(exclude_unset=True, exclude={"id", "note", "author", "labels"})
-        return msgspec.convert(said, Wording)
+    expected_version: Annotated[
+        int | None,
+        Field(ge=0, le=10**9, description="The newest that you know, 0 for none. Is there a newer one: a 409 with it."),
+    ] = None
 
 
 class Move(Body):
     version: Number
+    expected_version: Annotated[
+        int | None,
+        Field(ge=0, le=10**9, description="Where you know it to point, 0 for nowhere. Is it moved: a 409."),
+    ] = None
     why: Annotated[str, Field(max_length=2000)] = ""
     protected: Annotated[bool, Field(description="Moves it though it is protected; for administrators.")] = False
 
@@ -98,12 +77,27 @@ class ShownVersion(BaseModel):
     author: str
     note: str
     labels: Annotated[list[str], Field(description="Those that point to it.")]
+    latest: Annotated[int, Field(description="The number of the newest version.")]
     messages: list[dict[str, Any]]
     template: str | None
     variables: list[dict[str, Any]]
     parameters: dict[str, Any]
     tools: list[dict[str, Any]]
     response_schema: dict[str, Any] | None
+
+
+class ListedVersion(BaseModel):
+    version: int
+    hash: str
+    created_ms: int
+    by: str
+    author: str
+    note: str
+    labels: list[str]
+
+
+class Newer(Problem):
+    newer: Annotated[ShownVersion | None, Field(description="What is there now.")]
 
 
 class ShownRendered(BaseModel):
@@ -123,6 +117,13 @@ class ShownMove(BaseModel):
     at_ms: int
     by: str
     why: str
+
+
+class ShownSummary(ShownPrompt):
+    protected: Annotated[list[str], Field(description="Labels that only an administrator may move.")]
+    versions: Annotated[list[ListedVersion], Field(description="The newest first, without what they say.")]
+    next: Annotated[int | None, Field(description="`before` of the next page; null on the last.")]
+    moves: Annotated[list[ShownMove], Field(description="Of its labels, the newest first.")]
 
 
 class ShownDifference(BaseModel):
@@ -156,6 +157,27 @@ async def get_prompt(
         version = house.experiments.version(id, label or LABEL, principal.organisation_id, user)
         label = None if version is not None else label
     return _version(prompt, await _one(house, prompt, label, version))
+
+
+@router.get("/{id}/summary")
+async def summarize_prompt(
+    id: str,
+    principal: Reading,
+    house: House,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    before: Annotated[int | None, Query(ge=1, le=10**9, description="`next` of the page before.")] = None,
+) -> ShownSummary:
+    """All that there is to know of it but what it says: labels, versions and moves, in one."""
+    desk = house.prompts.desk
+    prompt = await desk.find(id)
+    versions = await desk.versions(prompt, limit, before)
+    return ShownSummary(
+        **_prompt(prompt).model_dump(),
+        protected=sorted(desk.protected),
+        versions=[_listed(prompt, one) for one in versions],
+        next=versions[-1].number if len(versions) == limit and versions[-1].number > 1 else None,
+        moves=[_move(one) for one in await desk.moves(prompt, limit)],
+    )
 
 
 @router.get("/{id}/versions")
@@ -203,27 +225,31 @@ async def render_prompt(id: str, asked: Values, principal: Reading, house: House
 # --- changing
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, response_model=ShownVersion, responses={409: {"model": Newer}})
 async def add_version(
     asked: NewVersion,
     response: Response,
     principal: Managing,
     house: House,
     dry_run: Annotated[bool, Query(description="Say what would be made, and make nothing.")] = False,
-) -> ShownVersion:
+) -> Any:
     """A new version. Where it says the same as the newest one, that is answered, with 200."""
     desk = house.prompts.desk
     if dry_run:
         response.status_code = 200
         return await _previewed(asked, principal, house)
-    version, is_new = await desk.make(
-        asked.id,
-        asked.wording(),
-        by=principal.key_id,
-        author=asked.author or principal.name,
-        note=asked.note,
-        labels=asked.labels,
-    )
+    try:
+        version, is_new = await desk.make(
+            asked.id,
+            asked.wording(),
+            by=principal.key_id,
+            author=asked.author or principal.name,
+            note=asked.note,
+            labels=asked.labels,
+            expected=asked.expected_version,
+        )
+    except Superseded as wrong:
+        return await _superseded(house, asked.id, wrong)
     if is_new:
         tell(house, principal, "prompt_version_created", version.id, after=_fields(version))
     else:
@@ -244,15 +270,17 @@ async def _previewed(asked: NewVersion, principal: Principal, house: Gateway) ->
     return _version(Prompt(asked.id, at_ms, principal.key_id), draft)
 
 
-@router.put("/{id}/labels/{label}")
-async def move_label(id: str, label: str, asked: Move, principal: Managing, house: House) -> ShownMove:
+@router.put("/{id}/labels/{label}", response_model=ShownMove, responses={409: {"model": Newer}})
+async def move_label(id: str, label: str, asked: Move, principal: Managing, house: House) -> Any:
     """Point a label to a version: the same way forward and back."""
-    insists = _insists(principal, asked.protected)
-    return _moved(
-        house,
-        principal,
-        await house.prompts.desk.move(id, label, asked.version, by=principal.key_id, why=asked.why, insists=insists),
-    )
+    insists, by = _insists(principal, asked.protected), principal.key_id
+    try:
+        move = await house.prompts.desk.move(
+            id, label, asked.version, by=by, why=asked.why, insists=insists, expected=asked.expected_version
+        )
+    except Superseded as wrong:
+        return await _superseded(house, id, wrong)
+    return _moved(house, principal, move)
 
 
 @router.delete("/{id}/labels/{label}")
@@ -293,6 +321,16 @@ def _insists(principal: Principal, protected: bool) -> bool:
     return protected
 
 
+async def _superseded(house: Gateway, id: str, wrong: Superseded) -> JSONResponse:
+    """The error, and what is there now: so that nobody has to ask again, and both can be shown."""
+    newer = None
+    if wrong.newer is not None:
+        prompt = await house.prompts.desk.find(id)
+        newer = _version(prompt, await house.prompts.desk.version(prompt, wrong.newer)).model_dump()
+    error = {"message": wrong.message, "type": "invalid_request_error", "param": "expected_version", "code": wrong.code}
+    return JSONResponse({"error": error, "newer": newer}, wrong.status)
+
+
 def _fields(version: PromptVersion) -> dict[str, Any]:
     """For the audit log: which version, and the proof of what it says."""
     return {"version": version.number, "hash": version.hash, "author": version.author, "note": version.note}
@@ -301,6 +339,12 @@ def _fields(version: PromptVersion) -> dict[str, Any]:
 def _prompt(one: Prompt) -> ShownPrompt:
     labels = {label.name: label.version for label in one.labels}
     return ShownPrompt(id=one.id, created_ms=one.created_ms, latest=one.latest, labels=labels)
+
+
+def _listed(prompt: Prompt, one: PromptVersion) -> ListedVersion:
+    fields = {name: getattr(one, name) for name in ("hash", "created_ms", "by", "author", "note")}
+    labels = [label.name for label in prompt.labels if label.version == one.number]
+    return ListedVersion(version=one.number, labels=labels, **fields)
 
 
 def _version(prompt: Prompt, one: PromptVersion) -> ShownVersion:
@@ -314,6 +358,7 @@ def _version(prompt: Prompt, one: PromptVersion) -> ShownVersion:
         author=one.author,
         note=one.note,
         labels=[label.name for label in prompt.labels if label.version == one.number],
+        latest=max(prompt.latest, one.number),
         messages=msgspec.to_builtins(wording.messages),
         template=wording.template,
         variables=msgspec.to_builtins(wording.variables),

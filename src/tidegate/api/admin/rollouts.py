@@ -5,24 +5,29 @@ import asyncio
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
+from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
 from tidegate.api.admin.experiments import checked
+from tidegate.api.admin.live import LONGEST_S, live
 from tidegate.api.admin.policy import Administering, House, Looking, sees
+from tidegate.api.admin.requests import EVENTS
 from tidegate.api.admin.shapes import ERRORS, Body
 from tidegate.core.call import Principal
 from tidegate.core.errors import NotFound
-from tidegate.core.experiments import Decision, Experiment, Spec, spec_of
+from tidegate.core.experiments import ENDED, METRICS, Decision, Experiment, Spec, spec_of
 from tidegate.gateway import Gateway
 from tidegate.jobs.rollouts import reports
 from tidegate.jobs.rollouts.course import Verb, possible, wanted
 from tidegate.jobs.rollouts.evidence import Asked, followed_again
 from tidegate.jobs.rollouts.labels import relabel
 from tidegate.jobs.rollouts.moves import Mover
+from tidegate.jobs.rollouts.reports import words
 
 router = APIRouter(prefix="/v1/experiments", tags=["experiments"], responses=ERRORS)
 
+LOOK_S, REPORT_S = 0.5, 5.0
 Why = Annotated[str, Field(max_length=500, description="In plain words, for the log of decisions.")]
 
 
@@ -87,13 +92,49 @@ async def stop_experiment(name: str, body: Move, principal: Administering, house
 @router.get("/{name}/report")
 async def report_experiment(name: str, principal: Looking, house: House) -> dict[str, Any]:
     """How it stands: every metric with its interval, over time and by stage, and what was decided."""
-    desk, world = house.experiments.desk, house.world
-    experiment = await _named(name, principal, house)
-    spec, decisions, now_ms = spec_of(experiment), await desk.decisions(experiment), world.clock.wall_ns() // 1_000_000
-    lines = await world.ledger.units(experiment.id) if spec.mode == "live" else []
-    made = await asyncio.to_thread(reports.made, experiment, spec, decisions, lines, now_ms)
-    found: dict[str, Any] = msgspec.to_builtins(made)
+    found: dict[str, Any] = msgspec.to_builtins(await _report(await _named(name, principal, house), house))
     return found
+
+
+@router.get("/{name}/live", response_class=StreamingResponse, responses=EVENTS)
+async def report_live(
+    name: str,
+    principal: Looking,
+    house: House,
+    seconds: Annotated[float, Query(ge=0, le=LONGEST_S, description="How long, at most.")] = 3600,
+) -> StreamingResponse:
+    """The report, in plain words too: at once when something is decided, and every few seconds while it runs."""
+    watch = Watch(await _named(name, principal, house), house)
+    return await live(house.world, watch.look, seconds, LOOK_S)
+
+
+class Watch:
+    """One experiment, looked at: whether it was moved on twice a second, how it stands as often as that is no burden."""
+
+    def __init__(self, experiment: Experiment, house: Gateway) -> None:
+        self._id = experiment.id
+        self._house = house
+        self._seen: Experiment | None = None
+        self._again_ns = 0
+
+    async def look(self) -> bytes | None:
+        clock = self._house.world.clock
+        now = await self._house.world.store.find(Experiment, self._id)
+        if now is None or (now == self._seen and (now.state in ENDED or clock.now_ns() < self._again_ns)):
+            return None
+        begun_ns = clock.now_ns()
+        report = await _report(now, self._house)
+        took_ns = clock.now_ns() - begun_ns
+        self._seen, self._again_ns = now, clock.now_ns() + max(round(REPORT_S * 1e9), 10 * took_ns)
+        return msgspec.json.encode(_told(report) | {"archived_ms": now.archived_ms})
+
+
+def _told(report: reports.Report) -> dict[str, Any]:
+    """With what a page cannot know: how each metric is compared, where its margin is, and what it means."""
+    found: dict[str, Any] = msgspec.to_builtins(report)
+    for shown, one in zip(found["findings"], report.findings, strict=True):
+        shown |= {"kind": METRICS[one.metric].kind, "edge": words.edge(one), "said": words.sentence(one)}
+    return found | {"headline": words.headline(report), "minds": list(words.minds(report))}
 
 
 @router.post("/{name}/recompute")
@@ -102,6 +143,13 @@ async def recompute_experiment(name: str, principal: Looking, house: House) -> l
     experiment = await _named(name, principal, house)
     spec, decisions = spec_of(experiment), await house.experiments.desk.decisions(experiment)
     return [await asyncio.to_thread(_again, spec, one) for one in decisions]
+
+
+async def _report(experiment: Experiment, house: Gateway) -> reports.Report:
+    world, spec = house.world, spec_of(experiment)
+    decisions, now_ms = await house.experiments.desk.decisions(experiment), world.clock.wall_ns() // 1_000_000
+    lines = await world.ledger.units(experiment.id) if spec.mode == "live" else []
+    return await asyncio.to_thread(reports.made, experiment, spec, decisions, lines, now_ms)
 
 
 async def _named(name: str, principal: Principal, house: Gateway) -> Experiment:

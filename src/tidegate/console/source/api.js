@@ -7,10 +7,11 @@ const LONGEST_WAIT_MS = 10_000;
 
 /** What the API said, and what to do about it. */
 export class Wrong extends Error {
-  constructor(status, message, code) {
+  constructor(status, message, code, told = {}) {
     super(message);
     this.status = status;
     this.code = code;
+    this.told = told; // all of the answer
     this.advice = knows(`wrong.${status}`) ? say(`wrong.${status}`) : "";
   }
 }
@@ -35,8 +36,8 @@ export async function send(method, path, body, signal) {
 async function wrongOf(answer) {
   const text = await answer.text();
   try {
-    const { error } = JSON.parse(text);
-    return new Wrong(answer.status, error.message, error.code ?? error.type);
+    const told = JSON.parse(text);
+    return new Wrong(answer.status, told.error.message, told.error.code ?? told.error.type, told);
   } catch {
     return new Wrong(answer.status, text.slice(0, 300));
   }

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import msgspec
 
-from tidegate.core.errors import BadRequest, Conflict, Forbidden, PromptNotFound
+from tidegate.core.errors import BadRequest, Conflict, Forbidden, PromptNotFound, Superseded
 from tidegate.core.experiments import Experiment, spec_of
 from tidegate.core.ports import Clock, Setting, Store
 from tidegate.core.prompts import (
@@ -63,10 +63,10 @@ class PromptDesk:
             raise PromptNotFound(f"version {number} of prompt {prompt.id!r} was deleted", param="prompt.version")
         return found
 
-    async def versions(self, prompt: Prompt, most: int = 100) -> list[PromptVersion]:
-        """The newest first; deleted ones are not among them."""
+    async def versions(self, prompt: Prompt, most: int = 100, before: int | None = None) -> list[PromptVersion]:
+        """The newest first, or those before a number; deleted ones are not among them."""
         found: list[PromptVersion] = []
-        for number in range(prompt.latest, 0, -1):
+        for number in range(prompt.latest if before is None else min(before - 1, prompt.latest), 0, -1):
             one = await self._store.find(PromptVersion, f"{prompt.id}@{number}")
             if one is not None and one.deleted_ms is None:
                 found.append(one)
@@ -83,16 +83,18 @@ class PromptDesk:
     # --- changing
 
     async def make(
-        self, name: str, wording: Wording, *, by: str, author: str = "", note: str = "", labels: Sequence[str] = ()
-    ) -> tuple[PromptVersion, bool]:
+        self, name: str, wording: Wording, *, by: str, author: str = "", note: str = "", labels: Sequence[str] = (),
+        expected: int | None = None,
+    ) -> tuple[PromptVersion, bool]:  # fmt: skip
         """A new version, and whether it is new: what says the same as the newest one is that one.
 
-        `labels` point to it at once. Raises BadRequest, PromptNotFound (of what it includes), Conflict, Forbidden.
+        `labels` point to it at once. `expected`: the newest version that whoever asks knows of; 0: there is none.
+        Raises BadRequest, PromptNotFound (of what it includes), Conflict, Superseded, Forbidden.
         """
         if len(note) > MAX_NOTE or len(author) > 200:
             raise BadRequest(f"a note may have {MAX_NOTE} characters, an author's name 200", param="note")
         prompt, made, same = await self._tried(name, wording, labels)
-        version = same or await self._added(prompt, made, by, author, note)
+        version = same or await self._added(prompt, made, by, author, note, expected)
         for label in labels:
             await self.move(name, label, version.number, by=by, why=note)
         return version, same is None
@@ -123,7 +125,11 @@ class PromptDesk:
         is_same = newest is not None and newest.deleted_ms is None and newest.hash == made.hash
         return newest if is_same else None
 
-    async def _added(self, prompt: Prompt | None, made: Ready, by: str, author: str, note: str) -> PromptVersion:
+    async def _added(
+        self, prompt: Prompt | None, made: Ready, by: str, author: str, note: str, expected: int | None
+    ) -> PromptVersion:
+        if expected is not None:
+            await self._check_newest(made.prompt, prompt, expected)
         if prompt is None:
             prompt = Prompt(made.prompt, self._now_ms, by)
             try:
@@ -131,7 +137,8 @@ class PromptDesk:
             except ValueError:  # somebody else did, just now
                 prompt = await self.find(made.prompt)
         wording = msgspec.json.encode(made.wording, order="sorted").decode()
-        for number in range(prompt.latest + 1, prompt.latest + 1 + TRIES):
+        next_, tries = (prompt.latest + 1, TRIES) if expected is None else (expected + 1, 1)
+        for number in range(next_, next_ + tries):
             version = PromptVersion(
                 f"{prompt.id}@{number}", prompt.id, number, self._now_ms, by, author, note, made.hash, wording
             )
@@ -142,7 +149,22 @@ class PromptDesk:
             await self._noted_latest(prompt.id, number)
             await self.stamped()
             return version
+        if expected is not None:
+            await self._check_newest(prompt.id, prompt, expected)
         raise Conflict(f"others are making versions of {prompt.id!r} at this moment; try again")
+
+    async def _check_newest(self, name: str, prompt: Prompt | None, expected: int) -> None:
+        """Raises Superseded. Who has just made one may not have counted it yet."""
+        newest = prompt.latest if prompt is not None else 0
+        while await self._store.find(PromptVersion, f"{name}@{newest + 1}") is not None:
+            newest += 1
+        if newest != expected:
+            said = f"its newest is version {newest}" if newest else "it has no version"
+            raise Superseded(
+                f"prompt {name!r} is not what you began from, version {expected}: {said}; look at what changed, and "
+                "try again",
+                newer=newest or None,
+            )
 
     async def _noted_latest(self, name: str, number: int) -> None:
         while (prompt := await self.find(name)).latest < number:
@@ -150,15 +172,20 @@ class PromptDesk:
                 return
 
     async def move(
-        self, name: str, label: str, version: int | None, *, by: str, why: str = "", insists: bool = False
-    ) -> PromptMove:
+        self, name: str, label: str, version: int | None, *, by: str, why: str = "", insists: bool = False,
+        expected: int | None = None,
+    ) -> PromptMove:  # fmt: skip
         """Point `label` to a version; None: take it away. `insists`: may move what is protected.
 
-        Raises PromptNotFound, Forbidden, Conflict when somebody else moves it at the same moment.
+        `expected`: where whoever asks knows it to point; 0: nowhere. Raises PromptNotFound, Forbidden, Superseded,
+        Conflict when somebody else moves it at the same moment.
         """
         check_label(label)
         prompt = await self.find(name)
         was = prompt.at(label)
+        if expected is not None and (was or 0) != expected:
+            there = f"points to version {was}" if was else "is not there"
+            raise Superseded(f"the label {label!r} of {name!r} {there} by now; look, and try again", newer=was)
         if version is not None:
             await self._library.version(prompt, version)
         elif was is None:

@@ -120,7 +120,7 @@ class Library:
             raise BadRequest(f"texts stand more than {MAX_DEPTH} deep in each other; include the inner ones directly")
         return {id: self._ready.get(id) or await self.load(id, depth + 1) for id in included_by(wording)}
 
-    async def made(self, prompt: str, number: int, wording: Wording) -> Ready:
+    async def made(self, prompt: str, number: int, wording: Wording, *, draft: bool = False) -> Ready:
         """What it would be as this version. Raises BadRequest, PromptNotFound, StoreDown."""
         for id in included_by(wording):
             if id == f"{prompt}@{number}" or (id.rpartition("@")[0] == prompt and int(id.rpartition("@")[2]) >= number):
@@ -129,7 +129,7 @@ class Library:
                     param="template",
                 )
         included = await self.included(wording)
-        whole = complete(wording, included)
+        whole = complete(wording, included, draft=draft)
         return ready(prompt, number, whole, included, self._asks(whole))
 
     async def _no_version(self, id: str, *, deleted: bool) -> PromptNotFound:

@@ -1,7 +1,9 @@
 // Which pages are there? By the first part of their path; who may see which is said in shell.py.
+import { Experiments } from "./experiments.js";
 import { Keys } from "./keys.js";
 import { Overview } from "./overview.js";
 import { Playground } from "./playground.js";
+import { Prompts } from "./prompts.js";
 import { Requests } from "./requests.js";
 import { Targets } from "./targets.js";
 
@@ -9,6 +11,8 @@ export const PAGES = {
   overview: Overview,
   requests: Requests,
   playground: Playground,
+  prompts: Prompts,
+  experiments: Experiments,
   keys: Keys,
   targets: Targets,
 };

@@ -17,11 +17,11 @@ export function Playground({ place }) {
   if (wrong) return html`<${Problem} wrong=${wrong} again=${again} />`;
   if (!answer) return html`<${Loading} />`;
   const routes = answer.data.map((one) => one.id);
-  const { route = routes[0] ?? "", second = "" } = place.query;
+  const { route = routes[0] ?? "", second = "", prompt = "" } = place.query;
   const models = second ? [route, second] : [route];
   return html`<h1>${say("pages.playground")}</h1>
     ${!routes.length && html`<${Empty} title=${word("no_routes")} teach=${word("teach")} command="tidegate init" />`}
-    <${Question} routes=${routes} query=${{ route, second }} onAsk=${(body) => setAsked({ body, times: (asked?.times ?? 0) + 1 })} />
+    <${Question} routes=${routes} query=${{ route, second, prompt }} onAsk=${(body) => setAsked({ body, times: (asked?.times ?? 0) + 1 })} />
     <div class="side-by-side">
       ${models.map((model, at) => html`<${Answer} key=${at} model=${model} asked=${asked} />`)}
     </div>`;
@@ -47,10 +47,10 @@ function Question({ routes, query, onAsk }) {
       <label>${word("max_tokens")} <input name="max_tokens" type="number" min="1" step="1" /></label>
     </div>
     <label>${word("said")} <textarea name="said" rows="4" onKeyDown=${enter}></textarea></label>
-    <details>
+    <details open=${query.prompt !== ""}>
       <summary>${word("more")}</summary>
       <label>${word("system")} <textarea name="system" rows="2"></textarea></label>
-      <label>${word("prompt")} <input name="prompt" maxlength="256" /></label>
+      <label>${word("prompt")} <input name="prompt" maxlength="256" defaultValue=${query.prompt} /></label>
       <label>${word("variables")} <textarea name="variables" rows="2" spellcheck=${false}></textarea></label>
       <label>${word("tools")} <textarea name="tools" rows="3" spellcheck=${false}></textarea></label>
     </details>

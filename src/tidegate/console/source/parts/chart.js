@@ -9,9 +9,9 @@ const DASHES = [[], [6, 4], [2, 3]]; // so that lines differ to who sees no colo
 
 /**
  * `rows`: [{at: ISO time, …}], oldest first. `lines`: [{label, of: (row) => number or null, tone: 1 | 2 | 3}].
- * `unit(number)`: as text. `bars`: as steps, for sums.
+ * `unit(number)`: as text. `bars`: as steps, for sums. `signed`: what is below nothing is seen, too.
  */
-export function Chart({ label, rows, lines, unit, bars = false }) {
+export function Chart({ label, rows, lines, unit, bars = false, signed = false }) {
   const place = useRef(null);
   const chart = useRef(null);
   const data = [rows.map((row) => Date.parse(row.at) / 1000), ...lines.map((line) => rows.map(line.of))];
@@ -20,7 +20,7 @@ export function Chart({ label, rows, lines, unit, bars = false }) {
     if (!box) return undefined;
     const draw = () => {
       chart.current?.destroy();
-      chart.current = new uPlot(options(box.clientWidth, lines, unit, bars), data, box);
+      chart.current = new uPlot(options(box.clientWidth, lines, unit, bars, signed), data, box);
     };
     draw();
     const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -51,7 +51,8 @@ export function Chart({ label, rows, lines, unit, bars = false }) {
   </figure>`;
 }
 
-function options(width, lines, unit, bars) {
+function options(width, lines, unit, bars, signed) {
+  const lowest = (least) => (signed && least < 0 ? least * 1.1 : 0);
   const style = getComputedStyle(document.documentElement);
   const colour = (name) => style.getPropertyValue(name).trim();
   const axis = { stroke: colour("--quiet"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui" };
@@ -60,7 +61,7 @@ function options(width, lines, unit, bars) {
     height: HEIGHT,
     legend: { show: false },
     cursor: { show: false },
-    scales: { y: { range: (_, least, most) => [0, most > 0 ? most * 1.1 : 1] } },
+    scales: { y: { range: (_, least, most) => [lowest(least), most > 0 ? most * 1.1 : lowest(least) < 0 ? 0 : 1] } },
     axes: [axis, { ...axis, size: 64, values: (_, ticks) => ticks.map(unit) }],
     series: [
       {},
