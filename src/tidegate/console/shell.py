@@ -32,6 +32,7 @@ PAGES = (
     Page("requests", ("admin", "manager", "member", "viewer")),
     Page("playground", ASKING),
     Page("keys", LOOKING),
+    Page("cache", ("admin",)),
     Page("targets", ("admin",)),
 )
 

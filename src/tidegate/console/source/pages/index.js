@@ -1,4 +1,5 @@
 // Which pages are there? By the first part of their path; who may see which is said in shell.py.
+import { Cache } from "./cache.js";
 import { Keys } from "./keys.js";
 import { Overview } from "./overview.js";
 import { Playground } from "./playground.js";
@@ -10,5 +11,6 @@ export const PAGES = {
   requests: Requests,
   playground: Playground,
   keys: Keys,
+  cache: Cache,
   targets: Targets,
 };
