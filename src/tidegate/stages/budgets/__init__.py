@@ -117,11 +117,15 @@ class Budgets:
             total += cost if cost is not None else max(reserved_nusd, self.ceiling_nusd)
         return total
 
-    async def remember(self, plan: Plan) -> None:
+    def bounds(self, level: Level) -> Sequence[Budget]:
+        """Its own, or what the house gives a key that has none."""
+        return level.budgets or (self._default if level.kind == "key" else ())
+
+    async def remember(self, house: str, budgets: Sequence[tuple[Level, Budget, Period]]) -> None:
         """Charge what the ledger has of each period: what a process counts ends with it, the ledger stays."""
         counters = self.world.counters
         async with self._remembering:
-            for level, _, period in plan.budgets:
+            for level, _, period in budgets:
                 if counters.knows(period.meter):
                     continue
                 begins_ms, now_ms = period.begins_ms, self.world.clock.wall_ns() // 1_000_000
@@ -132,7 +136,6 @@ class Budgets:
                     return  # calls go on without a database; the next ones ask again
                 spent = sum(line.sums["cost_nusd"] for line in lines)
                 charge = Charge(period.meter, spent, spent)
-                house = plan.principal.organisation_id
                 await counters.claim(Claim(f"before:{period.meter.name}", house, [charge]), unasked=True)
 
     def tell(self, level_name: str, period: Period, budget: Budget, used: int, call: Call) -> None:
@@ -246,7 +249,7 @@ class Reservation:
         plan, budgets, targets = self._plan, self._budgets, call.route.targets
         knows = budgets.world.counters.knows
         if not all(map(knows, plan.meters)):
-            await budgets.remember(plan)
+            await budgets.remember(plan.principal.organisation_id, plan.budgets)
         if budgets.velocity.may_be_fast(call):
             await budgets.velocity.check(call, plan.day_nusd)
         highest = budgets.highest_nusd(call, targets[0])
