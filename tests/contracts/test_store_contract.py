@@ -171,6 +171,15 @@ async def test_an_unknown_id_is_none(store, kind, id):
     assert await store.bearer(id) is None
 
 
+async def test_pages_begin_behind_the_last_one_newest_first(store):
+    for id, created_ms in [("b", 20), ("c", 30), ("a", 10), ("d", 20)]:
+        await store.add(key(id, created_ms=created_ms))
+    assert [one.id for one in await store.newest(Key, None, 2)] == ["c", "d"]
+    await store.add(key("e", created_ms=40))  # nothing moves meanwhile
+    assert [one.id for one in await store.newest(Key, "d", 9)] == ["b", "a"]
+    assert await store.newest(Key, "a", 9) == await store.newest(Key, "x\x00' OR 1=1", 9) == []
+
+
 async def test_they_are_listed_oldest_first_and_ended_ones_too(store):
     for id, created_ms in [("b", 20), ("c", 30), ("a", 10), ("d", 20)]:
         await store.add(key(id, created_ms=created_ms))

@@ -35,6 +35,7 @@ PAGES = (
     Page("prompts", EVERYBODY),
     Page("experiments", LOOKING),
     Page("keys", LOOKING),
+    Page("cache", ("admin",)),
     Page("targets", ("admin",)),
 )
 

@@ -68,6 +68,13 @@ class MemoryStore:
     async def every(self, kind: type[Kept]) -> list[Kept]:
         return sorted(self._kept[kind].values(), key=lambda one: getattr(one, AGES.get(kind, AGE)))
 
+    async def newest(self, kind: type[Kept], after: str | None, most: int) -> list[Kept]:
+        found = (await self.every(kind))[::-1]
+        if after is not None:
+            ids = [one.id for one in found]
+            found = found[ids.index(after) + 1 :] if after in ids else []
+        return found[:most]
+
     async def add(self, one: Anything) -> None:
         if one.id in self._kept[type(one)]:
             raise ValueError(f"there is a {type(one).__name__.lower()} {one.id!r} already")

@@ -52,6 +52,17 @@ def restored(kind: type[Kept], row: tuple[Any, ...]) -> Kept:
     return msgspec.convert(found, kind)
 
 
+def newest_query(kind: type[Kept], mark: str, schema: str = "", tie: str = "rowid") -> str:
+    """A page, newest first; after it come the id that it begins behind, twice, and how many. `tie`: of the same age,
+    what was put in later is newer."""
+    age = f"{AGES.get(kind, AGE)}, {tie}"
+    table = f"{schema}{TABLES[kind]}"
+    return f"""
+        SELECT {columns(kind)} FROM {table}
+        WHERE CAST({mark} AS text) IS NULL OR ({age}) < (SELECT {age} FROM {table} WHERE id = {mark})
+        ORDER BY {AGES.get(kind, AGE)} DESC, {tie} DESC LIMIT {mark}"""
+
+
 def bearer_query(mark: str, schema: str = "") -> str:
     """A key with all that it belongs to; `mark` is where its id goes, `schema` what stands before a table's name."""
     return f"""

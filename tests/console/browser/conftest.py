@@ -14,6 +14,7 @@ from tests.parts import debian
 CONFIG = """
 limits: {loops: {policy: "off"}}
 budgets: {default_day: 0}
+cache: {embedder: "tests.stages.cache.words:Words", timeout: 5s}
 providers:
   main: {type: scripted, price: {input: 1000, output: 2000}}
   mirror: {type: scripted, price: {input: 10, output: 20}}
@@ -22,6 +23,10 @@ routes:
   fast: {targets: [{provider: main, model: m}], store: {prompts: true, replies: true}}
   echo: {targets: [{provider: mirror, model: m}], store: {prompts: true, replies: true}}
   dear: {targets: [{provider: spare, model: m}]}
+  kept:
+    targets: [{provider: mirror, model: m}]
+    cache: {semantic: {max_error: 2%, checks: 0%, twice: 0%}}
+    store: {prompts: true, replies: true}
 """
 ARGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"]
 

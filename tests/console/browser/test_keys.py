@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tests.console.browser.visit import Visitor
+from tests.console.browser.visit import House, Visitor
 
 
 def test_the_text_of_a_new_key_is_shown_once(visitor: Visitor) -> None:
@@ -16,9 +16,10 @@ def test_the_text_of_a_new_key_is_shown_once(visitor: Visitor) -> None:
     assert (shown := re.search(r"tg_live_\w+", page.inner_text("main .command pre")))
     visitor.see_nothing_wrong()
 
+    visitor.asked.clear()
     page.reload()
     page.get_by_role("link", name="made here").wait_for()
-    assert shown[0] not in page.content()
+    assert shown[0] not in page.content() and visitor.asked == ["GET /admin/use"]
 
 
 def test_a_key_is_disabled_and_enabled(visitor: Visitor) -> None:
@@ -30,4 +31,20 @@ def test_a_key_is_disabled_and_enabled(visitor: Visitor) -> None:
     assert visitor.house.call(f"/admin/keys/{id}")["disabled_ms"]
     page.get_by_role("button", name="Enable").click()
     page.get_by_role("button", name="Disable").wait_for()
+    visitor.see_nothing_wrong()
+
+
+def test_what_is_used_is_shown_as_a_gauge_of_the_key_and_of_its_team(visitor: Visitor) -> None:
+    bounds = {"limits": [{"of": "requests", "most": 5, "per_s": 3600}], "budgets": [{"usd": 900, "per": "day"}]}
+    visitor.house.call("/admin/teams", {"id": "gauged", **bounds})
+    made = visitor.house.call("/admin/keys", {"name": "nearly full", "team_id": "gauged", **bounds})
+    for _ in range(4):
+        House(visitor.house.url, made["key"]).ask()
+    page = visitor.came("/keys")
+    row = page.get_by_role("row").filter(has_text="nearly full").first
+    row.get_by_text("4 of 5 (80 %)").wait_for()
+    page.get_by_role("region", name="Team gauged").get_by_text("4 of 5 (80 %)").wait_for()
+    visitor.see_nothing_wrong()
+    row.get_by_role("link").click()
+    page.get_by_role("region", name="Key nearly full").get_by_text("of $900").wait_for()
     visitor.see_nothing_wrong()

@@ -17,6 +17,7 @@ from playwright.sync_api import BrowserContext, Page, Request
 
 KEY = "a-key-for-tests-and-nothing-else"  # TIDEGATE_ADMIN_KEY
 PATIENCE_S = 20.0
+ROOT = Path(__file__).parents[3]  # so that what tests plug in is found
 WATCH = """
 window.__wrong = []; window.__shift = 0;
 document.addEventListener("securitypolicyviolation", (one) =>
@@ -59,7 +60,7 @@ def serving(folder: Path, config: str) -> Iterator[House]:
         process = subprocess.Popen(
             [sys.executable, "-m", "tidegate.cli", "serve", "--port", "0", "--data-dir", str(folder / "data")],
             cwd=folder,
-            env={"PATH": "/usr/bin:/bin", "TIDEGATE_ADMIN_KEY": KEY, "PYTHONUNBUFFERED": "1"},
+            env={"PATH": "/usr/bin:/bin", "TIDEGATE_ADMIN_KEY": KEY, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT)},
             stdout=subprocess.PIPE,
             stderr=file,
             text=True,

@@ -25,6 +25,7 @@ from tidegate.api.admin import (
     evaluation,
     experiments,
     feedback,
+    gauges,
     guardrails,
     keys,
     logs,
@@ -51,7 +52,7 @@ from tidegate.core.topology import Topology
 from tidegate.gateway import Gateway
 
 ROUTERS = (
-    *(cache.router, keys.router, teams.router, targets.router, guardrails.router),
+    *(cache.router, keys.router, gauges.router, teams.router, targets.router, guardrails.router),
     *(usage.router, requests.router, replay.router, feedback.router, analytics.router, chat.router),
     *(evaluation.router, prompts.router, drafts.router, experiments.router, rollouts.router),
     *(subjects.router, audit.router, vault.router, alerts.router, logs.router),

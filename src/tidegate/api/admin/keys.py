@@ -6,13 +6,15 @@ from typing import Annotated, Any
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
+from tidegate.api.admin.gauges import Bounded, ShownUse, gauges
 from tidegate.api.admin.policy import House, Looking, Managing, sees, tell
 from tidegate.api.admin.shapes import ERRORS, Body, Budgets, Id, Limits, Name, Text, seconds, shown
 from tidegate.core.call import Principal
 from tidegate.core.errors import BadRequest, Forbidden, NotFound
 from tidegate.core.limits import Role
-from tidegate.core.ports import Endpoint, Key, Scope, User
+from tidegate.core.ports import DEFAULT_ORGANISATION, Endpoint, Key, Scope, User
 from tidegate.gateway import Gateway
+from tidegate.stages.auth.bearers import levels
 
 Listed = Annotated[list[Text], Field(max_length=200)]
 Lasting = Annotated[str, Field(max_length=20, description="From now on: 90d, 12h.")]
@@ -75,6 +77,10 @@ class ShownKey(BaseModel):
     budgets: list[dict[str, Any]]
 
 
+class UsedKey(ShownKey):
+    use: Annotated[list[ShownUse], Field(description="Of its bounds, and of those of whom it belongs to.")]
+
+
 class CreatedKey(ShownKey):
     key: Annotated[str, Field(description="Shown this once; only its digest is kept.")]
 
@@ -106,9 +112,15 @@ async def list_keys(principal: Looking, house: House) -> list[ShownKey]:
 
 
 @router.get("/{id}")
-async def get_key(id: str, principal: Looking, house: House) -> ShownKey:
-    """One key."""
-    return ShownKey(**_shown(await _seen(id, principal, house)))
+async def get_key(id: str, principal: Looking, house: House) -> UsedKey:
+    """One key, with what is used of its limits and budgets."""
+    await _seen(id, principal, house)
+    bearer = await house.world.store.bearer(id)
+    assert bearer is not None  # nothing is deleted
+    whose = bearer.organisation.id if bearer.organisation else DEFAULT_ORGANISATION
+    bounded = [Bounded(whose, one) for one in levels(bearer.organisation, bearer.team, bearer.user, bearer.key)]
+    use = await gauges(house, bounded)
+    return UsedKey(**_shown(bearer.key), use=[one for one in use if one.gauges])
 
 
 @router.patch("/{id}")

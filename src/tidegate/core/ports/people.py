@@ -139,6 +139,9 @@ class Store(Protocol):
     async def every(self, kind: type[Kept]) -> list[Kept]:
         """All of them, ended ones too, oldest first."""
 
+    async def newest(self, kind: type[Kept], after: str | None, most: int) -> list[Kept]:
+        """At most `most`, newest first, behind the one whose id is `after`; an unknown id has none behind it."""
+
     async def add(self, one: Anything) -> None:
         """Raises ValueError when the id exists."""
 

@@ -119,12 +119,16 @@ class Budgets:
             total += cost if cost is not None else max(reserved_nusd, self.ceiling_nusd)
         return total
 
-    async def remember(self, plan: Plan) -> None:
+    def bounds(self, level: Level) -> Sequence[Budget]:
+        """Its own, or what the house gives a key that has none."""
+        return level.budgets or (self._default if level.kind == "key" else ())
+
+    async def remember(self, house: str, budgets: Sequence[tuple[Level, Budget, Period]]) -> None:
         """Charge what the ledger has of each period and the counters have not: what a process counts alone may end with
         it, and a store of counters may lose what it had. The ledger stays."""
         counters = self.world.counters
         async with self._remembering:
-            for level, _, period in plan.budgets:
+            for level, _, period in budgets:
                 now_ms = self.world.clock.wall_ns() // 1_000_000
                 if counters.knows(period.meter) or self._ask_ms - AGAIN_MS < now_ms < self._ask_ms:
                     continue
@@ -138,7 +142,7 @@ class Budgets:
                     self._ask_ms = now_ms + AGAIN_MS
                     return  # calls go on without a database
                 spent = sum(line.sums["cost_nusd"] for line in lines)
-                await counters.raise_to(plan.principal.organisation_id, period.meter, spent)
+                await counters.raise_to(house, period.meter, spent)
 
     def tell(self, level_name: str, period: Period, budget: Budget, used: int, call: Call) -> None:
         """Each threshold once a period, and each client whose call is above one."""
@@ -250,7 +254,7 @@ class Reservation:
         call.bill = self
         plan, budgets, targets = self._plan, self._budgets, call.route.targets
         if not all(map(budgets.world.counters.knows, plan.meters)):
-            await budgets.remember(plan)
+            await budgets.remember(plan.principal.organisation_id, plan.budgets)
         if budgets.velocity.may_be_fast(call):
             await budgets.velocity.check(call, plan.day_nusd)
         highest = budgets.highest_nusd(call, targets[0])

@@ -28,7 +28,7 @@ from tidegate.stages.cache.policy import policies as policies
 from tidegate.stages.cache.policy import trouble as trouble
 
 if TYPE_CHECKING:
-    from tidegate.stages.cache.meaning import Meanings
+    from tidegate.stages.cache.meaning import Hit, Meanings
 
 DOUBTFUL = (0.25, 0.75)  # between these a score says neither
 
@@ -92,6 +92,10 @@ class Cache:
         """Before anything is bought. Raises ShuttingDown."""
         if self.world.closing.is_set():
             raise ShuttingDown("Tidegate is shutting down; try again in a moment", retry_after_s=1)
+
+    async def hit(self, id: str) -> Hit | None:
+        """What is remembered of a call that was answered by meaning. Raises StoreDown."""
+        return await self.meanings.hit(id) if self.meanings is not None else None
 
     async def wrong(self, hit: str) -> None:
         """What the call `hit` was given, by meaning, is wrong: not given again, and learned from. Raises NotFound."""

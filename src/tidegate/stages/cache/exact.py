@@ -35,6 +35,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     cost_nusd: int | None
     bought_ms: int
     verdicts: tuple[Verdict, ...] = ()  # what guards made of it, when it came
+    call: str = ""  # the id of the one that bought it
 
     @property
     def head(self) -> ReplyHead:
@@ -100,6 +101,7 @@ def entry_of(flight: SharedFlight, key: bytes, now_ms: int) -> Entry:
         call.cost_nusd,
         now_ms,
         call.guarded.answered,
+        call.id,
     )
 
 

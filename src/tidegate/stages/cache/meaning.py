@@ -17,6 +17,7 @@ from tidegate.core.own import own_call, payer
 from tidegate.core.ports import Blobs, Embedder, Place, Vault, Vectors
 from tidegate.core.world import World
 from tidegate.stages.cache.answers import answer
+from tidegate.stages.cache.exact import Entry as Stored
 from tidegate.stages.cache.exact import Kept
 from tidegate.stages.cache.guard import marks
 from tidegate.stages.cache.keys import Prompt
@@ -52,7 +53,8 @@ class Hit(msgspec.Struct, frozen=True, array_like=True):
     route: str
     partition: str
     entry: str
-    features: tuple[float, ...]
+    features: tuple[float, ...]  # the similarity first
+    bought: str = ""  # by this call
 
 
 class Check:
@@ -134,12 +136,12 @@ class Meanings:
     async def _forget(self, partition: str, entry: str) -> None:
         await self._vectors.forget(partition, [entry])
 
-    def served(self, call: Call, look: Look, saved_nusd: int, key: bytes) -> None:
+    def served(self, call: Call, look: Look, found: Stored, key: bytes) -> None:
         """Remember it for whoever says that it was wrong; and see by chance whether it was."""
         assert look.serve is not None and look.candidate is not None and call.route is not None
         one = self._routes[call.route.name]
-        one.engine.served(saved_nusd)
-        hit = Hit(call.route.name, look.partition, look.serve.id, look.candidate.features)
+        one.engine.served(found.cost_nusd or 0)
+        hit = Hit(call.route.name, look.partition, look.serve.id, look.candidate.features, found.call)
         self._blobs.put(_hit_key(call.id), self._vault.seal(msgspec.msgpack.encode(hit), HIT), REMEMBERED_S)
         if look.ask:
             self._spawn(self._check(call, call.route, look, key), f"check {call.id}")
@@ -210,13 +212,17 @@ class Meanings:
             raise NotFound(f"no semantic hit {hit[:80]!r} is remembered; its id is x-tidegate-request-id of the hit")
         return entry
 
+    async def hit(self, id: str) -> Hit | None:
+        """What is remembered of it: for a week, until somebody has judged it. Raises StoreDown."""
+        try:
+            stored = await self._blobs.get(_hit_key(id))
+            return _HIT.decode(self._vault.unseal(stored, HIT)) if stored else None
+        except ValueError:
+            return None
+
     async def judged(self, hit: str, *, right: bool, source: str) -> bytes | None:
         """The key of its reply; None: no such hit is remembered, or it was judged before. Raises StoreDown."""
-        try:
-            stored = await self._blobs.get(_hit_key(hit))
-            found = _HIT.decode(self._vault.unseal(stored, HIT)) if stored else None
-        except ValueError:
-            found = None
+        found = await self.hit(hit)
         if found is None:
             return None
         self._blobs.put(_hit_key(hit), b"", 0.001)

@@ -179,7 +179,7 @@ class Passage:
             elif self._wish.max_age_s is None or age_s <= self._wish.max_age_s:
                 reply = self._hit(entry, "semantic", age_s, look.serve.similarity)
                 assert self._key is not None
-                meanings.served(call, look, entry.cost_nusd or 0, self._key)
+                meanings.served(call, look, entry, self._key)
                 return reply
         except ValueError as wrong:
             self._corrupt(str(wrong))

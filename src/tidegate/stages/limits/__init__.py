@@ -12,7 +12,7 @@ from msgspec import Meta
 from tidegate.core.addresses import neighbourhood
 from tidegate.core.call import Call, Principal, Route
 from tidegate.core.errors import BudgetSpent, LimitReached, LoopSuspected
-from tidegate.core.limits import Charge, Claim, Full, Limit, LimitConfig, Room, Rule
+from tidegate.core.limits import Charge, Claim, Full, Level, Limit, LimitConfig, Room, Rule
 from tidegate.core.shares import Share, Shares, What
 from tidegate.core.world import World
 from tidegate.stages.limits import loops
@@ -56,6 +56,10 @@ class Limits:
         self._plans: OrderedDict[tuple[str, int], Plan] = OrderedDict()
         self.loops = Loops(config.loops, world)
         self.shares = Shares()
+
+    def bounds(self, level: Level) -> Sequence[Limit]:
+        """Its own, or what the house gives a key that has none."""
+        return level.limits or (self._default if level.kind == "key" else ())
 
     def gate(self, address: str, *, familiar: bool = False) -> Gate.Passing:
         """`async with limits.gate(address)`: around the look-up of a key. Raises LimitReached for who guesses keys.

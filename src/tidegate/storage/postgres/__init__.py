@@ -18,7 +18,18 @@ from tidegate.storage.postgres.books import CHAINS, DIALECT, PostgresBooks
 from tidegate.storage.postgres.lanes import Address, Connection, Gone, Lanes, refused
 from tidegate.storage.postgres.schema import ready
 from tidegate.storage.rollups import clean
-from tidegate.storage.rows import AGE, AGES, TABLES, bearer, bearer_query, columns, restored, value, values
+from tidegate.storage.rows import (
+    AGE,
+    AGES,
+    TABLES,
+    bearer,
+    bearer_query,
+    columns,
+    newest_query,
+    restored,
+    value,
+    values,
+)
 from tidegate.storage.tables import Tables
 
 CONNECTIONS = 4
@@ -95,6 +106,12 @@ class PostgresStore:
     async def every(self, kind: type[Kept]) -> list[Kept]:
         sql = f"SELECT {columns(kind)} FROM {_SCHEMA}{TABLES[kind]} ORDER BY {AGES.get(kind, AGE)}, place".encode()
         return [restored(kind, row) for row in await self._lanes.ask(lambda db: db.execute(sql).fetchall(), again=True)]
+
+    async def newest(self, kind: type[Kept], after: str | None, most: int) -> list[Kept]:
+        sql, behind = newest_query(kind, "%s", _SCHEMA, "place").encode(), _clean(after)
+        asked = (behind, behind, most)
+        rows = await self._lanes.ask(lambda db: db.execute(sql, asked).fetchall(), again=True)
+        return [restored(kind, row) for row in rows]
 
     async def add(self, one: Anything) -> None:
         kind = type(one)

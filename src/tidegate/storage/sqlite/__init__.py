@@ -10,7 +10,18 @@ from typing import Any
 from tidegate.core.ports import Anything, Bearer, Kept, Once
 from tidegate.storage.audit.log import Log
 from tidegate.storage.once import OnceTable
-from tidegate.storage.rows import AGE, AGES, TABLES, bearer, bearer_query, columns, restored, value, values
+from tidegate.storage.rows import (
+    AGE,
+    AGES,
+    TABLES,
+    bearer,
+    bearer_query,
+    columns,
+    newest_query,
+    restored,
+    value,
+    values,
+)
 from tidegate.storage.sqlite.books import CHAINS, SqliteBooks, marks
 from tidegate.storage.sqlite.file import BUSY_S, Database, transaction
 from tidegate.storage.tables import Dialect, Tables
@@ -44,6 +55,11 @@ class SqliteStore:
     async def every(self, kind: type[Kept]) -> list[Kept]:
         sql = f"SELECT {columns(kind)} FROM {TABLES[kind]} ORDER BY {AGES.get(kind, AGE)}, rowid"
         return [restored(kind, row) for row in await self._database.read(lambda db: db.execute(sql).fetchall())]
+
+    async def newest(self, kind: type[Kept], after: str | None, most: int) -> list[Kept]:
+        sql = newest_query(kind, "?")
+        rows = await self._database.read(lambda db: db.execute(sql, (after, after, most)).fetchall())
+        return [restored(kind, row) for row in rows]
 
     async def add(self, one: Anything) -> None:
         kind = type(one)

@@ -1,4 +1,5 @@
 // Which pages are there? By the first part of their path; who may see which is said in shell.py.
+import { Cache } from "./cache.js";
 import { Experiments } from "./experiments.js";
 import { Keys } from "./keys.js";
 import { Overview } from "./overview.js";
@@ -14,5 +15,6 @@ export const PAGES = {
   prompts: Prompts,
   experiments: Experiments,
   keys: Keys,
+  cache: Cache,
   targets: Targets,
 };

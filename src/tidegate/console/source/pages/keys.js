@@ -1,13 +1,14 @@
 // Who may ask, and how much? All keys; with an id, one of them and what can be done with it.
-import { ask, useAnswer } from "../api.js";
+import { ask, path, useAnswer } from "../api.js";
 import { html, useState } from "../html.js";
 import { Act, Fields } from "../parts/acts.js";
+import { boundOf, fullest, Gauge, GAUGES } from "../parts/gauge.js";
 import { Command, Empty, Loading, Problem } from "../parts/states.js";
 import { Table } from "../parts/table.js";
 import { Mark, When, Word } from "../parts/values.js";
 import { url } from "../place.js";
 import { session } from "../session.js";
-import { count, duration, usd } from "../units.js";
+import { count, usd } from "../units.js";
 import { say } from "../words.js";
 
 const word = (name, values) => say(`keys.${name}`, values);
@@ -15,10 +16,10 @@ const ROLES = ["member", "viewer", "manager", "admin"];
 const manages = session.role !== "viewer";
 const at = (ms) => (ms ? html`<${When} at=${new Date(ms).toISOString()} />` : say("common.none"));
 
-export const Keys = ({ place }) => (place.rest ? html`<${One} key=${place.rest} id=${place.rest} />` : html`<${All} />`);
+export const Keys = ({ place }) => (place.rest ? html`<${One} key=${place.rest} id=${place.rest} />` : html`<${All} query=${place.query} />`);
 
-function All() {
-  const { answer, wrong, again } = useAnswer("/admin/keys");
+function All({ query }) {
+  const { answer, wrong, again } = useAnswer(path("/admin/use", query));
   const [made, setMade] = useState(null);
   if (wrong) return html`<${Problem} wrong=${wrong} again=${again} />`;
   if (!answer) return html`<${Loading} />`;
@@ -30,9 +31,15 @@ function All() {
   return html`<h1>${say("pages.keys")}</h1>
     ${made && html`<${Once} made=${made} />`}
     ${manages && html`<${New} create=${create} />`}
-    ${answer.length === 0
+    ${answer.keys.length === 0
       ? html`<${Empty} title=${word("empty")} teach=${word("teach")} command="tidegate keys create --name ci" />`
-      : html`<${Table} label=${word("list")} columns=${COLUMNS} rows=${[...answer].reverse()} to=${(key) => url("keys", key.id)} />`}`;
+      : html`<${Table} label=${word("list")} columns=${LISTED} rows=${answer.keys} to=${(key) => url("keys", key.id)} next=${answer.next} paged />`}
+    <div class="side-by-side">
+      ${answer.spenders.length > 0 && html`<${Table} label=${word("spenders")} columns=${SPENDERS} rows=${answer.spenders} to=${(one) => url("keys", one.key_id)} />`}
+      ${answer.above.length > 0
+        ? answer.above.map((one) => html`<${Use} use=${one} />`)
+        : html`<${Empty} title=${word("no_teams")} teach=${word("teach_teams")} command="tidegate teams change ID --budget 100/month" />`}
+    </div>`;
 }
 
 const New = ({ create }) => html`<details>
@@ -69,7 +76,9 @@ function One({ id }) {
     <p><a href=${url("keys")}>${word("all")}</a> · <a href=${url("requests", "", { key: key.id })}>${word("calls")}</a></p>
     ${made && html`<${Once} made=${made} />`}
     <${Table} label=${word("one")} columns=${[...COLUMNS.slice(1), ...MORE]} rows=${[key]} />
-    <${Bounds} of=${key} />
+    <div class="side-by-side">${key.use.map((use) => html`<${Use} use=${use} />`)}</div>
+    ${key.limits.length + key.budgets.length === 0 &&
+    html`<${Empty} title=${word("unbounded")} teach=${word("bound")} command=${`tidegate keys change ${key.id} --limit requests=60/1m --budget 10/month`} />`}
     ${manages && !key.revoked_ms && html`<p class="actions">
       <${Act} label=${word("rotate")} sure=${word("rotate_sure")} run=${post("rotate", {})} />
       ${key.disabled_ms
@@ -80,14 +89,7 @@ function One({ id }) {
     </p>`}`;
 }
 
-function Bounds({ of }) {
-  if (!of.limits.length && !of.budgets.length)
-    return html`<${Empty} title=${word("unbounded")} teach=${word("bound")} command=${`tidegate keys change ${of.id} --limit requests=60/1m --budget 10/month`} />`;
-  return html`<div class="side-by-side">
-    ${of.limits.length > 0 && html`<${Table} label=${word("limits")} columns=${LIMITS} rows=${of.limits} />`}
-    ${of.budgets.length > 0 && html`<${Table} label=${word("budgets")} columns=${BUDGETS} rows=${of.budgets} />`}
-  </div>`;
-}
+const Use = ({ use }) => html`<${Table} label=${word("use_of", { kind: word(`whose.${use.kind}`), name: use.name })} columns=${GAUGES} rows=${use.gauges} />`;
 
 const stateOf = (key) => {
   if (key.revoked_ms) return "revoked";
@@ -109,13 +111,19 @@ const MORE = [
   { label: word("routes"), of: (key) => html`<${Word} text=${key.routes.join(", ")} />` },
   { label: word("tags"), of: (key) => html`<${Word} text=${key.tags.join(", ")} />` },
 ];
-const LIMITS = [
-  { label: word("limit"), of: (limit) => limit.of },
-  { label: word("most"), number: true, of: (limit) => count(limit.most) },
-  { label: word("per"), number: true, of: (limit) => (limit.per_s ? duration(limit.per_s * 1000) : word("at_once")) },
+const LISTED = [
+  COLUMNS[0],
+  { label: word("state"), of: (key) => html`<${Mark} good=${key.works} text=${word(key.works ? "works" : "stopped")} />` },
+  { label: word("fullest"), of: (key) => html`<${Fullest} gauges=${key.gauges} />` },
+  ...COLUMNS.slice(3, 6),
 ];
-const BUDGETS = [
-  { label: word("budget"), of: (budget) => usd(budget.usd) },
-  { label: word("per"), of: (budget) => budget.per },
-  { label: word("zone"), of: (budget) => budget.zone },
+const SPENDERS = [
+  { label: word("name"), of: (one) => html`<${Word} text=${one.name ?? one.key_id} />` },
+  { label: word("cost"), number: true, of: (one) => usd(one.cost_usd) },
+  { label: word("made_calls"), number: true, of: (one) => count(one.calls) },
 ];
+
+function Fullest({ gauges }) {
+  const gauge = fullest(gauges);
+  return gauge ? html`${boundOf(gauge)}: <${Gauge} gauge=${gauge} />` : say("common.none");
+}
