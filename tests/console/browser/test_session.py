@@ -34,22 +34,3 @@ def test_a_session_that_ends_while_one_types_loses_nothing(visitor: Visitor) -> 
     assert page.get_by_label("Message", exact=True).input_value() == "half of a thought"
     visitor.wrong = [one for one in visitor.wrong if "401" not in one]
     visitor.see_nothing_wrong()
-
-
-def test_it_works_on_a_small_dark_screen(browser: Browser, house: House) -> None:
-    context = browser.new_context(
-        color_scheme="dark", reduced_motion="reduce", viewport={"width": 360, "height": 700}, locale="en-GB"
-    )
-    visitor = Visitor(context, house)
-    id = house.ask("hello")
-    visitor.came("/overview").wait_for_selector("text=as of")
-    visitor.see_nothing_wrong()
-    for path, there in (
-        ("/requests", "tbody tr"),
-        (f"/requests/{id}", "text=What was done"),
-        ("/playground", "textarea"),
-    ):
-        visitor.open(path)
-        visitor.page.wait_for_selector(there)
-        visitor.see_nothing_wrong()
-    context.close()
