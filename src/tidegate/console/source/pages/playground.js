@@ -1,6 +1,7 @@
 // What does it say? One question to one route or two, streamed, with what it costs.
 import { ask, events, send, useAnswer } from "../api.js";
 import { html, useEffect, useRef, useState } from "../html.js";
+import { Said } from "../parts/said.js";
 import { Empty, Loading, Problem } from "../parts/states.js";
 import { Word } from "../parts/values.js";
 import { go, url } from "../place.js";
@@ -105,8 +106,8 @@ function Answer({ model, asked }) {
   const { text, tools, row, id, wrong, running } = seen;
   return html`<section class="answer" aria-busy=${running}>
     <h2>${plain(seen.model)}</h2>
-    <pre class="said" tabindex="0" dir="auto" aria-label=${word("answer")}>${plain(text) || (running ? word("waiting") : "")}</pre>
-    ${tools.length > 0 && html`<h3>${word("called")}</h3><pre class="said" tabindex="0">${plain(tools.map((one) => `${one.name}(${one.arguments})`).join("\n"))}</pre>`}
+    <${Said} text=${text || (running ? word("waiting") : "")} label=${word("answer")} />
+    ${tools.length > 0 && html`<h3>${word("called")}</h3><${Said} text=${tools.map((one) => `${one.name}(${one.arguments})`).join("\n")} label=${word("called")} />`}
     ${wrong && html`<${Problem} wrong=${wrong} />`}
     <dl class="figures">
       <dt>${word("first")}</dt><dd>${duration(seen.firstMs)}</dd>
