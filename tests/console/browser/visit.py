@@ -38,9 +38,11 @@ document.addEventListener("DOMContentLoaded", () => new MutationObserver((change
 class House:
     """A Tidegate in a process of its own, and how a client asks it."""
 
-    def __init__(self, url: str, key: str = KEY) -> None:
+    def __init__(self, url: str, key: str = KEY, said: str = "") -> None:
+        """`said`: with its start."""
         self.url = url
         self.key = key
+        self.said = said
 
     def open(self, path: str, body: Any = None) -> Any:
         headers = {"authorization": f"Bearer {self.key}", "content-type": "application/json"}
@@ -79,10 +81,12 @@ def serving(folder: Path, config: str) -> Iterator[House]:
     try:
         assert process.stdout is not None
         lines: list[str] = []
-        while not (found := re.search(r"answers on (http://\S+)", lines[-1] if lines else "")):
+        while "It serves" not in (lines[-1] if lines else ""):
             lines.append(process.stdout.readline())
             assert lines[-1], f"it ended: {''.join(lines)}{log.read_text()}"
-        yield House(found[1])
+        found = re.search(r"answers on (http://\S+)", "".join(lines))
+        assert found is not None
+        yield House(found[1], said="".join(lines))
     finally:
         process.terminate()
         process.communicate(timeout=PATIENCE_S)
