@@ -44,14 +44,24 @@ class House:
         self.key = key
         self.said = said
 
-    def open(self, path: str, body: Any = None) -> Any:
+    def open(self, path: str, body: Any = None, method: str | None = None) -> Any:
         headers = {"authorization": f"Bearer {self.key}", "content-type": "application/json"}
         data = None if body is None else json.dumps(body).encode()
-        return urllib.request.urlopen(urllib.request.Request(self.url + path, data, headers), timeout=PATIENCE_S)
+        return urllib.request.urlopen(
+            urllib.request.Request(self.url + path, data, headers, method=method), timeout=PATIENCE_S
+        )
 
-    def call(self, path: str, body: Any = None) -> Any:
-        with self.open(path, body) as answer:
+    def call(self, path: str, body: Any = None, method: str | None = None) -> Any:
+        with self.open(path, body, method) as answer:
             return json.loads(answer.read())
+
+    def status(self, path: str) -> int:
+        try:
+            answer = self.open(path)
+        except HTTPError as refused:
+            answer = refused
+        with answer:
+            return int(answer.status)
 
     def ask(self, said: str = "hi", model: str = "fast", **fields: Any) -> str:
         """The id of the call, which may have failed."""
