@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,15 @@ from playwright.sync_api import BrowserContext, Dialog, Page, Request
 KEY = "a-key-for-tests-and-nothing-else"  # TIDEGATE_ADMIN_KEY
 PATIENCE_S = 20.0
 WATCH = """
-window.__wrong = []; window.__shift = 0;
+window.__wrong = []; window.__shift = 0; window.__moved = [];
 document.addEventListener("securitypolicyviolation", (one) =>
   window.__wrong.push(`${one.violatedDirective}: ${one.blockedURI}`));
 new PerformanceObserver((list) => {
-  for (const one of list.getEntries()) if (!one.hadRecentInput) window.__shift += one.value;
+  for (const one of list.getEntries()) {
+    if (one.hadRecentInput) continue;
+    window.__shift += one.value;
+    window.__moved.push({by: one.value, what: one.sources.map(({node}) => node?.outerHTML?.slice(0, 80) ?? "")});
+  }
 }).observe({type: "layout-shift", buffered: true});
 // Nothing that could run, be asked for or change the page is ever put into it: not by us, and so by nobody.
 const BAD = "script, iframe, object, embed, img, base, link, style, meta, form[action^='http'], a[href^='javascript']";
@@ -76,14 +81,17 @@ class House:
 
 
 @contextmanager
-def serving(folder: Path, config: str) -> Iterator[House]:
+def serving(
+    folder: Path, config: str, start: Sequence[str] = ("-m", "tidegate.cli", "serve"), key: str = KEY
+) -> Iterator[House]:
+    """`start`: what Python is told; `key`: the admin key, and without one that of the first start."""
     (folder / "tidegate.yaml").write_text(config)
     log = folder / "log"
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tidegate.cli", "serve", "--port", "0", "--data-dir", str(folder / "data")],
+            [sys.executable, *start, "--port", "0", "--data-dir", str(folder / "data")],
             cwd=folder,
-            env={"PATH": "/usr/bin:/bin", "TIDEGATE_ADMIN_KEY": KEY, "PYTHONUNBUFFERED": "1"},
+            env={"PATH": "/usr/bin:/bin", "TIDEGATE_ADMIN_KEY": key, "PYTHONUNBUFFERED": "1"},
             stdout=subprocess.PIPE,
             stderr=file,
             text=True,
@@ -94,9 +102,10 @@ def serving(folder: Path, config: str) -> Iterator[House]:
         while "It serves" not in (lines[-1] if lines else ""):
             lines.append(process.stdout.readline())
             assert lines[-1], f"it ended: {''.join(lines)}{log.read_text()}"
-        found = re.search(r"answers on (http://\S+)", "".join(lines))
-        assert found is not None
-        yield House(found[1], said="".join(lines))
+        said = "".join(lines)
+        address, printed = re.search(r"answers on (http://\S+)", said), re.search(r"this once:  (\S+)", said)
+        assert address is not None
+        yield House(address[1], key or (printed[1] if printed else ""), said)
     finally:
         process.terminate()
         process.communicate(timeout=PATIENCE_S)
@@ -145,11 +154,17 @@ class Visitor:
         self.page.wait_for_selector("h1")
         return self.page
 
+    def picture(self, name: str) -> None:
+        """For the guide, when they are asked for: TIDEGATE_SCREENSHOTS=docs/guides/console."""
+        if folder := os.environ.get("TIDEGATE_SCREENSHOTS"):
+            self.page.screenshot(path=Path(folder, f"{name}.png"), animations="disabled", caret="hide")
+
     def see_nothing_wrong(self) -> None:
         """No violation of the policy, no error, nothing that moved by itself, nothing that keeps somebody out."""
         self.wrong += self.page.evaluate("window.__wrong.splice(0)")
         assert not self.wrong, "; ".join(self.wrong)
-        assert self.page.evaluate("window.__shift") < 0.02
+        moved = self.page.evaluate("window.__moved.filter((one) => one.by > 0.001)")
+        assert self.page.evaluate("window.__shift") < 0.02, f"moved by itself: {moved}"
         found = Axe().run(self.page).response["violations"]
         serious = [one for one in found if one["impact"] in ("serious", "critical")]
         assert not serious, [(one["id"], [node["html"] for node in one["nodes"]][:3]) for one in serious]
