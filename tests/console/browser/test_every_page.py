@@ -8,13 +8,14 @@ from typing import Any, get_args
 import pytest
 from playwright.sync_api import Browser
 
+from tests.console.browser.corpus import HIDDEN, Seeds
 from tests.console.browser.visit import House, Visitor
 from tests.console.test_files import MOST
 from tidegate.console.shell import PAGES
 from tidegate.core.limits import Role
 
 NAMES = [page.name for page in PAGES]
-PLACES = (*NAMES, "requests/{call}", "keys/{key}")  # and what is inside of some
+PLACES = (*NAMES, "requests/{call}", "requests/{failed}", "keys/{key}")  # and what is inside of some
 LOOKS: dict[str, dict[str, Any]] = {
     "light and wide": {"color_scheme": "light", "viewport": {"width": 1280, "height": 800}},
     "dark and narrow": {
@@ -47,10 +48,10 @@ CONTROLS = """[...document.querySelectorAll("a[href], button, input, select, tex
 
 
 @pytest.fixture(scope="module")
-def there(house: House) -> dict[str, str]:
-    """Something for the pages to show, by what PLACES call it."""
-    calls = [house.ask("hello", model, user="someone", session="a session") for model in ("fast", "dear")]
-    return {"call": calls[0], "key": house.call("/admin/keys", {"name": "to be looked at"})["id"]}
+def there(house: House, seeds: Seeds) -> dict[str, str]:
+    """Something for the pages to show, by what PLACES call it: what is hard to show."""
+    house.ask("hello", "dear", user="someone")
+    return {"call": seeds.call, "failed": seeds.failed, "key": seeds.key}
 
 
 @pytest.fixture(scope="module", params=LOOKS)
@@ -71,6 +72,7 @@ def test_a_page_keeps_to_the_rules_of_the_house(onlooker: Visitor, there: dict[s
     onlooker.wrong.clear()
     onlooker.open("/" + place.format(**there)).wait_for_selector("main h1")
     onlooker.see_nothing_wrong()
+    assert not any(one in onlooker.page.inner_text("body") for one in HIDDEN)
     assert onlooker.page.locator("main h1").count() == 1
     assert len(onlooker.asked) <= 1, onlooker.asked
     assert onlooker.page.evaluate(SCRIPTS) <= MOST
@@ -78,9 +80,20 @@ def test_a_page_keeps_to_the_rules_of_the_house(onlooker: Visitor, there: dict[s
         assert onlooker.page.evaluate(MOVES) == []
 
 
+@pytest.fixture(scope="module")
+def typist(browser: Browser, house: House, there: dict[str, str]) -> Iterator[Visitor]:
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    context.set_default_timeout(10_000)
+    found = Visitor(context, house)
+    found.came(f"/{NAMES[0]}")
+    yield found
+    context.close()
+
+
 @pytest.mark.parametrize("place", PLACES)
 def test_the_keyboard_reaches_each_control_and_one_sees_it(visitor: Visitor, there: dict[str, str], place: str) -> None:
     page = visitor.came("/" + place.format(**there) + ("?limit=5" if place == "requests" else ""))
+    page.wait_for_selector("main h1")
     page.evaluate(FOLLOW)
     controls = page.evaluate(f"{CONTROLS}.length")
     assert controls > len(NAMES)

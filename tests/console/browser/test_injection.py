@@ -1,49 +1,20 @@
-"""What clients and models say is text on every page: it runs nothing, asks for nothing, and breaks nothing."""
+"""What clients and models say is text on every page: it runs nothing, asks for nothing, and breaks nothing.
+
+That lists of it break no page, test_every_page.py sees: its pages are full of it.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from typing import NamedTuple
 from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Browser
 
-from tests.console.browser.test_every_page import NAMES
+from tests.console.browser.corpus import ALL, HIDDEN, Seeds
 from tests.console.browser.visit import House, Visitor
 
-CORPUS = (
-    "<script>window.__wrong.push('ran');alert(1)</script>",
-    "<img src=x onerror=\"window.__wrong.push('ran')\">",
-    "<svg onload=\"window.__wrong.push('ran')\"><a href=\"javascript:window.__wrong.push('ran')\">x</a></svg>",
-    "![image](http://127.0.0.1:9/leak.png?q=secret) [link](javascript:alert(1))",
-    "\x1b[2J\x1b[31mred\x1b]8;;http://127.0.0.1:9\x07link\x1b]8;;\x07",
-    "\u202etxt.exe \u2066isolate\u2069 \u200fmarks",
-    "${alert(1)} {{constructor.constructor('alert(1)')()}} </template><iframe srcdoc='x'>",
-    "W" * 95 + "\u0300" * 5,
-    "'\"><style>*{display:none}</style><base href=//127.0.0.1:9><!--",
-)
-ALL = "\n".join(CORPUS)
-HIDDEN = "\x1b\u202e\u2066\u2069\u200f"  # what turns a line around, or moves a cursor
 MEGABYTE = 1_000_000
-
-
-class Seeds(NamedTuple):
-    call: str
-    failed: str
-
-
-@pytest.fixture(scope="module")
-def seeds(house: House) -> Seeds:
-    """Each of the corpus as the name of a key, as its tag and as an end user; all of it as prompt, reply and error."""
-    for text in CORPUS:
-        printable = "".join(one for one in text if one.isprintable())[:100]  # others are refused as a name
-        made = house.call("/admin/keys", {"name": printable, "tags": [printable]})
-        House(house.url, made["key"]).ask(text, "echo", user=text[:100])
-    error = json.dumps({"error": {"message": ALL, "code": ALL, "type": ALL}})
-    said = house.ask(ALL, "echo", user=ALL[:200], metadata={"script": {"text": ALL}})
-    return Seeds(said, house.ask(ALL, "echo", metadata={"script": {"status": 400, "body": error}}))
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +22,7 @@ def onlooker(browser: Browser, house: House) -> Iterator[Visitor]:
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     context.set_default_timeout(10_000)
     found = Visitor(context, house)
-    found.came(f"/{NAMES[0]}")
+    found.came("/keys")
     yield found
     context.close()
 
@@ -94,12 +65,6 @@ def test_an_address_that_somebody_sends_is_text(onlooker: Visitor, place: str) -
     onlooker.open("/" + place.replace("{}", quote(ALL[:250], safe="")))
     onlooker.page.wait_for_selector("main .notice, main .empty")
     all_is_text(onlooker, missing=True)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_page_with_all_of_it_is_as_it_was(onlooker: Visitor, seeds: Seeds, name: str) -> None:
-    onlooker.open(f"/{name}").wait_for_selector("main h1")
-    all_is_text(onlooker)
 
 
 def test_a_megabyte_is_shown_in_part_and_the_page_goes_on(onlooker: Visitor) -> None:
