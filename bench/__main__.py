@@ -17,6 +17,7 @@
   ./run bench telemetry                           what being seen costs a call, and how long whoever looks waits
   ./run bench resilience                          long days of failing providers, replayed; minutes
   ./run bench experiments                         how often a rollout is decided wrongly, and how soon rightly
+  ./run bench console [--postgres]                how long one waits at the screen, with 1,000,000 calls stored
   ./run bench batches                             how fast they are, what they cost others, and what a crash costs them
   ./run bench scale                               two workers and three machines beside one, and without a database
   ./run bench storm                               ten minutes in which everything dies, parts, fills up or jumps
@@ -38,6 +39,7 @@ from bench import (
     cache_speed,
     case_study,
     compression,
+    console,
     experiments,
     guards,
     judges,
@@ -70,6 +72,7 @@ BENCHES = {
     "judges": judges,
     "experiments": experiments,
     "routing": routing,
+    "console": console,
     "scale": scale,
     "sealed": sealed,
     "telemetry": telemetry,

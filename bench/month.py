@@ -87,10 +87,12 @@ def _row(n: int, at_ms: int, user: int, session: int, rng: random.Random) -> Clo
     )
 
 
-def fill(books: Books, calls: int) -> None:
-    """Through the door that rows always take, in larger steps. Blocks."""
+def fill(books: Books, calls: int, later_ms: int = 0) -> None:
+    """Through the door that rows always take, in larger steps; `later_ms`: another month than that. Blocks."""
     encode, seal = msgspec.json.Encoder().encode, PlainVault().seal
     found, taken = rows(calls), 0
+    if later_ms:
+        found = (msgspec.structs.replace(row, at_ms=row.at_ms + later_ms) for row in found)
     while some := [Row(row, seal(encode(row), SPOOL)) for row in islice(found, AT_ONCE)]:
         taken += len(some)
         books.take("a busy month", some, Position(0, taken))

@@ -92,17 +92,22 @@ class Waited(NamedTuple):
 async def waited(rows: int, rounds: int, database: str | None = None) -> Waited:
     """In SQLite, or in the empty PostgreSQL at `database`."""
     with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as folder:
-        home: Home = (
-            await PostgresStore.open(database, lambda name, fields: None, timeout_s=120)
-            if database
-            else await SqliteStore.open(Path(folder, "tidegate.sqlite"))
-        )
-        await asyncio.to_thread(month.fill, home.books, rows)
-        while await home.books.fold(round(NOW_S * 1000) - AFTER_MS):
-            pass
-        await home.aclose()
+        await kept(folder, rows, database)
         async with house(folder, database) as app:
             return await looked(app, rounds)
+
+
+async def kept(folder: str, rows: int, database: str | None, now_s: float = NOW_S) -> None:
+    """A month that ends an hour after `now_s`, in a home that nobody is in yet."""
+    home: Home = (
+        await PostgresStore.open(database, lambda name, fields: None, timeout_s=120)
+        if database
+        else await SqliteStore.open(Path(folder, "tidegate.sqlite"))
+    )
+    await asyncio.to_thread(month.fill, home.books, rows, round((now_s - NOW_S) * 1000))
+    while await home.books.fold(round(now_s * 1000) - AFTER_MS):
+        pass
+    await home.aclose()
 
 
 @asynccontextmanager

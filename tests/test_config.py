@@ -113,6 +113,11 @@ def test_values_are_written_as_people_write_them(text: str, field: str, value: o
 # --- env: and file:
 
 
+@pytest.mark.parametrize(("text", "there"), [("off", False), ("on", True), ("{enabled: false}", False), ("", True)])
+def test_what_can_be_off_is_so_in_one_word(text: str, there: bool) -> None:
+    assert parse(f"console: {text}", {}).console.enabled is there
+
+
 def test_values_come_from_the_environment_and_from_files(tmp_path: Path) -> None:
     secret = tmp_path / "key"
     secret.write_text("sk-from-a-file\n", encoding="utf-8")
@@ -347,6 +352,12 @@ def test_a_section_that_is_none_is_told_even_when_the_environment_has_a_part_of_
             "storage:\n  database: mysql://x",
             "tidegate.yaml:2: storage.database: must be like postgresql://user:password@host:5432/name",
         ),
+        (
+            "api: {port: 9000}\nconsole:\n  port: 9000",
+            "tidegate.yaml:3: console.port: 9000 is api.port, too; choose another, or leave it out",
+        ),
+        ("console: {port: 70000}", "tidegate.yaml:1: console.port: expected 'int' <= 65535"),
+        ("console: sometimes", "tidegate.yaml:1: console: must be keys and values, not 'sometimes'"),
         # YAML
         ("api:\n  port: 1\n host: a", "tidegate.yaml:3: "),
         ("api:\n\tport: 1", "tidegate.yaml:2: "),

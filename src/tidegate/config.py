@@ -177,6 +177,8 @@ def _check(config: Config, reading: _Reading) -> None:
     """What no single module can see."""
     if config.api.workers > 1 and sys.platform == "win32":
         raise reading.wrong("api.workers", "several processes cannot share a socket on Windows; set it to 1")
+    if config.console.enabled and config.console.port and config.console.port == config.api.port:
+        raise reading.wrong("console.port", f"{config.api.port} is api.port, too; choose another, or leave it out")
     database = config.storage.database
     if database is not None and not database.value.startswith(("postgresql://", "postgres://")):
         raise reading.wrong("storage.database", "must be like postgresql://user:password@host:5432/name")
@@ -418,9 +420,11 @@ class _Reading:
         return self._leaf(kind, value, path)
 
     def _struct(self, kind: type[msgspec.Struct], value: Any, path: str) -> Any:
+        hints = get_type_hints(kind, include_extras=True)
+        if isinstance(value, bool) and "enabled" in hints:  # `console: off`
+            value = {"enabled": value}
         if not isinstance(value, dict):
             raise self.wrong(path, f"must be keys and values, not {value!r}")
-        hints = get_type_hints(kind, include_extras=True)
         fields: dict[str, Any] = {}
         for key, item in value.items():
             inner = f"{path}.{key}" if path else key

@@ -71,6 +71,16 @@ async def test_a_port_that_is_taken_is_one_line_and_an_exit_code(tmp_path):
     assert line.startswith(f"Error: cannot listen on 127.0.0.1:{port}: Address already in use; choose another --port")
 
 
+async def test_a_console_whose_port_is_taken_says_which_key_it_is(tmp_path):
+    with listen(api.Config(port=0)) as taken:
+        port = taken.getsockname()[1]
+        (tmp_path / "tidegate.yaml").write_text(f"{SCRIPTED}console: {{port: {port}}}\n")
+        code, said = await ended(tmp_path, "serve", "--config", str(tmp_path / "tidegate.yaml"), "--port", "0")
+    assert code == 1 and "Address already in use; choose another console.port, or end what" in said
+    code, said = await ended(tmp_path, "serve", "--config", str(tmp_path / "tidegate.yaml"), "--port", str(port))
+    assert code == 1 and f"console.port: {port} is api.port, too" in said
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

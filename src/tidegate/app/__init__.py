@@ -13,7 +13,7 @@ from typing import Any
 from tidegate import plugins
 from tidegate.api.arms import Chooser
 from tidegate.api.crowd import Crowd
-from tidegate.api.edge import Edge
+from tidegate.api.edge import Apart, Edge
 from tidegate.api.incoming import Receive, Scope, Send
 from tidegate.app.bottom import base_of
 from tidegate.app.canaries import Hands, Keeper, Side
@@ -120,13 +120,18 @@ class App:
         hands = Hands(lambda: self.config, self._beside, self._become, self._let_go, self._choose)
         self.canaries = Keeper(world, listeners, files, hands)
         metrics.registry.register(self.canaries.tallies)
+        console = self._load_console if config.console.enabled else None
+        apart = config.console.port is not None
         self.edge = Edge(
             config.api,
             lambda: self.gateway,
             metrics,
             self._load_pages,
-            self._load_console if config.console.enabled else None,
+            None if apart else console,
             lambda: presence.differs,
+        )
+        self.console = (
+            Apart(config.api, lambda: self.gateway, metrics, console, self.edge) if apart and console else None
         )
         undo.callback(world.loop.create_task(self.canaries.run(), name="go along with the canary").cancel)
 

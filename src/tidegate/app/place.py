@@ -16,6 +16,7 @@ class Place(msgspec.Struct, frozen=True, omit_defaults=True):
 
     of: how many there are.
     socket: the file descriptor of the socket on which all of them listen.
+    console: that of the console's, when it has one of its own.
     line: that of a line to who started this one: a byte says that it serves, and its end that nobody is there any more.
     greets: it says where Tidegate answers, for the others.
     """
@@ -23,6 +24,7 @@ class Place(msgspec.Struct, frozen=True, omit_defaults=True):
     number: int = 1
     of: int = 1
     socket: int | None = None
+    console: int | None = None
     line: int | None = None
     greets: bool = True
 

@@ -6,9 +6,10 @@ import asyncio
 import gc
 import os
 import signal
+import socket
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,10 @@ def serve(file: Path | None, host: str | None, port: int | None, data_dir: str |
     settings = settings_of(file, found, host=host, port=port, data_dir=data_dir)
     certificates = plugins.find("listeners", "tls")(settings.api.tls) if settings.api.tls.certificate else None
     place = place_in(os.environ)
-    socket = listen(settings.api) if place.socket is None else inherited(place.socket)
+    sockets = _sockets(settings, place)
     try:
         if settings.api.workers > place.of:
-            raise SystemExit(lead(settings, _command(file, host, port, data_dir), socket))
+            raise SystemExit(lead(settings, _command(file, host, port, data_dir), sockets))
 
         def again() -> config.Config:
             return settings_of(file, found, host=host, port=port, data_dir=data_dir)
@@ -65,9 +66,23 @@ def serve(file: Path | None, host: str | None, port: int | None, data_dir: str |
             return settings_of(other, found, host=host, port=port, data_dir=data_dir)
 
         files = Files(config.where(file, os.environ), read)
-        run(lambda: _serve(settings, socket, certificates, files, again, place))
+        run(lambda: _serve(settings, sockets, certificates, files, again, place))
     finally:
-        socket.close()
+        for one in sockets:
+            one.close()
+
+
+def _sockets(settings: config.Config, place: Place) -> list[socket.socket]:
+    """Of the API, and of the console when it has one of its own. Raises ConfigError."""
+    if place.socket is not None:
+        return [inherited(one) for one in (place.socket, place.console) if one is not None]
+    sockets = [listen(settings.api)]
+    if settings.console.enabled and settings.console.port is not None:
+        with ExitStack() as undo:
+            undo.callback(sockets[0].close)
+            sockets.append(listen(msgspec.structs.replace(settings.api, port=settings.console.port), "console.port"))
+            undo.pop_all()
+    return sockets
 
 
 def _command(file: Path | None, host: str | None, port: int | None, data_dir: str | None) -> list[str]:
@@ -84,8 +99,8 @@ def write_no_core() -> None:
 
 
 async def _serve(
-    settings: config.Config, socket: Any, certificates: Any, files: Files, again: Callable[[], config.Config],
-    place: Place,
+    settings: config.Config, sockets: list[socket.socket], certificates: Any, files: Files,
+    again: Callable[[], config.Config], place: Place,
 ) -> None:  # fmt: skip
     app = await build(settings, os.environ, files=files)
     following = app.world.loop.create_task(
@@ -94,10 +109,16 @@ async def _serve(
     try:
         key = await app.first_key() if place.greets and not os.environ.get("TIDEGATE_ADMIN_KEY") else None
         server = Server(
-            app.edge, settings.api, app.leave, app.crowd, certificates and certificates.context, shares=place.of > 1
+            app.edge,
+            settings.api,
+            app.leave,
+            app.crowd,
+            certificates and certificates.context,
+            shares=place.of > 1,
+            beside=app.console,
         )
         if place.greets:
-            _greet(app, socket.getsockname(), key)
+            _greet(app, [one.getsockname() for one in sockets], key)
         gc.collect()
         gc.freeze()  # what start-up made lives for ever; looking through it again and again costs tens of milliseconds
         gc.set_threshold(GARBAGE_AT)
@@ -105,7 +126,7 @@ async def _serve(
         app.pulse.start()
         if place.line is not None:
             _hold(place.line, app.world.loop)
-        await server.serve(sockets=[socket])
+        await server.serve(sockets=sockets)
     finally:
         following.cancel()
         await app.aclose()
@@ -158,11 +179,11 @@ async def _renew(app: App, certificates: Any) -> None:
         app.world.events.notice("certificate_renewed", {"good until": f"{certificates.expires:%Y-%m-%d}"})
 
 
-def _greet(app: App, address: tuple[Any, ...], key: str | None) -> None:
+def _greet(app: App, addresses: Sequence[tuple[Any, ...]], key: str | None) -> None:
     """Where it is, who may come in, what it serves and why, and a line to paste."""
-    host, port = address[:2]
     scheme = "https" if app.config.api.tls.certificate else "http"
-    url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+    urls = [f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}" for host, port, *_ in addresses]
+    url = urls[0]
     variable = "$TIDEGATE_ADMIN_KEY" if os.environ.get("TIDEGATE_ADMIN_KEY") else "$TIDEGATE_KEY"
     lines = ["", f"  Tidegate {__version__} answers on {url}", ""]
     if key:
@@ -172,7 +193,7 @@ def _greet(app: App, address: tuple[Any, ...], key: str | None) -> None:
     else:
         lines += ["  There are admin keys already; make another with:  tidegate keys create --admin", ""]
     if app.config.console.enabled:
-        lines += [f"  Look at it in a browser:  {url}/console", ""]
+        lines += [f"  Look at it in a browser:  {urls[-1]}/console", ""]
     names = app.gateway.routes.names
     lines.append("  It serves:" if names else "  It serves no model yet; ask for provider/model, or configure routes.")
     for name in names:

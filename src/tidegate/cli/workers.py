@@ -40,7 +40,7 @@ PATH_MOST = 100  # bytes of the path of a socket; 108 is what Linux has room for
 PR_SET_PDEATHSIG = 1
 
 
-def lead(settings: Config, command: Sequence[str], listener: socket.socket) -> int:
+def lead(settings: Config, command: Sequence[str], listeners: Sequence[socket.socket]) -> int:
     """Serve with `api.workers` processes, each of which is `command`, until SIGTERM. The exit code.
 
     Raises ConfigError when somebody else does in the same folder, or there is no Valkey to be had.
@@ -54,7 +54,7 @@ def lead(settings: Config, command: Sequence[str], listener: socket.socket) -> i
             told.unlink()
         valkey = None if settings.storage.valkey else Valkey(folder)
         try:
-            return asyncio.run(Crew(settings, command, listener, valkey).serve())
+            return asyncio.run(Crew(settings, command, listeners, valkey).serve())
         finally:
             if valkey is not None:
                 valkey.clear()
@@ -63,14 +63,16 @@ def lead(settings: Config, command: Sequence[str], listener: socket.socket) -> i
 
 
 class Crew:
-    def __init__(self, settings: Config, command: Sequence[str], listener: socket.socket, valkey: Valkey | None):
+    def __init__(
+        self, settings: Config, command: Sequence[str], listeners: Sequence[socket.socket], valkey: Valkey | None
+    ) -> None:
         folder = data_folder(settings.storage.data_dir) / FOLDER
         self._models, told = _models(settings, folder)
         environment = dict(os.environ) | ({"TIDEGATE_STORAGE_VALKEY": valkey.url} if valkey else {}) | told
         count = settings.api.workers
-        self.workers = [Worker(Place(n, count), command, listener, environment) for n in range(1, count + 1)]
+        self.workers = [Worker(Place(n, count), command, listeners, environment) for n in range(1, count + 1)]
         self._valkey = valkey
-        self._listener = listener
+        self._listeners = listeners
         self._drain_s = float(settings.api.drain)
         self._tasks: set[asyncio.Task[None]] = set()
         self._replacing = asyncio.Lock()
@@ -98,7 +100,8 @@ class Crew:
         return await self._end(told)
 
     async def _end(self, well: bool) -> int:
-        self._listener.close()  # before they close it: nobody is to wait in it for who does not come
+        for listener in self._listeners:
+            listener.close()  # before they close it: nobody is to wait in it for who does not come
         codes = await asyncio.gather(*(worker.end(self._drain_s + LAST_S) for worker in self.workers))
         for task in self._tasks:
             task.cancel()
@@ -157,10 +160,12 @@ def _said(code: int) -> str:
 class Worker:
     """One of the processes, which may be another one each time."""
 
-    def __init__(self, place: Place, command: Sequence[str], listener: socket.socket, environment: dict[str, str]):
+    def __init__(
+        self, place: Place, command: Sequence[str], listeners: Sequence[socket.socket], environment: dict[str, str]
+    ) -> None:
         self.place = place
         self._command = command
-        self._listener = listener
+        self._listeners = listeners
         self._environment = environment
         self._process: asyncio.subprocess.Process | None = None
         self._ready = asyncio.Event()
@@ -188,12 +193,12 @@ class Worker:
     async def _begin(self) -> None:
         mine, its = socket.socketpair()
         self._ready = asyncio.Event()
-        place = msgspec.structs.replace(
-            self.place, socket=self._listener.fileno(), line=its.fileno(), greets=self._greets
-        )  # fmt: skip
+        sockets = [one.fileno() for one in self._listeners]
+        found = dict(zip(("socket", "console"), sockets, strict=False))
+        place = msgspec.structs.replace(self.place, **found, line=its.fileno(), greets=self._greets)
         environment = self._environment | {VARIABLE: msgspec.json.encode(place).decode()}
         self._process = await asyncio.create_subprocess_exec(
-            *self._command, env=environment, pass_fds=(self._listener.fileno(), its.fileno())
+            *self._command, env=environment, pass_fds=(*sockets, its.fileno())
         )
         its.close()
         self._greets = False

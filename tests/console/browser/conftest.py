@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from tests.console.browser.corpus import Seeds, seeded
 from tests.console.browser.visit import House, Visitor, serving
 from tests.parts import debian
 
@@ -41,6 +42,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     with serving(tmp_path_factory.mktemp("console"), CONFIG) as found:
         yield found
+
+
+@pytest.fixture(scope="package")
+def seeds(house: House) -> Seeds:
+    """What would break a page, if it could."""
+    return seeded(house)
 
 
 @pytest.fixture(scope="package")

@@ -1,26 +1,8 @@
-"""The newcomer's walk: open it, log in, ask, find the call, see what it cost."""
+"""One question to one route, or to two."""
 
 from __future__ import annotations
 
 from tests.console.browser.visit import Visitor
-
-
-def test_a_newcomer_asks_finds_the_call_and_sees_its_cost(visitor: Visitor) -> None:
-    page = visitor.page
-    page.goto(visitor.house.url)  # the address that a start prints
-    visitor.log_in()
-    page.wait_for_selector("h1:has-text('Overview')")
-    page.locator("nav").get_by_role("link", name="Playground").click()
-    page.get_by_label("Message", exact=True).fill("Say hello.")
-    page.keyboard.press("Control+Enter")
-    page.wait_for_selector(".cost:has-text('$')")
-    shown = page.locator(".cost").inner_text()
-    page.get_by_role("link", name="Look at this call").click()
-    page.wait_for_selector("h1:has-text('One call')")
-    assert shown != "$0" and page.get_by_text(f"· {shown}").count() == 1
-    page.locator("nav").get_by_role("link", name="Requests").click()
-    page.wait_for_selector(f"tbody tr:has-text('{shown}')")
-    visitor.see_nothing_wrong()
 
 
 def test_two_routes_answer_side_by_side(visitor: Visitor) -> None:

@@ -4,6 +4,7 @@ import { begunAgain, session } from "./session.js";
 import { say, knows } from "./words.js";
 
 const LONGEST_WAIT_MS = 10_000;
+const MOST_KEPT = 50; // answers
 
 /** What the API said, and what to do about it. */
 export class Wrong extends Error {
@@ -27,6 +28,7 @@ export async function send(method, path, body, signal) {
   });
   if (answer.status === 401) {
     await begunAgain();
+    kept.clear(); // it may be somebody else now
     return send(method, path, body, signal);
   }
   if (!answer.ok) throw await wrongOf(answer);
@@ -64,20 +66,51 @@ export function path(base, fields) {
   return query ? `${base}?${query}` : base;
 }
 
-/** What a page shows: {answer, wrong, again}. One call; the last answer stays while the next is waited for. */
+const kept = new Map(); // path → {answer, at}: what was last known, for when nobody can be asked
+
+function keep(asked, answer) {
+  kept.delete(asked);
+  kept.set(asked, { answer, at: Date.now() });
+  if (kept.size > MOST_KEPT) kept.delete(kept.keys().next().value);
+}
+
+let tell = () => {};
+
+/** `show({at, wrong, again})` is called when what a page shows is only what was last known; `show(null)` when not. */
+export const onStale = (show) => {
+  tell = show;
+};
+
+const isAway = (wrong) => wrong.status === 0 || wrong.status >= 500;
+
+/**
+ * What a page shows: {answer, wrong, again}. One call; the last answer stays while the next is waited for, and while
+ * Tidegate or its store is away.
+ */
 export function useAnswer(asked) {
   const [seen, see] = useState({ path: null, answer: null, wrong: null });
   const [times, setTimes] = useState(0);
+  const again = () => setTimes((before) => before + 1);
   useEffect(() => {
     if (asked === null) return undefined;
     const leaving = new AbortController();
     ask("GET", asked, undefined, leaving.signal).then(
-      (answer) => see({ path: asked, answer, wrong: null }),
-      (wrong) => leaving.signal.aborted || see((before) => ({ ...before, path: asked, wrong })),
+      (answer) => {
+        keep(asked, answer);
+        tell(null);
+        see({ path: asked, answer, wrong: null });
+      },
+      (wrong) => {
+        if (leaving.signal.aborted) return;
+        const known = isAway(wrong) && kept.get(asked);
+        if (known) tell({ at: known.at, wrong, again });
+        see((before) => (known ? { path: asked, answer: known.answer, wrong: null } : { ...before, path: asked, wrong }));
+      },
     );
     return () => leaving.abort();
   }, [asked, times]);
-  return { ...seen, current: seen.path === asked, again: () => setTimes(times + 1) };
+  useEffect(() => () => tell(null), [asked]);
+  return { ...seen, current: seen.path === asked, again };
 }
 
 /** Calls `hear` with each event for as long as the page is open and looked at; asks again when it breaks off. */

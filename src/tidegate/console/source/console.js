@@ -2,6 +2,7 @@
 import { html, render, useEffect } from "./html.js";
 import { PAGES } from "./pages/index.js";
 import { LoginAgain } from "./parts/login.js";
+import { Stale } from "./parts/stale.js";
 import { Problem } from "./parts/states.js";
 import { followLinks, usePlace } from "./place.js";
 import { say, knows } from "./words.js";
@@ -17,6 +18,7 @@ function Console() {
     }
   }, [place.name]);
   return html`${Page ? html`<${Page} key=${place.name} place=${place} />` : html`<${Problem} wrong=${{ message: say("wrong.no_page") }} />`}
+    <${Stale} />
     <${LoginAgain} />`;
 }
 

@@ -1,6 +1,7 @@
 // What does it say? One question to one route or two, streamed, with what it costs.
 import { ask, events, send, useAnswer } from "../api.js";
 import { html, useEffect, useRef, useState } from "../html.js";
+import { Said } from "../parts/said.js";
 import { Empty, Loading, Problem } from "../parts/states.js";
 import { Word } from "../parts/values.js";
 import { go, url } from "../place.js";
@@ -103,22 +104,23 @@ function Answer({ model, asked }) {
   }, [asked]);
   if (!seen) return null;
   const { text, tools, row, id, wrong, running } = seen;
+  // What grows stands last, so that nothing moves while it does.
   return html`<section class="answer" aria-busy=${running}>
     <h2>${plain(seen.model)}</h2>
-    <pre class="said" tabindex="0" dir="auto" aria-label=${word("answer")}>${plain(text) || (running ? word("waiting") : "")}</pre>
-    ${tools.length > 0 && html`<h3>${word("called")}</h3><pre class="said" tabindex="0">${plain(tools.map((one) => `${one.name}(${one.arguments})`).join("\n"))}</pre>`}
-    ${wrong && html`<${Problem} wrong=${wrong} />`}
     <dl class="figures">
-      <dt>${word("first")}</dt><dd>${duration(seen.firstMs)}</dd>
-      <dt>${word("took")}</dt><dd>${duration(seen.tookMs)}</dd>
-      <dt>${word("tokens")}</dt><dd>${seen.usage ? say("requests.tokens_of", { input: count(seen.usage.prompt_tokens), output: count(seen.usage.completion_tokens) }) : word("running", { count: count(seen.pieces) })}</dd>
-      <dt>${word("cost")}</dt><dd class="cost">${row ? usd(row.cost_nusd == null && "cost_nusd" in row ? null : (row.cost_nusd ?? 0) / NANO) : say("common.none")}</dd>
-      <dt>${word("target")}</dt><dd><${Word} text=${row?.target} /></dd>
+      <div><dt>${word("first")}</dt><dd>${duration(seen.firstMs)}</dd></div>
+      <div><dt>${word("took")}</dt><dd>${duration(seen.tookMs)}</dd></div>
+      <div><dt>${word("tokens")}</dt><dd>${seen.usage ? say("requests.tokens_of", { input: count(seen.usage.prompt_tokens), output: count(seen.usage.completion_tokens) }) : word("running", { count: count(seen.pieces) })}</dd></div>
+      <div><dt>${word("cost")}</dt><dd class="cost">${row ? usd(row.cost_nusd == null && "cost_nusd" in row ? null : (row.cost_nusd ?? 0) / NANO) : say("common.none")}</dd></div>
+      <div><dt>${word("target")}</dt><dd><${Word} text=${row?.target} /></dd></div>
     </dl>
     <p class="actions">
       ${running && html`<button type="button" onClick=${() => leaving.current.abort()}>${word("stop")}</button>`}
       ${id && !running && html`<a href=${url("requests", id)}>${word("see")}</a>`}
     </p>
+    <${Said} text=${text || (running ? word("waiting") : "")} label=${word("answer")} />
+    ${tools.length > 0 && html`<h3>${word("called")}</h3><${Said} text=${tools.map((one) => `${one.name}(${one.arguments})`).join("\n")} label=${word("called")} />`}
+    ${wrong && html`<${Problem} wrong=${wrong} />`}
   </section>`;
 }
 

@@ -1,6 +1,7 @@
 // What happened to one call? A waterfall of what was done for it, what it cost, and what may be done with it now.
 import { ask, useAnswer } from "../api.js";
 import { html, useState } from "../html.js";
+import { Said } from "../parts/said.js";
 import { Loading, Problem } from "../parts/states.js";
 import { Table } from "../parts/table.js";
 import { Mark, When, Word } from "../parts/values.js";
@@ -27,7 +28,7 @@ export function Request({ id }) {
       ${row.guards?.length > 0 && html`<${Table} label=${word("guards")} columns=${GUARDS} rows=${row.guards} />`}
       <${Feedback} row=${row} />
     </div>
-    ${session.role === "admin" && html`<${Said} row=${row} /><${Replay} row=${row} />`}`;
+    ${session.role === "admin" && html`<${Bodies} row=${row} /><${Replay} row=${row} />`}`;
 }
 
 const cost = (row) => (row.cost_nusd === undefined ? 0 : row.cost_nusd);
@@ -135,7 +136,7 @@ function Feedback({ row }) {
   </section>`;
 }
 
-function Said({ row }) {
+function Bodies({ row }) {
   const shown = useDoing(() => ask("GET", `/admin/bodies/${encodeURIComponent(row.id)}`));
   return html`<section>
     <h2>${word("said_in")}</h2>
@@ -151,7 +152,7 @@ function Said({ row }) {
 export const Text = ({ label, text, more }) => html`<section>
   <h3>${label}</h3>
   ${more && html`<p class="quiet">${more}</p>`}
-  <pre class="said" tabindex="0" dir="auto">${text == null ? word("not_kept") : plain(text)}</pre>
+  <${Said} text=${text ?? word("not_kept")} label=${label} />
 </section>`;
 
 function Replay({ row }) {

@@ -48,10 +48,11 @@ function Live({ query }) {
   const [rows, setRows] = useState([]);
   const [wrong, fail] = useState(null);
   const { since, until, after, limit, ...filters } = query;
-  useLive(path("/admin/requests/tail", filters), (row) => setRows((before) => [row, ...before].slice(0, MOST_LIVE)), fail);
-  if (wrong?.status) return html`<${Problem} wrong=${wrong} />`;
-  if (!rows.length) return html`<p class="quiet" role="status">${word("waiting")}</p>`;
-  return html`<${Table} label=${word("list")} columns=${COLUMNS} rows=${rows} to=${one} />`;
+  const hear = (row) => setRows((before) => [row, ...before].slice(0, MOST_LIVE)) ?? fail(null);
+  useLive(path("/admin/requests/tail", filters), hear, fail);
+  if (!rows.length && !wrong) return html`<p class="quiet" role="status">${word("waiting")}</p>`;
+  return html`${wrong && html`<${Problem} wrong=${wrong} />`}
+    ${rows.length > 0 && html`<${Table} label=${word("list")} columns=${COLUMNS} rows=${rows} to=${one} />`}`;
 }
 
 const one = (row) => url("requests", row.id);

@@ -1,7 +1,7 @@
 // How did it go over time? A chart, and the very same numbers as a table behind it.
 import uPlot from "uplot";
 import { html, useEffect, useRef } from "../html.js";
-import { exact, moment } from "../units.js";
+import { clock, exact, moment } from "../units.js";
 import { say } from "../words.js";
 
 const HEIGHT = 160;
@@ -51,6 +51,9 @@ export function Chart({ label, rows, lines, unit, bars = false, signed = false }
   </figure>`;
 }
 
+/** Of ticks that read alike the one that is so: a half reads as 1, too. */
+const once = (texts) => texts.map((text, at) => ((text === texts[0] ? 0 : texts.lastIndexOf(text)) === at ? text : ""));
+
 function options(width, lines, unit, bars, signed) {
   const lowest = (least) => (signed && least < 0 ? least * 1.1 : 0);
   const style = getComputedStyle(document.documentElement);
@@ -62,7 +65,10 @@ function options(width, lines, unit, bars, signed) {
     legend: { show: false },
     cursor: { show: false },
     scales: { y: { range: (_, least, most) => [lowest(least), most > 0 ? most * 1.1 : lowest(least) < 0 ? 0 : 1] } },
-    axes: [axis, { ...axis, size: 64, values: (_, ticks) => ticks.map(unit) }],
+    axes: [
+      { ...axis, space: 80, values: (_, ticks) => ticks.map((second) => clock(second * 1000)) },
+      { ...axis, size: 64, values: (_, ticks) => once(ticks.map(unit)) },
+    ],
     series: [
       {},
       ...lines.map((line) => ({

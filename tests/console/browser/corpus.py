@@ -1,0 +1,43 @@
+"""What might somebody say to break a page that shows it? Said in every place where a client can say something."""
+
+from __future__ import annotations
+
+import json
+from typing import NamedTuple
+
+from tests.console.browser.visit import House
+
+CORPUS = (
+    "<script>window.__wrong.push('ran');alert(1)</script>",
+    "<img src=x onerror=\"window.__wrong.push('ran')\">",
+    "<svg onload=\"window.__wrong.push('ran')\"><a href=\"javascript:window.__wrong.push('ran')\">x</a></svg>",
+    "![image](http://127.0.0.1:9/leak.png?q=secret) [link](javascript:alert(1))",
+    "\x1b[2J\x1b[31mred\x1b]8;;http://127.0.0.1:9\x07link\x1b]8;;\x07",
+    "\u202etxt.exe \u2066isolate\u2069 \u200fmarks",
+    "${alert(1)} {{constructor.constructor('alert(1)')()}} </template><iframe srcdoc='x'>",
+    "W" * 95 + "\u0300" * 5,
+    "'\"><style>*{display:none}</style><base href=//127.0.0.1:9><!--",
+)
+ALL = "\n".join(CORPUS)
+HIDDEN = "\x1b\u202e\u2066\u2069\u200f"  # what turns a line around, or moves a cursor
+
+
+class Seeds(NamedTuple):
+    """Ids: of a call that was answered with all of it, of one that failed with it, of a key that is called so."""
+
+    call: str
+    failed: str
+    key: str
+
+
+def seeded(house: House) -> Seeds:
+    """Each of the corpus as the name of a key, as its tag and as an end user; all of it as prompt, reply and error."""
+    key = ""
+    for text in CORPUS:
+        printable = "".join(one for one in text if one.isprintable())[:100]  # others are refused as a name
+        made = house.call("/admin/keys", {"name": printable, "tags": [printable]})
+        House(house.url, made["key"]).ask(text, "echo", user=text[:100])
+        key = key or made["id"]
+    error = json.dumps({"error": {"message": ALL, "code": ALL, "type": ALL}})
+    said = house.ask(ALL, "echo", user=ALL[:200], metadata={"script": {"text": ALL}})
+    return Seeds(said, house.ask(ALL, "echo", metadata={"script": {"status": 400, "body": error}}), key)
