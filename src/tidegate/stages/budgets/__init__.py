@@ -326,7 +326,7 @@ class Reservation:
             # They went away just now, and what others have spent is not known yet.
             if isinstance(answer, Taken):
                 counters.settle(claim, [0] * len(charges))
-            await self._budgets.remember(plan)
+            await self._budgets.remember(claim.house, plan.budgets)
             claim = Claim(f"{claim.id}:anew", claim.house, charges)
             answer = await counters.claim(claim)
         if isinstance(answer, Full):
