@@ -7,6 +7,7 @@ import copy
 import json
 from typing import Any
 
+import jsonschema_rs
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, seed, settings
@@ -44,10 +45,12 @@ def _walk(document: dict[str, Any], url: str, key: str) -> None:
         operation = found.ok()
         modes = [GenerationMode.POSITIVE, GenerationMode.NEGATIVE]
         for mode in modes[:1] if operation.path == TAIL else modes:
-            _ask_all(operation, mode, url, {"Authorization": f"Bearer {key}"})
+            _ask_all(operation, mode, url, {"Authorization": f"Bearer {key}"}, document)
 
 
-def _ask_all(operation: Any, mode: GenerationMode, url: str, headers: dict[str, str]) -> None:
+def _ask_all(
+    operation: Any, mode: GenerationMode, url: str, headers: dict[str, str], document: dict[str, Any]
+) -> None:
     @seed(1)
     @settings(max_examples=25, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy(generation_mode=mode))
@@ -57,11 +60,25 @@ def _ask_all(operation: Any, mode: GenerationMode, url: str, headers: dict[str, 
         if answer.status_code == 431:  # a query as long as a book; this tool does not know the number
             assert answer.json()["error"]["code"] == "headers_too_large"
             return
+        if answer.ok and _is_wrong_in_its_body_alone(case) and _fits(document, case):
+            return  # what is wrong for one half of a union may be right for the other: this tool does not look
         case.validate_response(answer, excluded_checks=[positive_data_acceptance])
         if mode is GenerationMode.POSITIVE and answer.status_code == 400:
             assert answer.json()["error"]["param"], answer.text
 
     ask()
+
+
+def _is_wrong_in_its_body_alone(case: schemathesis.Case) -> bool:
+    parts = case.meta.components if case.meta else {}
+    return [part.value for part, how in parts.items() if how.mode is GenerationMode.NEGATIVE] == ["body"]
+
+
+def _fits(document: dict[str, Any], case: schemathesis.Case) -> bool:
+    described = document["paths"][case.operation.path][case.method.lower()]["requestBody"]
+    schema = described["content"]["application/json"]["schema"]
+    whole = {**schema, "components": document["components"]}
+    return not isinstance(case.body, bytes) and jsonschema_rs.is_valid(whole, case.body)
 
 
 # --- bodies that are nearly right
