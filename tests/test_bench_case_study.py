@@ -47,7 +47,7 @@ def test_what_cannot_be_done_is_said_before_anything_is_asked(said: tuple[str, s
 
 def test_times_of_a_busy_machine_get_no_verdict_and_costs_do():
     verdicts = judged(others=0.5).verdicts
-    assert verdicts["p99_vs_naive"] == verdicts["mean_vs_naive"] == "no verdict"
+    assert {verdicts[name] for name in ("p99_vs_naive", "mean_vs_naive", "success")} == {"no verdict"}
     assert verdicts["cost_vs_naive"] == "missed" and verdicts["leaks"] == "aim"
     assert judged(others=0.01).verdicts["p99_vs_naive"] == "missed"
 

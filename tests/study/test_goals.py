@@ -35,6 +35,14 @@ def test_what_was_not_tried_is_not_said_to_hold():
     assert all(said.endswith("no other workload was tried") for said in told(MEDIANS, {}).values())
 
 
+def test_what_hangs_on_time_is_not_judged_while_others_take_the_cores():
+    busy = {one.figure: str(one) for one in goals(MEDIANS, OTHERS, busy=True)}
+    assert busy["p99_vs_naive"] == (
+        "99th percentile: 19.0% (at most 25.0%); no verdict: other programs took the cores, or may have"
+    )
+    assert "no verdict" in busy["success"] and "met" in busy["cost_vs_naive"]
+
+
 def test_a_goal_that_is_missed_names_the_choice_that_meets_it():
     missed = told({**MEDIANS, "p99_vs_naive": 0.3}, {"no hard ones": {"p99_vs_naive": 0.1}})
     assert "missed (at most 25.0%); but met with no hard ones (10.0%)" in missed["p99_vs_naive"]

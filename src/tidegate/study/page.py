@@ -49,7 +49,9 @@ class Found(msgspec.Struct, frozen=True):
         """With its goals, and what they rest on."""
         each = [headline(naive, ours) for naive, ours in zip(self.naive, self.everything, strict=True)]
         medians = {name: median(one[name] for one in each) for name in AIMS}
-        return msgspec.structs.replace(self, goals=goals(medians, self.instead()))
+        return msgspec.structs.replace(
+            self, goals=goals(medians, self.instead(), busy=self.others is None or self.others > MAX_OTHERS)
+        )
 
     def instead(self) -> dict[str, dict[str, float]]:
         """What else was tried: other prices, other laws."""
