@@ -38,7 +38,7 @@ def test_what_was_not_tried_is_not_said_to_hold():
 def test_what_hangs_on_time_is_not_judged_while_others_take_the_cores():
     busy = {one.figure: str(one) for one in goals(MEDIANS, OTHERS, busy=True)}
     assert busy["p99_vs_naive"] == (
-        "99th percentile: 19.0% (at most 25.0%); no verdict: other programs took the cores, or may have"
+        "99th percentile: 19.0% (at most 25.0%); no verdict: others took the cores, or may have"
     )
     assert "no verdict" in busy["success"] and "met" in busy["cost_vs_naive"]
 

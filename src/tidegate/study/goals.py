@@ -35,7 +35,7 @@ class Goal(msgspec.Struct, frozen=True):
         name, _ = AIMS[self.figure]
         sign = "at least" if self.figure in AT_LEAST else "at most"
         if not self.known:
-            return f"{name}: {self.value:.1%} ({sign} {self.must:.1%}); no verdict: other programs took the cores, or may have"
+            return f"{name}: {self.value:.1%} ({sign} {self.must:.1%}); no verdict: others took the cores, or may have"
         said = f"{name}: {self.value:.1%}, {'met' if self.met else 'missed'} ({sign} {self.must:.1%})"
         if not self.tried:
             return f"{said}; no other workload was tried"
