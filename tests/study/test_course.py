@@ -15,7 +15,7 @@ pytestmark = pytest.mark.timeout(120)
 @embedding_model()
 def test_a_small_one_has_all_its_figures_and_every_book_agrees():
     said: list[float] = []
-    found = run(Course(calls=120, before=150, whole=together()[-2]), lambda _, share: said.append(share))
+    found = run(Course(calls=80, before=60, workers=2, whole=together()[-2]), lambda _, share: said.append(share))
     naive, ours = found.naive[0], found.everything[0]
     told = headline(naive, ours)
     assert told["books_differ_nusd"] == 0

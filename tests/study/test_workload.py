@@ -72,3 +72,23 @@ def test_real_questions_and_real_times_are_taken_where_they_are(tmp_path: Path):
     lines = {ask.line for ask in work.asks if ask.kind == "support" and not work.known[ask.line].hard}
     assert lines == {"Where is my train?", "Where is my test?", "Pay?"}
     assert work.known["Pay?"].mark != work.known["Where is my train?"].mark
+
+
+@pytest.mark.parametrize(
+    ("questions", "times", "error"),
+    [
+        ("text,category\nPay?,pay\n", None, "a head and two rows"),
+        ("text\nPay?\nWhere?\n", None, "row 2: a question and its intent"),
+        ("text,category\nPay?,pay\n,lost\n", None, "row 3: a question and its intent"),
+        ("text,category\nPay?,pay\nWhere?,lost\n", "when\n1\n2\n", "a column TIMESTAMP"),
+        ("text,category\nPay?,pay\nWhere?,lost\n", "TIMESTAMP\nnow\nthen\n", "a column TIMESTAMP"),
+    ],
+)
+def test_data_that_is_not_what_it_should_be_is_named(tmp_path: Path, questions: str, times: str | None, error: str):
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "traces").mkdir()
+    for part in ("train", "test"):
+        (tmp_path / "cache" / f"banking77_{part}.csv").write_text(questions)
+    (tmp_path / "traces" / "azure_llm_conv.csv").write_text(times or "")
+    with pytest.raises(ConfigError, match=error):
+        workload(0, 10, data=tmp_path)

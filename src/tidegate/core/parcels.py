@@ -28,6 +28,7 @@ class Terms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     price: dollars per million tokens in its batches, where that is no share of the usual price.
     least: how much time a batch must have left.
     back: so long before a batch expires what is still there is taken back, and asked by us.
+    look: how long after it was sent it is first asked whether it is done; later less and less often.
     max_lines: of one batch at the provider.
     max_bytes: and how large that may be.
     """
@@ -36,6 +37,7 @@ class Terms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     price: dict[str, float] | None = None
     least: Duration = Duration(6 * 3600)
     back: Duration = Duration(2 * 3600)
+    look: Duration = Duration(15)
     max_lines: Annotated[int, Meta(ge=1, le=50_000)] = 10_000
     max_bytes: Annotated[Size, Meta(ge=1, le=200_000_000)] = Size(32 * 1024 * 1024)
 

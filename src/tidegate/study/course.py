@@ -79,14 +79,14 @@ class _Running:
                 prices = at_other_prices(outcomes[course.whole.name], outcomes[NAIVE.name])
         naive = found.pop(NAIVE.name)
         laws = self._laws(naive[0]) if course.laws else {}
-        return Found(course.law, course.before, course.days, naive, found, prices, laws, self._left_out)
+        return Found(course.law, course.before, course.days, naive, found, prices, laws, self._left_out).judged()
 
     def _laws(self, naive: Figures) -> dict[str, dict[str, float]]:
         """The naive cost by arithmetic, its times as they were: neither depends on who asks twice."""
         found = {}
         for name, law in LAWS.items():
             work = self._work(0, law)
-            _, ours = self._asked(self._course.whole, work, 0)
+            _, ours = self._asked(self._course.whole, work, 0, f"if {name}")
             alike = msgspec.structs.replace(
                 naive, cost_nusd=round(naive_nusd(work, 0) * naive.success), calls=len(work.asks)
             )
@@ -96,10 +96,10 @@ class _Running:
     def _work(self, seed: int, law: Law) -> Workload:
         return workload(seed, self._course.calls, self._course.before, law, self._course.data)
 
-    def _asked(self, arm: Arm, work: Workload, seed: int) -> tuple[Outcome, Figures]:
+    def _asked(self, arm: Arm, work: Workload, seed: int, what: str = "") -> tuple[Outcome, Figures]:
         if self._left_out and arm.levers is not None:
             arm = Arm(arm.name, arm.levers - {"semantic"})
-        name, course = f"{arm.name}, seed {seed}", self._course
+        name, course = what or f"{arm.name}, seed {seed}", self._course
 
         def progress(share: float) -> None:
             self._say(name, (self._done + share) / course.runs)

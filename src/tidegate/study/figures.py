@@ -48,6 +48,8 @@ class Figures(msgspec.Struct, frozen=True):
     layers: dict[str, int]  # calls that a cache has answered
     books: Compared | None
     took_s: float  # of ours
+    others: float | None = None  # the share of the cores that other programs used
+    semantic: str = ""  # why the semantic cache serves nothing; "" while it does, or is off
 
     @property
     def calls_saved(self) -> float:
@@ -83,6 +85,8 @@ def figures(outcome: Outcome, work: Workload, seed: int) -> Figures:
         layers=dict(Counter(row.cache_layer or "" for row in _of_now(outcome) if row.cache in ("hit", "shared"))),
         books=compared(outcome) if outcome.rows else None,
         took_s=outcome.lasted_s,
+        others=outcome.others,
+        semantic="; ".join(one["why"] for one in outcome.told.get("cache", {}).get("semantic", ()) if one["why"]),
     )
 
 

@@ -23,6 +23,8 @@ STRONG_SHARE = "3%"  # of the questions that nothing was kept of
 SHRUNK = "50%"
 HEDGE_AFTER = 0.7  # of the time that half of a model's answers take, without a first word
 
+LOOK_S = 15.0  # after a batch was handed over
+
 
 class Arm(NamedTuple):
     """`levers` None: no gateway at all; the client asks the provider's strong model itself, once."""
@@ -69,7 +71,7 @@ def configuration(levers: Collection[str], main: str, spare: str, pace: float, w
         "limits": {"loops": {"policy": "off"}},
         "budgets": {"default_day": 0},
         "upstream": _patience(levers, pace),
-        "providers": {"main": _provider(main, MAIN[0], levers), "spare": _provider(spare, SPARE[0], ())},
+        "providers": {"main": _provider(main, MAIN[0], levers, pace), "spare": _provider(spare, SPARE[0], (), pace)},
         "routes": routes,
     }
     if "limits" in levers:
@@ -84,9 +86,10 @@ def configuration(levers: Collection[str], main: str, spare: str, pace: float, w
     return json.dumps(whole, indent=1)
 
 
-def _provider(address: str, model: Model, levers: Collection[str]) -> dict[str, Any]:
+def _provider(address: str, model: Model, levers: Collection[str], pace: float) -> dict[str, Any]:
     known: dict[str, Any] = {"type": "openai", "base_url": address, "vendor": model.vendor}
-    return known | ({"batch": {"discount": float(DISCOUNT)}} if "batches" in levers else {})
+    terms = {"discount": float(DISCOUNT), "look": f"{LOOK_S / pace}s"}
+    return known | ({"batch": terms} if "batches" in levers else {})
 
 
 def _models(levers: Collection[str], pace: float) -> dict[str, Any]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from html import escape
 from statistics import median
-from typing import Any
 
 import msgspec
 
 from tidegate.study.figures import Figures
+from tidegate.study.goals import AIMS, Goal, goals
 from tidegate.study.levers import LEVERS
+from tidegate.study.machine import MAX_OTHERS
 from tidegate.study.workload import Law
 
 WIDTH, BAR = 640, 26  # of the waterfall
@@ -32,10 +33,29 @@ class Found(msgspec.Struct, frozen=True):
     prices: dict[str, float] = {}
     laws: dict[str, dict[str, float]] = {}
     left_out: dict[str, str] = {}
+    goals: list[Goal] = []
 
     @property
     def everything(self) -> list[Figures]:
         return list(self.arms.values())[-1]
+
+    @property
+    def others(self) -> float | None:
+        """The most of the cores that other programs used, of naive and of everything; None: nobody knows."""
+        shares = [one.others for one in (*self.naive, *self.everything)]
+        return None if None in shares else max(share for share in shares if share is not None)
+
+    def judged(self) -> Found:
+        """With its goals, and what they rest on."""
+        each = [headline(naive, ours) for naive, ours in zip(self.naive, self.everything, strict=True)]
+        medians = {name: median(one[name] for one in each) for name in AIMS}
+        return msgspec.structs.replace(
+            self, goals=goals(medians, self.instead(), busy=self.others is None or self.others > MAX_OTHERS)
+        )
+
+    def instead(self) -> dict[str, dict[str, float]]:
+        """What else was tried: other prices, other laws."""
+        return {f"prices of {name}": {"cost_vs_naive": value} for name, value in self.prices.items()} | self.laws
 
 
 def headline(naive: Figures, ours: Figures) -> dict[str, float]:
@@ -76,6 +96,8 @@ def lines(found: Found) -> list[str]:
         *rows,
         "",
         *_by_why(found),
+        "",
+        *map(str, found.goals),
     ]
     said += [f"left out: {name}, since {why}" for name, why in found.left_out.items()]
     return said
@@ -113,6 +135,7 @@ def _by_why(found: Found) -> list[str]:
         f"an agent that asks itself: ${median(one.runaway_nusd for one in ours) / 1e9:.4f}, then refused; "
         f"without a gateway ${median(one.runaway_nusd for one in naive) / 1e9:.2f} in the same time"
     )
+    said += _doubtful(found)
     books = [one.books for one in ours if one.books]
     if books:
         differ, calls = sum(one.differ for one in books), sum(one.calls for one in books)
@@ -121,6 +144,18 @@ def _by_why(found: Found) -> list[str]:
             f"books of ledger, metrics, usage, report and providers: {differ} nano-dollars apart over {calls} closed "
             f"purchases; attempts that were given up are estimated at ${estimated:.4f}, and ${charged:.4f} was charged"
         )
+    return said
+
+
+def _doubtful(found: Found) -> list[str]:
+    """What spoils a figure, and is not the gateway's doing."""
+    said = [
+        f"the semantic cache served nothing, seed {one.seed}: {one.semantic}"
+        for one in found.everything
+        if one.semantic
+    ]
+    if found.others is not None and found.others > MAX_OTHERS:
+        said.append(f"other programs used {found.others:.0%} of the cores: what calls waited for them counts ten times")
     return said
 
 
@@ -150,9 +185,13 @@ def page(found: Found) -> str:
         f"<h1>The case study, replayed</h1><p>{escape(lines(found)[0])}.</p><h2>What a month costs</h2>"
         f"{_bars(waterfall(found))}<h2>Each lever</h2>"
         f"<table><tr>{''.join(f'<th>{one}</th>' for one in head)}</tr>{table}</table>"
-        f"<h2>What it rests on</h2>{_rests(found)}"
-        f"<ul>{''.join(f'<li>{escape(one)}</li>' for one in _by_why(found))}</ul></html>\n"
+        f"<h2>What it rests on</h2>{_listed(map(str, found.goals))}{_rests(found)}"
+        f"<h2>What else was seen</h2>{_listed(_by_why(found))}</html>\n"
     )
+
+
+def _listed(some: Iterable[str]) -> str:
+    return f"<ul>{''.join(f'<li>{escape(one)}</li>' for one in some)}</ul>"
 
 
 def _cells(name: str, each: Sequence[Figures], found: Found) -> str:
@@ -180,14 +219,10 @@ def _bars(steps: Sequence[tuple[str, float]]) -> str:
 
 
 def _rests(found: Found) -> str:
-    rows: Mapping[str, Mapping[str, Any]] = {
-        **{f"prices of {name}": {"cost_vs_naive": value} for name, value in found.prices.items()},
-        **found.laws,
-    }
     names = ("cost_vs_naive", "mean_vs_naive", "p99_vs_naive", "wrong_added")
     cells = "".join(
         f"<tr><td>{escape(what)}</td>" + "".join(f"<td>{_share(of.get(name))}</td>" for name in names) + "</tr>"
-        for what, of in rows.items()
+        for what, of in found.instead().items()
     )
     return f"<table><tr><th>changed</th>{''.join(f'<th>{one}</th>' for one in names)}</tr>{cells}</table>"
 

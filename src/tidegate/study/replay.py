@@ -27,6 +27,7 @@ from tidegate.providers.transport import HttpTransport
 from tidegate.storage.personal import SPOOL
 from tidegate.storage.vault import PlainVault
 from tidegate.study.levers import Arm, configuration
+from tidegate.study.machine import Meter
 from tidegate.study.texts import SYSTEM
 from tidegate.study.vendors import MAIN, SPARE, STRONG, Vendor
 from tidegate.study.workload import Ask, Workload
@@ -67,6 +68,7 @@ class Outcome(NamedTuple):
     agent_key: str
     began_ms: int  # what was written down before is of the time before
     lasted_s: float  # of ours
+    others: float | None  # the share of the cores that other programs used
 
 
 def rates(prices: PriceList) -> dict[str, tuple[Decimal, Decimal]]:
@@ -85,9 +87,10 @@ async def replay(
     """Ask all of it, at the times that the workload says. Raises ConfigError when no gateway will start."""
     watch = Watch(pace)
     dear = rates(PriceList.load(None))
-    vendors = tuple(Vendor(models, dear, work, pace, str(seed), watch.elapsed) for models in (MAIN, SPARE))
+    both = [Vendor(models, dear, work, pace, str(seed), watch.elapsed) for models in (MAIN, SPARE)]
+    vendors = both[0], both[1]
     main, spare = [await vendor.start() for vendor in vendors]
-    began = time.monotonic()
+    began, meter = time.monotonic(), Meter()
     try:
         if arm.levers is None:
             client = Client(main, ADMIN, watch, model=MAIN[STRONG].name)
@@ -108,7 +111,10 @@ async def replay(
                 await asyncio.sleep(SETTLE_S)  # what is asked in the background, and of others
                 told = await house.told()
                 rows = await house.end()
-        return Outcome(arm, heard, agent, vendors, rows, told, agent_key, watch.began_ms, time.monotonic() - began)  # type: ignore[arg-type]
+        lasted_s = time.monotonic() - began
+        return Outcome(
+            arm, heard, agent, vendors, rows, told, agent_key, watch.began_ms, lasted_s, meter.others()
+        )  # fmt: skip
     finally:
         for vendor in vendors:
             await vendor.aclose()

@@ -123,20 +123,31 @@ def from_data(data: Path) -> list[Topic]:
     """Questions of real customers, by what they want. Raises ConfigError."""
     by_intent: dict[str, dict[str, None]] = {}
     for part in ("train", "test"):
-        path = data / QUESTIONS.format(part)
-        try:
-            with path.open(encoding="utf-8", newline="") as file:
-                for row in csv.DictReader(file):
-                    text, intent = list(row.values())[:2]
-                    by_intent.setdefault(intent, {})[" ".join(text.split())] = None
-        except OSError as wrong:
-            raise ConfigError(
-                f"{path}: {wrong.strerror}; the data is a folder that has {QUESTIONS.format(part)}"
-            ) from None
+        for number, row in enumerate(_rows(data, QUESTIONS.format(part)), 2):
+            text, intent = (*row.values(), None, None)[:2]
+            if not text or not isinstance(intent, str) or not intent:
+                raise ConfigError(
+                    f"{data / QUESTIONS.format(part)}, row {number}: a question and its intent are expected"
+                )
+            by_intent.setdefault(intent, {})[" ".join(text.split())] = None
     found = []
     for at, (intent, questions) in enumerate(sorted(by_intent.items())):
         said = texts.answer(f"settle what concerns {intent.replace('_', ' ')}", texts.PLACES[at % 8], 4000 + at)
         found.append(Topic(list(questions), Known(said, f"article {4000 + at}.")))
+    return found
+
+
+def _rows(data: Path, name: str) -> list[dict[str, str]]:
+    """Of a table, at least two. Raises ConfigError."""
+    try:
+        with (data / name).open(encoding="utf-8", newline="") as file:
+            found = list(csv.DictReader(file))
+    except OSError as wrong:
+        raise ConfigError(f"{data / name}: {wrong.strerror}; the data is a folder that has {name}") from None
+    except (UnicodeDecodeError, csv.Error) as wrong:
+        raise ConfigError(f"{data / name}: no table in UTF-8: {wrong}") from None
+    if len(found) < 2:
+        raise ConfigError(f"{data / name}: a head and two rows at least are expected")
     return found
 
 
@@ -261,12 +272,10 @@ def _bursts(calls: int, dice: random.Random) -> Iterator[float]:
 
 def _traced(data: Path, calls: int, dice: random.Random) -> Iterator[float]:
     """The pattern of a real hour, from a random place on, at our pace. Raises ConfigError."""
-    path = data / TRACE
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            times = sorted(datetime.fromisoformat(row["TIMESTAMP"][:26]).timestamp() for row in csv.DictReader(file))
-    except OSError as wrong:
-        raise ConfigError(f"{path}: {wrong.strerror}; the data is a folder that has {TRACE}") from None
+        times = sorted(datetime.fromisoformat(row["TIMESTAMP"][:26]).timestamp() for row in _rows(data, TRACE))
+    except (KeyError, TypeError, ValueError) as wrong:
+        raise ConfigError(f"{data / TRACE}: a column TIMESTAMP with ISO times is expected, not {wrong}") from None
     gaps = [later - earlier for earlier, later in pairwise(times)]
     begin = dice.randrange(len(gaps))
     taken = [gaps[(begin + at) % len(gaps)] for at in range(calls)]

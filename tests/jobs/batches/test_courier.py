@@ -62,6 +62,20 @@ async def test_lines_go_to_the_providers_own_batch_and_cost_what_it_says(desk, v
     assert {row.id for row in rows} == {one["response"]["request_id"] for one in found}
 
 
+@pytest.mark.parametrize(("look", "least_s", "most_s"), [("2s", 2, 14), ("100s", 100, 150)])
+async def test_a_provider_is_asked_whether_it_is_done_as_soon_as_is_said(build_house, vendor, look, least_s, most_s):
+    config = CONFIG.format(type="openai", address=vendor.address).replace(
+        "discount: 0.5", f"discount: 0.5, look: {look}"
+    )
+    desk = Desk(await build_house(config))
+    begun = await desk.begin(some(1))
+    (remote,) = await handed(desk.house, vendor)
+    vendor.finish(remote)
+    began_ns = desk.house.clock.wall_ns()
+    await desk.ended(begun["id"])
+    assert least_s - 2 <= (desk.house.clock.wall_ns() - began_ns) / 1e9 <= most_s
+
+
 async def test_what_it_has_not_answered_is_asked_by_us_and_twice_is_once(desk, vendor):
     vendor.spoil = lambda some: [*reversed(some), some[0], b"{garbage", b'"no"', b"{}"]
     begun = await desk.begin(some(10))

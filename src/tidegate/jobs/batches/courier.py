@@ -13,14 +13,14 @@ import msgspec
 from msgspec.structs import replace
 
 from tidegate.core.errors import StoreDown
-from tidegate.core.parcels import HOME, HandedOver, Parcel, Parceled
+from tidegate.core.parcels import HOME, HandedOver, Parcel, Parceled, Terms
 from tidegate.core.ports import Batches, Provider, TakesBatches
 from tidegate.core.ports.batches import Batch, Fate, Line
 from tidegate.core.world import World
 from tidegate.jobs.batches.vendors import Entry, Result, Seen, Trouble, Vendor, Vendors
 
 LEASE_MS = 900_000  # no parcel is sent, or unpacked, for longer
-LOOK_S, LONGEST_LOOK_S = 15.0, 300.0
+LEAST_LOOK_S, LONGEST_LOOK_S = 1.0, 300.0  # between two looks, unless the first is to be later
 TRIES = 4  # to send one that was refused for now
 TOGETHER = 50  # lines that are brought at once
 
@@ -112,20 +112,21 @@ class Courier:
                 Entry(f"{parcel.id}-{line.number}-{call}", handed.path, handed.body)
                 for line, call, handed in gathering.entries
             ]
-            await self._submit(parcel, self._vendors.of(provider), entries)
+            await self._submit(parcel, provider, entries)
         except StoreDown:
             return  # what was sent is found again when its lease is over
         finally:
             self._busy.discard(parcel.id)
 
-    async def _submit(self, parcel: Parcel, vendor: Vendor, entries: Sequence[Entry]) -> None:
+    async def _submit(self, parcel: Parcel, provider: TakesBatches, entries: Sequence[Entry]) -> None:
+        vendor = self._vendors.of(provider)
         for at in range(TRIES):
             try:
                 remote = await vendor.begin(parcel, entries)
             except Trouble as wrong:
                 if wrong.unsure:  # it is looked for before anything is sent again
                     self._notice("parcel_unsure", parcel, error=str(wrong))
-                    await self._store.note_parcel(replace(parcel, look_ms=self._later(1)))
+                    await self._store.note_parcel(replace(parcel, look_ms=self._later(1, provider)))
                     return
                 if wrong.refused or at == TRIES - 1:
                     self._notice("parcel_refused", parcel, error=str(wrong))
@@ -133,7 +134,7 @@ class Courier:
                     return
                 await self._world.clock.sleep(max(wrong.retry_after_s, 2.0**at))
             else:
-                away = replace(parcel, state="away", remote=remote, look_ms=self._later(0))
+                away = replace(parcel, state="away", remote=remote, look_ms=self._later(0, provider))
                 await self._store.note_parcel(away)
                 self.lines["handed_over"] += parcel.lines
                 self._notice("parcel_sent", away)
@@ -165,7 +166,7 @@ class Courier:
             try:
                 await self._follow(parcel, batch, provider, vendor, known)
             except Trouble as wrong:
-                await self._in_vain(parcel, batch, wrong)
+                await self._in_vain(parcel, batch, provider, wrong)
         except StoreDown:
             return  # its lease ends, and somebody looks again
         finally:
@@ -189,12 +190,12 @@ class Courier:
         seen = await vendor.look(parcel.remote)
         if not seen.over and now_ms < batch.until_ms:
             tries = parcel.tries + 1 if parcel.tries >= 0 else 1
-            wait_ms = self._later(0) if parcel.cancelled else self._later(tries)
+            wait_ms = self._later(0, provider) if parcel.cancelled else self._later(tries, provider)
             await self._store.note_parcel(replace(parcel, look_ms=wait_ms, tries=tries))
         elif await self._unpack(parcel, batch, vendor, seen):
             await self._end(parcel)
         else:
-            await self._store.note_parcel(replace(parcel, look_ms=self._later(0)))
+            await self._store.note_parcel(replace(parcel, look_ms=self._later(0, provider)))
 
     async def _unpack(self, parcel: Parcel, batch: Batch, vendor: Vendor, seen: Seen) -> bool:
         """Whether each result has found its line. Whatever comes twice, or is not ours, finds none."""
@@ -228,7 +229,7 @@ class Courier:
         self.lines["brought_back"] += sum(fate.said is not None for fate in fates)
         return all(fate.said is not None or fate.home for fate in fates)
 
-    async def _in_vain(self, parcel: Parcel, batch: Batch, wrong: Trouble) -> None:
+    async def _in_vain(self, parcel: Parcel, batch: Batch, provider: TakesBatches, wrong: Trouble) -> None:
         now_ms = self._now_ms()
         if now_ms >= batch.until_ms or (wrong.status == 404 and parcel.remote):
             self._notice("parcel_given_up", parcel, error=str(wrong))
@@ -236,7 +237,7 @@ class Courier:
             return
         if parcel.tries == 0:
             self._notice("parcel_waits", parcel, error=str(wrong))
-        wait_ms = max(self._later(parcel.tries + 1), now_ms + round(wrong.retry_after_s * 1000))
+        wait_ms = max(self._later(parcel.tries + 1, provider), now_ms + round(wrong.retry_after_s * 1000))
         await self._store.note_parcel(replace(parcel, tries=parcel.tries + 1, look_ms=min(wait_ms, batch.until_ms)))
 
     async def _end(self, parcel: Parcel, *, home: bool = True) -> None:
@@ -250,8 +251,10 @@ class Courier:
         for release in self._held.pop(parcel.id, {}).values():
             release()
 
-    def _later(self, tries: int) -> int:
-        return self._now_ms() + round(min(LOOK_S * 1.5 ** min(tries, 20), LONGEST_LOOK_S) * 1000)
+    def _later(self, tries: int, provider: TakesBatches) -> int:
+        look_s = max((provider.terms or Terms()).look, LEAST_LOOK_S)
+        wait_s = max(min(look_s * 1.5 ** min(tries, 20), LONGEST_LOOK_S), look_s)
+        return self._now_ms() + round(wait_s * 1000)
 
     def _notice(self, name: str, parcel: Parcel, **more: str | int) -> None:
         fields = {"batch": parcel.batch, "parcel": parcel.id, "provider": parcel.provider, "lines": parcel.lines}
