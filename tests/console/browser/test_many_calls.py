@@ -27,7 +27,8 @@ def month(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("month")
     with ExitStack() as undo:  # the browser keeps this thread's event loop
         thread = undo.enter_context(ThreadPoolExecutor(1))
-        yield thread.submit(console.serving, folder, 1_000_000 if MILLION else 30_000, None, undo).result()
+        served = thread.submit(console.serving, folder, 1_000_000 if MILLION else 30_000, None, undo).result()
+        yield console.address(served)
 
 
 def test_each_list_is_one_question_and_pages_follow_each_other(browser: Browser, month: str) -> None:
