@@ -36,6 +36,7 @@ PAGES = (
     Page("experiments", LOOKING),
     Page("keys", LOOKING),
     Page("targets", ("admin",)),
+    Page("audit", ("admin",)),
 )
 
 CONTENT_SECURITY = (

@@ -1,4 +1,5 @@
 // Which pages are there? By the first part of their path; who may see which is said in shell.py.
+import { Audit } from "./audit.js";
 import { Experiments } from "./experiments.js";
 import { Keys } from "./keys.js";
 import { Overview } from "./overview.js";
@@ -15,4 +16,5 @@ export const PAGES = {
   experiments: Experiments,
   keys: Keys,
   targets: Targets,
+  audit: Audit,
 };
