@@ -1,5 +1,4 @@
-"""Is the log in the database what was signed? Checked on the server as far as one answer may go, by the rules of
-`proof`, which check a file."""
+"""Is the log in the database what was signed? As far as one answer may go, by the rules of `proof`."""
 
 from __future__ import annotations
 
