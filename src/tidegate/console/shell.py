@@ -37,6 +37,7 @@ PAGES = (
     Page("keys", LOOKING),
     Page("cache", ("admin",)),
     Page("targets", ("admin",)),
+    Page("audit", ("admin",)),
 )
 
 CONTENT_SECURITY = (

@@ -187,7 +187,7 @@ def amount(finding: Finding, difference: float) -> str:
         case "mean":
             return f"{size:.2g}"
         case "share":
-            return f"{size * 100:.2g} points" if size != 0.01 else "1 point"
+            return f"{float(f'{size * 100:.2g}'):g} points" if size != 0.01 else "1 point"
         case "ratio":
             return f"{size:.2%}" if size < 0.01 else f"{size:.0%}" if size >= 0.1 else f"{size:.1%}"
 

@@ -16,9 +16,10 @@ from tidegate.core.merkle import consistency, inclusion, root_of
 from tidegate.core.ports import Batches, Bodies, Body, Keyring, Ledger, Lessons, Subject, Vault
 from tidegate.core.units import of_user, place
 from tidegate.core.usage import Period, UsageAsked
+from tidegate.storage.audit.inspection import Inspected, inspect
 from tidegate.storage.audit.log import Log
 from tidegate.storage.audit.notary import Notary
-from tidegate.storage.audit.notes import Checkpoint
+from tidegate.storage.audit.notes import Checkpoint, Verifiers
 from tidegate.storage.personal import Rows
 from tidegate.storage.rollups import LAST_MS
 from tidegate.storage.vault.kek import Keks
@@ -82,6 +83,7 @@ class Archive:
         self._notary = notary
         self._keyring = keyring
         self._keks = keks
+        self._inspecting = asyncio.Lock()  # one at a time: it reads much
 
     @property
     def seals(self) -> bool:
@@ -206,6 +208,13 @@ class Archive:
         if "user" in fields and self._vault.seals:
             fields["user"] = await asyncio.to_thread(self._vault.name, fields["user"])
         return fields | {"hash": link.hash.hex()}
+
+    async def inspect(self, verifiers: Sequence[str], most: int) -> list[Inspected]:
+        """Whether the log is what was signed, as far as `most` entries of each writer. Raises NotFound, ConfigError."""
+        log, known = self.log, Verifiers([self.verifier, *verifiers])
+        await self._ledger.flush()
+        async with self._inspecting:
+            return await inspect(log, known, most)
 
     async def prove(self, id: str) -> dict[str, Any]:
         """That the entry of this call or act is in the log as it was signed last. Raises NotFound."""

@@ -38,6 +38,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "replay": {"route": "fast"},
     "silence": {"for": "1h"},
     "new_experiment": {"name": "new", "arms": [{"name": "b", "target": "main/n"}]},
+    "verify": {"most": 100},
     "set_log_level": {"level": "info"},
     "add_version": {"id": "greet", "template": "Hello {{name}}"},
     "render_prompt": {"variables": {}},

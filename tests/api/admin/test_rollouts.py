@@ -182,3 +182,21 @@ async def test_a_promotion_moves_the_label_and_from_then_on_the_label_says_it(ho
     await prompts.move("support", "production", 1, by="k", why="complaints")
     asked = await house.ask("hi", stream=False, prompt={"id": "support"})
     assert asked.row.prompt == "support@1"
+
+
+async def test_what_is_decided_is_told_to_who_watches_in_plain_words(house: House) -> None:
+    await made(house)
+    watching = house.begin(path="/v1/experiments/shorter/live?seconds=2", method="GET", body=b"")
+    await post(house, "start", why="too long")
+    reply = await watching.reply()
+    told = [json.loads(one[6:]) for one in reply.body.decode().split("\n\n") if one.startswith("data: ")]
+    assert "running at stage 1 of 2" in told[-1]["headline"] and told[-1]["decisions"][0]["why"] == "too long"
+    assert {one["kind"] for one in told[-1]["findings"]} == {"share", "ratio"} and told[-1]["minds"]
+    assert (await house.get("/v1/experiments/none/live")).status == 404
+
+
+async def test_of_one_that_has_ended_there_is_one_report(house: House) -> None:
+    await made(house)
+    await post(house, "stop")
+    reply = await house.get("/v1/experiments/shorter/live?seconds=3")
+    assert reply.body.count(b"data: ") == 1

@@ -29,6 +29,17 @@ routes:
     cache: {semantic: {max_error: 2%, checks: 0%, twice: 0%}}
     store: {prompts: true, replies: true}
 """
+LAB = """
+limits: {loops: {policy: "off"}}
+budgets: {default_day: 0}
+audit: {enabled: true, checkpoint: 1s}
+experiments: {look_every: 200ms}
+providers:
+  good: {type: scripted, price: {input: 10, output: 20}}
+  worse: {type: scripted, price: {input: 10, output: 20}, script: {status: 400}}
+routes:
+  fast: {targets: [{provider: good, model: m}]}
+"""
 ARGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"]
 
 
@@ -63,4 +74,21 @@ def visitor(browser: Browser, house: House) -> Iterator[Visitor]:
     context = browser.new_context(locale="en-GB", timezone_id="Europe/Berlin", viewport={"width": 1280, "height": 800})
     context.set_default_timeout(10_000)
     yield Visitor(context, house)
+    context.close()
+
+
+@pytest.fixture(scope="package")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """One that tries things, and keeps an audit log."""
+    folder = tmp_path_factory.mktemp("lab")
+    (folder / "tidegate.canary.yaml").write_text(LAB.replace("output: 20", "output: 30"))
+    with serving(folder, LAB) as found:
+        yield found
+
+
+@pytest.fixture
+def guest(browser: Browser, lab: House) -> Iterator[Visitor]:
+    context = browser.new_context(locale="en-GB", timezone_id="Europe/Berlin", viewport={"width": 1280, "height": 800})
+    context.set_default_timeout(30_000)
+    yield Visitor(context, lab)
     context.close()

@@ -2,16 +2,21 @@
 
 # No postponed annotations here: FastAPI evaluates them.
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
+from tidegate.api.admin.moments import iso, moment
 from tidegate.api.admin.policy import Administering, House, tell
-from tidegate.api.admin.shapes import ERRORS
+from tidegate.api.admin.shapes import ERRORS, Body
 from tidegate.api.admin.subjects import AS_LINES, LINES
+from tidegate.core.errors import BadRequest, ConfigError
 from tidegate.storage.audit import proof
+from tidegate.storage.audit.inspection import MOST_ENTRIES
+from tidegate.storage.audit.search import Wanted, search
 
 router = APIRouter(prefix="/admin/audit", tags=["audit"], responses=ERRORS)
 
@@ -22,13 +27,39 @@ MOST = 500
 
 class Page(BaseModel):
     entries: Annotated[list[dict[str, Any]], Field(description="The newest first.")]
-    next: Annotated[str | None, Field(description="`before` of the next page; null on the last.")]
+    next: Annotated[
+        str | None,
+        Field(description="`before` of the next page; null on the last. A page that found little may have a next one."),
+    ]
+    looked: Annotated[int, Field(description="Entries that were looked at for it.")]
 
 
 class State(BaseModel):
     verifier: Annotated[str, Field(description="The key that checkpoints are checked with.")]
     entries: Annotated[dict[str, int], Field(description="Of each writer.")]
     checkpoints: Annotated[list[str], Field(description="The last of each writer, signed.")]
+
+
+class Inspection(Body):
+    most: Annotated[
+        int, Field(ge=1, le=MOST_ENTRIES, description="Entries of each writer that are read, the newest.")
+    ] = 10_000
+    verifiers: Annotated[list[str], Field(max_length=20, description="Keys of before that count besides.")] = []
+
+
+class Inspected(BaseModel):
+    writer: str
+    size: Annotated[int, Field(description="Entries.")]
+    read: Annotated[int, Field(description="Of these, the newest, read one by one.")]
+    signed: Annotated[int, Field(description="Of these, the first, as the last checkpoint has signed them.")]
+    signed_ms: int | None
+    wrong: Annotated[str, Field(description="What and where; empty where nothing is.")]
+
+
+class Verdict(BaseModel):
+    whole: bool
+    at: str
+    writers: list[Inspected]
 
 
 class Proof(BaseModel):
@@ -51,15 +82,46 @@ async def entries(
     house: House,
     before: Annotated[str | None, Query(max_length=200, description="`next` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=MOST)] = 100,
+    who: Annotated[str, Query(max_length=200, description="A key's id or name; of calls, the end user or team.")] = "",
+    what: Annotated[
+        str, Query(max_length=100, description="Part of what was done: key_, rolled_back; act, call.")
+    ] = "",
+    of: Annotated[str, Query(max_length=200, description="Part of what it was done to; of calls, id, route.")] = "",
+    since: Annotated[
+        str | None, Query(max_length=40, description="A date, a time (ISO 8601), or how long ago.")
+    ] = None,
+    until: Annotated[str | None, Query(max_length=40, description="The same.")] = None,
 ) -> Page:
-    """Entries of all writers, with what can still be read of them."""
-    at, _, id = (before or "").partition("~")
-    found = await house.archive.log.latest(int(at) if at.isdigit() else 2**62, id or "~", limit)
-    last = found[-1] if len(found) == limit else None
+    """Entries of all writers, with what can still be read of them: who did what, and when."""
+    await house.world.ledger.flush()
+    now = datetime.fromtimestamp(house.world.clock.wall_ns() / 1e9, UTC)
+    begin, end = (text and _ms(moment(name, text, now)) for name, text in (("since", since), ("until", until)))
+    at, _, id = (before or (f"{end}~" if end else f"{2**62}~~")).partition("~")
+    wanted = Wanted(who, what, of, begin or 0)
+    found = await search(house.archive.log, wanted, int(at) if at.isdigit() else 2**62, id, limit)
     return Page(
-        entries=[await house.archive.entry(link) for link in found],
-        next=f"{last.at_ms}~{last.id}" if last is not None else None,
+        entries=[await house.archive.entry(link) for link in found.links],
+        next=f"{found.last.at_ms}~{found.last.id}" if found.last is not None else None,
+        looked=found.looked,
     )
+
+
+def _ms(at: datetime) -> int:
+    return round(at.timestamp() * 1000)
+
+
+@router.post("/verify")
+async def verify(asked: Inspection, principal: Administering, house: House) -> Verdict:
+    """Whether the log in the database is what was signed: the newest entries of each writer one by one, the others by
+    their hashes. Only what was exported off the machine tells an older copy of the whole log."""
+    try:
+        found = await house.archive.inspect(asked.verifiers, asked.most)
+    except ConfigError as wrong:
+        raise BadRequest(wrong.message, param="verifiers") from None
+    whole = not any(one.wrong for one in found)
+    at_ms = house.world.clock.wall_ns() // 1_000_000
+    tell(house, principal, "audit_verified", "-", after={"whole": whole})
+    return Verdict(whole=whole, at=iso(at_ms, UTC), writers=[Inspected(**one._asdict()) for one in found])
 
 
 @router.get("/state")

@@ -109,7 +109,7 @@ async def report_live(
 
 
 class Watch:
-    """One experiment, looked at: twice a second whether it moved on, how it stands as often as that is no burden."""
+    """One experiment, looked at: whether it moved on twice a second, how it stands as often as that is no burden."""
 
     def __init__(self, experiment: Experiment, house: Gateway) -> None:
         self._id = experiment.id

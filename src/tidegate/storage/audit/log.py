@@ -120,6 +120,15 @@ class Log:
         rows = await self._rows(f"SELECT {_SIGNED} FROM SIGNED {where} ORDER BY writer, size", *values)
         return [_signed(row).checkpoint for row in rows]
 
+    async def signers(self) -> list[str]:
+        """Writers of whom something was signed, whether or not there are entries of them."""
+        return [row[0] for row in await self._rows("SELECT DISTINCT writer FROM SIGNED ORDER BY writer")]
+
+    async def last_checkpoints(self, writer: str, most: int) -> list[Checkpoint]:
+        """The newest first."""
+        sql = f"SELECT {_SIGNED} FROM SIGNED WHERE writer = ? ORDER BY size DESC LIMIT ?"
+        return [_signed(row).checkpoint for row in await self._rows(sql, writer, most)]
+
     async def keep(self, checkpoint: Checkpoint, peaks: bytes) -> None:
         sql = f"INSERT INTO SIGNED ({_SIGNED}) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
         await self._tables.changed(sql, *checkpoint, peaks, 0)

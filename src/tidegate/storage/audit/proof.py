@@ -108,12 +108,13 @@ def verify(lines: Callable[[], Iterator[bytes]], heads: Iterable[Checkpoint], ve
     if there != end:
         raise Broken(f"the last line says {end}, and there are {there}: entries were taken out or put in")
     for one in signed:
-        _check(one, chains.get(one.writer))
+        cover(one, chains.get(one.writer))
     covered = {writer: max((one.size for one in signed if one.writer == writer), default=0) for writer in there}
     return Verified(there, covered, deleted)
 
 
-def _check(signed: Checkpoint, chain: Chain | None) -> None:
+def cover(signed: Checkpoint, chain: Chain | None) -> None:
+    """Whether the chain is what was signed there. Raises Broken."""
     size = chain.head.size if chain is not None else 0
     if signed.size > size:
         raise Broken(

@@ -131,8 +131,8 @@ function Stages({ seen }) {
 const key = (one) => `${one.arm}:${one.metric}`;
 const FORMS = {
   ratio: (value) => `${value > 0 ? "+" : ""}${share(value)}`,
-  share: (value) => `${value > 0 ? "+" : ""}${(value * 100).toFixed(2)} pp`,
-  mean: (value) => `${value > 0 ? "+" : ""}${value.toFixed(3)}`,
+  share: (value) => `${value > 0 ? "+" : ""}${Number((value * 100).toFixed(2))} pp`,
+  mean: (value) => `${value > 0 ? "+" : ""}${Number(value.toFixed(3))}`,
 };
 const formed = (one) => (value) => (value == null ? say("common.none") : FORMS[one.kind](value));
 

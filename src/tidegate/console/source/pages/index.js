@@ -1,4 +1,5 @@
 // Which pages are there? By the first part of their path; who may see which is said in shell.py.
+import { Audit } from "./audit.js";
 import { Cache } from "./cache.js";
 import { Experiments } from "./experiments.js";
 import { Keys } from "./keys.js";
@@ -17,4 +18,5 @@ export const PAGES = {
   keys: Keys,
   cache: Cache,
   targets: Targets,
+  audit: Audit,
 };
