@@ -32,8 +32,11 @@ PAGES = (
     Page("requests", ("admin", "manager", "member", "viewer")),
     Page("playground", ASKING),
     Page("keys", LOOKING),
+    Page("batches", LOOKING),
     Page("cache", ("admin",)),
+    Page("whatif", LOOKING),
     Page("targets", ("admin",)),
+    Page("settings", ("admin",)),
 )
 
 CONTENT_SECURITY = (

@@ -58,7 +58,7 @@ QUERIES = {  # the same for what is asked in the query
 }
 # What is asked for is not there.
 ABSENT = {
-    "show_hit",
+    *("show_hit", "get_batch", "cancel_batch"),
     *("one_request", "wrong", "say_of", "get_body", "export_subject", "erase_subject", "prove", "prove_consistent"),
     *("replay", "try_alerts", "silence", "end_silence"),
     *("get_prompt", "list_versions", "list_moves", "diff_versions", "render_prompt"),

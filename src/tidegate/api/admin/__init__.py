@@ -6,7 +6,7 @@ for a whole answer anyway. Each path declares who may ask for it: see `policy`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -18,6 +18,7 @@ from tidegate.api.admin import (
     alerts,
     analytics,
     audit,
+    batches,
     cache,
     canary,
     chat,
@@ -33,6 +34,7 @@ from tidegate.api.admin import (
     replay,
     requests,
     rollouts,
+    settings,
     shadows,
     subjects,
     targets,
@@ -47,16 +49,19 @@ from tidegate.api.admin.page import page
 from tidegate.api.admin.policy import Refusals, incoming_of, tell_refused
 from tidegate.core.canary import Canaries
 from tidegate.core.errors import BadRequest, Forbidden, MethodNotAllowed, NotFound, TidegateError
+from tidegate.core.settings import Setting
 from tidegate.core.topology import Topology
 from tidegate.gateway import Gateway
 
 ROUTERS = (
     *(cache.router, keys.router, gauges.router, teams.router, targets.router, guardrails.router),
+    batches.router,
     *(usage.router, requests.router, replay.router, feedback.router, analytics.router, chat.router),
     *(evaluation.router, prompts.router, experiments.router, rollouts.router),
     *(subjects.router, audit.router, vault.router, alerts.router, logs.router),
     canary.router,
     overview.router,
+    settings.router,
     shadows.router,
     tiers.router,
     topology.router,
@@ -70,7 +75,10 @@ CONTENT_SECURITY = {
 
 
 def create(
-    gateway: Callable[[], Gateway], canaries: Canaries | None = None, topology: Topology | None = None
+    gateway: Callable[[], Gateway],
+    canaries: Canaries | None = None,
+    topology: Topology | None = None,
+    configured: Callable[[], Sequence[Setting]] = tuple,
 ) -> FastAPI:
     app = FastAPI(
         title="Tidegate",
@@ -84,6 +92,7 @@ def create(
     app.state.gateway = gateway
     app.state.canaries = canaries
     app.state.topology = topology
+    app.state.settings = configured
     app.state.refusals = Refusals()
     for router in ROUTERS:
         app.include_router(router)

@@ -1,16 +1,22 @@
 // Which pages are there? By the first part of their path; who may see which is said in shell.py.
+import { Batches } from "./batches.js";
 import { Cache } from "./cache.js";
 import { Keys } from "./keys.js";
 import { Overview } from "./overview.js";
 import { Playground } from "./playground.js";
 import { Requests } from "./requests.js";
+import { Settings } from "./settings.js";
 import { Targets } from "./targets.js";
+import { WhatIf } from "./whatif.js";
 
 export const PAGES = {
   overview: Overview,
   requests: Requests,
   playground: Playground,
   keys: Keys,
+  batches: Batches,
   cache: Cache,
+  whatif: WhatIf,
+  settings: Settings,
   targets: Targets,
 };
