@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from tidegate import plugins
@@ -155,7 +156,8 @@ class App:
 
     def _load_pages(self) -> Any:
         create = plugins.find("pages", "admin")
-        return partial(create, canaries=self.canaries, topology=self.presence, configured=self._configured)
+        rooms = {"canaries": self.canaries, "topology": self.presence, "configured": self._configured}
+        return partial(create, **rooms, evals_in=Path(self.config.storage.data_dir).expanduser() / "evals")
 
     def _configured(self) -> list[Setting]:
         return settings(self.config, os.environ)

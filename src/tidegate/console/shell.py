@@ -34,6 +34,7 @@ PAGES = (
     Page("keys", LOOKING),
     Page("batches", LOOKING),
     Page("cache", ("admin",)),
+    Page("evals", ("admin",)),
     Page("whatif", LOOKING),
     Page("targets", ("admin",)),
     Page("settings", ("admin",)),

@@ -7,6 +7,7 @@ import urllib.request
 
 import pytest
 
+from tests.api.admin.test_evals import write
 from tests.console.browser.visit import House, Visitor
 from tests.jobs.batches.desk import line, lines
 
@@ -74,9 +75,37 @@ def test_settings_are_found_by_name_and_no_secret_is_among_them(visitor: Visitor
     visitor.see_nothing_wrong()
 
 
-@pytest.mark.parametrize("path", ["/cache", "/keys", "/batches", "/whatif", "/settings"])
+@pytest.mark.parametrize("path", ["/cache", "/keys", "/batches", "/whatif", "/settings", "/evals"])
 def test_it_fits_a_small_screen(visitor: Visitor, path: str) -> None:
     visitor.page.set_viewport_size({"width": 360, "height": 700})
     visitor.came(path)
     visitor.page.locator("main table, main .empty").first.wait_for()
+    visitor.see_nothing_wrong()
+
+
+def test_answers_of_a_run_are_labelled_with_keys_and_runs_compared(visitor: Visitor) -> None:
+    page = visitor.came("/evals")
+    assert visitor.asked == ["GET /admin/evals"]
+    visitor.see_nothing_wrong()
+    assert visitor.house.folder is not None
+    folder = visitor.house.folder / "data" / "evals"
+    write(folder, "base", *[f"good {at}" for at in range(3)])
+    write(folder, "head", *[f"other {at} <b>x</b>" for at in range(3)], good=1)
+
+    visitor.open("/evals/head")
+    page.get_by_role("region", name="Criteria").wait_for()
+    page.get_by_label("Against the run").fill("base")
+    page.get_by_role("button", name="Compare").click()
+    page.get_by_role("heading", name="Worse: c1, exact").wait_for()
+    visitor.see_nothing_wrong()
+
+    visitor.open("/evals/head?label=1&base=base")
+    page.get_by_text("3 to go").wait_for()
+    assert visitor.asked == ["GET /admin/evals/head/queue?base=base"]
+    visitor.see_nothing_wrong()
+    for key, left in (("1", "2 to go"), ("t", "1 to go"), ("2", "You have labelled everything")):
+        page.keyboard.press(key)
+        page.get_by_text(left).wait_for()
+    said = [json.loads(line)["label"] for line in (folder / "labels--base--head.jsonl").read_text().splitlines()]
+    assert said == ["1", "tie", "2"]
     visitor.see_nothing_wrong()

@@ -31,8 +31,9 @@ new PerformanceObserver((list) => {
 class House:
     """A Tidegate in a process of its own, and how a client asks it."""
 
-    def __init__(self, url: str, key: str = KEY) -> None:
+    def __init__(self, url: str, key: str = KEY, folder: Path | None = None) -> None:
         self.url = url
+        self.folder = folder  # where it lives
         self.key = key
 
     def open(self, path: str, body: Any = None) -> Any:
@@ -71,7 +72,7 @@ def serving(folder: Path, config: str) -> Iterator[House]:
         while not (found := re.search(r"answers on (http://\S+)", lines[-1] if lines else "")):
             lines.append(process.stdout.readline())
             assert lines[-1], f"it ended: {''.join(lines)}{log.read_text()}"
-        yield House(found[1])
+        yield House(found[1], folder=folder)
     finally:
         process.terminate()
         process.communicate(timeout=PATIENCE_S)

@@ -7,6 +7,7 @@ for a whole answer anyway. Each path declares who may ask for it: see `policy`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -22,6 +23,7 @@ from tidegate.api.admin import (
     cache,
     canary,
     chat,
+    evals,
     evaluation,
     experiments,
     feedback,
@@ -56,6 +58,7 @@ from tidegate.gateway import Gateway
 ROUTERS = (
     *(cache.router, keys.router, gauges.router, teams.router, targets.router, guardrails.router),
     batches.router,
+    evals.router,
     *(usage.router, requests.router, replay.router, feedback.router, analytics.router, chat.router),
     *(evaluation.router, prompts.router, experiments.router, rollouts.router),
     *(subjects.router, audit.router, vault.router, alerts.router, logs.router),
@@ -79,6 +82,7 @@ def create(
     canaries: Canaries | None = None,
     topology: Topology | None = None,
     configured: Callable[[], Sequence[Setting]] = tuple,
+    evals_in: Path = Path("evals"),
 ) -> FastAPI:
     app = FastAPI(
         title="Tidegate",
@@ -93,6 +97,7 @@ def create(
     app.state.canaries = canaries
     app.state.topology = topology
     app.state.settings = configured
+    app.state.evals = evals_in
     app.state.refusals = Refusals()
     for router in ROUTERS:
         app.include_router(router)

@@ -1,6 +1,7 @@
 // Which pages are there? By the first part of their path; who may see which is said in shell.py.
 import { Batches } from "./batches.js";
 import { Cache } from "./cache.js";
+import { Evals } from "./evals.js";
 import { Keys } from "./keys.js";
 import { Overview } from "./overview.js";
 import { Playground } from "./playground.js";
@@ -16,6 +17,7 @@ export const PAGES = {
   keys: Keys,
   batches: Batches,
   cache: Cache,
+  evals: Evals,
   whatif: WhatIf,
   settings: Settings,
   targets: Targets,
