@@ -60,4 +60,4 @@ async def test_pages_follow_each_other_newest_first(house: House):
     assert sorted(one["id"] for page in (first, second) for one in page["batches"]) == sorted(ids)
     assert second["next"] is None
     assert (await house.get("/admin/batches?limit=0")).status == 400
-    assert (await house.get("/admin/batches?after=batch_none")).events[0]["batches"] == []
+    assert (await house.get("/admin/batches?after=batch_none")).status == 400

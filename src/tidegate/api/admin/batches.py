@@ -14,7 +14,7 @@ from tidegate.api.admin.shapes import ERRORS
 from tidegate.api.batches.entrance import now_ms
 from tidegate.api.batches.openai_batches import status
 from tidegate.core.call import Principal
-from tidegate.core.errors import NotFound
+from tidegate.core.errors import BadRequest, NotFound
 from tidegate.core.money import NUSD_PER_USD
 from tidegate.core.ports.batches import Batch
 from tidegate.core.search import CallsAsked, Place
@@ -66,6 +66,8 @@ async def list_batches(asked: Annotated[BatchesQuery, Query()], principal: Looki
     """Those that are yours to see: all, or those that keys of your team have started."""
     found: list[Batch] = []
     after = asked.after
+    if after is not None and await house.batches.batch(after.replace("\0", ""), None) is None:
+        raise BadRequest("after: must be `next` of the page before", param="after")
     while len(found) <= asked.limit:
         page = await house.batches.batches(None, None, after, READ)
         found += [one for one in page if sees(principal, _team_of(one))]
