@@ -457,23 +457,24 @@ class _Reading:
 
 def shown(config: Config) -> str:
     """`config` as YAML, every default filled in, secrets by where they come from."""
-    return yaml.safe_dump(_plain(config), sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """As JSON has it; a secret by where it comes from."""
     if isinstance(value, Secret | Duration | Share | Moment):
         return repr(value)
     if isinstance(value, guardrails.Guarded):
         ours = {"type": value.type, "action": value.action, "on_failure": value.on_failure}
-        return {**ours, **_plain(value.settings)}
+        return {**ours, **plain(value.settings)}
     if isinstance(value, shrink.Plugged):
-        return {"type": value.type, "timeout": _plain(value.timeout_s), **_plain(value.settings)}
+        return {"type": value.type, "timeout": plain(value.timeout_s), **plain(value.settings)}
     if isinstance(value, Configured):
-        return {"type": value.type, **_plain(value.settings)}
+        return {"type": value.type, **plain(value.settings)}
     if isinstance(value, msgspec.Struct):
-        return {name: _plain(getattr(value, name)) for name in value.__struct_fields__}
+        return {name: plain(getattr(value, name)) for name in value.__struct_fields__}
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return int(value) if isinstance(value, Size) else value

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from tidegate import plugins
@@ -27,6 +29,7 @@ from tidegate.app.homes import open_vault as open_vault
 from tidegate.app.inside import Inside
 from tidegate.app.place import place_in
 from tidegate.app.presence import Presence
+from tidegate.app.resolved import settings
 from tidegate.app.rooms import Ground, Providers, start_providers
 from tidegate.app.rooms import check as check
 from tidegate.app.rooms import codecs as codecs
@@ -35,6 +38,7 @@ from tidegate.app.told import listen, listeners
 from tidegate.config import Config
 from tidegate.core.errors import ConfigError, ShuttingDown
 from tidegate.core.ports import Clock, Key, Provider
+from tidegate.core.settings import Setting
 from tidegate.core.shares import Share, What
 from tidegate.core.world import World
 from tidegate.gateway import Gateway
@@ -156,7 +160,12 @@ class App:
         return text
 
     def _load_pages(self) -> Any:
-        return partial(plugins.find("pages", "admin"), canaries=self.canaries, topology=self.presence)
+        create = plugins.find("pages", "admin")
+        rooms = {"canaries": self.canaries, "topology": self.presence, "configured": self._configured}
+        return partial(create, **rooms, evals_in=Path(self.config.storage.data_dir).expanduser() / "evals")
+
+    def _configured(self) -> list[Setting]:
+        return settings(self.config, os.environ)
 
     def _load_console(self) -> Any:
         return partial(plugins.find("pages", "console"), self.config.console)

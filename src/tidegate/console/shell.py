@@ -35,9 +35,13 @@ PAGES = (
     Page("prompts", EVERYBODY),
     Page("experiments", LOOKING),
     Page("keys", LOOKING),
+    Page("batches", LOOKING),
     Page("cache", ("admin",)),
+    Page("evals", ("admin",)),
+    Page("whatif", LOOKING),
     Page("targets", ("admin",)),
     Page("audit", ("admin",)),
+    Page("settings", ("admin",)),
 )
 
 CONTENT_SECURITY = (

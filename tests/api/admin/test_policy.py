@@ -37,6 +37,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "say_of": {"request_id": "req_1", "thumbs": "up"},
     "replay": {"route": "fast"},
     "silence": {"for": "1h"},
+    "add_label": {"item": "a#0", "label": "pass"},
     "new_experiment": {"name": "new", "arms": [{"name": "b", "target": "main/n"}]},
     "verify": {"most": 100},
     "set_log_level": {"level": "info"},
@@ -62,7 +63,7 @@ QUERIES = {  # the same for what is asked in the query
 }
 # What is asked for is not there.
 ABSENT = {
-    "show_hit",
+    *("show_hit", "get_batch", "cancel_batch", "get_eval", "compare_evals", "label_queue", "add_label"),
     *("one_request", "wrong", "say_of", "get_body", "export_subject", "erase_subject", "prove", "prove_consistent"),
     *("replay", "try_alerts", "silence", "end_silence"),
     *("get_prompt", "list_versions", "list_moves", "diff_versions", "render_prompt", "summarize_prompt"),
@@ -73,7 +74,7 @@ ABSENT = {
     *("start_experiment", "advance_experiment", "promote_experiment", "take_back_experiment", "stop_experiment"),
     *("report_experiment", "report_live", "recompute_experiment"),
 }
-NAMES = {"name": "x", "unit": "u", "hit": "req_1", "label": "live", "number": 1, **TARGET}
+NAMES = {"name": "x", "unit": "u", "hit": "req_1", "label": "live", "number": 1, "base": "y", **TARGET}
 IDS = {"organisations": "acme", "teams": "search", "users": "ann"}
 ROLES = ("nobody", "member", "viewer", "manager", "admin")
 

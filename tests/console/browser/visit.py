@@ -44,9 +44,10 @@ document.addEventListener("DOMContentLoaded", () => new MutationObserver((change
 class House:
     """A Tidegate in a process of its own, and how a client asks it."""
 
-    def __init__(self, url: str, key: str = KEY, said: str = "") -> None:
-        """`said`: with its start."""
+    def __init__(self, url: str, key: str = KEY, said: str = "", folder: Path | None = None) -> None:
+        """`said`: with its start. `folder`: where it lives."""
         self.url = url
+        self.folder = folder
         self.key = key
         self.said = said
 
@@ -104,9 +105,9 @@ def serving(
             lines.append(process.stdout.readline())
             assert lines[-1], f"it ended: {''.join(lines)}{log.read_text()}"
         said = "".join(lines)
-        address, printed = re.search(r"answers on (http://\S+)", said), re.search(r"this once:  (\S+)", said)
+        address, printed = re.search(r"answers on (http://\S+)", said), re.search(r"this once:  (\S+)", said, folder)
         assert address is not None
-        yield House(address[1], key or (printed[1] if printed else ""), said)
+        yield House(address[1], key or (printed[1] if printed else ""), said, folder)
     finally:
         process.terminate()
         process.communicate(timeout=PATIENCE_S)

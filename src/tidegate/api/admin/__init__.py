@@ -6,7 +6,8 @@ for a whole answer anyway. Each path declares who may ask for it: see `policy`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -18,10 +19,12 @@ from tidegate.api.admin import (
     alerts,
     analytics,
     audit,
+    batches,
     cache,
     canary,
     chat,
     drafts,
+    evals,
     evaluation,
     experiments,
     feedback,
@@ -34,6 +37,7 @@ from tidegate.api.admin import (
     replay,
     requests,
     rollouts,
+    settings,
     shadows,
     subjects,
     targets,
@@ -48,16 +52,20 @@ from tidegate.api.admin.page import page
 from tidegate.api.admin.policy import Refusals, incoming_of, tell_refused
 from tidegate.core.canary import Canaries
 from tidegate.core.errors import BadRequest, Forbidden, MethodNotAllowed, NotFound, TidegateError
+from tidegate.core.settings import Setting
 from tidegate.core.topology import Topology
 from tidegate.gateway import Gateway
 
 ROUTERS = (
     *(cache.router, keys.router, gauges.router, teams.router, targets.router, guardrails.router),
+    batches.router,
+    evals.router,
     *(usage.router, requests.router, replay.router, feedback.router, analytics.router, chat.router),
     *(evaluation.router, prompts.router, drafts.router, experiments.router, rollouts.router),
     *(subjects.router, audit.router, vault.router, alerts.router, logs.router),
     canary.router,
     overview.router,
+    settings.router,
     shadows.router,
     tiers.router,
     topology.router,
@@ -71,7 +79,11 @@ CONTENT_SECURITY = {
 
 
 def create(
-    gateway: Callable[[], Gateway], canaries: Canaries | None = None, topology: Topology | None = None
+    gateway: Callable[[], Gateway],
+    canaries: Canaries | None = None,
+    topology: Topology | None = None,
+    configured: Callable[[], Sequence[Setting]] = tuple,
+    evals_in: Path = Path("evals"),
 ) -> FastAPI:
     app = FastAPI(
         title="Tidegate",
@@ -85,6 +97,8 @@ def create(
     app.state.gateway = gateway
     app.state.canaries = canaries
     app.state.topology = topology
+    app.state.settings = configured
+    app.state.evals = evals_in
     app.state.refusals = Refusals()
     for router in ROUTERS:
         app.include_router(router)

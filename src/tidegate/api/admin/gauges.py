@@ -13,7 +13,7 @@ from tidegate.api.admin.policy import House, Looking, sees
 from tidegate.api.admin.shapes import ERRORS
 from tidegate.api.admin.usage import visible
 from tidegate.core.call import Principal
-from tidegate.core.errors import StoreDown
+from tidegate.core.errors import BadRequest, StoreDown
 from tidegate.core.limits import Charge, Claim, Level, Rule
 from tidegate.core.money import NUSD_PER_USD
 from tidegate.core.ports import DEFAULT_ORGANISATION, Key, Organisation, Team, User
@@ -106,6 +106,8 @@ async def _keys(
     """A page of those that this principal sees."""
     found: list[Key] = []
     after = asked.after
+    if after is not None and await house.world.store.find(Key, after) is None:
+        raise BadRequest("after: must be `next` of the page before", param="after")
     while len(found) <= asked.limit:
         page = await house.world.store.newest(Key, after, PAGE)
         found += [key for key in page if sees(principal, key.team_id or users.get(key.user_id or ""))]

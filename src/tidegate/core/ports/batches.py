@@ -121,9 +121,10 @@ class Batches(Protocol):
     async def add(self, batch: Batch, content: bytes | None = None) -> None:
         """`content`: its lines, where it was made of no file."""
 
-    async def batch(self, id: str, key_id: str) -> Batch | None: ...
+    async def batch(self, id: str, key_id: str | None) -> Batch | None:
+        """`key_id`: whose it must be; None, here and below: for who runs Tidegate, whosever it is."""
 
-    async def batches(self, key_id: str, dialect: Dialect, after: str | None, most: int) -> list[Batch]:
+    async def batches(self, key_id: str | None, dialect: Dialect | None, after: str | None, most: int) -> list[Batch]:
         """Newest first, behind `after`."""
 
     async def cancel(self, id: str, key_id: str, now_ms: int) -> Batch | None:

@@ -66,12 +66,14 @@ class BatchStore(FileStore, ParcelStore):
             [(*row, batch.until_ms, sealed)],
         )
 
-    async def batch(self, id: str, key_id: str) -> Batch | None:
-        rows = await self._tables.rows(f"SELECT {BATCH} FROM BATCHES WHERE id = ? AND key_id = ?", id, key_id)
+    async def batch(self, id: str, key_id: str | None) -> Batch | None:
+        whose, more = (" AND key_id = ?", (key_id,)) if key_id is not None else ("", ())
+        rows = await self._tables.rows(f"SELECT {BATCH} FROM BATCHES WHERE id = ?{whose}", id, *more)
         return (await self._shown(rows))[0] if rows else None
 
-    async def batches(self, key_id: str, dialect: Dialect, after: str | None, most: int) -> list[Batch]:
-        only = ("key_id", key_id, "dialect", dialect)
+    async def batches(self, key_id: str | None, dialect: Dialect | None, after: str | None, most: int) -> list[Batch]:
+        said = {"key_id": key_id, "dialect": dialect}
+        only = tuple(word for name, value in said.items() if value is not None for word in (name, value))
         return await self._shown(await self._listed(f"SELECT {BATCH} FROM BATCHES", "BATCHES", only, after, most))
 
     async def _shown(self, rows: Sequence[Any]) -> list[Batch]:

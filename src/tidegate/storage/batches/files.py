@@ -55,7 +55,7 @@ class FileStore:
     async def _listed(self, select: str, table: str, only: tuple[str, ...], after: str | None, most: int) -> list[Any]:
         """Newest first, behind `after`. `only`: columns, each with the value that it must have."""
         names, values = only[::2], only[1::2]
-        where = " AND ".join(f"{name} = ?" for name in names)
+        where = " AND ".join([f"{name} = ?" for name in names]) or "1 = 1"
         behind: tuple[Any, ...] = ()
         if after is not None:
             found = await self._tables.rows(f"SELECT created_ms FROM {table} WHERE {where} AND id = ?", *values, after)
