@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -10,8 +11,9 @@ from typing import Any
 
 from tidegate.core.errors import StoreDown
 from tidegate.core.limits import Claim, Full, Meter, Taken
-from tidegate.storage.valkey.claims import CLAIM, CORRECT, NOW, RENEW, SERVERS_OWN, SETTLE
+from tidegate.storage.valkey.claims import CLAIM, CORRECT, LEND, NOW, RENEW, SERVERS_OWN, SETTLE
 from tidegate.storage.valkey.connection import Address, Connection, Notice, Refused, Script
+from tidegate.storage.valkey.leases import Leases
 
 START_S = 1.0  # a server that is there answers within this; else Tidegate starts without it
 LEASE_S = 15.0  # what a process holds is given back so long after it was last heard of
@@ -91,6 +93,7 @@ class ValkeyCounters:
         self._lease_us = round(lease_s * 1e6)
         self._held: dict[str, Claim] = {}
         self._untold: dict[str, tuple[str, tuple[int, ...]]] = {}  # claim → its house, and the truth
+        self._leases = Leases(connection, now_us or monotonic_us, self._now_us, self._lease_us)
         self._keeping = asyncio.get_running_loop().create_task(self._keep(), name="valkey counters")
 
     @classmethod
@@ -108,7 +111,7 @@ class ValkeyCounters:
 
         Raises ConfigError for a URL that is none, and for a server that cannot be counted in.
         """
-        scripts = (LEASE, GIVE_BACK, NOTE, NOTES, REMEMBER, REWRITE, CLAIM, SETTLE, CORRECT, RENEW)
+        scripts = (LEASE, GIVE_BACK, NOTE, NOTES, REMEMBER, REWRITE, CLAIM, SETTLE, CORRECT, RENEW, LEND)
         connection = Connection(Address.parse(url), notice, timeout_s=timeout_s, scripts=scripts)
         await connection.ready(start_s)
         return cls(connection, now_us, lease_s)
@@ -116,6 +119,14 @@ class ValkeyCounters:
     # --- claims
 
     async def claim(self, claim: Claim, *, unasked: bool = False) -> Taken | Full:
+        if unasked:
+            return await self._claim(claim, unasked=True)
+        answer = self._leases.take(claim) or await self._claim(claim)
+        if isinstance(answer, Full) and self._leases.release(claim):  # some of it may have lain here
+            answer = await self._claim(claim)
+        return answer
+
+    async def _claim(self, claim: Claim, *, unasked: bool = False) -> Taken | Full:
         keys = _of_house(claim.house)
         args: list[int | str] = [self._now_us(), claim.id, self._lease_us, int(claim.held), int(unasked)]
         for meter, amount, kept in claim.charges:
@@ -130,14 +141,19 @@ class ValkeyCounters:
         if not answer[0]:
             return Full(answer[1], tuple(answer[3:]), answer[2] / 1e6 if answer[2] >= 0 else None)
         claim.slices = answer[1::2]
+        used = self._leases.heard(claim, answer[2::2])
         if claim.held:
             self._held[claim.id] = claim
-        return Taken(tuple(answer[2::2]))
+        return Taken(tuple(used))
 
     def settle(self, claim: Claim, truth: Sequence[int]) -> None:
         if claim.settled or not claim.slices:
             return
         claim.settled = True
+        if claim.lent is not None:
+            self._leases.settle(claim, truth)
+            return
+        self._leases.corrected(claim, truth)
         if claim.held:
             del self._held[claim.id]
             self._tell(claim.id, claim.house, tuple(truth))
@@ -179,6 +195,7 @@ class ValkeyCounters:
         while True:
             await asyncio.sleep(min(TICK_S, self._lease_s / 4))
             renewed_s += TICK_S
+            self._leases.tick()
             with suppress(StoreDown):
                 for id, (house, truth) in list(self._untold.items()):
                     await self._run(SETTLE, _of_house(house), id, *truth)
@@ -236,7 +253,7 @@ class ValkeyCounters:
     async def aclose(self) -> None:
         self._keeping.cancel()
         await asyncio.wait([self._keeping])
-        if self._untold:  # the last calls of all have just ended
+        if self._leases.give_back() or self._untold:  # the last calls of all have just ended
             with suppress(StoreDown):
                 await self._ask(b"PING")
         await self._connection.aclose()
@@ -249,6 +266,10 @@ class ValkeyCounters:
             return await self._connection.send(*words)
         except Refused as refused:
             raise StoreDown(f"Valkey refused: {refused}") from None
+
+
+def monotonic_us() -> int:
+    return time.monotonic_ns() // 1000
 
 
 def _of_house(house: str) -> list[str]:
