@@ -1,7 +1,8 @@
 """What does the server do with a claim? Lua, each script one step: look at all meters, charge all or none; settle.
 
 A meter is a hash: `n` is what was charged, all of it or within the window; of a window, `sN` is what was charged in its
-slice N, `low` the oldest slice that may be there, `top` the newest. Numbers stay below 2^53, which Lua counts exactly.
+slice N, `low` the oldest slice that may be there, `top` the newest that was now, `far` the newest that was charged in
+advance. Numbers stay below 2^53, which Lua counts exactly.
 
 The server's clock may jump. Forward, time has passed. Back, time stands for no window: `off` is added from then on, so
 that slices go on from `top` at the normal pace, until the clock has caught up.
@@ -13,6 +14,7 @@ from tidegate.storage.valkey.connection import Script
 
 SHARE = 64  # of what is left of a meter, one of so many parts is the most that a process charges in advance
 SHARE_KEPT = 1024  # the same of a budget, of which nothing comes back when that process is killed
+AHEAD = 2  # slices: what is charged in advance is so much later in time, and good until then
 FLOOR = 8  # when less than one of so many parts of a meter is left, nothing is
 
 SERVERS_OWN = -1  # in place of a time: the server's clock, so that all processes have the same
@@ -64,7 +66,7 @@ end
 # What a meter has now, what has left its window taken off.
 _LOOK = """
 local function look(key, per)
-  local said = redis.call('HMGET', key, 'n', 'low', 'top', 'off')
+  local said = redis.call('HMGET', key, 'n', 'low', 'top', 'off', 'far')
   local one = {n = tonumber(said[1] or 0), slice = -1}
   if per == 0 then return one end
   local width = per * 15625
@@ -77,10 +79,11 @@ local function look(key, per)
   end
   if off ~= tonumber(said[4] or 0) then redis.call('HSET', key, 'off', off) end
   one.slice, one.low, one.width, one.off = at + off, tonumber(said[2] or at), width, off
+  one.far = math.max(tonumber(said[5] or 0), one.slice)
   local first = one.slice - 128
   if one.low < first and said[3] then
     local gone = {}
-    for slice = one.low, math.min(first - 1, top) do gone[#gone + 1] = 's' .. slice end
+    for slice = one.low, math.min(first - 1, math.max(top, tonumber(said[5] or 0))) do gone[#gone + 1] = 's' .. slice end
     if #gone > 0 then  -- it may have been looked at since it was last charged, and then all are gone already
       for _, amount in ipairs(redis.call('HMGET', key, unpack(gone))) do one.n = one.n - (amount or 0) end
       redis.call('HDEL', key, unpack(gone))
@@ -107,7 +110,7 @@ local found, refused, longest = {}, nil, nil
 
 local function wait_us(key, one, needed)
   local names = {}
-  for slice = one.low, one.slice do names[#names + 1] = 's' .. slice end
+  for slice = one.low, one.far do names[#names + 1] = 's' .. slice end
   for place, amount in ipairs(redis.call('HMGET', key, unpack(names))) do
     needed = needed - (amount or 0)
     if needed <= 0 then return math.ceil((one.low + place + 128 - one.off) * one.width / 2 - now) end
@@ -142,7 +145,7 @@ for place, one in ipairs(found) do
   else
     redis.call('HSET', key, 'n', one.n + one.amount, 'low', one.low, 'top', one.slice)
     redis.call('HINCRBY', key, 's' .. one.slice, one.amount)
-    redis.call('EXPIRE', key, one.per + math.ceil(one.per / 128) + 1)
+    redis.call('EXPIRE', key, one.per + math.ceil(one.per / 32) + 1)
   end
   answer[#answer + 1] = one.slice
   answer[#answer + 1] = one.n + one.amount
@@ -205,7 +208,7 @@ LEND = Script(
     + _SWEEP
     + _LOOK
     + f"""
-local SHARE, SHARE_KEPT, FLOOR = {SHARE}, {SHARE_KEPT}, {FLOOR}
+local SHARE, SHARE_KEPT, FLOOR, AHEAD = {SHARE}, {SHARE_KEPT}, {FLOOR}, {AHEAD}
 """
     + """
 sweep()
@@ -237,10 +240,12 @@ for place = 4, #KEYS do
   if wanted > 0 and not tight then granted = math.max(math.min(wanted, share - left), 0) end
   local rest = -1
   if per > 0 then
-    redis.call('HSET', key, 'n', one.n + granted, 'low', one.low, 'top', one.slice)
-    redis.call('HINCRBY', key, 's' .. one.slice, granted)
-    redis.call('EXPIRE', key, per + math.ceil(per / 128) + 1)
-    rest = math.floor((one.slice - one.off + 1) * one.width / 2 - now)
+    local slice = one.slice + AHEAD
+    redis.call('HSET', key, 'n', one.n + granted, 'low', one.low, 'top', one.slice, 'far', math.max(one.far, slice))
+    redis.call('HINCRBY', key, 's' .. slice, granted)
+    redis.call('EXPIRE', key, per + math.ceil(per / 32) + 1)
+    rest = math.floor((slice - one.off + 1) * one.width / 2 - now)
+    one.slice = slice
   else
     has = has + granted
     if has ~= had then redis.call('HINCRBY', key, 'n', has - had) end

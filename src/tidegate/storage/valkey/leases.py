@@ -2,10 +2,10 @@
 
 Only what is asked for often is charged in advance, and only while much is left: of what is left a small share at a
 time, and nothing of a meter that is small or nearly full. There each claim is asked for, and exact. What was
-charged in a slice of a window is used within this slice and nowhere else, so no window is ever exceeded; what is
-not used goes back when the slice is over, when nobody has asked for a while, and at the end. A process that is
-killed gives nothing back: what it had charged counts as used until it has left its window, or the budget begins
-anew; of calls at once, until its holds run out.
+charged in a slice of a window is used before this slice is over and never later, so no window is ever exceeded; what
+is not used goes back then, when nobody has asked for a while, and at the end. A process that is killed gives nothing
+back: what it had charged counts as used until it has left its window, or the budget begins anew; of calls at once,
+until its holds run out.
 
 Of a count the server is told all that this process has of it, so nothing is counted twice when an answer is lost,
 and a server that knows less than it did (its successor, say) learns it again. Of a window it is told differences,
@@ -31,6 +31,7 @@ PERIOD_US = 1_000_000  # a lease is good for so long, and then what others have 
 EARLY_US = 300_000  # before that it is renewed, if somebody asks
 HOT = 4  # claims within a tick that cannot be answered here, before anything is charged in advance
 SMALL = 100  # a meter of less is never
+SHORT_S = 10  # nor is a window of less: what is charged in advance would not be good for long
 BEGIN = 8  # claims that a new lease is for
 ANSWERS = 5  # of the script, for each meter
 
@@ -158,8 +159,9 @@ class Lease:
         self.left += granted
         self.most_left += granted
         self.lowest += granted
-        self.until_us = sent_us + (min(rest_us, PERIOD_US) if per_s else PERIOD_US)
-        self.renew_us = self.until_us if per_s and rest_us < PERIOD_US else self.until_us - EARLY_US
+        good_us = min(rest_us, PERIOD_US) if per_s else PERIOD_US
+        self.until_us = sent_us + good_us
+        self.renew_us = self.until_us - min(EARLY_US, good_us // 3)
         self.tight_us = sent_us + PERIOD_US if tight else 0
         return bool(tight) and (self.left > 0 or bool(self.owed))
 
@@ -227,7 +229,7 @@ class Leases:
 
     def _note(self, claim: Claim) -> None:
         """One that could not be answered here. The fourth in a second is why the fifth can."""
-        if not claim.charges or any(charge.meter.most < SMALL for charge in claim.charges):
+        if not claim.charges or not all(_may_be_leased(charge.meter) for charge in claim.charges):
             return
         name = claim.charges[0].meter.name
         times = self._asked_for[name] = self._asked_for.get(name, 0) + 1
@@ -357,3 +359,7 @@ class Leases:
                 tight.append(lease)
         if tight and self._connection.life:
             self._ask(house, tight, "back")
+
+
+def _may_be_leased(meter: Meter) -> bool:
+    return meter.most >= SMALL and (not meter.per_s or meter.per_s >= SHORT_S)
