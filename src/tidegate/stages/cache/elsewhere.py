@@ -22,7 +22,7 @@ from tidegate.stages.cache.live import Begin, End, Live, Part, Refused, Said, se
 LEASE_S = 4.0
 RENEW_S = 1.0
 LOOK_S = (0.005, 0.05)  # how often to look for what others buy, at first and later
-WANTED_S = 0.02  # how often to look whether others want what is bought here
+WANTED_S = 0.02  # how often to look whether others want what is bought here; whoever takes a question hears it, too
 
 
 class Elsewhere:
@@ -37,6 +37,7 @@ class Elsewhere:
         self._process = world.chance.hex()
         self._leading: dict[bytes, Lease] = {}
         self._watching = False
+        self._heard_ns = 0
 
     def lease(self, key: bytes, flight: SharedFlight, *, kept: bool) -> Lease:
         """`kept`: the answer is kept under its key when it is complete."""
@@ -57,12 +58,17 @@ class Elsewhere:
         try:
             while self._leading:
                 with suppress(StoreDown):
-                    for key in await self.relay.wanted(self._process):
-                        self._wanted(key)
+                    if self.world.clock.now_ns() >= self._heard_ns + WANTED_S * 1e9:
+                        self.heard(await self.relay.wanted(self._process))
                     await self._renew()
                 await self.world.clock.sleep(WANTED_S)
         finally:
             self._watching = False
+
+    def heard(self, wanted: Sequence[bytes]) -> None:
+        self._heard_ns = self.world.clock.now_ns()
+        for key in wanted:
+            self._wanted(key)
 
     async def _renew(self) -> None:
         """What takes longer than most is still held."""
@@ -129,7 +135,8 @@ class Lease:
         until_ns, clock = self.flight.call.deadline_ns, world.clock
         while clock.now_ns() < until_ns:
             try:
-                holder, stored = await relay.take(self.key, self.me, LEASE_S)
+                holder, stored, wanted = await relay.take(self.key, self.me, LEASE_S)
+                self._elsewhere.heard(wanted)
                 self.ours = holder == self.me
                 if stored is not None and self._kept:
                     return stored
