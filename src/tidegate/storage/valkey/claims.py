@@ -83,7 +83,8 @@ local function look(key, per)
   local first = one.slice - 128
   if one.low < first and said[3] then
     local gone = {}
-    for slice = one.low, math.min(first - 1, math.max(top, tonumber(said[5] or 0))) do gone[#gone + 1] = 's' .. slice end
+    local last = math.max(top, tonumber(said[5] or 0))
+    for slice = one.low, math.min(first - 1, last) do gone[#gone + 1] = 's' .. slice end
     if #gone > 0 then  -- it may have been looked at since it was last charged, and then all are gone already
       for _, amount in ipairs(redis.call('HMGET', key, unpack(gone))) do one.n = one.n - (amount or 0) end
       redis.call('HDEL', key, unpack(gone))

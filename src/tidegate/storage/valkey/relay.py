@@ -47,8 +47,8 @@ for at = 2, #ARGV do redis.call('RPUSH', KEYS[1], ARGV[at]) end
 redis.call('PEXPIRE', KEYS[1], ARGV[1])
 return redis.call('EXISTS', KEYS[2])
 """)
-# KEYS: who buys, what was told, who reads. ARGV: the holder, how much is known, how long a reader counts, the key. It is
-# wanted again as long as nothing is told: whoever heard it first may have left before it could do anything.
+# KEYS: who buys, what was told, who reads. ARGV: the holder, how much is known, how long a reader counts, the key. It
+# is wanted again as long as nothing is told: whoever heard it first may have left before it could do anything.
 READ_ON = Script("""
 redis.call('SET', KEYS[3], 1, 'PX', ARGV[3])
 local holds, told = redis.call('GET', KEYS[1]) == ARGV[1] and 1 or 0, redis.call('LRANGE', KEYS[2], ARGV[2], -1)
