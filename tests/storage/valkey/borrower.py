@@ -1,7 +1,7 @@
-"""One of several processes that use the same limits as fast as they can: python -m tests.storage.valkey.borrower URL SEED S
+"""One of several processes that use the same limits as fast as they can.
 
-Says `ready`, begins when a line is said to it, asks for so many seconds, and tells at its end what it spent, and of each
-call when it asked and when it was answered, in microseconds of a clock that all processes have.
+python -m tests.storage.valkey.borrower URL SEED SECONDS says `ready`, begins when a line is said to it, and tells at
+its end what it spent, and of each call when it asked and was answered, in microseconds of a clock that all have.
 """
 
 from __future__ import annotations

@@ -42,27 +42,8 @@ class Lease:
     """What this process has of one meter. `used + left` is what it has charged, of a window in the present slice."""
 
     __slots__ = (
-        "amount",
-        "asked",
-        "asking",
-        "begun",
-        "closing",
-        "id",
-        "left",
-        "life",
-        "lowest",
-        "meter",
-        "most_left",
-        "n",
-        "open",
-        "owed",
-        "renew_us",
-        "size",
-        "slice",
-        "tight_us",
-        "told_us",
-        "until_us",
-        "used",
+        "amount", "asked", "asking", "closing", "id", "left", "life", "lowest", "meter", "most_left", "n", "open",
+        "owed", "renew_us", "size", "slice", "tight_us", "told_us", "until_us", "used", "wanted",
     )  # fmt: skip
 
     def __init__(self, process: str, meter: Meter) -> None:
@@ -78,7 +59,7 @@ class Lease:
         self.until_us = self.renew_us = self.told_us = 0
         self.tight_us = 0  # there is too little to charge in advance, as far as is known until then
         self.amount = 0  # of the last claim that asked for more
-        self.size = 0
+        self.size = self.wanted = 0  # how much it is to be, and how much of that was asked for
         self.most_left = self.lowest = 0  # since it was last told: how much of it was needed
         self.asked = 0  # how often; an answer to an older question grants nothing
         self.asking = self.closing = False
@@ -118,11 +99,12 @@ class Lease:
         if life != self.life:
             self._begin_anew(life)
         kept, wanted = 0, -1 if what == "close" else 0
+        self.wanted = 0
         if what == "more":
-            self.size = max(2 * (self.most_left - self.lowest), BEGIN * self.amount) if self.amount else 0
+            self.size = self._needed()
             if now_us < self.until_us or not self.meter.per_s:
                 kept = min(max(self.left, 0), self.size)
-            wanted = self.size - kept
+            wanted = self.wanted = self.size - kept
         if self.meter.per_s:
             self.owe(self.slice, kept - self.left)
         self.left = self.most_left = self.lowest = kept
@@ -133,6 +115,13 @@ class Lease:
             self.id, meter.most, meter.per_s, meter.forget_s, int(meter.at_once), has, kept, wanted, self.amount,
             len(corrections) // 2, *corrections,
         ]  # fmt: skip
+
+    def _needed(self) -> int:
+        """Twice what was, and twice as much again of what did not suffice; less is learned slowly."""
+        if not self.amount:
+            return 0
+        before = 2 * self.size if self.left < self.amount else self.size * 7 // 8
+        return max(2 * (self.most_left - self.lowest), before, BEGIN * self.amount)
 
     def _begin_anew(self, life: int) -> None:
         """On another connection, maybe to another server, which need not know what was charged."""
@@ -156,6 +145,7 @@ class Lease:
             self.slice, self.left = slice, 0
             self.most_left = self.lowest = 0
         self.n = n + sum(self.owed.values())
+        self.size -= max(self.wanted - granted, 0)  # no more than that can be had
         self.left += granted
         self.most_left += granted
         self.lowest += granted
