@@ -55,7 +55,7 @@ async def test_three_processes_never_use_more_than_there_is_and_a_dead_one_keeps
             answer = await counters.claim(look, unasked=True)
             counters.settle(look, (0, 0, 0))
             highest = [max(pair) for pair in zip(highest, answer.used, strict=True)]
-            if not killed and highest[1] > WINDOW.most // 3:
+            if not killed and highest[1] > WINDOW.most // 10:
                 processes[0].kill()
                 killed = True
             await asyncio.sleep(0.01)
@@ -68,7 +68,7 @@ async def test_three_processes_never_use_more_than_there_is_and_a_dead_one_keeps
     taken = [one for said in told for one in said["taken"]]
     spent, lent = sum(said["spent"] for said in told), sum(said["lent"] for said in told)
     print(f"\n{len(taken)} calls of two that lived, {lent} of them without asking; at most {highest} were charged")
-    assert killed and lent > len(taken) // 4
+    assert killed and lent > len(taken) // 10
     assert all(high <= meter.most for high, meter in zip(highest, meters, strict=True))
     assert most_within(taken, WINDOW.per_s * 1_000_000) <= WINDOW.most
     assert crowd == 0
