@@ -54,7 +54,8 @@ MOST = 2**53 - 1  # of any count, so that whoever counts in floating point count
 class Meter(msgspec.Struct, frozen=True):
     """A count that many claims charge: of what came within any window of `per_s` seconds, or of all where that is 0.
 
-    A count of all may be forgotten when nothing was charged for `forget_s` seconds; 0: never.
+    A count of all may be forgotten when nothing was charged for `forget_s` seconds; 0: never. `at_once`: all of what a
+    claim charges comes back when it is settled.
     """
 
     name: str
@@ -76,7 +77,7 @@ class Claim:
     `house`: claims of one house are counted together in one place; an organisation is one.
     """
 
-    __slots__ = ("charges", "held", "house", "id", "settled", "slices")
+    __slots__ = ("charges", "held", "house", "id", "lent", "settled", "slices")
 
     def __init__(self, id: str, house: str, charges: Sequence[Charge]) -> None:
         self.id = id
@@ -88,6 +89,7 @@ class Claim:
                 self.held = True
                 break
         self.slices: Sequence[int] = ()  # by the counters: where each was charged
+        self.lent: object = None  # by the counters: what it was taken from, if that was charged in advance
         self.settled = False  # by the counters
 
 
@@ -120,8 +122,8 @@ class Rule(msgspec.Struct, frozen=True):
     def of(cls, owner: str, who: str, limit: Limit) -> Rule:
         """`owner` names the meter: who shares it shares the limit."""
         forget_s = 0 if limit.per_s else DAY_S
-        name = f"{owner}:{limit.of}:{limit.per_s}"
-        return cls(who, limit, Meter(name, limit.most, limit.per_s, forget_s, limit.of == "at_once"))
+        name, at_once = f"{owner}:{limit.of}:{limit.per_s}", limit.of == "at_once"
+        return cls(who, limit, Meter(name, limit.most, limit.per_s, forget_s, at_once))
 
     @property
     def whose(self) -> str:

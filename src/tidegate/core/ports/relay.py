@@ -12,9 +12,9 @@ class Relay(Protocol):
     What was put into Blobs of the same server before is there before. Raises StoreDown when nobody answers in time.
     """
 
-    async def take(self, key: bytes, me: str, ttl_s: float) -> tuple[str, bytes | None]:
-        """Who holds it now, `me` for so long, or another, whose process hears that somebody wants to read along; and
-        what is kept in Blobs under this key."""
+    async def take(self, key: bytes, me: str, ttl_s: float) -> tuple[str, bytes | None, Sequence[bytes]]:
+        """Who holds it now, `me` for so long, or another, whose process hears that somebody wants to read along; what
+        is kept in Blobs under this key; and what `wanted` would tell the process of `me`, which is told once."""
 
     async def renew(self, key: bytes, me: str, ttl_s: float) -> None: ...
 

@@ -22,7 +22,7 @@ from tidegate.stages.cache.live import Begin, End, Live, Part, Refused, Said, se
 LEASE_S = 4.0
 RENEW_S = 1.0
 LOOK_S = (0.005, 0.05)  # how often to look for what others buy, at first and later
-WANTED_S = 0.02  # how often to look whether others want what is bought here
+WANTED_S = 0.02  # how often to look whether others want what is bought here; whoever takes a question hears it, too
 
 
 class Elsewhere:
@@ -37,6 +37,7 @@ class Elsewhere:
         self._process = world.chance.hex()
         self._leading: dict[bytes, Lease] = {}
         self._watching = False
+        self._heard_ns = 0
 
     def lease(self, key: bytes, flight: SharedFlight, *, kept: bool) -> Lease:
         """`kept`: the answer is kept under its key when it is complete."""
@@ -57,11 +58,25 @@ class Elsewhere:
         try:
             while self._leading:
                 with suppress(StoreDown):
-                    for key in await self.relay.wanted(self._process):
-                        self._wanted(key)
+                    if self.world.clock.now_ns() >= self._heard_ns + WANTED_S * 1e9:
+                        self.heard(await self.relay.wanted(self._process))
+                    await self._renew()
                 await self.world.clock.sleep(WANTED_S)
         finally:
             self._watching = False
+
+    def heard(self, wanted: Sequence[bytes]) -> None:
+        self._heard_ns = self.world.clock.now_ns()
+        for key in wanted:
+            self._wanted(key)
+
+    async def _renew(self) -> None:
+        """What takes longer than most is still held."""
+        now_ns = self.world.clock.now_ns()
+        old = [lease for lease in self._leading.values() if now_ns >= lease.held_ns + RENEW_S * 1e9]
+        for lease in old:
+            lease.held_ns = now_ns
+        await asyncio.gather(*[self.relay.renew(lease.key, lease.me, LEASE_S) for lease in old])
 
     def _wanted(self, key: bytes) -> None:
         lease, flight = self._leading.get(key), self.table.get(key)
@@ -101,18 +116,18 @@ class Elsewhere:
 class Lease:
     """On buying the answer to one question."""
 
-    __slots__ = ("_elsewhere", "_kept", "_over", "_renewing", "flight", "key", "me", "ours", "telling")
+    __slots__ = ("_elsewhere", "_kept", "_over", "flight", "held_ns", "key", "me", "ours", "telling")
 
     def __init__(self, elsewhere: Elsewhere, key: bytes, me: str, flight: SharedFlight, *, kept: bool) -> None:
         self._elsewhere = elsewhere
         self._kept = kept
-        self._renewing: asyncio.Task[None] | None = None
         self._over = False
         self.key = key
         self.me = me
         self.flight = flight
         self.ours = False
         self.telling = False
+        self.held_ns = 0  # when it was taken, or renewed
 
     async def take(self, codecs: Codecs) -> bytes | Live | None:
         """The answer of another process as it was stored, or as it comes; None: buy it, it is ours or nobody's."""
@@ -120,13 +135,14 @@ class Lease:
         until_ns, clock = self.flight.call.deadline_ns, world.clock
         while clock.now_ns() < until_ns:
             try:
-                holder, stored = await relay.take(self.key, self.me, LEASE_S)
+                holder, stored, wanted = await relay.take(self.key, self.me, LEASE_S)
+                self._elsewhere.heard(wanted)
                 self.ours = holder == self.me
                 if stored is not None and self._kept:
                     return stored
                 if self.ours:
+                    self.held_ns = clock.now_ns()
                     self._elsewhere.leads(self)
-                    self._renewing = world.nursery.spawn(self._renew(), f"lease {self.me}")
                     return None
                 parts = await self._heard(holder)
             except StoreDown:
@@ -158,16 +174,9 @@ class Lease:
             wait_s = min(2 * wait_s, LOOK_S[1])
         return ()
 
-    async def _renew(self) -> None:
-        while True:
-            await self._elsewhere.world.clock.sleep(RENEW_S)
-            with suppress(StoreDown):
-                await self._elsewhere.relay.renew(self.key, self.me, LEASE_S)
-
     def give_back(self) -> None:
         """The flight has landed. Who reads along is told the end first."""
         self._over = True
-        self._elsewhere.left(self)
         if not self.telling:
             self._free()
 
@@ -177,8 +186,7 @@ class Lease:
             self._free()
 
     def _free(self) -> None:
-        if self._renewing is not None:
-            self._renewing.cancel()
+        self._elsewhere.left(self)
         if self.ours:
             self.ours = False
             self._elsewhere.relay.give_back(self.key, self.me)

@@ -6,8 +6,9 @@ two turns of similarity 0.9, the same one exactly, and one that begins as the ot
 Eight of the last twenty, within minutes, are a loop; two that alternate are ten each.
 
 All of this is bounded: so many conversations, twenty turns of each, 32 hashes a turn. Processes that count together
-read the turns of each other on the way that the door's claim goes, and leave theirs without waiting; while the counters
-are away each goes by what it has seen itself. `resume` is a note that is read before calls are held up.
+read the turns of each other on the way that the door's claim goes, and leave theirs without waiting; of a conversation
+that is very busy up to a second late. While the counters are away each goes by what it has seen itself. `resume` is a
+note that is read before calls are held up.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ ALIKE = 0.9
 PARAPHRASED = 0.75
 AGAIN = 0.4
 SELF_REPEATING = 0.67  # pairs of words that are there once, among all
+OFTEN_MS = 1_000  # who has asked LAST times in it has its own turns to compare: what others saw is not asked for
 RESUMED = "resumed keys"  # the board of those that an administrator lets go on
 EARLY = 2  # turns that come before anything is compared: who asks seldom pays for no sketch
 STATE = b"tidegate="
@@ -155,6 +157,7 @@ class Loops:
         self._seen: OrderedDict[tuple[str, str], Sequence[Turn]] = OrderedDict()  # oldest first
         self._turns: OrderedDict[tuple[str, bool, bool], Turn] = OrderedDict()  # of the last texts, read already
         self._heard: dict[bytes, Turn] = {}
+        self._recalled: dict[tuple[str, str], tuple[int, int]] = {}  # since when, and how often since then
         self._suspects: dict[str, Suspect] = {}  # calls under way, by id
 
     def looks_at(self, call: Call) -> bool:
@@ -166,8 +169,17 @@ class Loops:
         if not self._world.counters.together or not self._compares(call):
             return None
         assert call.principal is not None
+        conversation = _conversation(call)
+        since_ms, times = self._recalled.get(conversation, (call.at_ms, 0))
+        if not 0 <= call.at_ms - since_ms < OFTEN_MS:
+            since_ms, times = call.at_ms, 0
+        if times >= LAST:
+            return None
+        if len(self._recalled) >= CONVERSATIONS:
+            self._recalled.clear()
+        self._recalled[conversation] = since_ms, times + 1
         with suppress(StoreDown):
-            return self._world.counters.recall(call.principal.organisation_id, _place(_conversation(call)))
+            return self._world.counters.recall(call.principal.organisation_id, _place(conversation))
         return None
 
     async def look(self, call: Call, asked: Awaitable[Sequence[bytes]] | None = None) -> None:
@@ -189,7 +201,7 @@ class Loops:
             return
         before = await self._before(call, asked)
         # Who asks seldom pays for no sketch; where others look, what they see must have one.
-        together = asked is not None
+        together = self._world.counters.together
         turn = self._turn(text, call, sketched=together or len(before) >= EARLY)
         call.asked_again = bool(before and call.session is not None and says_again(before[-1], turn))
         self._remember(call, [*before, turn][-LAST:], together=together)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -10,12 +12,14 @@ from typing import Any
 
 from tidegate.core.errors import StoreDown
 from tidegate.core.limits import Claim, Full, Meter, Taken
-from tidegate.storage.valkey.claims import CLAIM, CORRECT, NOW, RAISE, RENEW, SERVERS_OWN, SETTLE
+from tidegate.storage.valkey.claims import CLAIM, CORRECT, LEND, NOW, RAISE, RENEW, SERVERS_OWN, SETTLE
 from tidegate.storage.valkey.connection import Address, Connection, Notice, Refused, Script
+from tidegate.storage.valkey.leases import Leases
 
 START_S = 1.0  # a server that is there answers within this; else Tidegate starts without it
 LEASE_S = 15.0  # what a process holds is given back so long after it was last heard of
 BATCH = 500  # claims renewed in one step
+GATHER_S = 0.05  # what is left in a busy place leaves with what comes within this
 TICK_S = 1.0  # how often settlements that did not arrive are sent again
 
 LEASE = Script(
@@ -63,11 +67,11 @@ return live
 """
 )
 
-# ARGV: the item, how many stay, milliseconds.
+# ARGV: how many stay, milliseconds, the items.
 REMEMBER = Script("""
-redis.call('RPUSH', KEYS[1], ARGV[1])
-redis.call('LTRIM', KEYS[1], -ARGV[2], -1)
-redis.call('PEXPIRE', KEYS[1], ARGV[3])
+redis.call('RPUSH', KEYS[1], unpack(ARGV, 3))
+redis.call('LTRIM', KEYS[1], -ARGV[1], -1)
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 0
 """)
 
@@ -75,6 +79,19 @@ REWRITE = Script("""
 if redis.call('LREM', KEYS[1], -1, ARGV[1]) == 1 then redis.call('RPUSH', KEYS[1], ARGV[2]) end
 return 0
 """)
+
+
+class Place:
+    """Where items are left. It is busy when as many as stay there came within a tick."""
+
+    __slots__ = ("came", "items", "most", "since_s", "ttl_ms")
+
+    def __init__(self, most: int, ttl_s: float, now_s: float) -> None:
+        self.items: deque[bytes] = deque(maxlen=most)  # that have not left this process yet
+        self.most = most
+        self.ttl_ms = round(ttl_s * 1000)
+        self.since_s = now_s
+        self.came = 0
 
 
 class ValkeyCounters:
@@ -91,7 +108,11 @@ class ValkeyCounters:
         self._lease_us = round(lease_s * 1e6)
         self._held: dict[str, Claim] = {}
         self._untold: dict[str, tuple[str, tuple[int, ...]]] = {}  # claim → its house, and the truth
-        self._keeping = asyncio.get_running_loop().create_task(self._keep(), name="valkey counters")
+        self._leases = Leases(connection, now_us or monotonic_us, self._now_us, self._lease_us)
+        self._places: dict[str, Place] = {}  # where something was left just now
+        self._leaving: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+        self._keeping = self._loop.create_task(self._keep(), name="valkey counters")
 
     @classmethod
     async def open(
@@ -108,7 +129,7 @@ class ValkeyCounters:
 
         Raises ConfigError for a URL that is none, and for a server that cannot be counted in.
         """
-        scripts = (LEASE, GIVE_BACK, NOTE, NOTES, REMEMBER, REWRITE, CLAIM, SETTLE, CORRECT, RENEW)
+        scripts = (LEASE, GIVE_BACK, NOTE, NOTES, REMEMBER, REWRITE, CLAIM, SETTLE, CORRECT, RENEW, LEND)
         connection = Connection(Address.parse(url), notice, timeout_s=timeout_s, scripts=scripts)
         await connection.ready(start_s)
         return cls(connection, now_us, lease_s)
@@ -116,6 +137,14 @@ class ValkeyCounters:
     # --- claims
 
     async def claim(self, claim: Claim, *, unasked: bool = False) -> Taken | Full:
+        if unasked:
+            return await self._claim(claim, unasked=True)
+        answer = self._leases.take(claim) or await self._claim(claim)
+        if isinstance(answer, Full) and self._leases.release(claim):  # some of it may have lain here
+            answer = await self._claim(claim)
+        return answer
+
+    async def _claim(self, claim: Claim, *, unasked: bool = False) -> Taken | Full:
         keys = _of_house(claim.house)
         args: list[int | str] = [self._now_us(), claim.id, self._lease_us, int(claim.held), int(unasked)]
         for meter, amount, kept in claim.charges:
@@ -130,14 +159,19 @@ class ValkeyCounters:
         if not answer[0]:
             return Full(answer[1], tuple(answer[3:]), answer[2] / 1e6 if answer[2] >= 0 else None)
         claim.slices = answer[1::2]
+        used = self._leases.heard(claim, answer[2::2])
         if claim.held:
             self._held[claim.id] = claim
-        return Taken(tuple(answer[2::2]))
+        return Taken(tuple(used))
 
     def settle(self, claim: Claim, truth: Sequence[int]) -> None:
         if claim.settled or not claim.slices:
             return
         claim.settled = True
+        if claim.lent is not None:
+            self._leases.settle(claim, truth)
+            return
+        self._leases.corrected(claim, truth)
         if claim.held:
             del self._held[claim.id]
             self._tell(claim.id, claim.house, tuple(truth))
@@ -185,6 +219,9 @@ class ValkeyCounters:
         while True:
             await asyncio.sleep(min(TICK_S, self._lease_s / 4))
             renewed_s += TICK_S
+            self._leases.tick()
+            if self._leaving is None:
+                self._leave_all()
             with suppress(StoreDown):
                 for id, (house, truth) in list(self._untold.items()):
                     await self._run(SETTLE, _of_house(house), id, *truth)
@@ -227,22 +264,51 @@ class ValkeyCounters:
         return True
 
     def recall(self, house: str, place: str) -> Awaitable[Sequence[bytes]]:
-        return self._connection.send(b"LRANGE", f"tidegate:{{{house}}}:{place}", b"0", b"-1")
+        key = f"tidegate:{{{house}}}:{place}"
+        if key in self._places:
+            self._leave(key, self._places[key])
+        return self._connection.send(b"LRANGE", key, b"0", b"-1")
 
     def remember(self, house: str, place: str, item: bytes, most: int, ttl_s: float) -> None:
         key = f"tidegate:{{{house}}}:{place}"
-        with suppress(StoreDown):
-            self._connection.post(b"EVALSHA", REMEMBER.sha, 1, key, item, most, round(ttl_s * 1000))
+        there = self._places.get(key)
+        if there is None:
+            there = self._places[key] = Place(most, ttl_s, self._loop.time())
+        there.items.append(item)
+        there.came += 1
+        if there.came <= most:
+            self._leave(key, there)
+        elif self._leaving is None:
+            self._leaving = self._loop.call_later(GATHER_S, self._leave_all)
+
+    def _leave(self, key: str, place: Place) -> None:
+        if place.items:
+            with suppress(StoreDown):
+                self._connection.post(b"EVALSHA", REMEMBER.sha, 1, key, place.most, place.ttl_ms, *place.items)
+            place.items.clear()
+
+    def _leave_all(self) -> None:
+        self._leaving = None
+        old_s = self._loop.time() - TICK_S
+        for key, place in list(self._places.items()):
+            self._leave(key, place)
+            if place.since_s <= old_s:
+                del self._places[key]
 
     def rewrite(self, house: str, place: str, item: bytes, by: bytes) -> None:
         key = f"tidegate:{{{house}}}:{place}"
+        if key in self._places:
+            self._leave(key, self._places[key])
         with suppress(StoreDown):
             self._connection.post(b"EVALSHA", REWRITE.sha, 1, key, item, by)
 
     async def aclose(self) -> None:
+        if self._leaving is not None:
+            self._leaving.cancel()
+        self._leave_all()
         self._keeping.cancel()
         await asyncio.wait([self._keeping])
-        if self._untold:  # the last calls of all have just ended
+        if self._leases.give_back() or self._untold:  # the last calls of all have just ended
             with suppress(StoreDown):
                 await self._ask(b"PING")
         await self._connection.aclose()
@@ -255,6 +321,10 @@ class ValkeyCounters:
             return await self._connection.send(*words)
         except Refused as refused:
             raise StoreDown(f"Valkey refused: {refused}") from None
+
+
+def monotonic_us() -> int:
+    return time.monotonic_ns() // 1000
 
 
 def _of_house(house: str) -> list[str]:

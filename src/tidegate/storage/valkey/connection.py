@@ -107,11 +107,17 @@ class Connection:
         self._why = "it has not been reached yet"
         self._unfit = False
         self._told = False
+        self._lives = 0
         self._keeping = self._loop.create_task(self._keep(), name=f"valkey {address.shown}")
 
     @property
     def up(self) -> bool:
         return self._wire is not None
+
+    @property
+    def life(self) -> int:
+        """Another number for each time that it was connected; 0: it is not."""
+        return self._lives if self._wire is not None else 0
 
     def send(self, *words: Word) -> asyncio.Future[Any]:
         """Ask; the answer is awaited, or not. Raises StoreDown at once when nobody is there."""
@@ -171,6 +177,7 @@ class Connection:
                 self._tell_lost()
                 continue
             wait_s, self._unfit = 0.0, False
+            self._lives += 1
             self._found.set()
             if self._told:
                 self._told = False

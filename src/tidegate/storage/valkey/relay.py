@@ -21,15 +21,16 @@ KEPT_MS = 15_000  # after the end, for those who are behind
 # KEYS: who buys, who reads, what was kept. ARGV: me, milliseconds, the key, how long a reader counts.
 TAKE = Script("""
 local has, kept = redis.call('GET', KEYS[1]), redis.call('GET', KEYS[3])
+local asked = redis.call('LPOP', 'tidegate:wanted:' .. string.match(ARGV[1], '^[^/]*'), 1000)
 if not has or has == ARGV[1] then
   redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-  return {ARGV[1], kept}
+  return {ARGV[1], kept, asked}
 end
 local wanted = 'tidegate:wanted:' .. string.match(has, '^[^/]*')
 redis.call('RPUSH', wanted, ARGV[3])
 redis.call('PEXPIRE', wanted, 10000)
 redis.call('SET', KEYS[2] .. ':' .. has, 1, 'PX', ARGV[4])
-return {has, kept}
+return {has, kept, asked}
 """)
 RENEW = Script("""
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
@@ -46,10 +47,17 @@ for at = 2, #ARGV do redis.call('RPUSH', KEYS[1], ARGV[at]) end
 redis.call('PEXPIRE', KEYS[1], ARGV[1])
 return redis.call('EXISTS', KEYS[2])
 """)
-# KEYS: who buys, what was told, who reads. ARGV: the holder, how much is known, how long a reader counts.
+# KEYS: who buys, what was told, who reads. ARGV: the holder, how much is known, how long a reader counts, the key. It
+# is wanted again as long as nothing is told: whoever heard it first may have left before it could do anything.
 READ_ON = Script("""
 redis.call('SET', KEYS[3], 1, 'PX', ARGV[3])
-return {redis.call('GET', KEYS[1]) == ARGV[1] and 1 or 0, redis.call('LRANGE', KEYS[2], ARGV[2], -1)}
+local holds, told = redis.call('GET', KEYS[1]) == ARGV[1] and 1 or 0, redis.call('LRANGE', KEYS[2], ARGV[2], -1)
+if holds == 1 and #told == 0 and ARGV[2] == '0' then
+  local wanted = 'tidegate:wanted:' .. string.match(ARGV[1], '^[^/]*')
+  redis.call('RPUSH', wanted, ARGV[4])
+  redis.call('PEXPIRE', wanted, 10000)
+end
+return {holds, told}
 """)
 SCRIPTS = (TAKE, RENEW, GIVE_BACK, TELL, READ_ON)
 
@@ -60,10 +68,10 @@ class ValkeyRelay:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def take(self, key: bytes, me: str, ttl_s: float) -> tuple[str, bytes | None]:
+    async def take(self, key: bytes, me: str, ttl_s: float) -> tuple[str, bytes | None, Sequence[bytes]]:
         keys = [LEASE + key, READ + key, BLOB + key]
-        holder, kept = await self._connection.run(TAKE, keys, me, round(ttl_s * 1000), key, READERS_MS)
-        return holder.decode(), kept
+        holder, kept, wanted = await self._connection.run(TAKE, keys, me, round(ttl_s * 1000), key, READERS_MS)
+        return holder.decode(), kept, wanted or ()
 
     async def renew(self, key: bytes, me: str, ttl_s: float) -> None:
         await self._connection.run(RENEW, [LEASE + key], me, round(ttl_s * 1000))
@@ -83,7 +91,7 @@ class ValkeyRelay:
 
     async def read(self, key: bytes, holder: str, after: int) -> tuple[bool, Sequence[bytes]]:
         keys = [LEASE + key, _of(TOLD, key, holder), _of(READ, key, holder)]
-        found: Any = await self._connection.run(READ_ON, keys, holder, after, READERS_MS)
+        found: Any = await self._connection.run(READ_ON, keys, holder, after, READERS_MS, key)
         return bool(found[0]), found[1]
 
 
