@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 
 from tests.e2e.processes import Gateway, behind, gateway, kept, provider
+from tests.e2e.storm.places import JUMPING
+from tests.jobs.batches.vendor import Vendor
 
 MANY = "TIDEGATE_BATCHES" in os.environ
 LINES, KILLS, AT_ONCE = (10_000, 5, 32) if MANY else (300, 2, 16)
@@ -85,6 +87,36 @@ async def test_whatever_dies_each_line_has_one_result(tmp_path: Path) -> None:
     ok = {row.id for row in rows if row.outcome == "ok"}
     assert {one["response"]["request_id"] for one in found} <= ok
     assert LINES <= totals.calls <= LINES + KILLS * AT_ONCE and {row.kind for row in rows} <= {"batch"}
+
+
+async def test_a_batch_that_was_submitted_by_one_who_died_of_it_is_not_submitted_again(tmp_path: Path) -> None:
+    vendor, clock = Vendor(), tmp_path / "clock"
+    clock.write_text("0")
+    address = await vendor.start()
+    config = f"""
+limits: {{loops: {{policy: "off"}}}}
+budgets: {{default_day: 0}}
+logs: {{calls: false}}
+providers: {{main: {{type: openai, base_url: "{address}", price: {{input: 1, output: 2}}, batch: {{discount: 0.5}}}}}}
+routes: {{fast: {{targets: [{{provider: main, model: m}}]}}}}
+"""
+    try:
+        async with gateway(tmp_path, config) as tidegate:
+            vendor.begun = tidegate.process.kill  # it has it, and nobody was told
+            id = await begin(tidegate, 20)
+            await tidegate.process.wait()
+        vendor.begun = lambda: None
+        (remote,) = vendor.batches
+        vendor.finish(remote)
+        clock.write_text("1")  # an hour later: whoever died had time to come back
+        async with gateway(tmp_path, config, python=[str(JUMPING)], JUMPING_CLOCK=str(clock)) as tidegate:
+            await answered(tidegate, id, 20)
+            await tidegate.stop()
+        assert len(vendor.batches) == 1 and vendor.asked == []
+    finally:
+        await vendor.aclose()
+    rows, _, _ = await kept(tmp_path / "data")
+    assert [(row.outcome, row.cost_nusd) for row in rows] == [("ok", 1_000_000)] * 20
 
 
 async def test_several_processes_on_one_postgresql_share_the_work(tmp_path: Path, postgres: str) -> None:

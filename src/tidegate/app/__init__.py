@@ -40,12 +40,14 @@ from tidegate.core.errors import ConfigError, ShuttingDown
 from tidegate.core.ports import Clock, Key, Provider
 from tidegate.core.settings import Setting
 from tidegate.core.shares import Share, What
+from tidegate.core.topology import ALIKE
 from tidegate.core.world import World
 from tidegate.gateway import Gateway
 from tidegate.jobs.batches.worker import Worker
 from tidegate.stages.budgets.period import zone_of
 from tidegate.telemetry import Listeners
 from tidegate.telemetry.aliases import Aliases
+from tidegate.telemetry.alike import Alike
 from tidegate.telemetry.batches import BatchLines
 from tidegate.telemetry.kept import Kept
 from tidegate.telemetry.logs import Log
@@ -124,6 +126,7 @@ class App:
         hands = Hands(lambda: self.config, self._beside, self._become, self._let_go, self._choose)
         self.canaries = Keeper(world, listeners, files, hands)
         metrics.registry.register(self.canaries.tallies)
+        metrics.registry.register(Alike([must.what for must in ALIKE], lambda: presence.differs))
         console = self._load_console if config.console.enabled else None
         apart = config.console.port is not None
         self.edge = Edge(

@@ -18,10 +18,12 @@ from tests.e2e.storm.crowd import Crowd
 from tests.e2e.storm.places import Machine
 from tidegate.core.money import nusd_per_million
 from tidegate.core.ports import Closed, Totals
+from tidegate.stages.cache.keys import REMEMBERED
 
 # Refused before it was known whose key it is: such calls have no row.
 NOBODY_KNOWN = {"503 store_unavailable", "503 shutting_down"}
 ENOUGH = 3_000  # calls, so that a slope is more than noise
+FILLED = REMEMBERED  # calls after which what is remembered of questions is as many as will be: the largest such cache
 Prices = Mapping[str, tuple[float, float]]  # of a model: dollars for a million tokens in and out
 
 
@@ -178,8 +180,10 @@ class Watch:
             self._points.setdefault(gateway.pid, []).append((calls, rss_mb(gateway.pid)))
 
     def rss_mb_per_10k(self) -> float | None:
-        """Of the worst process, without the third in which caches fill. None: too few calls to tell."""
-        lives = [points[len(points) // 3 :] for points in self._points.values()]
+        """Of the worst process, from when its caches are full. None: too few calls to tell."""
+        lives = [
+            [point for point in points if point[0] >= points[0][0] + FILLED] for points in self._points.values()
+        ]  # fmt: skip
         slopes = [slope_mb(life) for life in lives if life and life[-1][0] - life[0][0] >= ENOUGH]
         return max(slopes, default=None)
 

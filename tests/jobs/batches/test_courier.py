@@ -132,3 +132,82 @@ async def test_a_provider_that_is_gone_for_an_hour_is_waited_for(desk, vendor):
         await desk.house.clock.sleep(20)
     assert batch["request_counts"]["completed"] == 4 and vendor.asked == []
     assert desk.house.clock.wall_ns() - began_ns > 3600 * 10**9
+
+
+async def test_one_whose_id_was_lost_is_found_among_hundreds(desk, vendor):
+    vendor.forgetful = True
+    begun = await desk.begin(some(4))
+    (remote,) = await handed(desk.house, vendor)
+    vendor.forgetful = False
+    for n in range(250):  # newer ones, of others
+        vendor.batches[f"msgbatch_other{n}"] = vendor.batches[remote] | {
+            "id": f"msgbatch_other{n}", "metadata": None, "request_counts": {"processing": 7}
+        }  # fmt: skip
+    vendor.finish(remote)
+    batch = await desk.ended(begun["id"])
+    assert batch["request_counts"]["completed"] == 4 and vendor.asked == []
+    assert sum(place in ("POST /batches", "POST /messages/batches") for place in vendor.seen) == 1
+
+
+async def test_two_of_one_size_whose_ids_were_lost_are_not_taken_for_each_other(desk, vendor):
+    vendor.forgetful = True
+    begun = [await desk.begin(some(4)), await desk.begin(some(4))]
+    await handed(desk.house, vendor, 2)
+    vendor.forgetful = False
+    for remote in list(vendor.batches):
+        vendor.finish(remote)
+    ended = [await desk.ended(one["id"]) for one in begun]
+    assert [batch["request_counts"]["completed"] for batch in ended] == [4, 4]
+    assert len(vendor.batches) == 2 and vendor.asked == []
+
+
+async def test_what_the_provider_finds_invalid_is_asked_by_us_and_what_was_set_aside_is_given_back(desk, vendor):
+    paying = await Desk.of_another(desk.house, budgets=[{"usd": 1, "per": "total"}])
+    begun = await paying.begin(some(4))
+    (remote,) = await handed(desk.house, vendor)
+    counters = desk.house.app.world.counters
+    assert await counters.holds("default") == 4
+    vendor.finish(remote, done=0, how="failed")
+    batch = await paying.ended(begun["id"])
+    assert batch["request_counts"]["completed"] == 4 and len(vendor.asked) == 4
+    assert await counters.holds("default") == 0
+    assert money(desk.house) == sum(row.cost_nusd for row in await batch_rows(desk.house))
+
+
+async def test_what_was_set_aside_is_given_back_also_when_another_process_has_brought_the_results(desk, vendor):
+    paying = await Desk.of_another(desk.house, budgets=[{"usd": 1, "per": "total"}])
+    begun = await paying.begin(some(4))
+    await handed(desk.house, vendor)
+    store, counters = desk.house.app.gateway.batches, desk.house.app.world.counters
+    (parcel,) = await store.parcels()
+    assert await counters.holds("default") == 4
+    await paying.post(f"/v1/batches/{begun['id']}/cancel")
+    await store.end_parcel(parcel, 0, home=True)  # as the other one does
+    await paying.ended(begun["id"])
+    for _ in range(100):
+        if not (left := await counters.holds("default")):
+            break
+        await desk.house.clock.sleep(1)
+    assert (left, money(desk.house)) == (0, 0)
+
+
+async def test_what_was_bought_for_a_key_that_is_revoked_meanwhile_has_its_row_and_its_result(desk, vendor):
+    theirs = await Desk.of_another(desk.house)
+    begun = await theirs.begin(some(4))
+    (remote,) = await handed(desk.house, vendor)
+    id = theirs.key.split("_")[2]
+    await desk.house.begin(path=f"/admin/keys/{id}", method="DELETE", body=b"").reply()
+    vendor.finish(remote)
+    store = desk.house.app.gateway.batches
+    for _ in range(200):
+        if (batch := await store.batch(begun["id"], id)).ended:
+            break
+        await desk.house.clock.sleep(1)
+    assert (batch.counts.done, batch.counts.failed, vendor.asked) == (4, 0, [])
+    rows = await batch_rows(desk.house)
+    assert [(row.key_id, row.cost_nusd) for row in rows] == [(id, 1_000_000)] * 4
+
+
+def money(house: House) -> int:
+    counts = house.app.world.counters._counts
+    return sum(count.n for name, count in counts.items() if ":money:" in name)

@@ -117,9 +117,10 @@ async def test_cancelled_twice_is_harmless_and_what_was_under_way_is_kept(build_
 
 async def test_what_was_not_asked_in_time_has_expired(build_house):
     desk = Desk(await build_house("batches: {at_once: 1}\n" + PATIENT))
+    desk.house.clock.hold()
     desk.house.provider("main").always("slow", before=50)
     content = lines(*(line(f"q{n}", f"{n}") for n in range(4)))
-    batch = await desk.ended((await desk.begin(content, completion_window="2m"))["id"])
+    batch = await desk.ended((await desk.begin(content, completion_window="2m"))["id"], held=True)
     assert batch["status"] == "expired"
     done, left = await desk.lines(batch["output_file_id"]), await desk.lines(batch["error_file_id"])
     assert len(done) + len(left) == 4 and {one["error"]["code"] for one in left} == {"batch_expired"}

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import parse_qs
 
 from tidegate.providers.scripted.script import Answer, plain
 from tidegate.providers.scripted.server import Received, Server
@@ -32,24 +33,28 @@ class Vendor(Server):
         self.seen: list[str] = []
         self.fails: dict[str, list[int]] = {}
         self.forgetful = False  # batches are begun, and answered with an error
+        self.begun: Callable[[], object] = lambda: None  # a batch is there, and nobody has been told
         self.says: Callable[[Line], str] = lambda body: f"batched: {_last(body)}"  # type: ignore[assignment]
         self.spoil: Callable[[list[bytes]], list[bytes]] = lambda lines: lines
         self._count = itertools.count(1)
 
     def answer(self, request: Received) -> Answer:
-        path, body = request.path.partition(b"?")[0].decode().removeprefix("/v1"), request.body
+        path, _, query = request.path.partition(b"?")
+        path, body = path.decode().removeprefix("/v1"), request.body
         place = f"{request.method.decode()} {re.sub(r'(file-|batch_|msgbatch_)[0-9a-z]+', '*', path)}"
         self.seen.append(place)
         if self.fails.get(place):
             return plain(self.fails[place].pop(0), b'{"error": {"message": "not now", "type": "x"}}')
-        found = self._found(place, path, body)
-        if self.forgetful and place in ("POST /batches", "POST /messages/batches"):
-            return plain(502, b"bad gateway")
+        found = self._found(place, path, body, query)
+        if place in ("POST /batches", "POST /messages/batches"):
+            self.begun()
+            if self.forgetful:
+                return plain(502, b"bad gateway")
         if isinstance(found, bytes):
             return plain(200, found)
         return plain(200, json.dumps(found).encode()) if found is not None else plain(404, b'{"error": {}}')
 
-    def _found(self, place: str, path: str, body: bytes) -> Any:
+    def _found(self, place: str, path: str, body: bytes, query: bytes) -> Any:
         id = next((part for part in path.split("/") if part.startswith(("file-", "batch_", "msgbatch_"))), "")
         if place in ("POST /chat/completions", "POST /responses", "POST /messages", "POST /embeddings"):
             self.asked.append(path)
@@ -67,12 +72,20 @@ class Vendor(Server):
         if place == "POST /messages/batches":
             return self._begin_messages(json.loads(body))
         if place in ("GET /batches", "GET /messages/batches"):
-            return {"object": "list", "data": list(reversed(self.batches.values())), "has_more": False}
+            return self._page(parse_qs(query.decode()))
         if place in ("POST /batches/*/cancel", "POST /messages/batches/*/cancel"):
             self.finish(id, done=0, how="cancelled")
         if place == "GET /messages/batches/*/results":
             return self.files.get(id)
         return self.batches.get(id)
+
+    def _page(self, asked: Mapping[str, list[str]]) -> Any:
+        """Newest first."""
+        newest, after = list(reversed(self.batches.values())), asked.get("after") or asked.get("after_id")
+        begin = next((at + 1 for at, one in enumerate(newest) if after and one["id"] == after[0]), 0)
+        some = newest[begin : begin + int(asked["limit"][0])]
+        more = begin + len(some) < len(newest)
+        return {"object": "list", "data": some, "has_more": more, "last_id": some[-1]["id"] if some else None}
 
     def _begin(self, asked: Mapping[str, Any]) -> Line:
         id = f"batch_{next(self._count)}"

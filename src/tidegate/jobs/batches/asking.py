@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 
 from tidegate.core.batches import ENDPOINTS, Said
@@ -37,34 +39,42 @@ class Standing(msgspec.Struct):
 _STANDING = msgspec.json.Decoder(Standing)
 
 
+class Payer(NamedTuple):
+    principal: Principal | None
+    may_buy: bool
+
+
+NOBODY = Payer(None, may_buy=False)
+
+
 class Accounts:
     """Who pays, as they are now: a key that was revoked meanwhile pays for nothing more."""
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._known: dict[str, tuple[int, Principal | None]] = {}
+        self._known: dict[str, tuple[int, Payer]] = {}
 
-    async def of(self, batch: Batch) -> Principal:
-        """Raises Unauthenticated, StoreDown."""
+    async def of(self, batch: Batch, *, is_bought: bool = False) -> Principal:
+        """`is_bought`: it costs what it costs, whoever may not buy any more. Raises Unauthenticated, StoreDown."""
         now_ns, key_id = self._world.clock.now_ns(), batch.starter.key_id
-        until_ns, found = self._known.get(key_id, (0, None))
+        until_ns, found = self._known.get(key_id, (0, NOBODY))
         if now_ns >= until_ns:
             found = await self._look(batch)
             self._known = {id: one for id, one in self._known.items() if one[0] > now_ns}
             self._known[key_id] = (now_ns + REMEMBERED_NS, found)
-        if found is None:
+        if found.principal is None or not (found.may_buy or is_bought):
             raise Unauthenticated(f"the key {batch.starter.name!r} that started {batch.id} is not valid any more")
-        return found
+        return found.principal
 
-    async def _look(self, batch: Batch) -> Principal | None:
+    async def _look(self, batch: Batch) -> Payer:
         bearer = await self._world.store.bearer(batch.starter.key_id)
         if bearer is not None:
             now_ms = self._world.clock.wall_ns() // 1_000_000
-            return principal_of(bearer) if is_open(bearer, now_ms) else None
+            return Payer(principal_of(bearer), is_open(bearer, now_ms))
         kept = _STANDING.decode(batch.starter.principal)
         # Of tokens, and of the key in the environment, nothing is in the store.
         elsewhere = kept.key_id == "environment" or "#" in kept.key_id
-        return Principal(**msgspec.structs.asdict(kept)) if elsewhere else None
+        return Payer(Principal(**msgspec.structs.asdict(kept)), elsewhere)
 
 
 def call_of(world: World, line: Line, principal: Principal) -> Call:

@@ -7,7 +7,7 @@ has done with them. What it has answered is given to the worker, line by line; w
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 import msgspec
 from msgspec.structs import replace
@@ -46,6 +46,7 @@ class Courier:
         self._vendors = Vendors(world.transport)
         self._gathered: dict[tuple[str, str, str, str], Gathering] = {}
         self._held: dict[str, dict[int, Callable[[], None]]] = {}  # by parcel: what is set aside for its lines
+        self._not_ours: dict[str, set[str]] = {}  # by parcel: what was taken for it, and is another's
         self._busy: set[str] = set()  # parcels that somebody here is at
         self.lines: Counter[str] = Counter()
         self.away = 0
@@ -106,7 +107,7 @@ class Courier:
         try:
             numbers = [line.number for line, _, _ in gathering.entries]
             if not await self._store.hand_over(parcel, numbers, self._holder, now_ms + LEASE_MS):
-                self._release(parcel)
+                self._release(parcel.id)
                 return
             entries = [
                 Entry(f"{parcel.id}-{line.number}-{call}", handed.path, handed.body)
@@ -146,6 +147,7 @@ class Courier:
         """Look after what is with providers, if it is time."""
         now_ms = self._now_ms()
         parcels = await self._store.parcels()
+        self.give_back([one.id for one in parcels])
         self.away = await self._store.away() if parcels else 0
         known = frozenset(one.remote for one in parcels if one.remote)
         for parcel in parcels:
@@ -156,6 +158,11 @@ class Courier:
             if await self._store.take_parcel(parcel.id, self._holder, now_ms, now_ms + LEASE_MS):
                 self._busy.add(parcel.id)
                 self._world.nursery.spawn(self._looked(parcel, batch, provider, known), "look after a parcel")
+
+    def give_back(self, under_way: Collection[str]) -> None:
+        """What was set aside here for parcels that another process has brought."""
+        for id in self._held.keys() - self._busy - set(under_way):
+            self._release(id)
 
     async def _looked(self, parcel: Parcel, batch: Batch, provider: Provider | None, known: frozenset[str]) -> None:
         try:
@@ -176,7 +183,7 @@ class Courier:
         self, parcel: Parcel, batch: Batch, provider: TakesBatches, vendor: Vendor, known: frozenset[str]
     ) -> None:
         if parcel.state == "sending":
-            remote = await vendor.find(parcel, known)
+            remote = await vendor.find(parcel, known | self._not_ours.get(parcel.id, set()))
             if remote is None:  # it never got there: nothing is paid twice
                 self._notice("parcel_lost", parcel)
                 await self._end(parcel, home=False)
@@ -192,19 +199,25 @@ class Courier:
             tries = parcel.tries + 1 if parcel.tries >= 0 else 1
             wait_ms = self._later(0, provider) if parcel.cancelled else self._later(tries, provider)
             await self._store.note_parcel(replace(parcel, look_ms=wait_ms, tries=tries))
-        elif await self._unpack(parcel, batch, vendor, seen):
+            return
+        whole = await self._unpack(parcel, batch, vendor, seen)
+        if whole is None:  # it was found by its size, and is another's
+            self._not_ours.setdefault(parcel.id, set()).add(parcel.remote)
+            await self._store.note_parcel(replace(parcel, state="sending", remote="", look_ms=now_ms))
+        elif whole:
             await self._end(parcel)
         else:
             await self._store.note_parcel(replace(parcel, look_ms=self._later(0, provider)))
 
-    async def _unpack(self, parcel: Parcel, batch: Batch, vendor: Vendor, seen: Seen) -> bool:
-        """Whether each result has found its line. Whatever comes twice, or is not ours, finds none."""
+    async def _unpack(self, parcel: Parcel, batch: Batch, vendor: Vendor, seen: Seen) -> bool | None:
+        """Whether each result has found its line. Whatever comes twice, or is not ours, finds none; None: none is."""
         some: dict[int, tuple[str, bytes]] = {}
-        whole = True
+        whole, marks = True, set[str]()
 
         async def take(result: Result) -> None:
             nonlocal some, whole
             mark, _, rest = result.name.partition("-")
+            marks.add(mark)
             number, _, call = rest.partition("-")
             if mark == parcel.id and number.isascii() and number.isdigit() and result.body is not None:
                 some.setdefault(int(number), (call, result.body))
@@ -213,6 +226,8 @@ class Courier:
                 some = {}
 
         await vendor.results(seen, take)
+        if marks and parcel.id not in marks:
+            return None
         return await self._deliver(parcel, batch, some) and whole
 
     async def _deliver(self, parcel: Parcel, batch: Batch, some: Mapping[int, tuple[str, bytes]]) -> bool:
@@ -241,14 +256,15 @@ class Courier:
         await self._store.note_parcel(replace(parcel, tries=parcel.tries + 1, look_ms=min(wait_ms, batch.until_ms)))
 
     async def _end(self, parcel: Parcel, *, home: bool = True) -> None:
-        self._release(parcel)
+        self._release(parcel.id)
+        self._not_ours.pop(parcel.id, None)
         count = await self._store.end_parcel(parcel, self._now_ms(), home=home)
         self.lines["came_home"] += count
         self._notice("parcel_ended", parcel, without_result=count)
         self._store.news.set()
 
-    def _release(self, parcel: Parcel) -> None:
-        for release in self._held.pop(parcel.id, {}).values():
+    def _release(self, parcel: str) -> None:
+        for release in self._held.pop(parcel, {}).values():
             release()
 
     def _later(self, tries: int, provider: TakesBatches) -> int:

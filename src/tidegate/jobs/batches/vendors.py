@@ -259,13 +259,19 @@ class AnthropicBatches(_Wire):
         await self._ask("POST", f"/v1/messages/batches/{remote}/cancel", b"{}")
 
     async def find(self, parcel: Parcel, known: frozenset[str]) -> str | None:
-        page = await self._ask("GET", "/v1/messages/batches?limit=100")
-        for one in reversed(page.get("data") or ()):
-            counts = sum((one.get("request_counts") or {}).values())
-            created_ms = datetime.fromisoformat(one["created_at"]).timestamp() * 1000
-            if one["id"] not in known and counts == parcel.lines and created_ms >= parcel.made_ms - EARLY_MS:
-                return _id(one)
-        return None
+        after, found = "", None
+        for _ in range(PAGES):
+            page = await self._ask("GET", f"/v1/messages/batches?limit=100{after}")
+            for one in page.get("data") or ():  # newest first, and the oldest that fits is the likeliest
+                if datetime.fromisoformat(one["created_at"]).timestamp() * 1000 < parcel.made_ms - EARLY_MS:
+                    return found
+                counts = sum((one.get("request_counts") or {}).values())
+                if counts == parcel.lines and one.get("id") not in known:
+                    found = _id(one)
+            if not page.get("has_more") or not page.get("data"):
+                break
+            after = f"&after_id={_id(page['data'][-1])}"
+        return found
 
 
 class Vendors:

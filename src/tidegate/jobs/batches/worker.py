@@ -150,6 +150,7 @@ class Worker:
         self._pauses = {id: until for id, until in self._pauses.items() if until > now_ms}
         if not self._open:
             self.pending, self.oldest_ms = 0, None
+            self.courier.give_back(())
             return
         self.oldest_ms = self._open[0].created_ms
         self.pending = await store.waiting()
@@ -298,7 +299,7 @@ class Worker:
         if line.asked.custom_id is None:
             return Fate(line, "failed", Said(None, code="erased", message="what was asked here was erased"))
         try:
-            call = call_of(self._world, line, await self._accounts.of(line.batch))
+            call = call_of(self._world, line, await self._accounts.of(line.batch, is_bought=True))
             call.id, call.parceled = id, Parceled(target=target, body=body)
             status, answered = await answer(gateway, call)
             return Fate(line, "done", Said(line.asked.custom_id, status, answered, id))
