@@ -48,9 +48,7 @@ def _walk(document: dict[str, Any], url: str, key: str) -> None:
             _ask_all(operation, mode, url, {"Authorization": f"Bearer {key}"}, document)
 
 
-def _ask_all(
-    operation: Any, mode: GenerationMode, url: str, headers: dict[str, str], document: dict[str, Any]
-) -> None:
+def _ask_all(operation: Any, mode: GenerationMode, url: str, headers: dict[str, str], document: dict[str, Any]) -> None:
     @seed(1)
     @settings(max_examples=25, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy(generation_mode=mode))
