@@ -56,7 +56,8 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
     buildah = ("buildah", "--root", here / "store", "--runroot", here / "run")
     isolation = ("--isolation", "chroot")
     sh("debootstrap", "--variant=minbase", "--include=python3,python3-pip,ca-certificates", "bookworm", here / "base")
-    pip = (sys.executable, "-m", "pip", "download", "-q", "--require-hashes", "--no-deps", "--only-binary=:all:")
+    # Debian's own: a lock may want more of an older Python than of the one that runs this.
+    pip = ("/usr/bin/python3", "-m", "pip", "download", "-q", "--require-hashes", "--no-deps", "--only-binary=:all:")
     for lock in ("build", "image", "clients/node"):  # one by one: they name packages of each other
         sh(*pip, "-d", here / "wheels", "-r", f"requirements/{lock}.txt")
     base = sh(*buildah, "from", "scratch").strip()
