@@ -189,8 +189,6 @@ async def test_whatever_dies_parts_fills_up_or_jumps_nothing_is_lost_and_nothing
         watching = asyncio.create_task(watch.look())
         await weather.rage(60 * MINUTES * 2 / 3)
         if MINUTES:
-            # A look at an experiment has a line of each of its units, which here are as many as calls: that is no leak.
-            await say(machines[0].gateway, "/v1/experiments/same/stop", why="memory is judged")
             watch.steady = True
             await weather.rage(60 * MINUTES / 3, deadly=False)
         crowd.over = True
