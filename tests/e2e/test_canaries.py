@@ -122,7 +122,7 @@ async def made_key(tidegate: Gateway, plant: Planted) -> None:
     answer = await tidegate.begin("/admin/keys", body=json.dumps({"name": "ci"}).encode()).answer()
     text = answer.json["key"]
     plant.words["key"] = text
-    plant.words["secret part of a key"] = text.rpartition("_")[2]
+    plant.words["secret part of a key"] = text.split("_")[-2]  # behind it is a checksum, short enough to stand anywhere
 
 
 def looked_through(folder: Path, plant: Planted, since: float = 0) -> dict[str, list[str]]:

@@ -13,6 +13,7 @@ from tests.console.browser.visit import House, Visitor, serving
 from tests.parts import debian
 
 CONFIG = """
+audit: {enabled: true, checkpoint: 1s}
 limits: {loops: {policy: "off"}}
 budgets: {default_day: 0}
 cache: {embedder: "tests.stages.cache.words:Words", timeout: 5s}

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.console.browser.visit import Visitor
+from playwright.sync_api import Browser
+
+from tests.console.browser.conftest import CONFIG
+from tests.console.browser.visit import Visitor, serving
 
 
 def test_an_act_is_found_its_proof_kept_and_the_log_verified(guest: Visitor, tmp_path: Path) -> None:
@@ -39,6 +42,9 @@ def test_a_search_is_the_url_and_what_is_not_there_teaches_on_a_small_screen(gue
     guest.see_nothing_wrong()
 
 
-def test_where_no_log_is_kept_it_says_how(visitor: Visitor) -> None:
-    page = visitor.came("/audit")
-    page.wait_for_selector("text=No audit log is kept.")
+def test_where_no_log_is_kept_it_says_how(browser: Browser, tmp_path: Path) -> None:
+    with serving(tmp_path, CONFIG.replace("audit: {enabled: true", "audit: {enabled: false")) as house:
+        context = browser.new_context()
+        page = Visitor(context, house).came("/audit")
+        page.wait_for_selector("text=No audit log is kept.")
+        context.close()

@@ -105,7 +105,7 @@ def serving(
             lines.append(process.stdout.readline())
             assert lines[-1], f"it ended: {''.join(lines)}{log.read_text()}"
         said = "".join(lines)
-        address, printed = re.search(r"answers on (http://\S+)", said), re.search(r"this once:  (\S+)", said, folder)
+        address, printed = re.search(r"answers on (http://\S+)", said), re.search(r"this once:  (\S+)", said)
         assert address is not None
         yield House(address[1], key or (printed[1] if printed else ""), said, folder)
     finally:
