@@ -94,8 +94,9 @@ def run(options: argparse.Namespace) -> Report:
     if rows < ROWS:
         found.doubts.append(f"{rows:,} calls are no month of {ROWS:,}")
     with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as folder, ExitStack() as undo:
-        tidegate = serving(Path(folder), rows, database(undo) if options.postgres else None, undo)
-        meter = Meter(None, tidegate)
+        server = database(undo) if options.postgres else None
+        tidegate = serving(Path(folder), rows, server.new_database() if server else None, undo)
+        meter = Meter(None, tidegate, server.pids if server else list)
         take(found, looked(address(tidegate), options.seeds or (QUICK_LOOKS if options.quick else LOOKS)))
         others = meter.read()[2]
         if others > MAX_OTHERS:
@@ -114,12 +115,12 @@ def said(found: Report) -> str:
     return f"{head}\n\n{report.figures_table(found)}\n\n{shown}"
 
 
-def database(undo: ExitStack) -> str:
+def database(undo: ExitStack) -> postgres.Server:
     programs = postgres.programs()
     assert programs is not None
     server = postgres.Server(programs, durable=True)
     undo.callback(server.end)
-    return server.new_database()
+    return server
 
 
 def serving(folder: Path, rows: int, database: str | None, undo: ExitStack) -> Child:

@@ -106,14 +106,17 @@ def spent_ns(before: Mapping[int, int], after: Mapping[int, int]) -> int:
 class Meter:
     """What everybody used between `__init__` and `read`: the whole machine, the gateway, the mock, and the load."""
 
-    def __init__(self, gateway: Child | None, mock: Child) -> None:
+    def __init__(self, gateway: Child | None, mock: Child, beside: Callable[[], Sequence[int]] = list) -> None:
+        """`beside`: processes that are no children, and are measured with them."""
         self._gateway = gateway
         self._mock = mock
+        self._beside = beside
         self._before = self._count()
 
     def _count(self) -> tuple[float, float, float, dict[int, int], dict[int, int]]:
         load = resource.getrusage(resource.RUSAGE_CHILDREN)  # of those that ended: our load generators
         mine = time.process_time() + load.ru_utime + load.ru_stime
+        mine += sum(map(_spent_s, self._beside()))
         gateway = self._gateway.cpu_ns() if self._gateway else {}
         return time.monotonic(), _busy_s(), mine, gateway, self._mock.cpu_ns()
 
@@ -124,6 +127,14 @@ class Meter:
         gateway_ns, mock_ns = spent_ns(gateway, gateway_now), spent_ns(mock, mock_now)
         others_s = busy_now - busy - (mine_now - mine) - (gateway_ns + mock_ns) / 1e9
         return gateway_ns, mock_ns / 1e9 / (now - began), max(others_s, 0.0) / (now - began) / CORES
+
+
+def _spent_s(pid: int) -> float:
+    """By a process, and by those of its children that it has waited for."""
+    with suppress(OSError):
+        fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+        return sum(map(int, fields[11:15])) / TICKS_PER_S
+    return 0.0
 
 
 def _busy_s() -> float:
