@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.house import TWO_PROVIDERS, lived_in
+from tests.house import TWO_PROVIDERS, lived_in, until
 from tidegate.core.errors import ConfigError
 from tidegate.core.limits import Budget, Limit
 from tidegate.core.values import Duration
@@ -181,6 +181,23 @@ async def test_a_new_process_knows_what_was_spent_before_it(tmp_path):
     async with lived_in(BOUNDED, tmp_path) as house:
         refused = await house.ask(key=ci, max_tokens=1_000)
         assert (refused.status, "$0.000011 is left" in refused.error.message) == (402, True)
+
+
+async def test_what_many_keys_have_spent_is_asked_side_by_side_and_of_each_once(house, monkeypatch):
+    keys = [await key(house, Budget(100 * CENT, "day"), name=f"k{at}") for at in range(5)]
+    usage, asked, go = house.app.world.ledger.usage, [], asyncio.Event()
+
+    async def slow(what):
+        asked.append(what.only)
+        await go.wait()
+        return await usage(what)
+
+    monkeypatch.setattr(house.app.world.ledger, "usage", slow)
+    calls = [asyncio.ensure_future(house.ask(key=one, max_tokens=9)) for one in keys + keys]
+    await until(lambda: len(asked) == 5)
+    go.set()
+    assert [reply.status for reply in await asyncio.gather(*calls)] == [200] * 10
+    assert len(asked) == 5
 
 
 # --- whatever happens

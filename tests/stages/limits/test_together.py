@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 import pytest
 
 from tests.house import TWO_PROVIDERS, House, lived_in, until
 from tidegate.core.limits import Budget, Limit
+from tidegate.stages.budgets import PATIENCE_S
 from tidegate.storage.valkey.claims import CLAIM
 
 HOUSE = """
@@ -54,6 +56,25 @@ async def test_a_call_with_limits_loops_pace_and_a_budget_makes_two_round_trips(
     assert b"LRANGE" in door and door.count(CLAIM.sha) == 1, "what others have seen is asked with the door's claim"
     assert purchase.count(CLAIM.sha) == 1 and b":pace:300" in purchase
     assert all(b"LRANGE" not in write and b"pace" not in write for write in asking[2:]), "the rest is settled"
+
+
+async def test_a_ledger_that_is_silent_holds_no_call_up_for_long(house, monkeypatch):
+    """What it has is a repair: a Valkey that has lost nothing knows as much."""
+    keys = [await key(house, budgets=(Budget(10**10, "day"),)) for _ in range(4)]
+    asked = []
+
+    async def never(_: object) -> None:
+        asked.append(True)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(house.app.world.ledger, "usage", never)
+    house.clock.hold()
+    began = time.monotonic()
+    replies = await asyncio.gather(*(house.ask(key=one, max_tokens=9) for one in keys))
+    assert [reply.status for reply in replies] == [200] * 4
+    assert len(asked) == 4 and time.monotonic() - began < 2 * PATIENCE_S, "side by side, and none for long"
+    again = await house.ask(key=keys[0], max_tokens=9)
+    assert again.status == 200 and len(asked) == 4, "it is left alone for a while"
 
 
 async def test_a_client_that_is_only_limited_feeds_no_loop(house):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import partial
 from math import inf
 from typing import Annotated, Literal
 
@@ -33,6 +34,7 @@ REMEMBERED = 10_000
 BOUNDED = ("chat", "complete")  # operations whose answers have a `max_tokens`
 DAYS = {"day": 1, "week": 7, "month": 30}
 TOLD = 10_000  # thresholds that were told
+PATIENCE_S = 0.5  # of a call, for what a ledger has that others count beside
 AGAIN_MS = 30_000  # after which a ledger that did not answer is asked again: nobody's call waits for it often
 MAX_USD = MOST // NUSD_PER_USD
 
@@ -66,7 +68,7 @@ class Budgets:
         self._plans: OrderedDict[tuple[str, int], Plan] = OrderedDict()
         self._rates: dict[tuple[int, bool], tuple[Price, tuple[int | None, int | None]]] = {}
         self._told: OrderedDict[tuple[str, float], None] = OrderedDict()
-        self._remembering = asyncio.Lock()
+        self._asking: dict[str, asyncio.Task[None]] = {}  # by meter
         self._ask_ms = 0  # not before
         self.velocity = Velocity(config.velocity, world)
         self.shares = Shares()
@@ -125,24 +127,40 @@ class Budgets:
 
     async def remember(self, house: str, budgets: Sequence[tuple[Level, Budget, Period]]) -> None:
         """Charge what the ledger has of each period and the counters have not: what a process counts alone may end with
-        it, and a store of counters may lose what it had. The ledger stays."""
-        counters = self.world.counters
-        async with self._remembering:
-            for level, _, period in budgets:
-                now_ms = self.world.clock.wall_ns() // 1_000_000
-                if counters.knows(period.meter) or self._ask_ms - AGAIN_MS < now_ms < self._ask_ms:
-                    continue
-                begins = period.begins_ms // HOUR_MS
-                if counters.together:  # they have the rest of that hour; what is charged twice stays
-                    begins = -(-period.begins_ms // HOUR_MS)
-                hours = UsagePeriod(begins * HOUR_MS, (now_ms // HOUR_MS + 1) * HOUR_MS)
-                try:
-                    lines = await self.world.ledger.usage(UsageAsked((hours,), only={level.kind: level.id}))
-                except StoreDown:
-                    self._ask_ms = now_ms + AGAIN_MS
-                    return  # calls go on without a database
-                spent = sum(line.sums["cost_nusd"] for line in lines)
-                await counters.raise_to(house, period.meter, spent)
+        it, and a store of counters may lose what it had. The ledger stays. Raises StoreDown."""
+        counters, now_ms = self.world.counters, self.world.clock.wall_ns() // 1_000_000
+        if self._ask_ms - AGAIN_MS <= now_ms < self._ask_ms:  # a clock may jump back
+            return
+        asking = [self._asked(house, level, period) for level, _, period in budgets if not counters.knows(period.meter)]
+        if asking:
+            await asyncio.wait(asking)  # and not `gather`: another call may wait for the same
+            for task in asking:
+                task.result()
+
+    def _asked(self, house: str, level: Level, period: Period) -> asyncio.Task[None]:
+        """Once for all calls that want to know; side by side with other budgets."""
+        name = period.meter.name
+        if name not in self._asking:
+            work = self._ask(house, level, period)
+            self._asking[name] = self.world.nursery.spawn(work, f"ask for {name}", partial(self._heard, name))
+        return self._asking[name]
+
+    def _heard(self, name: str, _: asyncio.Task[None]) -> None:
+        del self._asking[name]
+
+    async def _ask(self, house: str, level: Level, period: Period) -> None:
+        counters, now_ms = self.world.counters, self.world.clock.wall_ns() // 1_000_000
+        begins = period.begins_ms // HOUR_MS
+        if counters.together:  # they have the rest of that hour; what is charged twice stays
+            begins = -(-period.begins_ms // HOUR_MS)
+        hours = UsagePeriod(begins * HOUR_MS, (now_ms // HOUR_MS + 1) * HOUR_MS)
+        try:
+            async with asyncio.timeout(PATIENCE_S if counters.together else None):
+                lines = await self.world.ledger.usage(UsageAsked((hours,), only={level.kind: level.id}))
+        except (StoreDown, TimeoutError):
+            self._ask_ms = now_ms + AGAIN_MS
+            return  # calls go on without a database
+        await counters.raise_to(house, period.meter, sum(line.sums["cost_nusd"] for line in lines))
 
     def tell(self, level_name: str, period: Period, budget: Budget, used: int, call: Call) -> None:
         """Each threshold once a period, and each client whose call is above one."""
