@@ -22,12 +22,12 @@ import msgspec
 
 from bench import environments, postgres, report, views
 from bench.outage import quantile
-from bench.overhead import MAX_OTHERS
 from bench.procs import Child, Meter, Unavailable, require_linux
 from bench.report import Limit, Report
 from bench.weather import KEY
 from tidegate.console.shell import PAGES
 from tidegate.plugins import loop_factory
+from tidegate.study.machine import MAX_OTHERS
 
 ROWS, QUICK_ROWS = 1_000_000, 30_000
 LOOKS, QUICK_LOOKS = 20, 3
@@ -101,6 +101,8 @@ def run(options: argparse.Namespace) -> Report:
         others = meter.read()[2]
         if others > MAX_OTHERS:
             found.doubts.append(f"other processes used {others:.0%} of the cores, more than {MAX_OTHERS:.0%}")
+        if server is None:
+            found.take("stored_bytes_a_call", [Path(folder, "tidegate.sqlite").stat().st_size / rows])
     found.judge()
     return found
 

@@ -26,6 +26,7 @@ from bench.gateways import GATEWAYS, PEERS, Place, Running
 from bench.load import Job
 from bench.procs import Child, Meter, Unavailable, free_port, require_linux
 from bench.report import Limit, Report
+from tidegate.study.machine import MAX_OTHERS
 
 SUITES = {
     "c16": "16 connections, each asks again when it was answered",
@@ -39,7 +40,6 @@ RATE = 200.0
 SMALL = "What does the tide do twice a day, and why does it do so? Answer in one sentence."
 LARGE = ("The quick brown fox said: “water\n runs downhill”, and \\ nobody minded. " * 300)[:20_000]
 
-MAX_OTHERS = 0.10  # of all cores, used by processes that have nothing to do with us
 MAX_MOCK = 0.30  # of one core, in a gateway's round: above it the mock would be what is measured
 ENOUGH = 20  # calls per connection: those that a closed loop cuts off at its end must not count
 LONGEST_S = 8

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from tidegate.study.machine import CORES, TICKS_PER_S, busy_s
+
 PROC = Path("/proc")
-TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-CORES = os.cpu_count() or 1
 START_S = 90.0  # the slowest peer takes nine on an idle machine
 
 
@@ -118,7 +118,7 @@ class Meter:
         mine = time.process_time() + load.ru_utime + load.ru_stime
         mine += sum(map(_spent_s, self._beside()))
         gateway = self._gateway.cpu_ns() if self._gateway else {}
-        return time.monotonic(), _busy_s(), mine, gateway, self._mock.cpu_ns()
+        return time.monotonic(), busy_s() or 0.0, mine, gateway, self._mock.cpu_ns()
 
     def read(self) -> tuple[int, float, float]:
         """The gateway's CPU in ns, the mock's share of one core, and the share of all cores that others used."""
@@ -135,12 +135,6 @@ def _spent_s(pid: int) -> float:
         fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
         return sum(map(int, fields[11:15])) / TICKS_PER_S
     return 0.0
-
-
-def _busy_s() -> float:
-    """Seconds that all cores were busy since the machine started, with what a hypervisor took."""
-    user, nice, system, _idle, _wait, irq, softirq, steal = map(int, (PROC / "stat").read_text().split()[1:9])
-    return (user + nice + system + irq + softirq + steal) / TICKS_PER_S
 
 
 def free_port() -> int:

@@ -34,9 +34,9 @@ from bench.admission import valkey
 from bench.gateways import PATH
 from bench.load import Job, Result
 from bench.machines import Host, machines
-from bench.overhead import MAX_OTHERS
-from bench.procs import CORES, PROC, Child, Meter, Unavailable, free_port, require_linux, spent_ns
+from bench.procs import PROC, Child, Meter, Unavailable, free_port, require_linux, spent_ns
 from bench.report import Limit, Report
+from tidegate.study.machine import CORES, MAX_OTHERS
 
 LIMITS = {
     "cpu_efficiency_2_workers": Limit(0.85, 0.95, most=False),

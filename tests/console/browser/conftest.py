@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.console.browser.corpus import Seeds, seeded
-from tests.console.browser.visit import House, Visitor, serving
+from tests.console.browser.visit import House, Visitor, serving, window
 from tests.parts import debian
 
 CONFIG = """
@@ -72,10 +72,8 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def visitor(browser: Browser, house: House) -> Iterator[Visitor]:
-    context = browser.new_context(locale="en-GB", timezone_id="Europe/Berlin", viewport={"width": 1280, "height": 800})
-    context.set_default_timeout(10_000)
-    yield Visitor(context, house)
-    context.close()
+    with window(browser, house) as found:
+        yield found
 
 
 @pytest.fixture(scope="package")
@@ -89,7 +87,5 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 @pytest.fixture
 def guest(browser: Browser, lab: House) -> Iterator[Visitor]:
-    context = browser.new_context(locale="en-GB", timezone_id="Europe/Berlin", viewport={"width": 1280, "height": 800})
-    context.set_default_timeout(30_000)
-    yield Visitor(context, lab)
-    context.close()
+    with window(browser, lab, 30_000) as found:
+        yield found

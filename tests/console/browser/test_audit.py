@@ -8,7 +8,7 @@ from pathlib import Path
 from playwright.sync_api import Browser
 
 from tests.console.browser.conftest import CONFIG
-from tests.console.browser.visit import Visitor, serving
+from tests.console.browser.visit import Visitor, serving, window
 
 
 def test_an_act_is_found_its_proof_kept_and_the_log_verified(guest: Visitor, tmp_path: Path) -> None:
@@ -43,8 +43,6 @@ def test_a_search_is_the_url_and_what_is_not_there_teaches_on_a_small_screen(gue
 
 
 def test_where_no_log_is_kept_it_says_how(browser: Browser, tmp_path: Path) -> None:
-    with serving(tmp_path, CONFIG.replace("audit: {enabled: true", "audit: {enabled: false")) as house:
-        context = browser.new_context()
-        page = Visitor(context, house).came("/audit")
-        page.wait_for_selector("text=No audit log is kept.")
-        context.close()
+    text = CONFIG.replace("audit: {enabled: true", "audit: {enabled: false")
+    with serving(tmp_path, text) as house, window(browser, house) as visitor:
+        visitor.came("/audit").wait_for_selector("text=No audit log is kept.")

@@ -81,16 +81,6 @@ def test_a_page_keeps_to_the_rules_of_the_house(onlooker: Visitor, there: dict[s
         assert onlooker.page.evaluate(MOVES) == []
 
 
-@pytest.fixture(scope="module")
-def typist(browser: Browser, house: House, there: dict[str, str]) -> Iterator[Visitor]:
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
-    context.set_default_timeout(10_000)
-    found = Visitor(context, house)
-    found.came(f"/{NAMES[0]}")
-    yield found
-    context.close()
-
-
 @pytest.mark.parametrize("place", PLACES)
 def test_the_keyboard_reaches_each_control_and_one_sees_it(visitor: Visitor, there: dict[str, str], place: str) -> None:
     page = visitor.came("/" + place.format(**there) + ("?limit=5" if place == "requests" else ""))

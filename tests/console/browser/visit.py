@@ -15,7 +15,7 @@ from typing import Any
 from urllib.error import HTTPError
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import BrowserContext, Dialog, Page, Request
+from playwright.sync_api import Browser, BrowserContext, Dialog, Page, Request
 
 KEY = "a-key-for-tests-and-nothing-else"  # TIDEGATE_ADMIN_KEY
 PATIENCE_S = 20.0
@@ -172,3 +172,11 @@ class Visitor:
         assert not serious, [(one["id"], [node["html"] for node in one["nodes"]][:3]) for one in serious]
         wide = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert wide <= 0, f"it is {wide} px wider than the window"
+
+
+@contextmanager
+def window(browser: Browser, house: House, patience_ms: int = 10_000) -> Iterator[Visitor]:
+    context = browser.new_context(locale="en-GB", timezone_id="Europe/Berlin", viewport={"width": 1280, "height": 800})
+    context.set_default_timeout(patience_ms)
+    yield Visitor(context, house)
+    context.close()

@@ -4,29 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
-from pathlib import Path
 
 import pytest
 
+from tests.storage.valkey import borrower
+from tests.storage.valkey.beside import start
 from tests.storage.valkey.borrower import CROWD, LEASE_S, MONEY, WINDOW
 from tidegate.core.limits import Charge, Claim
 from tidegate.storage.valkey import ValkeyCounters
 from tidegate.storage.valkey.claims import SHARE_KEPT
 
-ROOT = Path(__file__).parents[3]
 SECONDS = 3.0
-
-
-async def start(url: str, seed: int) -> asyncio.subprocess.Process:
-    command = ("-m", "tests.storage.valkey.borrower", url, str(seed), str(SECONDS))
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, *command, stdin=pipe, stdout=pipe, cwd=ROOT, limit=1 << 24
-    )
-    assert process.stdout is not None
-    assert await process.stdout.readline() == b"ready\n"
-    return process
 
 
 def most_within(taken: list[list[int]], window_us: int) -> int:
@@ -41,7 +29,7 @@ def most_within(taken: list[list[int]], window_us: int) -> int:
 
 @pytest.mark.timeout(60)
 async def test_three_processes_never_use_more_than_there_is_and_a_dead_one_keeps_what_it_had_charged(valkey):
-    processes = await asyncio.gather(*(start(valkey.url, seed) for seed in range(3)))
+    processes = await asyncio.gather(*(start(borrower, valkey.url, seed, SECONDS) for seed in range(3)))
     for process in processes:  # together: on busy cores one would be at its end before another is there
         assert process.stdin is not None
         process.stdin.write(b"\n")

@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from pathlib import Path
 
 import pytest
 
+from tests.storage.valkey import spender
+from tests.storage.valkey.beside import start
 from tests.storage.valkey.spender import KEY, LEASE_S, LIMIT, TEAM
 from tidegate.core.limits import Charge, Claim
 from tidegate.storage.valkey import ValkeyCounters
 
-ROOT = Path(__file__).parents[3]
 CALLS = 400
-
-
-async def start(url: str, seed: int) -> asyncio.subprocess.Process:
-    command = ("-m", "tests.storage.valkey.spender", url, str(seed), str(CALLS))
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(sys.executable, *command, stdin=pipe, stdout=pipe, cwd=ROOT)
-    assert process.stdout is not None
-    assert await process.stdout.readline() == b"ready\n"
-    return process
 
 
 @pytest.mark.timeout(60)
 async def test_four_processes_never_spend_more_than_there_is_and_a_dead_one_holds_nothing(valkey):
-    processes = await asyncio.gather(*(start(valkey.url, seed) for seed in range(4)))
+    processes = await asyncio.gather(*(start(spender, valkey.url, seed, CALLS) for seed in range(4)))
     for process in processes:  # together: on busy cores one would be at its end before another is there
         assert process.stdin is not None
         process.stdin.write(b"\n")
