@@ -6,9 +6,16 @@ import asyncio
 import heapq
 import itertools
 import selectors
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
-IDLE_S = 0.002  # of real time without anything to do: long enough for a byte on its way or a thread at work
+IDLE_S = 0.002  # of real time without anything to do: long enough for a byte on its way
+STARVED_S = 0.005  # more than that is not the doing of this process
+PUT_OFF = 50  # times in a row that a jump waits for threads, or for the machine
 BEGINNING_NS = 1_767_225_600_000_000_000  # 2026-01-01
 
 
@@ -73,20 +80,60 @@ class JumpClock:
 
 
 class _IdleSelector(selectors.DefaultSelector):
-    """Where the loop waits when it has nothing to do: so this is where that is known."""
+    """Where the loop waits when it has nothing to do: so here that is known, and how long others had the core."""
 
     clock: JumpClock | None = None
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.starved_s = 0.0  # in all: of what passed, what this thread neither used nor waited for
+        self._left_s, self._left_cpu_s = time.monotonic(), time.thread_time()
+        self._put_off = 0
+
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        now = time.monotonic()
+        self._starve((now - self._left_s) - (time.thread_time() - self._left_cpu_s))
+        events = self._wait(timeout)
+        self._left_s, self._left_cpu_s = time.monotonic(), time.thread_time()
+        if timeout is not None and not events:
+            self._starve(self._left_s - now - max(timeout, 0))
+        return events
+
+    def _starve(self, seconds: float) -> None:
+        if seconds > STARVED_S:
+            self.starved_s += seconds
+
+    def _wait(self, timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
         if self.clock is None or (timeout is not None and timeout <= IDLE_S) or not self.clock.may_jump():
             return super().select(timeout)
+        before = time.monotonic()
         events = super().select(IDLE_S)
-        if not events:
+        if events:
+            self._put_off = 0
+        elif self._put_off < PUT_OFF and (time.monotonic() - before > IDLE_S + STARVED_S or _at_work()):
+            self._put_off += 1
+        else:
+            self._put_off = 0
             self.clock.jump()
         return events
 
 
+def _at_work() -> bool:
+    """Does another thread of this process run, wait for a core, or for a disk? On Linux; elsewhere nobody can tell."""
+    own = str(threading.get_native_id())
+    for task in Path("/proc/self/task").glob("*/stat") if sys.platform == "linux" else ():
+        with suppress(OSError):  # it has ended meanwhile
+            if task.parent.name != own and task.read_bytes().rpartition(b") ")[2][:1] in b"RD":
+                return True
+    return False
+
+
 class JumpingLoop(asyncio.SelectorEventLoop):
+    """Its time, by which time-outs are told, stands still while others have the core: a busy machine is no failure."""
+
     def __init__(self, **options: Any) -> None:
         self.idling = _IdleSelector()
         super().__init__(self.idling, **options)
+
+    def time(self) -> float:
+        return super().time() - self.idling.starved_s

@@ -109,3 +109,31 @@ def test_answers_of_a_run_are_labelled_with_keys_and_runs_compared(visitor: Visi
     said = [json.loads(line)["label"] for line in (folder / "labels--base--head.jsonl").read_text().splitlines()]
     assert said == ["1", "tie", "2"]
     visitor.see_nothing_wrong()
+
+
+AS_SOON_AS_SHOWN = """() => {
+  const keys = ["t", "2"];
+  const status = document.querySelector("main p[role=status]");
+  new MutationObserver(() => {
+    const key = keys.shift();
+    if (key) document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+  }).observe(status, { subtree: true, characterData: true, childList: true });
+  const held = () => document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "1", bubbles: true }));
+  for (let times = 0; times < 3; times++) held();
+}"""
+
+
+def test_a_key_labels_what_is_shown_and_one_held_down_says_it_once(
+    visitor: Visitor,
+):
+    assert visitor.house.folder is not None
+    folder = visitor.house.folder / "data" / "evals"
+    write(folder, "first", *[f"good {at}" for at in range(3)])
+    write(folder, "second", *[f"other {at}" for at in range(3)])
+    page = visitor.came("/evals/second?label=1&base=first")
+    page.get_by_text("3 to go").wait_for()
+    page.evaluate(AS_SOON_AS_SHOWN)
+    page.get_by_text("You have labelled everything").wait_for()
+    said = [json.loads(line) for line in (folder / "labels--first--second.jsonl").read_text().splitlines()]
+    assert [one["label"] for one in said] == ["1", "tie", "2"]
+    assert len({one["item"] for one in said}) == 3

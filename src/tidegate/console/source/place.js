@@ -1,5 +1,5 @@
 // Where are we? Every state of every page is a URL: who sends it to somebody shows them the same.
-import { html, useEffect, useState } from "./html.js";
+import { html, useLayoutEffect, useState } from "./html.js";
 
 const ROOT = "/console/";
 
@@ -21,7 +21,7 @@ export function go(where, { instead = false } = {}) {
 
 export function usePlace() {
   const [place, setPlace] = useState(here);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const look = () => setPlace(here());
     addEventListener("popstate", look);
     addEventListener("placed", look);

@@ -1,6 +1,6 @@
 // What did evaluations find, and what do people say? Runs and judges; with an id one run, against another, or its labels.
 import { ask, path, useAnswer } from "../api.js";
-import { html, useEffect, useState } from "../html.js";
+import { html, useLayoutEffect, useRef, useState } from "../html.js";
 import { Empty, Loading, Problem } from "../parts/states.js";
 import { Table } from "../parts/table.js";
 import { Mark, Tile, When, Word } from "../parts/values.js";
@@ -86,21 +86,27 @@ function Labelling({ seen, base, again }) {
   const [place, setPlace] = useState(0);
   const [done, setDone] = useState({});
   const [wrong, fail] = useState(null);
+  const saving = useRef(false);
   const keys = base ? OF_TWO : OF_ONE;
   const one = seen.items[place];
   const step = (by) => setPlace(Math.min(seen.items.length - 1, Math.max(0, place + by)));
   const give = async (label) => {
+    if (saving.current) return; // a key that is held down is not a second opinion
+    saving.current = true;
     fail(null);
     try {
       await ask("POST", `${at(seen.name)}/labels`, { item: one.item, label, ...(base && { base }) });
     } catch (why) {
       return fail(why);
+    } finally {
+      saving.current = false;
     }
     const said = { ...done, [one.item]: label };
     setDone(said);
     return seen.items.every(({ item }) => said[item]) ? again() : step(1);
   };
-  useEffect(() => {
+  // Before the page is painted: a key that comes as soon as an answer is shown must not label the one before it.
+  useLayoutEffect(() => {
     const press = (pressed) => {
       if (pressed.target.closest("input, select, textarea, dialog") || pressed.metaKey || pressed.ctrlKey || pressed.altKey) return;
       if (pressed.key === "j" || pressed.key === "k") step(pressed.key === "j" ? 1 : -1);
