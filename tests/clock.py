@@ -137,3 +137,8 @@ class JumpingLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return super().time() - self.idling.starved_s
+
+
+def now_s() -> float:
+    """For what may not take long. Of the loop that runs: what others had of the cores is not in it."""
+    return asyncio.get_running_loop().time()

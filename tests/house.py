@@ -25,7 +25,7 @@ from tidegate.core.ports import Closed
 from tidegate.providers.scripted import Scripted
 from tidegate.providers.scripted.server import Server
 
-PATIENCE_S = 10.0  # for one reply; nothing in a test takes as long
+PATIENCE_S = 30.0  # for one reply; nothing in a test takes as long
 
 TWO_PROVIDERS = """
 logs: {calls: false}

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 import urllib.request
 
 import pytest
 
+from tests.clock import now_s
 from tests.house import TWO_PROVIDERS, lived_in
 from tidegate.core.money import usd_text
 
@@ -47,11 +47,11 @@ async def test_the_row_is_what_the_provider_was_paid_for(house):
 async def test_waiting_takes_no_time(house):
     house.provider("main").says(status=429, headers={"retry-after": "5"})
     house.provider("main").says("hello", before=20)
-    began = time.monotonic()
+    began = now_s()
     reply = await house.ask("hi")
     assert reply.text == "hello" and reply.attempts == ["main: limited", "main: ok"]
     assert reply.row.duration_us >= 25_000_000
-    assert time.monotonic() - began < 2
+    assert now_s() - began < 2
 
 
 async def test_an_error_is_read_too(house):
@@ -93,7 +93,7 @@ async def test_it_can_be_asked_over_a_socket(house):
         request = urllib.request.Request(f"{url}/v1/chat/completions", body, headers)
 
         def ask() -> bytes:
-            with urllib.request.urlopen(request, timeout=5) as response:
+            with urllib.request.urlopen(request, timeout=30) as response:
                 return response.read()
 
         said = json.loads(await asyncio.to_thread(ask))

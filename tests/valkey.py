@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-START_S = 10.0
+START_S = 60.0
 
 
 def binary() -> Path:
@@ -68,7 +68,7 @@ class Valkey:
 
     def ask(self, *words: str) -> bytes:
         """What the server says to one command, as it is on the wire."""
-        with closing(socket.create_connection(("127.0.0.1", self.port), timeout=5)) as wire:
+        with closing(socket.create_connection(("127.0.0.1", self.port), timeout=30)) as wire:
             for command in ([("AUTH", self.password)] if self.password else []) + [words]:
                 words_sent = b"".join(b"$%d\r\n%b\r\n" % (len(word.encode()), word.encode()) for word in command)
                 wire.sendall(b"*%d\r\n%b" % (len(command), words_sent))

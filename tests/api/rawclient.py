@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-PATIENCE_S = 5.0
+PATIENCE_S = 30.0
 
 
 class Answer(NamedTuple):

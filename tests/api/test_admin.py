@@ -285,7 +285,7 @@ async def test_a_database_that_is_away_is_said_to_be(build_house, capsys):
 
 async def until_logged(capsys: pytest.CaptureFixture[str], text: str) -> str:
     log = ""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while text not in log:
             log += capsys.readouterr().err
             await asyncio.sleep(0.005)

@@ -6,7 +6,6 @@ import asyncio
 import gzip
 import io
 import json
-import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, redirect_stderr
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 import pytest_asyncio
 
 from tests.api.rawclient import Answer, Raw, connected
+from tests.clock import now_s
 from tests.house import TWO_PROVIDERS, House, lived_in
 from tidegate.core.ports import Closed
 
@@ -267,7 +267,7 @@ async def test_a_client_that_leaves_within_its_body_is_no_failure_of_ours(door):
     door.ask(GOOD[:10], f"content-length: {len(GOOD)}", "x-tidegate-user: leaver")
     await asyncio.sleep(0.02)
     door.raw.leave()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while len(rows := await door.house.rows()) == before:
             await asyncio.sleep(0.005)
     assert [(row.outcome, row.status, row.user) for row in rows[before:]] == [("client_left", 499, "leaver")]
@@ -411,12 +411,12 @@ async def test_a_head_of_nearly_the_allowed_size_is_taken_however_it_is_cut(door
 
 
 async def test_a_head_that_does_not_come_is_not_waited_for(door):
-    began = time.monotonic()
+    began = now_s()
     answer = await door.said(b"GET /health HTTP/1.1\r\nhost: ")
     assert answer.status == 408 and answer.error["code"] == "request_timeout"
     assert "within 0.7 s (api.head_timeout)" in answer.error["message"]
     await door.is_closed(answer)
-    assert 0.6 < time.monotonic() - began < 3
+    assert 0.6 < now_s() - began < 3
 
 
 async def test_a_head_that_drips_is_not_waited_for_either(door):

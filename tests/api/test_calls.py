@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+from tests.clock import now_s
 from tests.house import TWO_PROVIDERS, House, until
 from tests.providers.openai import transcripts
 from tidegate.core.ports import Team
@@ -443,11 +443,11 @@ async def test_a_mistake_in_the_middle_of_a_reply_ends_it(house, monkeypatch):
 async def test_a_million_keys_are_refused_at_the_top_and_passed_on_below_it(house):
     good = json.dumps({"model": "fast", "messages": [{"role": "user", "content": "hi"}]}).encode()
     keys = b",".join(b'"%d":0' % number for number in range(1_000_000))
-    began = time.monotonic()
+    began = now_s()
     reply = await house.ask(body=good[:-1] + b"," + keys + b"}")
     assert reply.status == 400 and "1000002 top-level keys; 1000 are allowed" in reply.error.message
     assert (await house.ask(body=good[:-1] + b',"metadata":{' + keys + b"}}")).status == 200
-    assert time.monotonic() - began < 10
+    assert now_s() - began < 10
 
 
 LOGGING = TWO_PROVIDERS.replace("logs: {calls: false}", "logs: {calls: true, format: json}")
@@ -457,7 +457,7 @@ async def test_the_log_has_a_line_for_each_call_and_no_word_of_it(build_house, c
     house = await build_house(LOGGING)
     reply = await house.ask("a prompt", key=house.key)
     await house.ask("a prompt", key="tg_wrong")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         log = ""
         while log.count("\n") < 2:
             log += capsys.readouterr().err

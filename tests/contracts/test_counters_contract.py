@@ -19,7 +19,7 @@ from tidegate.storage.memory import MemoryCounters
 from tidegate.storage.valkey import ValkeyCounters
 
 LEASE_S = 1e6  # time is turned by hand here, and nobody dies
-PATIENCE_S = 5.0  # a machine that is busy with other tests is no failure
+PATIENCE_S = 30.0  # a machine that is busy with other tests is no failure
 
 
 class HandClock:

@@ -301,7 +301,7 @@ async def test_a_landing_that_crashes_leaves_no_reader_waiting() -> None:
 
     sky.landing = crash
     sky.source.push([END])
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert await reading == [END]
     await sky.quiet()
     assert [name for name, _ in sky.noted.notices] == ["flight_crashed"]

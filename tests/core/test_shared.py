@@ -244,7 +244,7 @@ async def test_however_readers_come_and_go_each_gets_everything_in_order(seed: i
             del got[reader]
     sky.source.push([END])
     for reader, heard in got.items():
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             heard += raws(await rest_of(reader))
         assert heard == [b"%d" % number for number in range(sent)] + [b"end"]
     await sky.quiet()

@@ -28,7 +28,7 @@ from tidegate.core.values import Secret
 from tidegate.storage.personal import SPOOL
 from tidegate.storage.vault import PlainVault
 
-PATIENCE_S = 15.0  # for one thing to happen; on a quiet machine nothing here takes two seconds
+PATIENCE_S = 40.0  # for one thing to happen; on a quiet machine nothing here takes two seconds
 KEY = "a-key-for-tests-and-nothing-else"  # TIDEGATE_ADMIN_KEY
 BROKEN = (OSError, asyncio.IncompleteReadError)
 

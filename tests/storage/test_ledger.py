@@ -69,7 +69,7 @@ class House:
         return {row.id: row async for row in self.ledger.rows()}
 
     async def hears(self, name):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while True:
                 said, fields = await self.told.get()
                 if said == name:
@@ -390,7 +390,7 @@ asyncio.run(main())
 """
     try:
         said = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, timeout=10, check=True
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
         ).stdout
     finally:
         folder.rmdir()
@@ -555,7 +555,7 @@ async def test_a_record_after_the_end_is_refused(house):
 async def test_a_row_is_stored_without_being_asked_for(house):
     ledger = await house.enter()
     ledger.append(closed("a"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not await house.store.books.find("a"):  # each a round through a thread
             pass
 

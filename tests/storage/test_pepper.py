@@ -54,6 +54,6 @@ print(load_or_create_pepper(pathlib.Path({str(tmp_path)!r})).hex())
         starter.stdin.write("go\n")
         starter.stdin.flush()
     for starter in starters:
-        said.append(starter.communicate(timeout=10)[0])
+        said.append(starter.communicate(timeout=60)[0])
     assert len(set(said)) == 1
     assert said[0].strip() == load_or_create_pepper(tmp_path).hex()

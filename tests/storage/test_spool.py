@@ -346,7 +346,7 @@ try:
 except StorageFull as full:
     print(full.message)
 """
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=10, check=True).stdout
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True).stdout
     assert "File too large; free some space" in said
     assert files(folder) == []
 
@@ -365,7 +365,7 @@ try:
 except ConfigError as error:
     print(error.message)
 """
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=10, check=True).stdout
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True).stdout
     assert f"process {os.getpid()} uses" in said
     assert "storage.data_dir" in said
 

@@ -104,7 +104,7 @@ asyncio.run(main())
         starter.stdin.write(b"go\n")
         starter.stdin.flush()
     for starter in starters:
-        starter.communicate(timeout=10)
+        starter.communicate(timeout=60)
     assert [starter.returncode for starter in starters] == [0] * 4
     reader = sqlite3.connect(path)
     assert reader.execute("SELECT count(*) FROM keys").fetchone() == (4,)
@@ -133,7 +133,7 @@ async def main():
 asyncio.run(main())
 """
     said = await asyncio.to_thread(
-        subprocess.run, [sys.executable, "-c", code], capture_output=True, text=True, timeout=10, check=True
+        subprocess.run, [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
     assert said.stdout == "42\n"
     assert (await store.find(Key, "a")).revoked_ms == 42

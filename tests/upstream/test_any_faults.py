@@ -175,7 +175,7 @@ async def live(scripts: list[list[dict[str, Any]]], client: Client, more: str, f
             plan(house, name, script)
         asking = begin(house, client)
         await behave(client, asking)
-        await asyncio.wait([asking.task], timeout=10)
+        await asyncio.wait([asking.task], timeout=30)
         assert asking.task.done(), "it hangs"
         await until(lambda: not house.left())
         assert not [one.name for one in house.app.gateway.upstream.targets if one.busy], "a slot is not given back"

@@ -175,7 +175,7 @@ async def test_leaving_in_the_middle_of_a_large_body_closes_the_socket_of_a_serv
     exchange.close()
     assert transport.busy == 0
     left.set()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         await server.peers[0].over.wait()
 
 

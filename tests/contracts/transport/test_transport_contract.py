@@ -24,7 +24,7 @@ from tests.rawserver import (
 )  # fmt: skip
 from tidegate.core.ports import Exchange, Request, Timeouts, Transport, TransportError
 
-pytestmark = pytest.mark.timeout(10)
+pytestmark = pytest.mark.timeout(60)
 
 
 class Ear:

@@ -253,8 +253,8 @@ def cut_off() -> None:
 def patience_that_ends() -> None:
     hasty = client.with_options(timeout=0.3)
     began = time.monotonic()
-    fails_as(openai.APITimeoutError, lambda: hasty.chat.completions.create(**scripted(before=5)))
-    assert time.monotonic() - began < 2
+    fails_as(openai.APITimeoutError, lambda: hasty.chat.completions.create(**scripted(before=60)))
+    assert time.monotonic() - began < 30
 
 
 def leaving_in_the_middle() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,6 +11,7 @@ import psycopg
 import pytest
 import trustme
 
+from tests.clock import now_s
 from tests.house import until
 from tests.parts import debian
 from tests.postgres import Server, pgbouncer
@@ -221,15 +221,15 @@ async def test_a_server_that_hangs_costs_a_moment_and_then_none(open_store, post
     await known_key(store)
     postgres_server.freeze()
     try:
-        began = time.monotonic()
+        began = now_s()
         assert (await store.bearer("a")).key.id == "a"
-        first_s = time.monotonic() - began
+        first_s = now_s() - began
         for _ in range(100):
             assert (await store.bearer("a")).key.id == "a"
-        assert first_s < 1.0 and time.monotonic() - began - first_s < 0.5
+        assert first_s < 1.0 and now_s() - began - first_s < 0.5
     finally:
         postgres_server.thaw()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:  # it is asked again by and by
             try:
                 assert await store.find(Team, "x") is None
@@ -253,7 +253,7 @@ async def test_closing_ends_its_threads_and_connections(open_store, postgres):
     await store.aclose()
     with psycopg.connect(postgres) as db:
         here = "application_name = 'tidegate' AND datname = current_database()"
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while db.execute(f"SELECT count(*) FROM pg_stat_activity WHERE {here}".encode()).fetchone() != (0,):
                 await asyncio.sleep(0.01)
     with pytest.raises(StoreDown, match="closed"):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 
 import numpy as np
 import psycopg
 import pytest
 
+from tests.clock import now_s
 from tests.postgres import Server
 from tidegate.core.errors import ConfigError, StoreDown
 from tidegate.core.ports import Answer, Entry
@@ -30,12 +30,12 @@ async def opened(url: str, told: list[str], **options: Any) -> PostgresVectors:
 
 async def took(vectors: PostgresVectors, vector: bytes) -> tuple[float, bool]:
     """Seconds, and whether there was an answer."""
-    began = time.monotonic()
+    began = now_s()
     try:
         await vectors.nearest("team", vector, 1)
     except StoreDown:
-        return time.monotonic() - began, False
-    return time.monotonic() - began, True
+        return now_s() - began, False
+    return now_s() - began, True
 
 
 @pytest.mark.parametrize("how", ["hangs", "ends"])

@@ -14,7 +14,7 @@ from tests.valkey import Valkey
 from tidegate.core.errors import ConfigError, StoreDown
 from tidegate.storage.valkey.connection import Address, Connection, Refused, Script
 
-PATIENCE_S = 5.0
+PATIENCE_S = 30.0
 ECHO = Script("return ARGV[1]")
 BROKEN = Script("return redis.call('NOTHING')")
 

@@ -19,7 +19,7 @@ from tidegate.core.errors import StoreDown
 from tidegate.core.limits import Charge, Claim, Full, Meter, Taken
 from tidegate.storage.valkey import ValkeyCounters
 
-PATIENCE_S = 5.0
+PATIENCE_S = 30.0
 AT_ONCE = Meter("at once", 1000, forget_s=86_400, at_once=True)
 MINUTE = Meter("minute", 1000, per_s=60)
 BUDGET = Meter("budget", 1_000_000, forget_s=86_400)

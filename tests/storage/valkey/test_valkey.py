@@ -13,7 +13,7 @@ from tidegate.core.errors import StoreDown
 from tidegate.core.limits import Charge, Claim, Full, Meter, Taken
 from tidegate.storage.valkey import ValkeyCounters
 
-PATIENCE_S = 5.0
+PATIENCE_S = 30.0
 BUDGET = Meter("budget", 1000, forget_s=86_400)
 A_MINUTE = Meter("a minute", 3, per_s=60)
 LONG_US = 10**12
