@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from playwright.sync_api import Route
+
 from tests.console.browser.visit import House, Visitor
 
 
@@ -31,6 +33,21 @@ def test_a_key_is_disabled_and_enabled(visitor: Visitor) -> None:
     assert visitor.house.call(f"/admin/keys/{id}")["disabled_ms"]
     page.get_by_role("button", name="Enable").click()
     page.get_by_role("button", name="Disable").wait_for()
+    visitor.see_nothing_wrong()
+
+
+def test_a_key_that_is_stopped_for_a_loop_says_so(visitor: Visitor) -> None:
+    id = visitor.house.call("/admin/keys", {"name": "asks itself"})["id"]
+    page = visitor.came("/keys")
+
+    def stopped(route: Route) -> None:  # here nobody is, for these tests repeat themselves
+        answer = route.fetch()
+        route.fulfill(response=answer, json=answer.json() | {"loop_ms": 1_800_000_000_000})
+
+    page.route(f"**/admin/keys/{id}", stopped)
+    visitor.open(f"/keys/{id}")
+    page.get_by_role("status").get_by_text("a program that asks itself").wait_for()
+    page.get_by_role("button", name="Resume after a loop").wait_for()
     visitor.see_nothing_wrong()
 
 

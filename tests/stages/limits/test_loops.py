@@ -165,6 +165,18 @@ async def test_work_is_no_loop(house, workload):
 async def test_an_administrator_lets_a_stopped_key_go_on(house):
     replies = [await house.ask(PROMPT) for _ in range(8)]
     assert replies[-1].status == 429
-    resumed = await house.begin(path=f"/admin/keys/{replies[0].row.key_id}/resume", body=b"").reply()
+    path = f"/admin/keys/{replies[0].row.key_id}"
+    assert (await house.get(path)).events[0]["loop_ms"] == replies[-1].row.at_ms
+    resumed = await house.begin(path=f"{path}/resume", body=b"").reply()
     assert resumed.status == 200
+    assert (await house.get(path)).events[0]["loop_ms"] is None
     assert (await house.ask(PROMPT)).status == 200
+
+
+async def test_who_was_only_told_is_not_shown_as_stopped_and_later_nobody_is(house):
+    replies = [await house.ask(PROMPT) for _ in range(7)]
+    path = f"/admin/keys/{replies[0].row.key_id}"
+    assert (await house.get(path)).events[0]["loop_ms"] is None
+    assert (await house.ask(PROMPT)).status == 429
+    await house.clock.sleep(301)
+    assert (await house.get(path)).events[0]["loop_ms"] is None

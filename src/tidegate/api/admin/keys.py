@@ -79,6 +79,7 @@ class ShownKey(BaseModel):
 
 class UsedKey(ShownKey):
     use: Annotated[list[ShownUse], Field(description="Of its bounds, and of those of whom it belongs to.")]
+    loop_ms: Annotated[int | None, Field(description="When a call was last refused for a loop; null: not just now.")]
 
 
 class CreatedKey(ShownKey):
@@ -113,14 +114,15 @@ async def list_keys(principal: Looking, house: House) -> list[ShownKey]:
 
 @router.get("/{id}")
 async def get_key(id: str, principal: Looking, house: House) -> UsedKey:
-    """One key, with what is used of its limits and budgets."""
+    """One key, with what is used of its limits and budgets, and whether it is stopped for a loop."""
     await _seen(id, principal, house)
     bearer = await house.world.store.bearer(id)
     assert bearer is not None  # nothing is deleted
     whose = bearer.organisation.id if bearer.organisation else DEFAULT_ORGANISATION
     bounded = [Bounded(whose, one) for one in levels(bearer.organisation, bearer.team, bearer.user, bearer.key)]
     use = await gauges(house, bounded)
-    return UsedKey(**_shown(bearer.key), use=[one for one in use if one.gauges])
+    loop_ms = await house.limits.loops.stopped_ms(id)
+    return UsedKey(**_shown(bearer.key), use=[one for one in use if one.gauges], loop_ms=loop_ms)
 
 
 @router.patch("/{id}")

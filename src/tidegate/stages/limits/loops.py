@@ -44,6 +44,7 @@ AGAIN = 0.4
 SELF_REPEATING = 0.67  # pairs of words that are there once, among all
 OFTEN_MS = 1_000  # who has asked LAST times in it has its own turns to compare: what others saw is not asked for
 RESUMED = "resumed keys"  # the board of those that an administrator lets go on
+STOPPED = "stopped keys"  # and of those that may not, with when that was said last
 EARLY = 2  # turns that come before anything is compared: who asks seldom pays for no sketch
 STATE = b"tidegate="
 MAX_STATE = 512  # bytes that anybody must pass on
@@ -261,6 +262,15 @@ class Loops:
         """What the calls of this key looked like until now counts no more, in any process. Raises StoreDown."""
         now_ms = self._world.clock.wall_ns() // 1_000_000
         await self._world.counters.note(RESUMED, key_id, b"%d" % now_ms, self._config.within)
+        await self._world.counters.note(STOPPED, key_id, None, 0)
+
+    async def stopped_ms(self, key_id: str) -> int | None:
+        """When a call of this key was last refused for a loop, in any process; None: not within `within`, or resumed
+        since, or nobody can tell."""
+        with suppress(StoreDown):
+            found = (await self._world.counters.notes(STOPPED)).get(key_id)
+            return int(found) if found else None
+        return None
 
     def _compares(self, call: Call) -> bool:
         assert call.principal is not None
@@ -308,6 +318,8 @@ class Loops:
         if stops:
             assert call.principal is not None
             which = ", ".join(turn.call_id for turn in alike[-4:-1])
+            with suppress(StoreDown):
+                await self._world.counters.note(STOPPED, call.principal.key_id, b"%d" % call.at_ms, config.within)
             raise LoopSuspected(
                 f"{len(alike)} of the last calls of key {call.principal.name!r} look alike (such as {which}), like "
                 f"those of a program that asks itself; if they are meant to, run: tidegate keys resume "

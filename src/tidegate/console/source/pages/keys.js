@@ -75,6 +75,7 @@ function One({ id }) {
   return html`<h1><${Word} text=${key.name} /></h1>
     <p><a href=${url("keys")}>${word("all")}</a> · <a href=${url("requests", "", { key: key.id })}>${word("calls")}</a></p>
     ${made && html`<${Once} made=${made} />`}
+    ${key.loop_ms && html`<p class="notice" role="status">${word("loop")} ${at(key.loop_ms)}</p>`}
     <${Table} label=${word("one")} columns=${[...COLUMNS.slice(1), ...MORE]} rows=${[key]} />
     <div class="side-by-side">${key.use.map((use) => html`<${Use} use=${use} />`)}</div>
     ${key.limits.length + key.budgets.length === 0 &&
