@@ -19,7 +19,7 @@ from tidegate.providers.local import MODEL
 
 pytestmark = [
     pytest.mark.skipif(os.name == "nt", reason="several processes cannot share a socket there"),
-    pytest.mark.timeout(90),
+    pytest.mark.timeout(300),
 ]
 SEVERAL = "api: {workers: 2}\nlogs: {calls: false}\n"
 APART = f"{SEVERAL}console: {{port: 0}}\n"

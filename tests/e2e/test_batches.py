@@ -24,7 +24,7 @@ LINES, KILLS, AT_ONCE = (10_000, 5, 32) if MANY else (300, 2, 16)
 LATENCY_S = 0.05
 CHAT = "/v1/chat/completions"
 
-pytestmark = pytest.mark.timeout(600 if MANY else 90)
+pytestmark = pytest.mark.timeout(600 if MANY else 300)
 
 
 def question(number: int) -> bytes:

@@ -14,7 +14,7 @@ from tests import rawserver
 from tests.e2e.processes import Answer, Gateway, gateway
 from tests.rawserver import Asked, Peer, Server
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 TRANSCRIPTS = Path(__file__).parents[1] / "transcripts"
 NOT_WHOLE = {"no-done", "error-in-the-middle", "anthropic-error-in-the-middle", "anthropic-no-stop"}

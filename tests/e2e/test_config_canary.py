@@ -30,7 +30,7 @@ routes:
 """
 GOOD, DEAD = "{type: scripted, price: {input: 1, output: 2}}", '{type: openai, base_url: "http://127.0.0.1:9"}'
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 @asynccontextmanager

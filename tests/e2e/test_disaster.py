@@ -19,7 +19,7 @@ PEPPER = "a-pepper-that-is-kept-where-no-backup-is"
 BUDGET = {"usd": 0.0001, "per": "total"}
 PRICE = "{input: 0.1237, output: 0.6189}"
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 async def command(folder: Path, *words: str, code: int = 0) -> str:

@@ -52,7 +52,7 @@ async def written(out: Path, lines: int) -> None:
             await asyncio.sleep(0.01)
 
 
-@pytest.mark.timeout(600 if WHOLE else 120)
+@pytest.mark.timeout(600 if WHOLE else 300)
 async def test_a_run_that_was_killed_is_gone_on_with_and_nothing_is_paid_twice(tmp_path: Path):
     path, out = suite(tmp_path, CASES, "suite"), tmp_path / "run.jsonl"
     async with provider(tmp_path, before=WAIT) as main, gateway(tmp_path, behind(main)) as at:
@@ -77,7 +77,7 @@ async def test_a_run_that_was_killed_is_gone_on_with_and_nothing_is_paid_twice(t
     assert Counter(row.kind for row in rows) == {"eval": len(rows)}
 
 
-@pytest.mark.timeout(600 if WHOLE else 120)
+@pytest.mark.timeout(600 if WHOLE else 300)
 async def test_several_at_a_time_are_faster_than_one_after_the_other(tmp_path: Path):
     async with provider(tmp_path, before=WAIT) as main, gateway(tmp_path, behind(main)) as at:
         one_by_one = command(suite(tmp_path, SAMPLE, "sample"), tmp_path / "sample.jsonl", at.url, concurrency=1)

@@ -13,7 +13,7 @@ from tests.house import Build, House
 from tests.parts import local_model, needs_envoy
 from tidegate.providers import local
 
-pytestmark = [local_model(), pytest.mark.timeout(120)]
+pytestmark = [local_model(), pytest.mark.timeout(300)]
 
 FEW = {"max_tokens": 8, "temperature": 0}
 

@@ -24,7 +24,7 @@ KILLS = int(os.environ.get("TIDEGATE_KILLS", "20"))
 CLIENTS = 8
 INPUT_USD, OUTPUT_USD = 0.1237, 0.6189  # odd ones: most sums have something to round
 
-pytestmark = pytest.mark.timeout(60 + 6 * KILLS)
+pytestmark = pytest.mark.timeout(300 + 6 * KILLS)
 
 
 class Load:

@@ -17,7 +17,7 @@ from tidegate.storage.spool import MAGIC
 if sys.platform == "linux":
     import resource
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 WORDS = " ".join(f"word{number}" for number in range(20))
 

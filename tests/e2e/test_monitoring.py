@@ -24,7 +24,7 @@ pytestmark = [
     debian("prometheus"),
     debian("promtool"),
     debian("prometheus-alertmanager"),
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(300),
 ]
 
 PROMETHEUS = ROOT / "deploy/prometheus"

@@ -31,7 +31,7 @@ routes:
 CALLS, AT_ONCE = 10, 2
 SLOW = {"metadata": {"script": json.dumps({"before": 0.15})}}  # is stored, and so it is slow again
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 def command(of: Gateway, out: Path, max_usd: str = "1") -> tuple[str, ...]:

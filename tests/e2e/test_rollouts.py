@@ -42,7 +42,7 @@ routes: {{{routes}}}
 PEPPER = "a-pepper-that-all-machines-share-and-only-they"
 WORKERS = 10  # users at the same time
 
-pytestmark = pytest.mark.timeout(900 if LONG else 120)
+pytestmark = pytest.mark.timeout(900 if LONG else 300)
 
 
 class Quality(NamedTuple):

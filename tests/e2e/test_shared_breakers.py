@@ -27,7 +27,7 @@ routes:
   fast: {{targets: [{{provider: main, model: m}}, {{provider: spare, model: m, order: 2}}]}}
 """
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ import pytest
 
 from tests.parts import ROOT, needs
 
-pytestmark = [needs(Path("/proc/self/schedstat").exists(), "Linux's /proc"), pytest.mark.timeout(110)]
+pytestmark = [needs(Path("/proc/self/schedstat").exists(), "Linux's /proc"), pytest.mark.timeout(300)]
 
 FIGURES = {
     "rss_mb_per_10k", "leaked_sockets", "leaked_tasks", "leaked_files", "loop_stall_ms_max", "rows_missing",

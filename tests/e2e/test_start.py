@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e.processes import Gateway, gateway
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 SCRIPTED = "providers: {main: {type: scripted}}\nroutes: {fast: {targets: [{provider: main, model: m}]}}\n"
 

@@ -29,7 +29,7 @@ routes:
   fast: {{targets: [{{provider: main, model: m}}]}}
 """
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 @asynccontextmanager

@@ -60,7 +60,7 @@ def onlooker(
     request: pytest.FixtureRequest, browser: Browser, house: House, there: dict[str, str]
 ) -> Iterator[Visitor]:
     context = browser.new_context(locale="en-GB", timezone_id="Europe/Berlin", **LOOKS[request.param])
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(30_000)
     found = Visitor(context, house)
     found.came(f"/{NAMES[0]}")
     yield found

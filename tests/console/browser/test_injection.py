@@ -20,7 +20,7 @@ MEGABYTE = 1_000_000
 @pytest.fixture(scope="module")
 def onlooker(browser: Browser, house: House) -> Iterator[Visitor]:
     context = browser.new_context(viewport={"width": 1280, "height": 800})
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(30_000)
     found = Visitor(context, house)
     found.came("/keys")
     yield found

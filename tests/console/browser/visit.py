@@ -18,7 +18,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Dialog, Page, Request
 
 KEY = "a-key-for-tests-and-nothing-else"  # TIDEGATE_ADMIN_KEY
-PATIENCE_S = 20.0
+PATIENCE_S = 30.0
 ROOT = Path(__file__).parents[3]  # so that what tests plug in is found
 WATCH = """
 window.__wrong = []; window.__shift = 0; window.__moved = [];
@@ -175,7 +175,7 @@ class Visitor:
 
 
 @contextmanager
-def window(browser: Browser, house: House, patience_ms: int = 10_000) -> Iterator[Visitor]:
+def window(browser: Browser, house: House, patience_ms: int = 30_000) -> Iterator[Visitor]:
     context = browser.new_context(locale="en-GB", timezone_id="Europe/Berlin", viewport={"width": 1280, "height": 800})
     context.set_default_timeout(patience_ms)
     yield Visitor(context, house)
