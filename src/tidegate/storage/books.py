@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from tidegate.core.analytics import PeopleAsked, PeopleLine, TimesAsked, TimesLine
 from tidegate.core.experiments import UnitLine
@@ -35,7 +35,7 @@ class Books(Protocol):
     `account` and `take` are called from a thread and may block; the others are called from the event loop.
     """
 
-    patience_s: ClassVar[float]  # that a row waits for others, so that they are taken together
+    patience_s: float  # that a row waits for others, so that they are taken together
 
     def account(self, spool: str) -> tuple[Position, Totals]:
         """How far this spool has been read, and what came from it sums to; from its beginning if it is new."""
