@@ -18,10 +18,17 @@ BUDGET = Meter("budget", 1000, forget_s=86_400)
 
 
 class Wall:
-    def now_ns(self) -> int:
-        return 10**18
+    at_ns = 10**18
+    astray_ns = 0
 
-    wall_ns = now_ns
+    def now_ns(self) -> int:
+        return self.at_ns
+
+    def wall_ns(self) -> int:
+        return self.at_ns + self.astray_ns
+
+    def goes_on(self, seconds: float) -> None:
+        self.at_ns += round(seconds * 1e9)
 
 
 class Together(MemoryCounters):
@@ -39,7 +46,7 @@ class Together(MemoryCounters):
             raise StoreDown("away")
         return await super().notes(board)
 
-    def knows(self, meter: Meter) -> bool:
+    def knows(self, meter: Meter, begins_ms: int) -> bool:
         return True
 
 
@@ -53,12 +60,17 @@ async def told():
 
 
 @pytest.fixture
-async def make(told):
+async def wall():
+    return Wall()
+
+
+@pytest.fixture
+async def make(told, wall):
     made: list[StandIn] = []
 
     def make(policy: Any, share: float = 0.5) -> tuple[StandIn, Together]:
-        together = Together(Wall())
-        made.append(StandIn(together, MemoryCounters(Wall()), policy, share, lambda name, fields: told.append(name)))
+        together, alone = Together(wall), MemoryCounters(wall)
+        made.append(StandIn(together, alone, wall, policy, share, lambda name, fields: told.append(name)))
         return made[-1], together
 
     yield make
@@ -126,12 +138,41 @@ async def test_of_a_budget_only_what_was_left_is_shared(make):
     assert isinstance(await standin.claim(claim("c", 1)), Full)
 
 
+HOUR_S = 3600
+
+
+async def test_of_a_period_that_began_while_all_counted_together_no_ledger_is_asked(make, wall):
+    standin, together = make("local_share")
+    next_ms = wall.wall_ns() // 1_000_000 + HOUR_S * 1000
+    assert not standin.knows(BUDGET, wall.wall_ns() // 1_000_000)
+    wall.goes_on(2 * HOUR_S)
+    assert not standin.knows(BUDGET, next_ms - HOUR_S * 1000), "it began before this process came"
+    assert standin.knows(BUDGET, next_ms)
+    together.away = True
+    await standin.look()
+    assert not standin.knows(BUDGET, next_ms), "what others spend meanwhile is in the ledger"
+    together.away = False
+    await looks(standin, QUIET)
+    assert not standin.knows(BUDGET, next_ms), "it may have lost what it had"
+    wall.goes_on(30)
+    assert not standin.knows(BUDGET, wall.wall_ns() // 1_000_000), "clocks of machines differ"
+    wall.goes_on(60)
+    assert standin.knows(BUDGET, wall.wall_ns() // 1_000_000)
+
+
+async def test_a_clock_that_jumps_does_not_make_a_period_known(make, wall):
+    standin, _ = make("local_share")
+    wall.goes_on(120)
+    wall.astray_ns = round(5 * HOUR_S * 1e9)  # it was wrong at the start
+    assert not standin.knows(BUDGET, wall.wall_ns() // 1_000_000 - HOUR_S * 1000)
+
+
 async def test_what_others_have_spent_by_the_ledger_is_not_shared_either(make):
     standin, together = make("local_share", 0.5)
     await standin.claim(claim("before", 100))
     together.away = True
     await standin.claim(claim("first", 0))
-    assert not standin.knows(BUDGET)
+    assert not standin.knows(BUDGET, 0)
     await standin.raise_to("h", BUDGET, 900)
     assert isinstance(await standin.claim(claim("a", 51)), Full)
     assert isinstance(await standin.claim(claim("b", 50)), Taken)
@@ -189,13 +230,13 @@ async def spend(standin: StandIn, id: str, amount: int, truth: int, ledger: list
     """As a budget does: it asks the ledger for what the counters may not know."""
 
     async def remember() -> None:
-        if not standin.knows(BUDGET):
+        if not standin.knows(BUDGET, 0):
             await standin.raise_to("h", BUDGET, sum(ledger))
 
     await remember()
     bought = claim(id, amount)
     answer = await standin.claim(bought)
-    if standin.standing_in and not standin.knows(BUDGET):
+    if standin.standing_in and not standin.knows(BUDGET, 0):
         if isinstance(answer, Taken):
             standin.settle(bought, (0,))
         await remember()
@@ -218,7 +259,7 @@ async def story(dice: random.Random) -> tuple[int, list[str]]:
     together, ledger = Together(Wall()), list[int]()
 
     def begin() -> StandIn:
-        return StandIn(together, MemoryCounters(Wall()), "local_share", 1 / many, lambda name, fields: None)
+        return StandIn(together, MemoryCounters(Wall()), Wall(), "local_share", 1 / many, lambda name, fields: None)
 
     standins = [begin() for _ in range(many)]
     for step in range(30):

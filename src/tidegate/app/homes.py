@@ -55,7 +55,7 @@ async def open_counters(config: storage.Config, clock: Clock, notice: Notice) ->
         counters: Counters = await shared.open(config.valkey.value, notice, timeout_s=config.valkey_timeout)
     except ConfigError as wrong:
         raise ConfigError(f"storage.valkey: {wrong.message}") from None
-    return StandIn(counters, MemoryCounters(clock), config.on_store_down, config.local_share, notice)
+    return StandIn(counters, MemoryCounters(clock), clock, config.on_store_down, config.local_share, notice)
 
 
 async def open_blobs(config: storage.Config, clock: Clock, notice: Notice) -> tuple[Blobs, Relay | None]:

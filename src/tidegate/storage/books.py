@@ -35,6 +35,8 @@ class Books(Protocol):
     `account` and `take` are called from a thread and may block; the others are called from the event loop.
     """
 
+    patience_s: float  # that a row waits for others, so that they are taken together
+
     def account(self, spool: str) -> tuple[Position, Totals]:
         """How far this spool has been read, and what came from it sums to; from its beginning if it is new."""
 

@@ -296,7 +296,7 @@ class MemoryCounters:
         if claim.held:
             self._holds[claim.house] -= 1
 
-    def knows(self, meter: Meter) -> bool:
+    def knows(self, meter: Meter, begins_ms: int) -> bool:
         return meter.name in self._counts
 
     async def raise_to(self, house: str, meter: Meter, amount: int) -> int:

@@ -19,8 +19,7 @@ from tidegate.storage.personal import SPOOL, Rows
 from tidegate.storage.spool import Entry, Frame, Spool, scan, set_aside
 from tidegate.storage.tallies import add, tally
 
-WORTH_WRITING = 200  # rows, or
-PATIENCE_S = 0.05  # this long after the first: batches are small, as their thread shares the interpreter with the loop
+WORTH_WRITING = 200  # rows, or fewer after the patience of the books: the thread shares the interpreter with the loop
 BATCH = 500  # rows at most, when many wait
 LOOK_S = 0.5  # how often to look for room, when nothing else happens
 BACKOFF_S = (0.05, 2.0)
@@ -236,7 +235,7 @@ class Mover:
                 self._wake.wait(LOOK_S)
                 self._wake.clear()
             if 0 < spool.waiting < WORTH_WRITING and not self._hurried:
-                self._wake.wait(PATIENCE_S)
+                self._wake.wait(self._books.patience_s)
         self._wake.clear()
 
     @property

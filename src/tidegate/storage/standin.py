@@ -18,12 +18,13 @@ from msgspec.structs import replace
 
 from tidegate.core.errors import StoreDown
 from tidegate.core.limits import DAY_S, Charge, Claim, Full, Meter, OnStoreDown, Taken
-from tidegate.core.ports import Counters
+from tidegate.core.ports import Clock, Counters
 from tidegate.storage.memory import MemoryCounters
 
 Notice = Callable[[str, Mapping[str, Any]], None]
 LOOK_S = 1.0  # how often to try whether what was used meanwhile can be added
 QUIET = 4  # looks that found it there: others look for it every 2 s at most, and tell within another
+ASTRAY_S = 60.0  # that clocks of machines may differ: another may have been in the next period before
 MANY = 10_000  # meters that are remembered; beyond it what is used meanwhile is not
 
 
@@ -32,10 +33,17 @@ class StandIn:
     to the meters of the first when it answers, whether there is room or not."""
 
     def __init__(
-        self, together: Counters, alone: MemoryCounters, policy: OnStoreDown, share: float, notice: Notice
+        self,
+        together: Counters,
+        alone: MemoryCounters,
+        clock: Clock,
+        policy: OnStoreDown,
+        share: float,
+        notice: Notice,
     ) -> None:
         self._together = together
         self._alone = alone
+        self._clock = clock
         self._policy = policy
         self._share = share
         self._notice = notice
@@ -48,11 +56,25 @@ class StandIn:
         self._spent: dict[str, int] = {}  # by the ledger, asked since the first was lost, or found again
         self._ids = itertools.count()
         self._away = False
+        self._since_ns = clock.now_ns()  # the start, or when the first was lost or found last
         self._seen = 0  # looks that found the first there, since it was not
         self._looking = asyncio.get_running_loop().create_task(self._look_often(), name="counters: what is owed")
 
-    def knows(self, meter: Meter) -> bool:
-        return meter.name in self._spent and self._together.knows(meter)
+    def knows(self, meter: Meter, begins_ms: int) -> bool:
+        if meter.name not in self._spent and self._was_there(begins_ms):
+            self._remember(meter, 0)
+        return meter.name in self._spent and self._together.knows(meter, begins_ms)
+
+    def _remember(self, meter: Meter, spent: int) -> None:
+        if len(self._spent) >= MANY:
+            self._spent.clear()
+        self._spent[meter.name] = spent
+
+    def _was_there(self, begins_ms: int) -> bool:
+        """Whether all that was ever charged since then was charged while this process saw that nothing was lost: the
+        ledger had nothing of it before. By a clock that does not jump, for as long as a wall clock says it has been."""
+        age_ns = self._clock.wall_ns() - begins_ms * 1_000_000
+        return not self._away and age_ns + ASTRAY_S * 1e9 < self._clock.now_ns() - self._since_ns
 
     @property
     def standing_in(self) -> str | None:
@@ -86,9 +108,7 @@ class StandIn:
                 self._turn(away=True)
                 if self._policy == "deny":
                     raise
-        if len(self._spent) >= MANY:
-            self._spent.clear()
-        self._spent[meter.name] = amount
+        self._remember(meter, amount)
         return used
 
     async def _claim_alone(self, claim: Claim, *, unasked: bool) -> Taken | Full:
@@ -215,6 +235,7 @@ class StandIn:
     def _turn(self, *, away: bool) -> None:
         if away != self._away or self._seen:
             self._spent.clear()  # what others have spent meanwhile is in the ledger
+            self._since_ns = self._clock.now_ns()
         self._seen = 0
         if away != self._away:
             self._away = away

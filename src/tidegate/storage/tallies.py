@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import msgspec
+
+from tidegate.core.money import Usage
 from tidegate.core.ports import Closed, Totals
 
 
@@ -44,3 +49,11 @@ def add(a: Totals, b: Totals, sign: int = 1) -> Totals:
         a.unpriced + sign * b.unpriced,
         a.tokens + sign * b.tokens,
     )
+
+
+def tokens(used: Mapping[str, int]) -> tuple[int, int]:
+    """Of input and of output, in all."""
+    if len(used) == 2 and "input" in used and "output" in used:  # almost all have these two alone
+        return used["input"], used["output"]
+    usage = msgspec.convert(used, Usage)
+    return usage.input_total, usage.output_total

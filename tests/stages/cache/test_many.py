@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.house import House, lived_in, until
+from tests.house import Asking, House, lived_in, until
 from tests.stages.cache.test_cache import CACHED, bought, cache_of
 from tests.valkey import Valkey
+from tidegate.stages.cache import elsewhere
 from tidegate.storage.valkey import relay
 
 
@@ -186,3 +190,118 @@ async def test_what_is_too_long_to_be_read_along_is_bought_by_each(valkey: Valke
         for asked in (payer, follower):
             assert (await asked.reply()).text == "".join(long)
         assert bought(one) == bought(other) == 1
+
+
+# --- what a look has taken
+
+
+async def held(house: House) -> list[bytes]:
+    """Questions that some process holds."""
+    found: list[bytes] = await house.app.gateway.cache.shelf.blobs._ask(b"KEYS", b"tidegate:buying:*")
+    return found
+
+
+async def test_what_is_kept_is_found_and_nothing_is_held(valkey: Valkey, tmp_path: Path):
+    async with lived_in(shared(valkey), tmp_path) as house:
+        await house.ask()
+        assert cache_of(await house.ask()) == ("hit", "exact") and await held(house) == []
+
+
+async def test_an_answer_that_is_too_old_for_one_is_bought_anew_though_it_is_kept(valkey: Valkey, tmp_path: Path):
+    async with lived_in(shared(valkey), tmp_path) as house:
+        await house.ask()
+        await house.clock.sleep(100)
+        assert cache_of(await house.ask(headers={"cache-control": "max-age=99"}))[0] == "miss"
+        assert bought(house) == 2 and await held(house) == []
+
+
+async def test_whoever_may_not_buy_leaves_the_question_to_others(valkey: Valkey, tmp_path: Path):
+    text = shared(valkey) + "budgets: {default_day: 0.000001}\n"
+    async with lived_in(text, tmp_path) as house:
+        assert (await house.ask(max_tokens=1000)).status == 402
+        assert await held(house) == []
+
+
+async def test_many_at_once_in_one_process_are_one_purchase_that_nobody_reads_along(valkey: Valkey, tmp_path: Path):
+    async with lived_in(shared(valkey), tmp_path) as house:
+        house.provider("main").always(before=0.2)
+        asked = [house.begin() for _ in range(30)]
+        assert {(await one.reply()).status for one in asked} == {200} and bought(house) == 1
+        blobs = house.app.gateway.cache.shelf.blobs
+        assert await held(house) == [] and await blobs._ask(b"KEYS", b"tidegate:told:*") == []
+
+
+@asynccontextmanager
+async def slow_look(house: House, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Asking, asyncio.Event]]:
+    """The answer to the next look is there, and is heard when the event is set."""
+    shelf = house.app.gateway.cache.shelf
+    assert shelf.elsewhere is not None
+    of_all = shelf.elsewhere.relay
+    take, waits, hears = of_all.take, asyncio.Event(), asyncio.Event()
+
+    async def slowly(*of: Any, **how: Any) -> Any:
+        monkeypatch.setattr(of_all, "take", take)
+        answer = await take(*of, **how)
+        waits.set()
+        await hears.wait()
+        return answer
+
+    monkeypatch.setattr(of_all, "take", slowly)
+    looks = house.begin()
+    await waits.wait()
+    assert len(await held(house)) == 1 and bought(house) == 0
+    yield looks, hears
+
+
+async def test_who_leaves_while_it_looks_holds_nothing(valkey: Valkey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    async with lived_in(shared(valkey), tmp_path) as house, slow_look(house, monkeypatch) as (looks, _):
+        looks.leave()
+        await until(lambda: not house.left() and looks.task.done())
+        assert await held(house) == [] and bought(house) == 0
+
+
+async def test_when_another_of_its_process_leads_meanwhile_what_a_look_took_is_given_to_it(
+    valkey: Valkey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(elsewhere, "LEASE_S", 60.0)  # so that it is not free by itself
+    async with lived_in(shared(valkey), tmp_path) as house, slow_look(house, monkeypatch) as (looks, hears):
+        shelf = house.app.gateway.cache.shelf
+        house.provider("main").says("hello", before=2)
+        leads = house.begin()
+        await until(lambda: shelf.table)
+        hears.set()
+        await until(lambda: shelf.elsewhere is not None and shelf.elsewhere._leading)
+        for asked in (looks, leads):
+            assert (await asked.reply()).status == 200
+        assert bought(house) == 1 and await held(house) == []
+        assert (await looks.reply()).row.cost_nusd == 0, "it was the other that paid"
+
+
+async def test_a_house_that_closes_while_somebody_looks_holds_nothing(
+    valkey: Valkey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    async with lived_in(shared(valkey), tmp_path) as house, slow_look(house, monkeypatch) as (looks, hears):
+        house.app.world.closing.set()
+        hears.set()
+        assert (await looks.reply()).status == 503
+        assert await held(house) == [] and bought(house) == 0
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_clients_that_leave_at_any_moment_leave_no_question_held(valkey: Valkey, tmp_path: Path, seed: int):
+    dice = random.Random(seed)
+    async with two(valkey, tmp_path) as (one, other):
+        for at in range(40):
+            house = dice.choice((one, other))
+            asking = house.begin(f"q{at % 4}", headers={"cache-control": f"max-age={dice.choice((9, 9999))}"})
+            for _ in range(dice.randrange(12)):
+                await asyncio.sleep(0)
+            if dice.random() < 0.7:
+                asking.leave()
+                asking.task.cancel() if dice.random() < 0.5 else None
+            elif dice.random() < 0.3:
+                await asking.reply()
+        await until(lambda: not one.left() and not other.left())
+        assert await held(one) == [] and await held(other) == []
+        for at in range(4):
+            assert (await other.ask(f"q{at}")).text == f"You said 1 words: q{at}"

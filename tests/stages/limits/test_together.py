@@ -10,6 +10,7 @@ import pytest
 from tests.clock import now_s
 from tests.house import TWO_PROVIDERS, House, lived_in, until
 from tidegate.core.limits import Budget, Limit
+from tidegate.core.usage import UsageAsked, UsageLine
 from tidegate.stages.budgets import PATIENCE_S
 from tidegate.storage.valkey.claims import CLAIM
 
@@ -75,6 +76,23 @@ async def test_a_ledger_that_is_silent_holds_no_call_up_for_long(house, monkeypa
     assert len(asked) == 4 and now_s() - began < 2 * PATIENCE_S, "side by side, and none for long"
     again = await house.ask(key=keys[0], max_tokens=9)
     assert again.status == 200 and len(asked) == 4, "it is left alone for a while"
+
+
+async def test_at_midnight_no_purchase_waits_for_a_ledger(house, monkeypatch):
+    """Nobody has spent anything of a day before it began, and this process was there."""
+    ci = await key(house, budgets=(Budget(10**10, "day"),))
+    ledger, asked = house.app.world.ledger, []
+    usage = ledger.usage
+
+    async def listening(question: UsageAsked) -> list[UsageLine]:
+        asked.append(question)
+        return await usage(question)
+
+    monkeypatch.setattr(ledger, "usage", listening)
+    assert (await house.ask(key=ci, max_tokens=9)).status == 200 and len(asked) == 1
+    for _ in range(2):
+        await house.clock.sleep(86_400)
+        assert (await house.ask(key=ci, max_tokens=9)).status == 200 and len(asked) == 1
 
 
 async def test_a_client_that_is_only_limited_feeds_no_loop(house):

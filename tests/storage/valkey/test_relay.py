@@ -75,3 +75,18 @@ async def test_a_server_that_is_gone_is_told_at_once(own_valkey: Valkey):
             await asked
     blobs.relay.give_back(KEY, "one/a")
     await blobs.aclose()
+
+
+async def test_a_look_takes_what_is_free_and_nothing_where_something_is_kept(relay: Relay, blobs: ValkeyBlobs):
+    assert await relay.take(KEY, "one/a", 60, look=True) == ("one/a", None, ())
+    assert await relay.take(KEY, "other/b", 60, look=True) == ("one/a", None, ())
+    relay.give_back(KEY, "one/a")
+    blobs.put(KEY, b"kept", 60)
+    assert await relay.take(KEY, "other/b", 60, look=True) == ("", b"kept", ())
+    assert await relay.take(KEY, "third/c", 60) == ("third/c", b"kept", ())
+
+
+async def test_two_of_one_process_tell_each_other_nothing(relay: Relay):
+    await relay.take(KEY, "one/a", 60)
+    assert await relay.take(KEY, "one/b", 60) == ("one/a", None, ())
+    assert await relay.wanted("one") == () and not await relay.tell(KEY, "one/a", [b"x"])

@@ -159,7 +159,7 @@ async def _used(house: Gateway, organisation_id: str, of: Sequence[Level], now_m
     counters, limits = house.world.counters, [(level, one) for level in of for one in house.limits.bounds(level)]
     try:
         await house.budgets.remember(organisation_id, budgets)
-        meters = [period.meter for _, _, period in budgets if counters.knows(period.meter)]
+        meters = [period.meter for _, _, period in budgets if counters.knows(period.meter, period.begins_ms)]
         meters += [Rule.of(_owner(level), "", one).meter for level, one in limits]
         if not meters:
             return {}

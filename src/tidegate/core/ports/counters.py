@@ -31,8 +31,9 @@ class Counters(Protocol):
     def settle(self, claim: Claim, truth: Sequence[int]) -> None:
         """Each charge becomes what it was in truth. Once, by whoever claimed, at once or as soon as it can be told."""
 
-    def knows(self, meter: Meter) -> bool:
-        """Whether this count is whole; False when the ledger may know of more: then `raise_to` says it."""
+    def knows(self, meter: Meter, begins_ms: int) -> bool:
+        """Whether this count, of a period that began then, is whole; False when the ledger may know of more: then
+        `raise_to` says it."""
 
     async def raise_to(self, house: str, meter: Meter, amount: int) -> int:
         """Charge what of `amount` was not charged yet, whatever room there is; what is used of `meter` then."""

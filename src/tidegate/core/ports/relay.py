@@ -12,9 +12,12 @@ class Relay(Protocol):
     What was put into Blobs of the same server before is there before. Raises StoreDown when nobody answers in time.
     """
 
-    async def take(self, key: bytes, me: str, ttl_s: float) -> tuple[str, bytes | None, Sequence[bytes]]:
-        """Who holds it now, `me` for so long, or another, whose process hears that somebody wants to read along; what
-        is kept in Blobs under this key; and what `wanted` would tell the process of `me`, which is told once."""
+    async def take(
+        self, key: bytes, me: str, ttl_s: float, *, look: bool = False
+    ) -> tuple[str, bytes | None, Sequence[bytes]]:
+        """Who holds it now, `me` for so long, or another, whose process hears that somebody wants to read along, where
+        that is not the process of `me`; what is kept in Blobs under this key; and what `wanted` would tell the process
+        of `me`, which is told once. `look`: where something is kept, nobody ("") is asked to hold anything."""
 
     async def renew(self, key: bytes, me: str, ttl_s: float) -> None: ...
 

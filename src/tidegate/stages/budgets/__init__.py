@@ -131,7 +131,11 @@ class Budgets:
         counters, now_ms = self.world.counters, self.world.clock.wall_ns() // 1_000_000
         if self._ask_ms - AGAIN_MS <= now_ms < self._ask_ms:  # a clock may jump back
             return
-        asking = [self._asked(house, level, period) for level, _, period in budgets if not counters.knows(period.meter)]
+        asking = [
+            self._asked(house, level, period)
+            for level, _, period in budgets
+            if not counters.knows(period.meter, period.begins_ms)
+        ]
         if asking:
             await asyncio.wait(asking)  # and not `gather`: another call may wait for the same
             for task in asking:
@@ -207,6 +211,7 @@ class Plan:
         "route",
         "rules",
         "shares",
+        "since_ms",
         "told_from",
     )
 
@@ -229,6 +234,7 @@ class Plan:
         self.rules += [Rule.of(owner, who, one) for one in route.limits if one.of in TOKENS]
         self.day_nusd = min((one.nusd // DAYS[one.per] for _, one, _ in self.budgets if one.per in DAYS), default=0)
         self.meters = [period.meter for _, _, period in self.budgets]
+        self.since_ms = [period.begins_ms for _, _, period in self.budgets]
         self.told_from = [min(one.warn_at) * one.nusd if one.warn_at else inf for _, one, _ in self.budgets]
         found = [shares.of(What(level.kind, level.id, level.name, one.per)) for level, one, _ in self.budgets]
         self.shares = [(at, share) for at, share in enumerate(found) if share is not None]
@@ -271,7 +277,7 @@ class Reservation:
         assert call.route is not None and call.asked is not None
         call.bill = self
         plan, budgets, targets = self._plan, self._budgets, call.route.targets
-        if not all(map(budgets.world.counters.knows, plan.meters)):
+        if not all(map(budgets.world.counters.knows, plan.meters, plan.since_ms)):
             await budgets.remember(plan.principal.organisation_id, plan.budgets)
         if budgets.velocity.may_be_fast(call):
             await budgets.velocity.check(call, plan.day_nusd)
@@ -340,7 +346,7 @@ class Reservation:
         came_back = call.parceled is not None and call.parceled.body is not None  # it is paid for, whatever is left
         counters = self._budgets.world.counters
         answer = await counters.claim(claim, unasked=came_back)
-        if counters.standing_in and not came_back and not all(map(counters.knows, plan.meters)):
+        if counters.standing_in and not came_back and not all(map(counters.knows, plan.meters, plan.since_ms)):
             # They went away just now, and what others have spent is not known yet.
             if isinstance(answer, Taken):
                 counters.settle(claim, [0] * len(charges))

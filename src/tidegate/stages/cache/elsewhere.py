@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from tidegate.core.call import Event, ReplyHead
+from tidegate.core.call import Call, Event, ReplyHead
 from tidegate.core.errors import StoreDown, TidegateError
 from tidegate.core.flight import Reader
 from tidegate.core.ports import Blobs, Codecs, Relay, Vault
@@ -39,9 +39,9 @@ class Elsewhere:
         self._watching = False
         self._heard_ns = 0
 
-    def lease(self, key: bytes, flight: SharedFlight, *, kept: bool) -> Lease:
+    def lease(self, key: bytes, call: Call, *, kept: bool) -> Lease:
         """`kept`: the answer is kept under its key when it is complete."""
-        return Lease(self, key, f"{self._process}/{flight.call.id}", flight, kept=kept)
+        return Lease(self, key, f"{self._process}/{call.id}", call, kept=kept)
 
     def leads(self, lease: Lease) -> None:
         self._leading[lease.key] = lease
@@ -82,15 +82,14 @@ class Elsewhere:
         lease, flight = self._leading.get(key), self.table.get(key)
         if lease is None or lease.telling:
             return
-        if flight is lease.flight:
+        if flight is not None and flight is lease.flight:
             lease.telling = True
-            self.world.nursery.spawn(self._tell(lease, flight.follow(_unheard)), f"tell {lease.me}")
-        elif not lease.flight.whole:
+            self.world.nursery.spawn(self._tell(lease, flight, flight.follow(_unheard)), f"tell {lease.me}")
+        elif lease.flight is not None and not lease.flight.whole:
             self.world.nursery.spawn(self._refuse(lease), f"refuse {lease.me}")
 
-    async def _tell(self, lease: Lease, reader: Reader) -> None:
+    async def _tell(self, lease: Lease, flight: SharedFlight, reader: Reader) -> None:
         """What comes, to the others, until it ends or nobody reads it any more."""
-        flight = lease.flight
         try:
             parts: list[Part] = [Begin.of(await reader.opened(), flight.call.operation, flight.form)]
             async for events in reader:
@@ -114,36 +113,62 @@ class Elsewhere:
 
 
 class Lease:
-    """On buying the answer to one question."""
+    """On buying the answer to one question. Whoever has asked for it gives it back, whatever has been heard."""
 
-    __slots__ = ("_elsewhere", "_kept", "_over", "flight", "held_ns", "key", "me", "ours", "telling")
+    __slots__ = (
+        "_call",
+        "_elsewhere",
+        "_holder",
+        "_kept",
+        "_over",
+        "flight",
+        "held_ns",
+        "key",
+        "me",
+        "ours",
+        "telling",
+        "unfit",
+    )
 
-    def __init__(self, elsewhere: Elsewhere, key: bytes, me: str, flight: SharedFlight, *, kept: bool) -> None:
+    def __init__(self, elsewhere: Elsewhere, key: bytes, me: str, call: Call, *, kept: bool) -> None:
         self._elsewhere = elsewhere
+        self._call = call
         self._kept = kept
         self._over = False
+        self._holder: str | None = None  # as it was answered last; None: that is no longer known
+        self.unfit: bytes | None = None  # what is kept, and of no use to who asks
         self.key = key
         self.me = me
-        self.flight = flight
-        self.ours = False
+        self.flight: SharedFlight | None = None  # that buys
+        self.ours = False  # as far as we know
         self.telling = False
         self.held_ns = 0  # when it was taken, or renewed
 
+    async def look(self) -> bytes | None:
+        """What is kept. None: nothing, and it is taken in the same breath, if it is free. Raises StoreDown."""
+        return await self._ask(look=True)
+
+    async def _ask(self, *, look: bool) -> bytes | None:
+        self.held_ns = self._elsewhere.world.clock.now_ns()
+        self.ours = True  # it may be from here on, though nobody waits for the answer
+        holder, stored, wanted = await self._elsewhere.relay.take(self.key, self.me, LEASE_S, look=look)
+        self._holder, self.ours = holder or None, holder == self.me
+        self._elsewhere.heard(wanted)
+        return stored if self._kept and stored != self.unfit else None
+
     async def take(self, codecs: Codecs) -> bytes | Live | None:
         """The answer of another process as it was stored, or as it comes; None: buy it, it is ours or nobody's."""
-        world, relay = self._elsewhere.world, self._elsewhere.relay
-        until_ns, clock = self.flight.call.deadline_ns, world.clock
+        until_ns, clock = self._call.deadline_ns, self._elsewhere.world.clock
         while clock.now_ns() < until_ns:
             try:
-                holder, stored, wanted = await relay.take(self.key, self.me, LEASE_S)
-                self._elsewhere.heard(wanted)
-                self.ours = holder == self.me
-                if stored is not None and self._kept:
+                stored = await self._ask(look=False) if self._holder is None else None
+                if stored is not None:
                     return stored
                 if self.ours:
-                    self.held_ns = clock.now_ns()
                     self._elsewhere.leads(self)
                     return None
+                assert self._holder is not None
+                holder, self._holder = self._holder, None
                 parts = await self._heard(holder)
             except StoreDown:
                 return None
@@ -157,15 +182,15 @@ class Lease:
             if isinstance(unsealed(parts[:1], one.vault)[0], Refused):
                 return None
             place = (self.key, holder)
-            return Live(one.world, one.relay, one.vault, codecs, parts, place, self.flight.call.deadline_ns)
+            return Live(one.world, one.relay, one.vault, codecs, parts, place, self._call.deadline_ns)
         except ValueError as wrong:
-            one.world.events.notice("cache_entry_corrupt", {"request_id": self.flight.call.id, "error": str(wrong)})
+            one.world.events.notice("cache_entry_corrupt", {"request_id": self._call.id, "error": str(wrong)})
             return None
 
     async def _heard(self, holder: str) -> Sequence[bytes]:
         """Its first words; none: it holds the question no more, and has said nothing."""
         elsewhere, wait_s = self._elsewhere, LOOK_S[0]
-        clock, until_ns = elsewhere.world.clock, self.flight.call.deadline_ns
+        clock, until_ns = elsewhere.world.clock, self._call.deadline_ns
         while clock.now_ns() < until_ns:
             held, parts = await elsewhere.relay.read(self.key, holder, 0)
             if parts or not held:
@@ -175,7 +200,7 @@ class Lease:
         return ()
 
     def give_back(self) -> None:
-        """The flight has landed. Who reads along is told the end first."""
+        """The flight has landed, or there is none. Who reads along is told the end first."""
         self._over = True
         if not self.telling:
             self._free()

@@ -41,6 +41,7 @@ class Passage:
         "_once_key",
         "_policy",
         "_reader",
+        "_unfit",
         "_wish",
     )
 
@@ -54,7 +55,8 @@ class Passage:
         self._once_key: bytes | None = None
         self._claim: Claim | None = None
         self._reader: Reader | None = None
-        self._lease: Lease | None = None
+        self._lease: Lease | None = None  # taken by a look, and then the flight's, or given back
+        self._unfit: bytes | None = None  # what was found, and is not good enough
         self._look: Look | None = None  # that found nothing, and is taught by what is bought
         self._again = False
 
@@ -76,6 +78,7 @@ class Passage:
                 claim.give_up()  # nothing is in the air that could settle it
         if reader is not None:
             reader.leave()
+        self._give_back()
 
     async def _answer(self) -> Reply:
         self._ask()
@@ -120,11 +123,12 @@ class Passage:
     async def _exact(self, key: bytes) -> Reply | None:
         shelf = self._cache.shelf
         try:
-            stored = await shelf.blobs.get(key)
+            stored = await self._look_for(key)
         except StoreDown:
             return None  # whoever keeps them has told the operator
         if stored is None:
             return None
+        self._unfit = stored
         try:
             entry = unpack(stored, key, shelf.vault, place(key))
             age_s = self._now_ms() // 1000 - entry.bought_ms // 1000
@@ -134,6 +138,22 @@ class Passage:
         except ValueError as wrong:
             self._corrupt(str(wrong))
             return None
+
+    async def _look_for(self, key: bytes) -> bytes | None:
+        """What is kept. Where nothing is, the question is taken in the same breath, if it is what comes next."""
+        policy, shelf = self._policy, self._cache.shelf
+        assert policy is not None
+        if shelf.elsewhere is None or not policy.single_flight or policy.semantic is not None:
+            return await shelf.blobs.get(key)
+        self._lease = lease = shelf.elsewhere.lease(key, self._call, kept=True)
+        return await lease.look()
+
+    def _give_back(self) -> None:
+        """What was taken by a look, and led to no flight of ours."""
+        lease = self._lease
+        if lease is not None and lease.flight is None:
+            self._lease = None
+            lease.give_back()
 
     def _hit(self, entry: Entry, layer: Layer, age_s: int, similarity: float | None = None) -> Reply:
         """Raises ValueError for an entry that makes no sense."""
@@ -220,6 +240,7 @@ class Passage:
             flight = self._in_the_air()
             if flight is None:
                 return await self._lead()
+            self._give_back()
             self._reader = reader = flight.follow(self._told_last)
             try:
                 head = await reader.opened()
@@ -297,15 +318,23 @@ class Passage:
             again=self._again,
             goes_on=self._claim is not None,
         )
+        if joins_others:
+            self._lease = self._lease_of(flight)
         self._attach(flight)
         self._reader = reader = flight.board()
         return self._told(flight, reader, await reader.opened())
 
+    def _lease_of(self, flight: SharedFlight) -> Lease:
+        elsewhere, key, policy = self._cache.shelf.elsewhere, self._key, self._policy
+        assert elsewhere is not None and key is not None and policy is not None
+        lease = self._lease or elsewhere.lease(key, self._call, kept=policy.exact)
+        lease.flight, lease.unfit = flight, self._unfit
+        return lease
+
     async def _buy_here(self, call: Call, hear: Hear) -> None:
         """What a flight hears: the answer that another process has bought or is buying, or else our own purchase."""
-        elsewhere, key, flight, policy = self._cache.shelf.elsewhere, self._key, call.flight, self._policy
-        assert elsewhere is not None and key is not None and policy is not None and isinstance(flight, SharedFlight)
-        self._lease = lease = elsewhere.lease(key, flight, kept=policy.exact)
+        key, flight, lease = self._key, call.flight, self._lease
+        assert key is not None and lease is not None and isinstance(flight, SharedFlight)
         found = await lease.take(self._cache.codecs)
         if isinstance(found, Live):
             await self._hear_along(found, flight, hear)

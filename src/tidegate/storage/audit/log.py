@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from tidegate.core.audit import Head, Link, chained
 from tidegate.core.ports import Acted, Closed
 from tidegate.storage.audit.notes import Checkpoint
+from tidegate.storage.facts import each
 from tidegate.storage.tables import Dialect, Tables
 
 PAGE = 500
@@ -32,7 +33,9 @@ class Signed(NamedTuple):
 class Chains:
     """What is done within somebody else's transaction."""
 
-    def __init__(self, dialect: Dialect) -> None:
+    def __init__(self, dialect: Dialect, many: Callable[[Any, Any, Any], None] = each) -> None:
+        """`many`: who takes a statement for many rows."""
+        self._many = many
         self._head = dialect.sql("SELECT seq, hash FROM LOG WHERE writer = ? ORDER BY seq DESC LIMIT 1")
         self._insert = dialect.sql(f"INSERT INTO LOG ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)")
         self._known = dialect.sql("SELECT 1 FROM LOG WHERE id = ?")
@@ -46,7 +49,7 @@ class Chains:
         new = [one for one in said if isinstance(one, Closed) or db.execute(self._known, (one.id,)).fetchone() is None]
         links = chained(writer, self.head(db, writer), new) if new else []
         if links:
-            db.cursor().executemany(self._insert, links)
+            self._many(db, self._insert, links)
         return links
 
 

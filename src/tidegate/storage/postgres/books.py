@@ -10,7 +10,6 @@ import msgspec
 
 from tidegate.core.analytics import PeopleAsked, PeopleLine, TimesAsked, TimesLine
 from tidegate.core.experiments import UnitLine
-from tidegate.core.money import Usage
 from tidegate.core.opinions import OPINION_SUMS
 from tidegate.core.ports import Acted, Closed, Totals
 from tidegate.core.search import CallsAsked, Place, rulings
@@ -21,18 +20,19 @@ from tidegate.storage.days import Days, Piece, pieces
 from tidegate.storage.facts import FactTables, days_of, facts
 from tidegate.storage.listing import listing, reached
 from tidegate.storage.opinions import OpinionTable, Said
+from tidegate.storage.postgres.arrays import columns, together, unnest
 from tidegate.storage.postgres.lanes import Connection, Lanes
 from tidegate.storage.postgres.schema import LOCK
 from tidegate.storage.rollups import COLUMNS, LAST_MS, Part, Rollups, clean, line, query, waiting
 from tidegate.storage.tables import Dialect
-from tidegate.storage.tallies import add, tally
+from tidegate.storage.tallies import add, tally, tokens
 from tidegate.storage.trials import TrialTable
 
 DAY_MS = 86_400_000
 LARGEST = 2**63 - 1
 USAGE_S = 30.0  # a question about usage may take longer than one about a key
 DIALECT = Dialect("tidegate.", "%s", as_bytes=True)
-CHAINS = Chains(DIALECT)
+CHAINS = Chains(DIALECT, many=together)
 LOCK_S = 2  # whoever deletes a partition waits so long for those who read it, and tries again later
 
 _CALLS = {  # a column, and its type
@@ -44,35 +44,36 @@ _CALLS = {  # a column, and its type
 }
 
 
-def _columns(types: Sequence[str]) -> str:
-    """One array to a column: any number of rows in one statement, which is always the same."""
-    return f"unnest({', '.join(f'%s::{kind}[]' for kind in types)})"
-
-
+_CALL_TYPES = [*_CALLS.values()]
 _INSERT = (
     f"INSERT INTO tidegate.calls ({', '.join(_CALLS)}) SELECT {', '.join(_CALLS)} "
-    f"FROM {_columns(list(_CALLS.values()))} WITH ORDINALITY AS one ({', '.join(_CALLS)}, place) ORDER BY place "
+    f"FROM {unnest(_CALL_TYPES)} WITH ORDINALITY AS one ({', '.join(_CALLS)}, place) ORDER BY place "
     "ON CONFLICT DO NOTHING RETURNING id"
 )
 _ROLLUP_TYPES = ["bigint", "bytea", *["text"] * (COLUMNS.count(",") - 1 - len(SUMS)), *["bigint"] * len(SUMS)]
 _ROLL_UP = (
-    f"INSERT INTO tidegate.usage_hours AS u ({COLUMNS}) SELECT * FROM {_columns(_ROLLUP_TYPES)} "
+    f"INSERT INTO tidegate.usage_hours AS u ({COLUMNS}) SELECT * FROM {unnest(_ROLLUP_TYPES)} "
     "ON CONFLICT (hour, digest) DO UPDATE SET "
     + ", ".join(f"{name} = least(u.{name}::numeric + excluded.{name}, {LARGEST})::bigint" for name in SUMS)
 )
 _TOTALS = Totals.__struct_fields__
 _ACCOUNT = f"SELECT segment, byte, {', '.join(_TOTALS)} FROM tidegate.spools WHERE id = %s"
 _NOTE = (
-    f"INSERT INTO tidegate.spools (id, segment, byte, {', '.join(_TOTALS)}) "
+    f"INSERT INTO tidegate.spools AS s (id, segment, byte, {', '.join(_TOTALS)}) "
     f"VALUES ({', '.join(['%s'] * (3 + len(_TOTALS)))}) ON CONFLICT (id) DO UPDATE SET "
-    + ", ".join(f"{name} = excluded.{name}" for name in ("segment", "byte", *_TOTALS))
+    "segment = excluded.segment, byte = excluded.byte, "
+    + ", ".join(
+        f"{name} = greatest(least(s.{name}::numeric + excluded.{name}, {LARGEST}), -{LARGEST})::bigint"
+        for name in _TOTALS
+    )
+    + f" RETURNING {', '.join(_TOTALS)}"
 )
 _PARTITIONS = (
     "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
     "WHERE i.inhparent = 'tidegate.calls'::regclass ORDER BY c.relname"
 )
-_FACTS = FactTables("tidegate.", "%s", as_bytes=True)
-_TRIALS = TrialTable("tidegate.", "%s", as_bytes=True)
+_FACTS = FactTables("tidegate.", "%s", as_bytes=True, many=together)
+_TRIALS = TrialTable("tidegate.", "%s", as_bytes=True, many=together)
 _OPINIONS = OpinionTable("tidegate.opinions", "%s", as_bytes=True)
 FOLD = int.from_bytes(b"fold", "big")  # locks of days, beside LOCK
 _DAYS = Days(
@@ -88,6 +89,8 @@ _PIECES = "SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]) AS one
 
 class PostgresBooks:
     """Rows and sums, for a SpoolLedger."""
+
+    patience_s = 0.2  # ten round trips, for few rows or many
 
     def __init__(self, lanes: Lanes) -> None:
         self._lanes = lanes
@@ -235,18 +238,15 @@ def _take(
     with db.transaction():
         _DAYS.unfold(db, days_of(row.closed for row in rows))
         first = {row.closed.id: row.closed for row in reversed(rows)}
-        inserted = db.execute(_INSERT.encode(), _turned([_values(row) for row in rows], len(_CALLS))).fetchall()
+        inserted = db.execute(_INSERT.encode(), columns([_values(row) for row in rows], _CALL_TYPES)).fetchall()
         new = [first[id] for (id,) in inserted]
         sums = [one.values for one in rollups.of(new)]
         if sums:
-            db.execute(_ROLL_UP.encode(), _turned(sums, len(_ROLLUP_TYPES)))
+            db.execute(_ROLL_UP.encode(), columns(sums, _ROLLUP_TYPES))
         _FACTS.add(db, facts(new, rollups), _DAYS)
         _TRIALS.add(db, new)
-        _, totals = _account(db, spool)
-        for closed in new:
-            totals = add(totals, tally(closed))
-        totals = Totals(*(_bounded(value) for value in msgspec.structs.astuple(totals)))
-        db.execute(_NOTE.encode(), (spool, *position, *msgspec.structs.astuple(totals)))
+        taken = [_bounded(value) for value in msgspec.structs.astuple(tally(*new))]
+        totals = Totals(*db.execute(_NOTE.encode(), (spool, *position, *taken)).fetchone() or ())
         if said:
             ids = {one.id for one in new}
             CHAINS.append(db, spool, [one for one in said if isinstance(one, Acted) or one.id in ids])
@@ -261,12 +261,12 @@ def _turned(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
 def _values(row: Row) -> tuple[Any, ...]:
     """By _CALLS."""
     closed = row.closed
-    usage = msgspec.convert(closed.usage, Usage)
+    heard, said = tokens(closed.usage)
     return (
         *(closed.id, _when(closed), closed.key_id, closed.organisation_id, closed.team_id),
         *(closed.dialect, closed.operation, _text(closed.route), _text(closed.target), closed.outcome),
         *(closed.status, closed.error, None if closed.cost_nusd is None else _bounded(closed.cost_nusd)),
-        *(_bounded(usage.input_total), _bounded(usage.output_total), closed.duration_us),
+        *(_bounded(heard), _bounded(said), closed.duration_us),
         *(_text(closed.user), _text(closed.session), closed.kind, closed.cache, rulings(closed)),
         *(closed.trace_id, row.sealed),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
@@ -11,7 +11,6 @@ import msgspec
 
 from tidegate.core.analytics import PeopleAsked, PeopleLine, TimesAsked, TimesLine
 from tidegate.core.experiments import UnitLine
-from tidegate.core.money import Usage
 from tidegate.core.opinions import OPINION_SUMS
 from tidegate.core.ports import Acted, Closed, Totals
 from tidegate.core.search import CallsAsked, Place, rulings
@@ -25,7 +24,7 @@ from tidegate.storage.opinions import OpinionTable, Said
 from tidegate.storage.rollups import COLUMNS, COUNT, Part, Rollups, line, query, waiting
 from tidegate.storage.sqlite.file import Database, transaction
 from tidegate.storage.tables import Dialect
-from tidegate.storage.tallies import add, tally
+from tidegate.storage.tallies import add, tally, tokens
 from tidegate.storage.trials import TrialTable
 
 LARGEST = 2**63 - 1
@@ -85,6 +84,8 @@ _FORGET = "DELETE FROM calls WHERE seq IN (SELECT seq FROM calls WHERE at_ms < ?
 
 class SqliteBooks:
     """Rows and sums, for a SpoolLedger."""
+
+    patience_s = 0.05
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -206,7 +207,7 @@ def _take(
 
 def _values(row: Row) -> tuple[object, ...]:
     closed = row.closed
-    heard, said = _tokens(closed.usage)
+    heard, said = tokens(closed.usage)
     return (
         closed.id,
         closed.at_ms,
@@ -219,8 +220,8 @@ def _values(row: Row) -> tuple[object, ...]:
         closed.status,
         closed.error,
         None if closed.cost_nusd is None else _bounded(closed.cost_nusd),
-        heard,
-        said,
+        _bounded(heard),
+        _bounded(said),
         closed.duration_us,
         closed.user,
         closed.session,
@@ -237,12 +238,3 @@ def _values(row: Row) -> tuple[object, ...]:
 def _bounded(number: int) -> int:
     """As much of `number` as a column holds: a provider may report any usage, and a row must never be refused."""
     return number if -LARGEST <= number <= LARGEST else max(-LARGEST, min(number, LARGEST))
-
-
-def _tokens(used: Mapping[str, int]) -> tuple[int, int]:
-    """Of input and of output, as much of them as a column holds."""
-    heard, said = used.get("input", 0), used.get("output", 0)
-    if len(used) > 2 or "input" not in used or "output" not in used:  # almost all have these two alone
-        usage = msgspec.convert(used, Usage)
-        heard, said = usage.input_total, usage.output_total
-    return _bounded(heard), _bounded(said)

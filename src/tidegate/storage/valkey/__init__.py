@@ -184,7 +184,7 @@ class ValkeyCounters:
             with suppress(StoreDown):
                 self._connection.send(b"EVALSHA", CORRECT.sha, len(keys), *keys, *corrections)
 
-    def knows(self, meter: Meter) -> bool:
+    def knows(self, meter: Meter, begins_ms: int) -> bool:
         return True
 
     async def raise_to(self, house: str, meter: Meter, amount: int) -> int:

@@ -18,18 +18,23 @@ MANY = 1_000  # keys that are heard of at once
 READERS_MS = 3_000  # somebody who has not read for so long does not any more
 KEPT_MS = 15_000  # after the end, for those who are behind
 
-# KEYS: who buys, who reads, what was kept. ARGV: me, milliseconds, the key, how long a reader counts.
+# KEYS: who buys, who reads, what was kept. ARGV: me, milliseconds, the key, how long a reader counts, whether to take
+# it only where nothing is kept. What two of one process want is settled there.
 TAKE = Script("""
-local has, kept = redis.call('GET', KEYS[1]), redis.call('GET', KEYS[3])
-local asked = redis.call('LPOP', 'tidegate:wanted:' .. string.match(ARGV[1], '^[^/]*'), 1000)
+local mine = 'tidegate:wanted:' .. string.match(ARGV[1], '^[^/]*')
+local kept, asked = redis.call('GET', KEYS[3]), redis.call('LPOP', mine, 1000)
+if kept and ARGV[5] == '1' then return {'', kept, asked} end
+local has = redis.call('GET', KEYS[1])
 if not has or has == ARGV[1] then
   redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
   return {ARGV[1], kept, asked}
 end
 local wanted = 'tidegate:wanted:' .. string.match(has, '^[^/]*')
-redis.call('RPUSH', wanted, ARGV[3])
-redis.call('PEXPIRE', wanted, 10000)
-redis.call('SET', KEYS[2] .. ':' .. has, 1, 'PX', ARGV[4])
+if wanted ~= mine then
+  redis.call('RPUSH', wanted, ARGV[3])
+  redis.call('PEXPIRE', wanted, 10000)
+  redis.call('SET', KEYS[2] .. ':' .. has, 1, 'PX', ARGV[4])
+end
 return {has, kept, asked}
 """)
 RENEW = Script("""
@@ -68,9 +73,12 @@ class ValkeyRelay:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def take(self, key: bytes, me: str, ttl_s: float) -> tuple[str, bytes | None, Sequence[bytes]]:
+    async def take(
+        self, key: bytes, me: str, ttl_s: float, *, look: bool = False
+    ) -> tuple[str, bytes | None, Sequence[bytes]]:
         keys = [LEASE + key, READ + key, BLOB + key]
-        holder, kept, wanted = await self._connection.run(TAKE, keys, me, round(ttl_s * 1000), key, READERS_MS)
+        lasts_ms = round(ttl_s * 1000)
+        holder, kept, wanted = await self._connection.run(TAKE, keys, me, lasts_ms, key, READERS_MS, int(look))
         return holder.decode(), kept, wanted or ()
 
     async def renew(self, key: bytes, me: str, ttl_s: float) -> None:
