@@ -12,6 +12,7 @@ from bench.rollouts import Calls, Rollouts, Said
 from tests.test_bench import bench
 from tidegate.core.experiments import ArmSpec, GuardMetric, Spec, UnitLine
 from tidegate.core.rollout import decide
+from tidegate.core.tally import counted
 from tidegate.core.values import Share
 
 LONG_S = 1e5
@@ -74,7 +75,7 @@ def test_many_rollouts_at_once_do_what_each_would(errors, slower, dearer):
         moves, promotes = many.moves_on(said), many.promotes(said)
         if look % 70 == 69:
             for row in range(rollouts):
-                found = decide(spec, int(many.stage[row]), LONG_S, LONG_S, lines[row].all())
+                found = decide(spec, int(many.stage[row]), LONG_S, LONG_S, counted(spec, lines[row].all()))
                 seen.add(found.did)
                 at_once = "roll_back" if said.worse[row] else "blocked" if said.odd[row] else None
                 at_once = at_once or ("promote" if promotes[row] else "advance" if moves[row] else "wait")

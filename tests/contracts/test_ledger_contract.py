@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
+import tidegate.storage.postgres.books
+import tidegate.storage.sqlite.books
 from tidegate.core.analytics import PeopleAsked, TimesAsked, percentile_us
 from tidegate.core.experiments import Assigned, UnitLine
 from tidegate.core.guard import Verdict
@@ -23,6 +25,7 @@ from tidegate.storage.memory import MemoryLedger
 from tidegate.storage.postgres import PostgresStore
 from tidegate.storage.rollups import MAX_NAMES
 from tidegate.storage.sqlite import SqliteStore
+from tidegate.storage.trials import TrialSums, TrialTable
 from tidegate.storage.vault import PlainVault
 from tidegate.storage.vault.envelope import EnvelopeVault
 from tidegate.storage.vault.kek import Keks
@@ -590,10 +593,15 @@ def tried(id: str, unit: str = "u1", arm: str = "b", stage: int = 0, counted: bo
 
 
 async def units(ledger: Ledger, experiment: str = "t.1") -> list[UnitLine]:
-    return await ledger.units(experiment)
+    """All of them; each piece has whole units, which lie behind those of the one before."""
+    found, behind = list[UnitLine](), ""
+    while piece := await ledger.units(experiment, behind):
+        assert behind < piece[0].unit and [line.unit for line in piece] == sorted(line.unit for line in piece)
+        found, behind = [*found, *piece], piece[-1].unit
+    return found
 
 
-async def test_what_was_seen_of_each_unit_is_summed_by_stage_and_arm_in_the_order_in_which_they_came(ledger):
+async def test_what_was_seen_of_each_unit_is_summed_by_stage_and_arm(ledger):
     now = closed("").at_ms
     ledger.append(tried("late", "u2", at_ms=now + 2))
     ledger.append(tried("a", at_ms=now + 1))
@@ -601,12 +609,12 @@ async def test_what_was_seen_of_each_unit_is_summed_by_stage_and_arm_in_the_orde
     ledger.append(tried("next stage", stage=1, at_ms=now + 3, guards=(Verdict("pii", "input", "mask"),)))
     ledger.append(tried("control", "u3", "control", at_ms=now - 5))
     assert await units(ledger) == [
-        UnitLine(0, "control", "u3", now - 5, 1, 0, 1, 1000, 1, 400, 1, 7),
         UnitLine(0, "b", "u1", now, 2, 0, 2, 4000, 1, 400, 1, 7, 0, 1),
-        UnitLine(0, "b", "u2", now + 2, 1, 0, 1, 1000, 1, 400, 1, 7),
         UnitLine(1, "b", "u1", now + 3, 1, 0, 1, 1000, 1, 400, 1, 7, 1),
+        UnitLine(0, "b", "u2", now + 2, 1, 0, 1, 1000, 1, 400, 1, 7),
+        UnitLine(0, "control", "u3", now - 5, 1, 0, 1, 1000, 1, 400, 1, 7),
     ]
-    assert [line.calls for line in await units(ledger, "other.1")] == [1, 3, 1]
+    assert [line.calls for line in await units(ledger, "other.1")] == [3, 1, 1]
     assert await units(ledger, "unknown.1") == []
 
 
@@ -653,6 +661,40 @@ async def test_what_is_said_later_counts_for_the_unit_of_its_call(ledger):
     first, second = sorted(await units(ledger), key=lambda line: line.unit)
     assert first[14:] == (2, 750, 1, 900, 1, 1)
     assert second[14:] == (0, 0, 0, 0, 1, 0)
+
+
+async def test_units_come_some_at_once_and_each_of_them_whole(ledger, monkeypatch):
+    monkeypatch.setattr(tidegate.storage.sqlite.books, "_TRIALS", TrialTable("", "?", some=8))
+    monkeypatch.setattr(
+        tidegate.storage.postgres.books, "_TRIALS", TrialTable("tidegate.", "%s", as_bytes=True, some=8)
+    )
+    if isinstance(ledger, MemoryLedger):
+        ledger._trials = TrialSums(some=8)
+    for number in range(100):
+        for stage in range(1 + number % 2):
+            ledger.append(tried(f"{number}.{stage}", f"u{number:05}", stage=stage, at_ms=1_000 + number))
+    first = await ledger.units("t.1")
+    found = await units(ledger)
+    assert 0 < len(first) < len(found) and found[: len(first)] == first
+    assert [(line.unit, line.stage) for line in found] == [
+        (f"u{number:05}", stage) for number in range(100) for stage in range(1 + number % 2)
+    ]
+
+
+async def test_it_is_known_where_equal_parts_of_the_lines_end_in_the_order_in_which_they_came(ledger):
+    assert await ledger.arrivals("t.1", 30) == []
+    came = []
+    for number in range(10):
+        unit, at_ms = f"u{number * 7 % 10}", 1_000 + number // 3
+        ledger.append(tried(f"{number}", unit, at_ms=at_ms))
+        ledger.append(tried(f"{number} again", unit, at_ms=at_ms + 500))
+        came.append((at_ms, unit, 0, "b"))
+        if number == 0:
+            assert await ledger.arrivals("t.1", 30) == []
+    came.sort()
+    for parts in (1, 2, 3, 4, 7, 10, 30):
+        ends = [10 * number // min(parts, 10) for number in range(1, min(parts, 10))]
+        assert await ledger.arrivals("t.1", parts) == [came[end - 1] for end in ends]
 
 
 async def test_a_row_that_comes_twice_counts_once(ledger):

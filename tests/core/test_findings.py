@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tidegate.core.experiments import METRICS, ArmSpec, Spec, UnitLine
-from tidegate.core.findings import HAD, NEVER, SUMS, Group, chance_of, needed, sorted_out, values
+from tidegate.core.findings import chance_of, needed
+from tidegate.core.tally import HAD, NEVER, SUMS, Group, counted, values
 from tidegate.core.values import Share
 
 LINE = UnitLine(
@@ -23,7 +24,7 @@ EMPTY = UnitLine(0, "b", "empty", 0)
     ],
 )  # fmt: skip
 def test_a_value_is_the_mean_of_a_unit_and_more_is_worse(metric, value):
-    assert values(metric, [LINE, EMPTY]) == {"u": pytest.approx(value)}
+    assert values(metric, [LINE, EMPTY]) == [pytest.approx(value), None]
 
 
 def test_every_metric_has_its_sums():
@@ -35,10 +36,9 @@ def test_chance_decides_of_who_is_new_and_of_who_had_the_control():
         (1, "b", "kept"), (0, "b", "kept"), (0, "control", "moved"), (1, "b", "moved"), (1, "control", "new"),
         (2, "control", "new"), (1, "b", "both"), (1, "control", "both"),
     )]  # fmt: skip
-    found = {line.unit: set() for line in lines}  # type: dict[str, set[Group]]
-    for group, of in sorted_out(lines).items():
-        for line in of:
-            found[line.unit].add(group)
+    spec = Spec(name="x", arms=(ArmSpec("b"),))
+    found = {unit: {*counted(spec, [line for line in lines if line.unit == unit]).lines} for unit in
+             ("kept", "moved", "new", "both")}  # fmt: skip
     assert found["kept"] == {Group(0, "b", NEVER), Group(1, "b", HAD)}
     assert found["moved"] == {Group(0, "control", NEVER), Group(1, "b", 0)}
     assert found["new"] == {Group(1, "control", NEVER), Group(2, "control", 1)}

@@ -7,12 +7,21 @@ import time
 from collections.abc import Sequence
 
 import pytest
+from msgspec.structs import replace
 
 from tidegate.core.experiments import ArmSpec, GuardMetric, Spec, UnitLine
-from tidegate.core.rollout import decide
+from tidegate.core.rollout import Judgement
+from tidegate.core.rollout import decide as decided
+from tidegate.core.tally import Before, counted
 from tidegate.core.values import Duration, Share
 
 LONG_S = 3600.0
+
+
+def decide(
+    spec: Spec, stage: int, stage_age_s: float, age_s: float, lines: Sequence[UnitLine], before: Before | None = None
+) -> Judgement:
+    return decided(spec, stage, stage_age_s, age_s, counted(spec, lines, before))
 
 
 def trial(**fields: object) -> Spec:
@@ -111,9 +120,10 @@ def test_harm_is_ended_even_where_units_are_missing():
 
 def test_money_that_is_spent_ends_it():
     spec = trial(max_usd=2.0)
-    lines = units(400, 0.5, 1)
-    assert decide(spec, 1, 1, 1, lines, spent_nusd=1_999_999_999).did == "wait"
-    found = decide(spec, 1, 1, 1, lines, spent_nusd=2_000_000_000)
+    tally = counted(spec, units(400, 0.5, 1))
+    with_cost = {nusd: replace(tally, spent_nusd={"control": 9, "b": nusd}) for nusd in (1_999_999_999, 2_000_000_000)}
+    assert decided(spec, 1, 1, 1, with_cost[1_999_999_999]).did == "wait"
+    found = decided(spec, 1, 1, 1, with_cost[2_000_000_000])
     assert found.did == "inconclusive" and found.why.startswith("it has cost the 2 USD that it may, and the control")
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,13 @@ import msgspec
 import pytest
 
 from tests.contracts.test_store_contract import EXPERIMENT, postgres, sqlite
+from tests.storage.test_upgrades import old_file
 from tidegate.core.experiments import Assigned
 from tidegate.core.ports import Closed
 from tidegate.storage import retention
 from tidegate.storage.books import Home, Position, Row
 from tidegate.storage.retention import Kind
+from tidegate.storage.sqlite import SqliteStore
 from tidegate.storage.trials import MOST, Trial, lines, trials
 
 UNITS = 100_000
@@ -62,3 +66,16 @@ def test_a_hundred_thousand_lines_are_made_in_a_moment():
     began = time.process_time()
     said = lines(found, {})
     assert len(said) == UNITS and said[0].first_ms == 0 and time.process_time() - began < 2
+
+
+async def test_what_an_older_release_has_kept_is_counted_on(tmp_path: Path):
+    path = tmp_path / "tidegate.db"
+    old_file(path, 18)  # the trials of a stage and arm lay together
+    with closing(sqlite3.connect(path)) as db:
+        for trial in trials([row("a", "t.1").closed, row("b", "t.1").closed]):
+            db.execute(f"INSERT INTO trials VALUES ({', '.join('?' * len(trial))})", trial)
+        db.commit()
+    home = await SqliteStore.open(path)
+    home.books.take("s", [row("b", "t.1"), row("c", "t.1")], Position(1, 1))
+    assert [(line.unit, line.calls) for line in await home.books.units("t.1")] == [("u", 3)]
+    await home.aclose()

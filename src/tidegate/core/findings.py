@@ -6,19 +6,27 @@ Everything is turned so that more is worse; only what is told is turned back.
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from operator import attrgetter, itemgetter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import msgspec
 
-from tidegate.core.experiments import CONTROL, METRICS, GuardMetric, Spec, UnitLine
+from tidegate.core.experiments import CONTROL, METRICS, GuardMetric, Spec
 from tidegate.core.stats import NORMAL, sequential_shares
 from tidegate.core.stats.power import POWER
 from tidegate.core.stats.sequential import bar
-from tidegate.core.stats.sequential_means import FEWEST, Difference, Stratum, compared, without_before
+from tidegate.core.stats.sequential_means import (
+    FEWEST,
+    PLAIN,
+    Again,
+    Difference,
+    Side,
+    Stratum,
+    compared,
+    without_before,
+)
 from tidegate.core.stats.sequential_shares import Lot
+from tidegate.core.tally import HAD, NEVER, Both, Group, Place, Tally, Values
 
 Role = Literal["primary", "guard"]
 Verdict = Literal["worse", "better", "within", "unsure", "unknown"]
@@ -26,9 +34,6 @@ RARE = 0.2  # shares below are compared exactly, others as means
 SIZE = 1.5  # margins: the effects that are looked for
 MANY_UNITS = 1e7
 MANY_TIMES = 1e9  # more is no answer to how many are needed
-NEVER, HAD = -1, -2  # a unit was not seen in an earlier stage; it had an arm in one
-
-Before = Mapping[str, Mapping[str, float]]  # by metric, what was so of each unit before anything was tried
 
 
 class InStage(msgspec.Struct, frozen=True):
@@ -72,65 +77,6 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     looks_worse: bool = False  # the likely value is beyond the margin
     strata: tuple[InStage, ...] = ()
     needs: int | None = None
-
-
-class Group(NamedTuple):
-    stage: int
-    arm: str
-    before: int  # the stage in which its units were seen with the control the last time, or NEVER, or HAD
-
-
-Seen = Mapping[Group, Sequence[UnitLine]]
-Tables = Mapping[Group, Mapping[str, float]]  # of one metric, the values of units
-
-
-def sorted_out(lines: Iterable[UnitLine]) -> Seen:
-    """By what chance had to decide of a unit: it is asked anew in each stage, but whoever has an arm keeps it."""
-    found: dict[tuple[int, str, int], list[UnitLine]] = {}
-    last: dict[str, int] = {}
-    for line in sorted(lines, key=itemgetter(0)):
-        stage, arm, unit = line[:3]
-        before = last.get(unit, NEVER)
-        if before == stage:  # with two arms in one stage: that is a fault, and says nothing
-            before = HAD
-        last[unit] = stage if arm == CONTROL and before != HAD else HAD
-        key = (stage, arm, before)
-        if key in found:
-            found[key].append(line)
-        else:
-            found[key] = [line]
-    return {Group(*key): lines for key, lines in found.items()}
-
-
-# --- values of units
-
-
-class _Sums(NamedTuple):
-    of: str  # what the sum is of
-    sum: str
-    per: float = 1.0
-
-
-SUMS = {
-    "error_rate": _Sums("calls", "failed"),
-    "first_token": _Sums("begun", "first_us"),
-    "latency": _Sums("answered", "took_us"),
-    "cost": _Sums("priced", "cost_nusd"),
-    "guard_rate": _Sums("calls", "guarded"),
-    "retry_rate": _Sums("calls", "asked_again"),
-    "satisfaction": _Sums("scored", "score_milli", 1000),
-    "judge_score": _Sums("judged", "judged_milli", 1000),
-    "task_completion": _Sums("tasks", "completed"),
-}
-
-
-def values(metric: str, lines: Sequence[UnitLine]) -> dict[str, float]:
-    """The mean of each unit that has one, turned so that more is worse."""
-    sums = SUMS[metric]
-    fields = map(attrgetter("unit", sums.sum, sums.of), lines)
-    if METRICS[metric].better == "higher":
-        return {unit: 1 - total / (of * sums.per) for unit, total, of in fields if of}
-    return {unit: total / of for unit, total, of in fields if of}
 
 
 class Told(NamedTuple):
@@ -178,36 +124,28 @@ def looked_at(spec: Spec) -> list[tuple[Role, GuardMetric]]:
     return [("primary", spec.primary), *guards] if spec.primary else guards
 
 
-def findings(spec: Spec, seen: Seen, before: Before | None = None) -> tuple[Finding, ...]:
+def findings(spec: Spec, tally: Tally) -> tuple[Finding, ...]:
     """Of each arm: of the primary metric, then of the guards."""
-    names = {metric.metric for _, metric in looked_at(spec)}
-    of: dict[str, Tables] = {name: {group: values(name, lines) for group, lines in seen.items()} for name in names}
-    return tuple(
-        _finding(spec, of[metric.metric], arm.name, metric, role, (before or {}).get(metric.metric))
-        for arm in spec.arms
-        for role, metric in looked_at(spec)
-    )
+    return tuple(_finding(spec, tally, arm.name, metric, role) for arm in spec.arms for role, metric in looked_at(spec))
 
 
-def _finding(
-    spec: Spec, tables: Tables, arm: str, wanted: GuardMetric, role: Role, before: Mapping[str, float] | None
-) -> Finding:
+def _finding(spec: Spec, tally: Tally, arm: str, wanted: GuardMetric, role: Role) -> Finding:
     metric, kind = wanted.metric, METRICS[wanted.metric].kind
-    stages = sorted({group.stage for group in tables})
-    strata = [Stratum(_of_stage(tables, stage, arm), _of_stage(tables, stage, CONTROL)) for stage in stages]
+    stages = sorted({group.stage for group in tally.lines})
+    places = [((stage, arm), (stage, CONTROL)) for stage in stages]
+    there = _by_place(tally.values.get(metric, {}))
     plain = kind != "ratio"
-    logs = not plain and all(min(side.values()) > 0 for one in strata for side in one if side)
-    if logs:
-        strata = [Stratum(*({unit: math.log(value) for unit, value in side.items()} for side in one)) for one in strata]
-    if before and (plain or logs):
-        strata = without_before(strata, _turned(metric, before, logs))
-    found = compared(strata, relative=not plain and not logs)
+    logs = not plain and not any(there[place].none for pair in places for place in pair if place in there)
+    strata, again = _compare(places, there, tally.again.get(metric, {}), logs)
+    found = compared(strata, again, relative=not plain and not logs)
     exact = kind == "share" and found is not None and found.control_mean < RARE
     told = _told(metric, logs, exact)
     margin = math.log1p(wanted.margin) if logs else wanted.margin
     gain = -math.log1p(-min(wanted.margin, 0.999)) if logs else wanted.margin
-    units, control = (sum(len(side) for side in sides) for sides in zip(*strata, strict=True)) if strata else (0, 0)
-    by_stage = tuple(_in_stage(stage, one, told) for stage, one in zip(stages, strata, strict=True) if any(one))
+    units, control = (sum(side.n for side in sides) for sides in zip(*strata, strict=True)) if strata else (0, 0)
+    by_stage = tuple(
+        _in_stage(stage, one, told) for stage, one in zip(stages, strata, strict=True) if any(side.n for side in one)
+    )
     blank = Finding(
         arm=arm, metric=metric, role=role, margin=wanted.margin, verdict="unknown", how=told.how, units=units,
         control_units=control, strata=by_stage,
@@ -215,7 +153,7 @@ def _finding(
     if found is None:
         return blank
     level = Level.of(spec)
-    ends = _exact(spec, tables, arm, level) if exact else _bounds(found, SIZE * margin, level)
+    ends = _exact(spec, tally, metric, arm, level) if exact else _bounds(found, SIZE * margin, level)
     low, high = min(ends[0], found.estimate), max(ends[1], found.estimate)
     verdict = _verdict(role, found.estimate, low, high, margin, gain)
     return msgspec.structs.replace(
@@ -231,8 +169,35 @@ def _finding(
     )
 
 
-def _exact(spec: Spec, tables: Tables, arm: str, level: Level) -> tuple[float, float]:
-    lots = _lots(spec, tables, arm)
+def _by_place(values: Mapping[Group, Values]) -> dict[Place, Values]:
+    found: dict[Place, Values] = {}
+    for (stage, arm, _), of in sorted(values.items()):
+        found[stage, arm] = found[stage, arm] + of if (stage, arm) in found else of
+    return found
+
+
+def _compare(
+    places: Sequence[tuple[Place, Place]],
+    there: Mapping[Place, Values],
+    both: Mapping[tuple[Place, Place], Both],
+    logs: bool,
+) -> tuple[list[Stratum], list[Again]]:
+    """What is compared, and how what units have in several places goes together: without what was so before."""
+    of = {place: form for place, values in there.items() if (form := values.logs if logs else values.plain) is not None}
+    known = [of[place] for pair in places for place in pair if place in of and len(of[place].means) > 1]
+    weights = without_before(known) if known else PLAIN
+    strata = [Stratum(*(Side.of(of.get(place), weights) for place in pair)) for pair in places]
+    at = {place: (number, side) for number, pair in enumerate(places) for side, place in enumerate(pair)}
+    again = [
+        Again.of(at[one], at[other], form, strata, weights)
+        for (one, other), two in both.items()
+        if one in at and other in at and (form := two.logs if logs else two.plain) is not None
+    ]
+    return strata, again
+
+
+def _exact(spec: Spec, tally: Tally, metric: str, arm: str, level: Level) -> tuple[float, float]:
+    lots = _lots(spec, tally, metric, arm)
     return sequential_shares.low(lots, level.harm), sequential_shares.high(lots, level.safe)
 
 
@@ -256,22 +221,8 @@ def _end(told: Told, value: float) -> float | None:
     return None if math.isinf(value) else told.difference(value)
 
 
-def _of_stage(tables: Tables, stage: int, arm: str) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for group, of in tables.items():
-        if group.stage == stage and group.arm == arm:
-            found |= of
-    return found
-
-
-def _turned(metric: str, before: Mapping[str, float], logs: bool) -> Mapping[str, float]:
-    if logs:
-        return {unit: math.log(value) for unit, value in before.items() if value > 0}
-    return {unit: 1 - value for unit, value in before.items()} if METRICS[metric].better == "higher" else before
-
-
 def _in_stage(stage: int, one: Stratum, told: Told) -> InStage:
-    means = [sum(side.values()) / len(side) if side else None for side in one]
+    means = [side.mean if side.n else None for side in one]
     arm, control = (None if mean is None else told.value(mean) for mean in means)
     estimate = None
     if means[0] is not None and means[1] is not None:
@@ -279,18 +230,18 @@ def _in_stage(stage: int, one: Stratum, told: Told) -> InStage:
         if told.how == "relative means":
             apart = apart / means[1] if means[1] > 0 else math.nan
         estimate = None if math.isnan(apart) else told.difference(apart)
-    return InStage(stage, len(one.arm), len(one.control), arm, control, estimate)
+    return InStage(stage, one.arm.n, one.control.n, arm, control, estimate)
 
 
-def _lots(spec: Spec, tables: Tables, arm: str) -> list[Lot]:
-    found = []
-    for stage, before in sorted({(group.stage, group.before) for group in tables if group.before != HAD}):
+def _lots(spec: Spec, tally: Tally, metric: str, arm: str) -> list[Lot]:
+    found, values = [], tally.values.get(metric, {})
+    for stage, before in sorted({(group.stage, group.before) for group in tally.lines if group.before != HAD}):
         chance = chance_of(spec, arm, stage, before)
         if not 0 < chance < 1:
             continue
-        sides = [Counter(tables.get(Group(stage, one, before), {}).values()) for one in (arm, CONTROL)]
-        none = sum(side.pop(0.0, 0) for side in sides)
-        found.append(Lot(chance, none, *sides))
+        sides = [values.get(Group(stage, one, before)) for one in (arm, CONTROL)]
+        none = sum(side.none for side in sides if side is not None)
+        found.append(Lot(chance, none, *(side.shares if side is not None else {} for side in sides)))
     return found
 
 

@@ -13,9 +13,10 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from tidegate.core.experiments import CONTROL, METRICS, Spec, UnitLine
-from tidegate.core.findings import NEVER, Before, Finding, Group, Seen, findings, share_of, sorted_out
+from tidegate.core.experiments import CONTROL, METRICS, Spec
+from tidegate.core.findings import Finding, findings, share_of
 from tidegate.core.stats import sequential_counts
+from tidegate.core.tally import NEVER, Group, Tally
 
 Did = Literal["wait", "advance", "promote", "roll_back", "inconclusive", "blocked"]
 WRONG_RATIO = 0.001  # how often, of all rollouts, a right sample ratio is told to be wrong
@@ -43,33 +44,28 @@ class Judgement(msgspec.Struct, frozen=True):
     ratio: Ratio | None = None
 
 
-def decide(
-    spec: Spec, stage: int, stage_age_s: float, age_s: float, lines: Sequence[UnitLine], spent_nusd: int = 0,
-    before: Before | None = None,
-) -> Judgement:  # fmt: skip
-    """The same for the same lines, in whatever order, whenever it is asked.
+def decide(spec: Spec, stage: int, stage_age_s: float, age_s: float, tally: Tally) -> Judgement:
+    """The same for the same units, in whatever order they were counted, whenever it is asked.
 
-    `lines`: of all stages so far, one per unit and stage. `before`: what was so of units before anything was tried, by
-    metric, in the metric's unit; it takes spread away (CUPED). Whether what comes out is done without a person, is not
-    asked here.
+    `tally`: of all stages so far. Whether what comes out is done without a person, is not asked here.
     """
-    seen = sorted_out(lines)
-    found, ratio = findings(spec, seen, before), sample_ratio(spec, seen)
+    found, ratio = findings(spec, tally), sample_ratio(spec, tally)
     units = {
-        arm.name: sum(len(of) for group, of in seen.items() if group[:2] == (stage, arm.name)) for arm in spec.arms
+        arm.name: sum(count for group, count in tally.lines.items() if group[:2] == (stage, arm.name))
+        for arm in spec.arms
     }
-    now = _Now(spec, stage, stage_age_s, age_s, spent_nusd, units)
+    now = _Now(spec, stage, stage_age_s, age_s, tally.spent_on_arms_nusd, units)
     did, why, who = _decided(now, found, ratio)
     return Judgement(did, why, who, found, ratio)
 
 
-def sample_ratio(spec: Spec, seen: Seen) -> Ratio | None:
+def sample_ratio(spec: Spec, tally: Tally) -> Ratio | None:
     """Of the units that chance had to give something to. None: there are none yet."""
     names = [CONTROL, *(arm.name for arm in spec.arms)]
     found, logs = [], []
-    for stage in sorted({group.stage for group in seen if group.before == NEVER}):
+    for stage in sorted({group.stage for group in tally.lines if group.before == NEVER}):
         chances = [1 - spec.ramp[stage], *(share_of(spec, name, stage) for name in names[1:])]
-        counts = [len(seen.get(Group(stage, name, NEVER), ())) for name in names]
+        counts = [tally.lines.get(Group(stage, name, NEVER), 0) for name in names]
         logs.append(sequential_counts.log_evidence(counts, chances))
         total = sum(counts)
         expected = {name: total * chance for name, chance in zip(names, chances, strict=True)}

@@ -9,6 +9,7 @@ from tidegate.core.analytics import PeopleAsked, PeopleLine, TimesAsked, TimesLi
 from tidegate.core.experiments import UnitLine
 from tidegate.core.ports import Acted, Closed, Store, Totals
 from tidegate.core.search import CallsAsked, Place
+from tidegate.core.tally import Arrival
 from tidegate.core.usage import UsageAsked, UsageLine
 from tidegate.storage.audit.log import Log
 from tidegate.storage.opinions import Said
@@ -66,7 +67,9 @@ class Books(Protocol):
 
     async def opined(self, asked: UsageAsked) -> list[UsageLine]: ...
 
-    async def units(self, experiment: str) -> list[UnitLine]: ...
+    async def units(self, experiment: str, behind: str = "") -> list[UnitLine]: ...
+
+    async def arrivals(self, experiment: str, parts: int) -> list[Arrival]: ...
 
     async def rename_units(self, units: Sequence[tuple[str, str, str]]) -> None: ...
 

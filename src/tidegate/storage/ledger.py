@@ -14,6 +14,7 @@ from tidegate.core.experiments import UnitLine
 from tidegate.core.opinions import Opinion
 from tidegate.core.ports import Acted, Backlog, CallsFound, CallsTaken, Closed, Opened, Record, Totals, Vault
 from tidegate.core.search import CallsAsked
+from tidegate.core.tally import Arrival
 from tidegate.core.usage import UsageAsked, UsageLine
 from tidegate.storage import personal
 from tidegate.storage.books import Books, Notice
@@ -178,9 +179,14 @@ class SpoolLedger:
     async def opined(self, asked: UsageAsked) -> list[UsageLine]:
         return await self._named(asked, self._books.opined)
 
-    async def units(self, experiment: str) -> list[UnitLine]:
+    async def units(self, experiment: str, behind: str = "") -> list[UnitLine]:
+        if not behind:
+            await self.flush()
+        return await self._books.units(experiment, behind)
+
+    async def arrivals(self, experiment: str, parts: int) -> list[Arrival]:
         await self.flush()
-        return await self._books.units(experiment)
+        return await self._books.arrivals(experiment, parts)
 
     async def rename_units(self, units: Sequence[tuple[str, str, str]]) -> None:
         await self.flush()

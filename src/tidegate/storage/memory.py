@@ -33,6 +33,7 @@ from tidegate.core.ports import (
     User,
 )
 from tidegate.core.search import CallsAsked
+from tidegate.core.tally import Arrival
 from tidegate.core.usage import UsageAsked, UsageLine
 from tidegate.storage.facts import FactSums, facts
 from tidegate.storage.listing import page
@@ -189,8 +190,14 @@ class MemoryLedger:
         rollups = [said.rollup for said in self._said.values()]
         return answer(asked, rollups, OPINION_DIMENSIONS, OPINION_SUMS)
 
-    async def units(self, experiment: str) -> list[UnitLine]:
-        return self._trials.units(experiment, self._said.values())
+    async def units(self, experiment: str, behind: str = "") -> list[UnitLine]:
+        said: dict[str, list[Said]] = {}
+        for one in self._said.values():
+            said.setdefault(one.opinion.request_id, []).append(one)
+        return self._trials.units(experiment, behind, said)
+
+    async def arrivals(self, experiment: str, parts: int) -> list[Arrival]:
+        return self._trials.arrivals(experiment, parts)
 
     async def rename_units(self, units: Sequence[tuple[str, str, str]]) -> None:
         self._trials.rename(units)

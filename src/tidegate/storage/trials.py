@@ -5,12 +5,13 @@ What is said of a call later is joined when somebody asks. The same for every da
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from operator import itemgetter
+from bisect import bisect_right, insort
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from tidegate.core.experiments import UnitLine
 from tidegate.core.ports import Closed
+from tidegate.core.tally import Arrival
 from tidegate.storage.facts import Database, each
 from tidegate.storage.opinions import Said
 from tidegate.storage.rollups import clean
@@ -18,6 +19,7 @@ from tidegate.storage.rollups import clean
 FAILED = ("failed", "cut_off")
 REFUSED_BY_PROVIDER = "upstream_refused"  # perhaps for a parameter that the arm has put in
 LARGEST = 2**63 - 1
+SOME = 4000  # lines that are read at once: 3 MB while they are counted, and one step in some thousand is not felt
 MOST = 2**47  # of the time or the cost of one call, so that 65,000 of them can be summed
 
 
@@ -100,31 +102,44 @@ _OPINED = ", ".join(
 class TrialTable:
     """`schema` with its dot; `mark` is where a value goes; `as_bytes`: the driver wants its SQL so.
 
-    `many`: who takes a statement for many rows.
+    `many`: who takes a statement for many rows; `some`: lines that are read at once.
     """
 
     def __init__(
-        self, schema: str, mark: str, *, as_bytes: bool = False, many: Callable[[Any, Any, Any], None] = each
+        self,
+        schema: str,
+        mark: str,
+        *,
+        as_bytes: bool = False,
+        many: Callable[[Any, Any, Any], None] = each,
+        some: int = SOME,
     ) -> None:
         def sql(text: str) -> Any:
             text = text.replace("@", schema).replace("?", mark)
             return text.encode() if as_bytes else text
 
         self._many = many
+        self._some = some
         self._put = sql(
             f"INSERT INTO @trials ({', '.join(Trial._fields)}) VALUES ({', '.join('?' * len(Trial._fields))}) "
             "ON CONFLICT DO NOTHING"
         )
         sums = ", ".join(f"CAST(sum({name}) AS BIGINT)" for name in SUMMED)
         self._units = sql(
-            f"SELECT stage, arm, unit, min(at_ms), count(*), {sums} FROM @trials WHERE experiment = ? "
-            "GROUP BY stage, arm, unit ORDER BY 4, unit, stage"
+            f"SELECT stage, arm, unit, min(at_ms), count(*), {sums} FROM @trials WHERE experiment = ? AND unit > ? "
+            f"GROUP BY unit, stage, arm ORDER BY unit, stage, arm LIMIT {some}"
         )
         self._opined = sql(
             f"SELECT t.stage, t.arm, t.unit, {_OPINED}, CAST(sum(o.tasks) AS BIGINT), "
-            "CAST(sum(o.completed) AS BIGINT) "
-            "FROM @trials t JOIN @opinions o ON o.request_id = t.call WHERE t.experiment = ? "
-            "GROUP BY t.stage, t.arm, t.unit"
+            "CAST(sum(o.completed) AS BIGINT) FROM @trials t JOIN @opinions o ON o.request_id = t.call "
+            "WHERE t.experiment = ? AND t.unit > ? AND t.unit <= ? GROUP BY t.stage, t.arm, t.unit"
+        )
+        each_line = "FROM @trials WHERE experiment = ? GROUP BY unit, stage, arm"
+        self._count = sql(f"SELECT count(*) FROM (SELECT 1 {each_line}) AS one")
+        self._arrivals = sql(
+            "SELECT first_ms, unit, stage, arm FROM (SELECT min(at_ms) AS first_ms, unit, stage, arm, "
+            f"row_number() OVER (ORDER BY min(at_ms), unit, stage, arm) AS place {each_line}) AS one "
+            "WHERE ((place + 1) * ? - 1) / ? > (place * ? - 1) / ? AND place < ? ORDER BY place"
         )
         self._rename = sql("UPDATE @trials SET unit = ? WHERE experiment = ? AND unit = ?")
         self._old = sql(
@@ -139,12 +154,27 @@ class TrialTable:
         if found:
             self._many(db, self._put, sorted(found))
 
-    def units(self, db: Database, experiment: str) -> list[UnitLine]:
+    def units(self, db: Database, experiment: str, behind: str) -> list[UnitLine]:
+        """All of some units that are called something behind that. They lie beside each other."""
+        found = db.execute(self._units, (experiment, behind)).fetchall()
+        if len(found) == self._some:  # of the last one there may be more
+            last = found[-1][2]
+            found = [row for row in found if row[2] != last]
+        if not found:
+            return []
         opined = {
             (stage, arm, unit): Opined._make(sums)
-            for stage, arm, unit, *sums in db.execute(self._opined, (experiment,)).fetchall()
+            for stage, arm, unit, *sums in db.execute(self._opined, (experiment, behind, found[-1][2])).fetchall()
         }
-        return lines(db.execute(self._units, (experiment,)).fetchall(), opined)
+        return lines(found, opined)
+
+    def arrivals(self, db: Database, experiment: str, parts: int) -> list[Arrival]:
+        """Sorted by the database, which has room for it."""
+        (count,) = db.execute(self._count, (experiment,)).fetchone()
+        parts = min(parts, count)
+        if parts < 2:
+            return []
+        return [*map(tuple, db.execute(self._arrivals, (experiment, parts, count, parts, count, count)).fetchall())]
 
     def rename(self, db: Database, units: Iterable[tuple[str, str, str]]) -> None:
         """Of an experiment, what a unit is called, and what from now on."""
@@ -157,7 +187,7 @@ class TrialTable:
 
 
 def lines(found: Iterable[tuple[Any, ...]], opined: dict[tuple[int, str, str], Opined]) -> list[UnitLine]:
-    """In their order. There are a hundred thousand of them, so each is made in one step."""
+    """In their order. Each is made in one step: of some experiments there are hundreds of thousands."""
     nobody, make = Opined(), tuple.__new__
     return [make(UnitLine, row + opined.get(row[:3], nobody)) for row in found]
 
@@ -165,36 +195,55 @@ def lines(found: Iterable[tuple[Any, ...]], opined: dict[tuple[int, str, str], O
 class TrialSums:
     """The same, where there is no SQL."""
 
-    def __init__(self) -> None:
-        self._trials: list[Trial] = []
+    def __init__(self, some: int = SOME) -> None:
+        self._some = some
+        self._trials: dict[str, dict[str, list[Trial]]] = {}  # by experiment and unit
+        self._names: dict[str, list[str]] = {}  # of an experiment's units, in their order
 
     def add(self, rows: Iterable[Closed]) -> None:
-        self._trials += trials(rows)
+        for trial in trials(rows):
+            self._of(trial.experiment, trial.unit).append(trial)
 
-    def units(self, experiment: str, said: Iterable[Said]) -> list[UnitLine]:
-        opinions: dict[str, list[Said]] = {}
-        for one in said:
-            opinions.setdefault(one.opinion.request_id, []).append(one)
+    def units(self, experiment: str, behind: str, said: Mapping[str, Iterable[Said]]) -> list[UnitLine]:
+        """`said`: of calls, by their ids."""
+        names = self._names.get(experiment, [])
+        begin = bisect_right(names, behind)
+        return [line for unit in names[begin : begin + self._some] for line in self._lines(experiment, unit, said)]
+
+    def arrivals(self, experiment: str, parts: int) -> list[Arrival]:
+        found = sorted(
+            (line.first_ms, unit, line.stage, line.arm)
+            for unit in self._names.get(experiment, ())
+            for line in self._lines(experiment, unit, {})
+        )
+        parts = min(parts, len(found))
+        return [found[len(found) * number // parts - 1] for number in range(1, parts)]
+
+    def _lines(self, experiment: str, unit: str, said: Mapping[str, Iterable[Said]]) -> list[UnitLine]:
         found: dict[tuple[int, str, str], list[int]] = {}
         opined: dict[tuple[int, str, str], Opined] = {}
-        for trial in self._trials:
-            if trial.experiment != experiment:
-                continue
-            key = (trial.stage, trial.arm, trial.unit)
+        for trial in self._trials[experiment][unit]:
+            key = (trial.stage, trial.arm, unit)
             sums = found.setdefault(key, [trial.at_ms, 0, *[0] * len(SUMMED)])
             sums[0] = min(sums[0], trial.at_ms)
             sums[1:] = [a + b for a, b in zip(sums[1:], (1, *trial[6:]), strict=True)]
-            for one in opinions.get(trial.call, ()):
+            for one in said.get(trial.call, ()):
                 opined[key] = Opined(*map(int.__add__, opined.get(key, Opined()), _said(one)))
-        rows = sorted(((*key, *sums) for key, sums in found.items()), key=itemgetter(3, 2, 0))
-        return lines(rows, opined)
+        return lines((key + tuple(sums) for key, sums in sorted(found.items())), opined)
 
     def rename(self, units: Iterable[tuple[str, str, str]]) -> None:
         for experiment, unit, instead in units:
-            self._trials = [
-                one._replace(unit=instead) if (one.experiment, one.unit) == (experiment, unit) else one
-                for one in self._trials
-            ]
+            found = self._trials.get(experiment, {}).pop(unit, [])
+            if found:
+                self._names[experiment].remove(unit)
+                self._of(experiment, instead).extend(one._replace(unit=instead) for one in found)
+
+    def _of(self, experiment: str, unit: str) -> list[Trial]:
+        there = self._trials.setdefault(experiment, {})
+        if unit not in there:
+            there[unit] = []
+            insort(self._names.setdefault(experiment, []), unit)
+        return there[unit]
 
 
 def _said(one: Said) -> Opined:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,9 +16,42 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from tidegate.core.stats.sequential_means import Stratum, compared, without_before
+from tidegate.core.stats.moments import Moments
+from tidegate.core.stats.sequential_means import PLAIN, Again, Difference, Side, without_before
+from tidegate.core.stats.sequential_means import Stratum as Known
+from tidegate.core.stats.sequential_means import compared as of_known
 
 SEEDS = 2_000 if os.environ.get("TIDEGATE_SEQUENTIAL") else 150
+
+
+class Stratum(NamedTuple):
+    """Values of units."""
+
+    arm: Mapping[str, float]
+    control: Mapping[str, float]
+
+
+def compared(
+    strata: Sequence[Stratum], relative: bool = False, before: Mapping[str, float] | None = None
+) -> Difference | None:
+    """By what is known of all units together; `before` is taken away."""
+
+    def row(value: float, unit: str) -> tuple[float, ...]:
+        return (value,) if before is None else (value, before.get(unit, 0.0), float(unit in before))
+
+    def moments(rows: list[tuple[float, ...]]) -> Moments | None:
+        return Moments.of(*zip(*rows, strict=True)) if rows else None
+
+    sides = {(at, of): side for at, one in enumerate(strata) for of, side in enumerate(one)}
+    found = {at: moments([row(value, unit) for unit, value in side.items()]) for at, side in sides.items()}
+    weights = PLAIN if before is None else without_before([one for one in found.values() if one is not None])
+    known = [Known(*(Side.of(found[at, of], weights) for of in (0, 1))) for at in range(len(strata))]
+    again = []
+    for (one, ours), (other, theirs) in combinations(sides.items(), 2):
+        both = moments([row(ours[unit], unit) + row(theirs[unit], unit) for unit in ours.keys() & theirs.keys()])
+        if both is not None:
+            again.append(Again.of(one, other, both, known, weights))
+    return of_known(known, again, relative)
 
 
 def drawn(seed: int, sizes: list[tuple[int, int]], again: float = 0.0, apart: float = 0.0) -> list[Stratum]:
@@ -101,7 +137,7 @@ def test_what_was_so_before_takes_spread_away_and_leaves_the_difference():
     before = {f"{at}": float(chance.normal(0, 1)) for at in range(1_200)}
     sides = [{unit: value + 0.3 * arm + float(chance.normal(0, 0.5)) for unit, value in list(before.items())[cut]}
              for arm, cut in ((1, slice(0, 600)), (0, slice(600, 1_200)))]  # fmt: skip
-    plain, less = compared([Stratum(*sides)]), compared(without_before([Stratum(*sides)], before))
+    plain, less = compared([Stratum(*sides)]), compared([Stratum(*sides)], before=before)
     table = frame([Stratum(*sides)])
     table["before"] = table["unit"].map(before)
     theirs = smf.ols("value ~ arm + before", table).fit()
@@ -109,7 +145,7 @@ def test_what_was_so_before_takes_spread_away_and_leaves_the_difference():
     assert less.estimate == pytest.approx(theirs.params["arm"], abs=0.01)
     assert math.sqrt(less.variance) == pytest.approx(theirs.bse["arm"], rel=0.03)
     assert less.variance < 0.3 * plain.variance
-    assert without_before([Stratum(*sides)], {}) == [Stratum(*sides)]
+    assert compared([Stratum(*sides)], before={}) == plain
 
 
 @given(st.lists(st.floats(-5, 5), min_size=4, max_size=40), st.floats(-3, 3), st.randoms())

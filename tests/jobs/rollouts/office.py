@@ -8,13 +8,15 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tests.clock import JumpClock
-from tidegate.core.experiments import CONTROL, Decision, Experiment, UnitLine, read
+from tidegate.core.experiments import CONTROL, Decision, Experiment, Spec, UnitLine, read
 from tidegate.core.ports import Acted
+from tidegate.core.tally import Counting
 from tidegate.core.world import Nursery, World
 from tidegate.jobs.rollouts import Config
 from tidegate.jobs.rollouts.course import wanted
 from tidegate.jobs.rollouts.evidence import Asked, Passed
 from tidegate.jobs.rollouts.moves import Mover
+from tidegate.jobs.rollouts.reports import LOOKS
 from tidegate.jobs.rollouts.rounds import Rollouts
 from tidegate.stages.experiments.desk import Desk
 from tidegate.stages.experiments.running import Running
@@ -45,8 +47,8 @@ class Office:
     def notice(self, name: str, fields: Any) -> None:
         self.told.append((name, dict(fields)))
 
-    async def units(self, experiment: str) -> list[UnitLine]:
-        return list(self.lines)
+    async def units(self, experiment: str, behind: str) -> list[UnitLine]:
+        return in_order(self.lines, behind)
 
     # --- who works here
 
@@ -112,6 +114,20 @@ def population(
             first_us=round(chance.lognormvariate(12, 0.3) * slower) if not failed else 0, priced=int(not failed),
             cost_nusd=round(chance.lognormvariate(12, 0.3) * dearer) if not failed else 0, scored=1, score_milli=score,
         )  # fmt: skip
+
+
+def in_order(lines: Sequence[UnitLine], behind: str, most: int = 400) -> list[UnitLine]:
+    """As a ledger has them: all of the next units."""
+    found = sorted({line.unit for line in lines if line.unit > behind})[:most]
+    return sorted((line for line in lines if found and behind < line.unit <= found[-1]), key=lambda line: line.unit)
+
+
+def counting(spec: Spec, lines: Sequence[UnitLine], parts: int = LOOKS) -> Counting:
+    came = sorted((line.first_ms, line.unit, line.stage, line.arm) for line in lines)
+    parts = min(parts, len(came))
+    found = Counting(spec, looks=[came[len(came) * number // parts - 1] for number in range(1, parts)])
+    found.add(lines)
+    return found
 
 
 def arms(lines: Sequence[UnitLine]) -> dict[str, int]:

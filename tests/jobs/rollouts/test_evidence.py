@@ -1,12 +1,32 @@
 from __future__ import annotations
 
+import base64
 import random
-import time
+import zlib
+from itertools import pairwise
 
+import msgspec
 import pytest
 
-from tidegate.core.experiments import Tripwires, UnitLine
-from tidegate.jobs.rollouts.evidence import Asked, Tripped, packed, read, refusal, unpacked, written
+from tidegate.core.experiments import ArmSpec, Spec, Tripwires, UnitLine
+from tidegate.core.rollout import decide
+from tidegate.core.tally import counted
+from tidegate.jobs.rollouts.evidence import (
+    FIRST,
+    UNIT,
+    Asked,
+    SeenLines,
+    Tripped,
+    judged,
+    lines_of,
+    packed,
+    read,
+    refusal,
+    unpacked,
+    written,
+)
+
+SPEC = Spec(name="x", arms=(ArmSpec("a"),))
 
 
 def lines(count):
@@ -22,21 +42,32 @@ def lines(count):
         )  # fmt: skip
 
 
-def test_lines_come_back_as_they_were_but_for_the_names_of_units():
+def packed_lines(lines):
+    """As decisions were written while they had a line of each unit."""
+    known = {}
+    columns = [list(column) for column in zip(*lines, strict=True)]
+    columns[UNIT] = [known.setdefault(line.unit, len(known)) for line in lines]
+    columns[FIRST] = [lines[0].first_ms, *(b.first_ms - a.first_ms for a, b in pairwise(lines))]
+    return base64.b64encode(zlib.compress(msgspec.msgpack.encode(columns), 6)).decode()
+
+
+def test_what_was_known_comes_back_as_it_was_and_is_no_longer_for_many_units():
+    sizes = []
+    for count in (500, 20_000):
+        tally = counted(SPEC, lines(count))
+        assert unpacked(packed(tally)) == tally and tally.count == count
+        sizes.append(len(packed(tally)))
+    assert sizes[1] < 1.1 * sizes[0] < 4096
+
+
+def test_a_decision_of_before_with_a_line_of_each_unit_follows_again():
     seen = [*lines(500), *lines(3)]  # the first three are there in another stage too
-    back = unpacked(packed(seen))
-    assert [line._replace(unit="") for line in back] == [line._replace(unit="") for line in seen]
-    assert len({line.unit for line in back}) == 500 and back[0].unit == back[500].unit == "0" * 16
-    assert unpacked(packed([])) == []
-    assert packed(back) == packed(seen)
-
-
-def test_a_unit_takes_about_twenty_bytes():
-    seen = list(lines(20_000))
-    began = time.perf_counter()
-    text = packed(seen)
-    print(f"\n20,000 units: {len(text) / 20_000:.1f} bytes each, packed in {time.perf_counter() - began:.2f} s")
-    assert len(text) / 20_000 < 30
+    seen[-3:] = [line._replace(stage=2) for line in seen[-3:]]
+    then = {"stage": 1, "stage_age_s": 9.0, "age_s": 90.0, "spent_nusd": 7, "units": 503, "lines": packed_lines(seen)}
+    back = read(msgspec.json.encode({"of": "units"} | then).decode())
+    assert isinstance(back, SeenLines) and len({line.unit for line in lines_of(back.lines)}) == 500
+    again, then_found = judged(SPEC, back), decide(SPEC, 1, 9.0, 90.0, counted(SPEC, seen))
+    assert (again.did, again.why, again.ratio) == (then_found.did, then_found.why, then_found.ratio)
 
 
 def test_what_a_later_version_writes_is_not_read():

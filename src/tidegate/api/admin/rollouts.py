@@ -17,8 +17,10 @@ from tidegate.api.admin.shapes import ERRORS, Body
 from tidegate.core.call import Principal
 from tidegate.core.errors import NotFound
 from tidegate.core.experiments import ENDED, METRICS, Decision, Experiment, Spec, spec_of
+from tidegate.core.tally import Counting
 from tidegate.gateway import Gateway
 from tidegate.jobs.rollouts import reports
+from tidegate.jobs.rollouts.count import count
 from tidegate.jobs.rollouts.course import Verb, possible, wanted
 from tidegate.jobs.rollouts.evidence import Asked, followed_again
 from tidegate.jobs.rollouts.labels import relabel
@@ -148,8 +150,11 @@ async def recompute_experiment(name: str, principal: Looking, house: House) -> l
 async def _report(experiment: Experiment, house: Gateway) -> reports.Report:
     world, spec = house.world, spec_of(experiment)
     decisions, now_ms = await house.experiments.desk.decisions(experiment), world.clock.wall_ns() // 1_000_000
-    lines = await world.ledger.units(experiment.id) if spec.mode == "live" else []
-    return await asyncio.to_thread(reports.made, experiment, spec, decisions, lines, now_ms)
+    counting = Counting(spec)
+    if spec.mode == "live":
+        counting = Counting(spec, looks=await world.ledger.arrivals(experiment.id, reports.LOOKS))
+        await count(world.ledger.units, experiment.id, counting)
+    return await asyncio.to_thread(reports.made, experiment, spec, decisions, counting, now_ms)
 
 
 async def _named(name: str, principal: Principal, house: Gateway) -> Experiment:

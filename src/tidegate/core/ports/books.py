@@ -12,6 +12,7 @@ from tidegate.core.experiments import Assigned, UnitLine
 from tidegate.core.guard import Verdict
 from tidegate.core.opinions import Opinion
 from tidegate.core.search import CallsAsked, Place
+from tidegate.core.tally import Arrival
 from tidegate.core.tiers import Chosen
 from tidegate.core.usage import UsageAsked, UsageLine
 
@@ -178,9 +179,15 @@ class Ledger(Protocol):
     async def opined(self, asked: UsageAsked) -> list[UsageLine]:
         """Sums of opinions by OPINION_DIMENSIONS, as `usage` has them of calls: OPINION_SUMS."""
 
-    async def units(self, experiment: str) -> list[UnitLine]:
-        """What was seen of an experiment, by its id: stage by stage a line for each unit that counts, in the order in
-        which they came. What was appended before is in it, and what was said of calls since."""
+    async def units(self, experiment: str, behind: str = "") -> list[UnitLine]:
+        """What was seen of an experiment, by its id: stage by stage a line for each unit that counts, of some thousand
+        units, in the order of what they are called. The next ones are `behind` the last; none when all were there.
+
+        What was appended before the first were asked for is in it, and what was said of calls since.
+        """
+
+    async def arrivals(self, experiment: str, parts: int) -> list[Arrival]:
+        """In the order in which those lines came, where each of so many parts ends, each with as many; but the last."""
 
     async def rename_units(self, units: Sequence[tuple[str, str, str]]) -> None:
         """(experiment, unit, instead): what a unit is called from now on, as if it had never been called otherwise."""

@@ -8,21 +8,62 @@ several stages, in the same group or not, says less, or more, than several units
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from operator import mul
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from tidegate.core.stats.moments import Moments
 from tidegate.core.stats.sequential import bar, log_evidence, t_of_z, z_of_t
 
 FEWEST = 20  # units of each group, before anything is said of them
+ARM, CONTROL = 0, 1
+PLAIN = (1.0,)
 ALIKE = 10  # units that are added to each group with the spread of both: few that are alike by chance prove nothing
 
 
-class Stratum(NamedTuple):
-    """The units' values in one stage, by unit: shares, points, logarithms, on which 1 is much."""
+class Side(NamedTuple):
+    """The units of one group in one stage, by what their values are like: shares, points, logarithms; 1 is much."""
 
-    arm: Mapping[str, float]
-    control: Mapping[str, float]
+    n: int = 0
+    mean: float = 0.0
+    squares: float = 0.0  # of what lies between the values and their mean
+
+    @classmethod
+    def of(cls, moments: Moments | None, weights: Sequence[float] = PLAIN) -> Side:
+        """What the values of each unit come to with these weights. None: there are no units."""
+        if moments is None:
+            return cls()
+        return cls(moments.n, moments.mean(weights), moments.product(weights))
+
+
+class Stratum(NamedTuple):
+    arm: Side
+    control: Side
+
+
+class Again(NamedTuple):
+    """Units that are on two sides: each is a stratum by its number, and one of its fields by its.
+
+    `together`: the sum of the products of how far each is off, there and there, from the mean of the side.
+    """
+
+    one: tuple[int, int]
+    other: tuple[int, int]
+    together: float
+
+    @classmethod
+    def of(
+        cls,
+        one: tuple[int, int],
+        other: tuple[int, int],
+        moments: Moments,
+        strata: Sequence[Stratum],
+        weights: Sequence[float] = PLAIN,
+    ) -> Again:
+        """`moments`: of what they had on the one side, then of what they had on the other one."""
+        begin = len(weights)
+        off = moments.mean(weights) - strata[one[0]][one[1]].mean
+        other_off = moments.mean(weights, begin) - strata[other[0]][other[1]].mean
+        return cls(one, other, moments.product(weights, begin) + moments.n * off * other_off)
 
 
 class Difference(NamedTuple):
@@ -45,100 +86,78 @@ class Difference(NamedTuple):
         return math.sqrt(self.variance) * t_of_z(bar(size * size / self.variance, alpha), self.free)
 
 
-def compared(strata: Sequence[Stratum], relative: bool = False) -> Difference | None:
+def compared(strata: Sequence[Stratum], again: Iterable[Again] = (), relative: bool = False) -> Difference | None:
     """The differences of all strata, weighted by how many units each compares. None: there is none with two of both.
 
     The weights depend on numbers of units alone: weights by precision would follow what is seen, and lean towards
     strata that vary little by chance. `relative`: of means, as parts of the control's, with the variance of the delta
     method.
     """
-    pairs = [(one, _Side.of(one.arm), _Side.of(one.control)) for one in strata if min(map(len, one)) > 1]
+    pairs = [(at, *one) for at, one in enumerate(strata) if min(one.arm.n, one.control.n) > 1]
     if relative:
-        pairs = [(one, arm, control) for one, arm, control in pairs if control.mean > 0]
+        pairs = [(at, arm, control) for at, arm, control in pairs if control.mean > 0]
     total = sum(_size(arm, control) for _, arm, control in pairs)
     estimate = arm_mean = control_mean = 0.0
     errors = _Errors({}, [])
-    for stratum, arm, control in pairs:
+    for at, arm, control in pairs:
         weight = _size(arm, control) / total
         arm_mean += weight * arm.mean
         control_mean += weight * control.mean
         unit = control.mean if relative else 1.0
         estimate += weight * (arm.mean - control.mean) / unit
         shared = (arm.squares + control.squares) / (arm.n + control.n - 2)
-        errors.add(stratum.arm, arm, shared, weight / unit, unit)
-        errors.add(stratum.control, control, shared, -weight / unit * (arm.mean / unit if relative else 1.0), unit)
+        errors.add((at, ARM), arm, shared, weight / unit, unit)
+        errors.add((at, CONTROL), control, shared, -weight / unit * (arm.mean / unit if relative else 1.0), unit)
     units = min(sum(arm.n for _, arm, _ in pairs), sum(control.n for _, _, control in pairs))
-    variance, free = errors.variance() if pairs else (0.0, 0.0)
+    variance, free = errors.variance(again) if pairs else (0.0, 0.0)
     return Difference(estimate, variance, free, arm_mean, control_mean, units) if pairs else None
 
 
-class _Side(NamedTuple):
-    n: int
-    mean: float
-    squares: float  # of what lies between the values and their mean
-
-    @classmethod
-    def of(cls, values: Mapping[str, float]) -> _Side:
-        n = len(values)
-        mean = sum(values.values()) / n if n else 0.0
-        apart = [value - mean for value in values.values()]
-        return cls(n, mean, sum(map(mul, apart, apart)))
-
-
-def _size(arm: _Side, control: _Side) -> float:
+def _size(arm: Side, control: Side) -> float:
     return arm.n * control.n / (arm.n + control.n)
 
 
 class _Errors(NamedTuple):
     """What each unit adds to the error of an estimate, over all strata: squared and summed, that is its variance."""
 
-    terms: dict[str, float]
+    scales: dict[tuple[int, int], float]  # of a side: how the estimate moves with how far a unit is off there
     parts: list[tuple[float, float]]  # variance and degrees of freedom of each group of each stratum
 
-    def add(self, values: Mapping[str, float], side: _Side, shared: float, slope: float, unit: float) -> None:
+    def add(self, at: tuple[int, int], side: Side, shared: float, slope: float, unit: float) -> None:
         """`slope`: how the estimate moves with this mean.
 
         The variance is 1/n at least, as if one unit had been as far off as can be: thousand times 0 is not always 0.
         """
         variance = max((side.squares + ALIKE * shared) / (side.n - 1 + ALIKE), unit * unit / side.n)
         self.parts.append((slope * slope * variance / side.n, side.n - 1 + ALIKE))
-        if side.squares <= 1e-12 * variance:
-            self.terms[f"all {len(self.parts)}"] = math.sqrt(self.parts[-1][0])
-            return
-        scale, there = slope * math.sqrt(variance / side.n / side.squares), self.terms.get
-        for name, value in values.items():
-            self.terms[name] = there(name, 0.0) + scale * (value - side.mean)
+        if side.squares > 1e-12 * variance:
+            self.scales[at] = slope * math.sqrt(variance / side.n / side.squares)
 
-    def variance(self) -> tuple[float, float]:
-        """With its degrees of freedom (Welch and Satterthwaite)."""
-        terms = self.terms.values()
-        free = sum(part for part, _ in self.parts) ** 2 / sum(part * part / of for part, of in self.parts)
-        return max(sum(map(mul, terms, terms)), 1e-12), free
+    def variance(self, again: Iterable[Again]) -> tuple[float, float]:
+        """With its degrees of freedom (Welch and Satterthwaite). A unit's terms are one before they are squared."""
+        scale = self.scales.get
+        shared = sum(scale(two.one, 0.0) * scale(two.other, 0.0) * two.together for two in again)
+        alone = sum(part for part, _ in self.parts)
+        free = alone**2 / sum(part * part / of for part, of in self.parts)
+        return max(alone + 2 * shared, 1e-12), free
 
 
-def adjusted(values: Mapping[str, float], before: Mapping[str, float], slope: float, middle: float) -> dict[str, float]:
-    """Without what was so of each unit before anything was tried (CUPED, Deng, Xu, Kohavi and Walker 2013)."""
-    return {unit: value - slope * (before.get(unit, middle) - middle) for unit, value in values.items()}
+def without_before(sides: Iterable[Moments]) -> tuple[float, float, float]:
+    """Weights of a unit's value, of what was so of it before anything was tried, or 0, and of whether that is known, or
+    0, with which there is less spread and the same difference (CUPED, Deng, Xu, Kohavi and Walker 2013).
 
-
-def without_before(strata: Sequence[Stratum], before: Mapping[str, float]) -> list[Stratum]:
-    """Less spread, the same difference: what units were like before cannot come from the arm.
-
-    Units of which nothing is known are taken for average. One slope for all, from how values and what was before vary
-    together within each group of each stratum.
+    What units were like before cannot come from the arm. Units of which nothing is known are taken for average. One
+    slope for all, from how values and what was before vary together within each group of each stratum.
     """
-    together = squares = 0.0
-    known = [before[unit] for one in strata for side in one for unit in side if unit in before]
-    if not known:
-        return list(strata)
-    middle = sum(known) / len(known)
-    for stratum in strata:
-        for side in stratum:
-            pairs = [(before[unit], value) for unit, value in side.items() if unit in before]
-            if len(pairs) < 2:
-                continue
-            x0, y0 = (sum(column) / len(pairs) for column in zip(*pairs, strict=True))
-            together += sum((x - x0) * (y - y0) for x, y in pairs)
-            squares += sum((x - x0) ** 2 for x, _ in pairs)
+    known = together = squares = total = 0.0
+    for side in sides:
+        _, before, share = side.means
+        if share > 0:
+            known, total = known + side.n * share, total + side.n * before
+            usual = before / share  # of those that are known
+            apart = side.products[1][1] - side.products[1][2] * usual
+            if apart > 1e-12 * side.n * usual * usual:  # else they are alike, or one alone, and this is rounding
+                together += side.products[0][1] - side.products[0][2] * usual
+                squares += apart
     slope = together / squares if squares > 0 else 0.0
-    return [Stratum(*(adjusted(side, before, slope, middle) for side in one)) for one in strata]
+    return 1.0, -slope, slope * total / known if known else 0.0

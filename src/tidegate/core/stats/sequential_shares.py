@@ -28,9 +28,9 @@ class Lot(NamedTuple):
     """
 
     chance: float
-    none: int
-    arm: Mapping[float, int]
-    control: Mapping[float, int]
+    none: float
+    arm: Mapping[float, float]
+    control: Mapping[float, float]
 
 
 def evidence_above(lots: Sequence[Lot], beyond: float) -> float:

@@ -1,35 +1,50 @@
 """On what was it decided? Everything that a decision followed from, so that anybody can let it follow again.
 
-Of units there are the sums that were looked at, in the order in which they came, and numbers in place of the units: no
-user, nothing that was said. 1,000 units take about 20 KiB.
+Of units there is what was known of all together, which is what statistics ask: no unit, no user, nothing that was said.
+A few KiB, however many units there are.
 """
 
 from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate
 
 import msgspec
 
 from tidegate.core.experiments import Decision, Spec, Tripwires, UnitLine
 from tidegate.core.rollout import Judgement, decide
+from tidegate.core.tally import Tally, counted
 from tidegate.stages.experiments.desk import MAX_WHY
 
 FIRST = UnitLine._fields.index("first_ms")
 UNIT = UnitLine._fields.index("unit")
 
 
-class Seen(msgspec.Struct, frozen=True, tag="units", tag_field="of"):
+class Seen(msgspec.Struct, frozen=True, tag="tally", tag_field="of"):
     """What `decide` is asked with."""
 
     stage: int
     stage_age_s: float
     age_s: float
-    spent_nusd: int
+    units: int
+    tally: str  # packed
+
+    def known(self, spec: Spec) -> Tally:
+        return unpacked(self.tally)
+
+
+class SeenLines(msgspec.Struct, frozen=True, tag="units", tag_field="of"):
+    """The same as it was written before: the sums of each unit, and numbers in place of the units."""
+
+    stage: int
+    stage_age_s: float
+    age_s: float
     units: int
     lines: str  # packed
+
+    def known(self, spec: Spec) -> Tally:
+        return counted(spec, lines_of(self.lines))
 
 
 class Tripped(msgspec.Struct, frozen=True, tag="tripwire", tag_field="of"):
@@ -70,7 +85,7 @@ class Labelled(msgspec.Struct, frozen=True, tag="label", tag_field="of"):
     version: int
 
 
-Inputs = Seen | Tripped | Passed | Asked | Labelled
+Inputs = Seen | SeenLines | Tripped | Passed | Asked | Labelled
 
 
 def written(inputs: Inputs) -> str:
@@ -86,15 +101,15 @@ def read(inputs: str) -> Inputs | None:
     return found
 
 
-def judged(spec: Spec, seen: Seen) -> Judgement:
-    """The same whenever it is asked, and wherever. Takes as long as `decide`."""
-    return decide(spec, seen.stage, seen.stage_age_s, seen.age_s, unpacked(seen.lines), seen.spent_nusd)
+def judged(spec: Spec, seen: Seen | SeenLines) -> Judgement:
+    """The same whenever it is asked, and wherever."""
+    return decide(spec, seen.stage, seen.stage_age_s, seen.age_s, seen.known(spec))
 
 
 def followed_again(spec: Spec, decision: Decision) -> tuple[bool | None, str]:
     """Whether the same follows from what a decision was based on, and what does. None: nothing can follow."""
     match read(decision.inputs):
-        case Seen() as seen:
+        case Seen() | SeenLines() as seen:
             found = judged(spec, seen)
             same = DID.get(found.did) == decision.did and shortened(found.why) == decision.why
             return same, f"{DID.get(found.did, found.did)}: {found.why}"
@@ -129,26 +144,28 @@ def tripwire(why: str) -> str:
     return f"tripwire: {why}"
 
 
-# --- lines
+# --- what was known of units
 
 
-def packed(lines: Sequence[UnitLine]) -> str:
-    """As columns of differences, deflated. What a unit is called becomes the number of its first line."""
-    known: dict[str, int] = {}
-    columns: list[list[object]] = [list(column) for column in zip(*lines, strict=True)]
-    if columns:
-        columns[UNIT] = [known.setdefault(line.unit, len(known)) for line in lines]
-        columns[FIRST] = [lines[0].first_ms, *(b.first_ms - a.first_ms for a, b in pairwise(lines))]
-    return base64.b64encode(zlib.compress(msgspec.msgpack.encode(columns), 6)).decode()
+def packed(tally: Tally) -> str:
+    return base64.b64encode(zlib.compress(msgspec.msgpack.encode(tally), 6)).decode()
 
 
-def unpacked(text: str) -> list[UnitLine]:
+def unpacked(text: str) -> Tally:
+    return msgspec.msgpack.decode(zlib.decompress(base64.b64decode(text)), type=Tally)
+
+
+def lines_of(text: str) -> list[UnitLine]:
+    """They are columns of differences, and what a unit was called is the number of its first line."""
     columns = msgspec.msgpack.decode(zlib.decompress(base64.b64decode(text)))
     if not columns:
         return []
     columns[UNIT] = [f"{number:016x}" for number in columns[UNIT]]
     columns[FIRST] = list(accumulate(columns[FIRST]))
     return [UnitLine(*line) for line in zip(*columns, strict=True)]
+
+
+# --- tripwires
 
 
 def refusal(wires: Tripwires, seen: Tripped) -> str:

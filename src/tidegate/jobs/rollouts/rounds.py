@@ -8,18 +8,19 @@ one finds that it has been decided.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 
 from tidegate.core.errors import Conflict, StoreDown, TidegateError
-from tidegate.core.experiments import CONTROL, Decision, Experiment, Known, Tripwires, UnitLine
+from tidegate.core.experiments import Decision, Experiment, Known, Tripwires
 from tidegate.core.ports import Once
+from tidegate.core.tally import Counting, Tally
 from tidegate.core.world import World
 from tidegate.jobs.rollouts import Config, evidence
+from tidegate.jobs.rollouts.count import Units, count
 from tidegate.jobs.rollouts.course import Move, followed, gated
 from tidegate.jobs.rollouts.evidence import Passed, Seen, Tripped
 from tidegate.jobs.rollouts.moves import Mover
-from tidegate.jobs.rollouts.reports import units_of
 from tidegate.jobs.rollouts.tripwires import Wires
 
 LEASE_S = 5.0  # a process that dies holds up the others for so long; tripwires wait for nobody
@@ -29,7 +30,6 @@ UNDER_WAY = ("gate", "running", "promoted")
 
 
 There = Callable[[], tuple[Known, ...]]  # all that are not archived; another tuple when anything has changed
-Units = Callable[[str], Awaitable[Sequence[UnitLine]]]  # what the ledger has seen of an experiment, by its id
 Gate = Callable[[Known], Awaitable[Passed]]  # raises TidegateError
 
 
@@ -123,25 +123,27 @@ class Rollouts:
     async def _judge(self, one: Known) -> None:
         experiment, spec = one.experiment, one.spec
         # In shadow mode nobody has an arm: there are no units to compare, but its time runs.
-        lines = await self._units(experiment.id) if spec.mode == "live" else []
-        self.units[experiment.name] = units_of(lines)
-        seen = await self.seen(one, lines)
+        counting = Counting(spec)
+        if spec.mode == "live":
+            await count(self._units, experiment.id, counting)
+        tally = counting.tally()
+        self.units[experiment.name] = tally.units
+        seen = await self.seen(one, tally)
         judgement = await asyncio.to_thread(evidence.judged, spec, seen)
         move = followed(experiment, spec, judgement)
         if move is None or (move.did == "blocked" and await self._is_blocked(experiment)):
             return
         await self._mover.make(experiment, move, seen)
 
-    async def seen(self, one: Known, lines: Sequence[UnitLine]) -> Seen:
+    async def seen(self, one: Known, tally: Tally) -> Seen:
         """What a decision about it would be based on now."""
         experiment, now_ms = one.experiment, self._now_ms
         return Seen(
             stage=experiment.stage,
             stage_age_s=(now_ms - experiment.since_ms) / 1000,
             age_s=(now_ms - await self._begun(experiment)) / 1000,
-            spent_nusd=spent(lines),
-            units=len(lines),
-            lines=await asyncio.to_thread(evidence.packed, lines),
+            units=tally.count,
+            tally=evidence.packed(tally),
         )
 
     async def _begun(self, experiment: Experiment) -> int:
@@ -244,8 +246,3 @@ class Lease:
             await self.given_back()
             with suppress(StoreDown):
                 await self.taken()
-
-
-def spent(lines: Sequence[UnitLine]) -> int:
-    """What the arms have cost."""
-    return sum(line.cost_nusd for line in lines if line.arm != CONTROL)

@@ -13,6 +13,7 @@ from tidegate.core.experiments import UnitLine
 from tidegate.core.opinions import OPINION_SUMS
 from tidegate.core.ports import Acted, Closed, Totals
 from tidegate.core.search import CallsAsked, Place, rulings
+from tidegate.core.tally import Arrival
 from tidegate.core.usage import SUMS, UsageAsked, UsageLine
 from tidegate.storage.audit.log import Chains
 from tidegate.storage.books import Position, Row
@@ -155,8 +156,11 @@ class PostgresBooks:
         )
         return [line(asked, row, OPINION_SUMS) for row in found]
 
-    async def units(self, experiment: str) -> list[UnitLine]:
-        return await self._lanes.ask(lambda db: _TRIALS.units(db, experiment), again=True, within_s=USAGE_S)
+    async def units(self, experiment: str, behind: str = "") -> list[UnitLine]:
+        return await self._lanes.ask(lambda db: _TRIALS.units(db, experiment, behind), again=True, within_s=USAGE_S)
+
+    async def arrivals(self, experiment: str, parts: int) -> list[Arrival]:
+        return await self._lanes.ask(lambda db: _TRIALS.arrivals(db, experiment, parts), again=True, within_s=USAGE_S)
 
     async def rename_units(self, units: Sequence[tuple[str, str, str]]) -> None:
         await self._lanes.ask(lambda db: _rename(db, units), again=True)

@@ -14,6 +14,7 @@ from tidegate.core.experiments import UnitLine
 from tidegate.core.opinions import OPINION_SUMS
 from tidegate.core.ports import Acted, Closed, Totals
 from tidegate.core.search import CallsAsked, Place, rulings
+from tidegate.core.tally import Arrival
 from tidegate.core.usage import SUMS, UsageAsked, UsageLine
 from tidegate.storage.audit.log import Chains
 from tidegate.storage.books import Position, Row
@@ -130,8 +131,11 @@ class SqliteBooks:
         found = await self._database.read(lambda db: db.execute(sql, values).fetchall())
         return [line(asked, row, OPINION_SUMS) for row in found]
 
-    async def units(self, experiment: str) -> list[UnitLine]:
-        return await self._database.read(lambda db: _TRIALS.units(db, experiment))
+    async def units(self, experiment: str, behind: str = "") -> list[UnitLine]:
+        return await self._database.read(lambda db: _TRIALS.units(db, experiment, behind))
+
+    async def arrivals(self, experiment: str, parts: int) -> list[Arrival]:
+        return await self._database.read(lambda db: _TRIALS.arrivals(db, experiment, parts))
 
     async def rename_units(self, units: Sequence[tuple[str, str, str]]) -> None:
         await self._database.alter(lambda db: _TRIALS.rename(db, units))

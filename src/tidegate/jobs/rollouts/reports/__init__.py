@@ -1,7 +1,7 @@
 """What does somebody look at? How an experiment stands, how its effect came to be over time, and what was decided.
 
-All of it follows from the lines of its units and from its decisions; nothing more is kept. A look at an earlier moment
-has the units that had come by then, with all that is known of them today.
+All of it follows from what was counted of its units and from its decisions; nothing more is kept. A look at an earlier
+moment has the units that had come by then, with all that is known of them today.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from tidegate.core.experiments import CONTROL, Decision, Experiment, Spec, UnitLine
+from tidegate.core.experiments import Decision, Experiment, Spec
 from tidegate.core.findings import Finding
 from tidegate.core.money import NUSD_PER_USD
 from tidegate.core.rollout import Judgement, Ratio, decide
+from tidegate.core.tally import Counting, Tally
 from tidegate.jobs.rollouts.course import possible
 
 LOOKS = 30  # over time
-MOST_LINES = 400_000  # that all looks together go through: of a large experiment there are fewer looks
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -69,14 +69,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
 
 
-def made(
-    experiment: Experiment, spec: Spec, decisions: Sequence[Decision], lines: Sequence[UnitLine], now_ms: int
-) -> Report:
-    """Takes seconds where there are many units: not for the event loop."""
+def made(experiment: Experiment, spec: Spec, decisions: Sequence[Decision], counting: Counting, now_ms: int) -> Report:
+    """`counting`: of all its units, by LOOKS of them. Takes half a second: not for the event loop."""
     begun_ms = begun(experiment, decisions)
     until_ms = experiment.since_ms if experiment.state not in ("running", "gate", "draft") else now_ms
     until_ms = max(until_ms, begun_ms)
-    judgement = _looked(spec, decisions, lines, begun_ms, until_ms)
+    tally = counting.tally()
+    judgement = _looked(spec, decisions, tally, begun_ms, until_ms)
     return Report(
         name=experiment.name,
         id=experiment.id,
@@ -92,13 +91,13 @@ def made(
         confidence=spec.confidence,
         automatic=spec.automatic,
         can=tuple(possible(experiment, spec)),
-        units=units_of(lines),
-        spent_usd={arm: nusd / NUSD_PER_USD for arm, nusd in spent_by_arm(lines).items()},
+        units=tally.units,
+        spent_usd={arm: nusd / NUSD_PER_USD for arm, nusd in tally.spent_nusd.items()},
         did=judgement.did,
         found=judgement.why,
         ratio=judgement.ratio,
         findings=judgement.findings,
-        looks=tuple(_looks(spec, decisions, lines, begun_ms, until_ms)),
+        looks=tuple(_looks(spec, decisions, counting, begun_ms, until_ms)),
         decisions=tuple(_said(one) for one in decisions),
         note=spec.note,
     )
@@ -109,44 +108,22 @@ def begun(experiment: Experiment, decisions: Sequence[Decision]) -> int:
     return next((one.at_ms for one in decisions if one.state == "running"), experiment.since_ms)
 
 
-def units_of(lines: Sequence[UnitLine]) -> dict[str, int]:
-    """Units by arm; of one that was there in several stages, one."""
-    found: dict[str, set[str]] = {}
-    for line in lines:
-        found.setdefault(line.arm, set()).add(line.unit)
-    return {arm: len(units) for arm, units in sorted(found.items(), key=lambda one: (one[0] != CONTROL, one[0]))}
-
-
-def spent_by_arm(lines: Sequence[UnitLine]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for line in lines:
-        found[line.arm] = found.get(line.arm, 0) + line.cost_nusd
-    return found
-
-
 def _looks(
-    spec: Spec, decisions: Sequence[Decision], lines: Sequence[UnitLine], begun_ms: int, until_ms: int
+    spec: Spec, decisions: Sequence[Decision], counting: Counting, begun_ms: int, until_ms: int
 ) -> Iterator[Look]:
     """At moments between which equally many units came: each unit was there once before there was an interval."""
-    ordered = sorted(lines, key=lambda line: line.first_ms)
-    if not ordered:
-        return
-    times = max(2, min(LOOKS, len(ordered), 2 * MOST_LINES // len(ordered)))
-    for number in range(1, times + 1):
-        count = len(ordered) * number // times
-        at_ms = max(ordered[count - 1].first_ms, begun_ms) if number < times else until_ms
-        seen = ordered[:count]
-        judgement = _looked(spec, decisions, seen, begun_ms, at_ms)
-        yield Look(at_ms, stage_at(decisions, at_ms), sum(units_of(seen).values()), _without_strata(judgement))
+    moments = [max(first_ms, begun_ms) for first_ms, *_ in counting.looks]
+    for number, at_ms in enumerate([*moments, until_ms]):
+        tally = counting.tally(number)
+        if tally.count:
+            judgement = _looked(spec, decisions, tally, begun_ms, at_ms)
+            yield Look(at_ms, stage_at(decisions, at_ms), sum(tally.units.values()), _without_strata(judgement))
 
 
-def _looked(
-    spec: Spec, decisions: Sequence[Decision], lines: Sequence[UnitLine], begun_ms: int, at_ms: int
-) -> Judgement:
+def _looked(spec: Spec, decisions: Sequence[Decision], tally: Tally, begun_ms: int, at_ms: int) -> Judgement:
     entered_ms = max((one.at_ms for one in decisions if moves(one) and one.at_ms <= at_ms), default=begun_ms)
     ages = (at_ms - entered_ms) / 1000, (at_ms - begun_ms) / 1000
-    spent_nusd = sum(nusd for arm, nusd in spent_by_arm(lines).items() if arm != CONTROL)
-    return decide(spec, stage_at(decisions, at_ms), *ages, lines, spent_nusd)
+    return decide(spec, stage_at(decisions, at_ms), *ages, tally)
 
 
 def _without_strata(judgement: Judgement) -> tuple[Finding, ...]:
