@@ -10,11 +10,13 @@ is an HTTP status. After it the reply belongs to the client, and an error is the
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
-from tidegate.core.call import Call, Event, Principal, Reply
-from tidegate.core.errors import NotFound
+from tidegate.core.call import Call, Event, Principal, Reply, Route, Target
+from tidegate.core.errors import NotFound, StoreDown
 from tidegate.core.flight import Hear
+from tidegate.core.parcels import Parceled
 from tidegate.core.ports import Batches, Codec, Codecs, Provider
 from tidegate.core.world import World
 from tidegate.stages.auth import KeyAuth, permit
@@ -33,6 +35,7 @@ from tidegate.stages.shadows import Shadows
 from tidegate.storage.archive import Archive
 from tidegate.telemetry.outlets import Outlets
 from tidegate.upstream import Upstream
+from tidegate.upstream.handed import receive
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,21 @@ class Gateway:
             self.recorder.opened(call)  # 503 when it could not be accounted for
             async with self.upstream.open(call) as source:  # 502 503 504, or what the provider refuses
                 await hear(self.guardrails.shield(call, source))  # mask what comes in
+
+    def receive(self, call: Call, target: Target, body: bytes) -> None:
+        """What `target` has answered it in a batch of its own; then it goes in as any other."""
+        call.parceled = Parceled(target=target, body=body)
+        receive(call, self.codecs, self.world.clock.now_ns())
+
+    async def pay(self, call: Call) -> None:
+        """Of one that was received, and refused before budgets knew of it: its row says already what it has cost."""
+        parceled = call.parceled
+        if parceled is None or parceled.target is None or parceled.charged or call.asked is None:
+            return
+        call.route = call.route or Route(call.asked.model, (parceled.target,), 0.0)
+        with suppress(StoreDown):
+            async with self.budgets.reserve(call):
+                pass
 
     async def recognise(self, credential: str | Principal | None, address: str) -> Principal:
         """Whose key this is. Raises LimitReached for an address that guesses, before any key is looked up."""

@@ -101,14 +101,23 @@ def test_the_service_of_a_machine_is_nobody_and_has_time_to_leave() -> None:
 
 
 def test_cloud_run_asks_our_paths_and_is_gone_before_it_is_killed() -> None:
-    (one,) = yaml.safe_load((DEPLOY / "cloudrun" / "service.yaml").read_text())["spec"]["template"]["spec"][
-        "containers"
-    ]
+    (one,) = yaml.safe_load(_cloud_run("service.yaml"))["spec"]["template"]["spec"]["containers"]
     assert one["livenessProbe"]["httpGet"]["path"] == "/health" and one["startupProbe"]["httpGet"]["path"] == "/ready"
     variables = {each["name"]: each.get("value") for each in one["env"]}
     assert float(str(variables["TIDEGATE_API_DRAIN"]).rstrip("s")) + CLOSE_S <= 10
-    text = (DEPLOY / "cloudrun" / "tidegate.yaml").read_text()
-    assert set(re.findall(r"env:(\w+)", text)) <= set(variables)
+    assert set(re.findall(r"env:(\w+)", _cloud_run("tidegate.yaml"))) <= set(variables)
+
+
+def _cloud_run(file: str) -> str:
+    return (DEPLOY / "cloudrun" / file).read_text()
+
+
+def test_the_page_on_cloud_run_makes_each_secret_that_the_service_names() -> None:
+    named = set(re.findall(r"(?:secretKeyRef: \{name|secretName): (tidegate-[\w-]+)", _cloud_run("service.yaml")))
+    page = (ROOT / "docs" / "deploy" / "containers.md").read_text()
+    loop = re.search(r"for name in ([\w -]+); do gcloud secrets create tidegate-\$name", page)
+    assert loop is not None and "gcloud secrets create tidegate-config " in page
+    assert named == {"tidegate-config"} | {f"tidegate-{name}" for name in loop[1].split()}
 
 
 def test_all_that_the_image_is_made_of_is_sent_to_who_builds_it() -> None:

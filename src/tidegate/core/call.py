@@ -419,6 +419,11 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
         return self.asked if self.shrunk is None else self.shrunk.asked
 
     @property
+    def is_bought(self) -> bool:
+        """It comes with its answer, of a provider's own batch: that is paid for, whatever is decided now."""
+        return self.parceled is not None and self.parceled.target is not None
+
+    @property
     def usage(self) -> Usage:
         """The sum over attempts: one that failed after it had used tokens is not forgotten."""
         attempts = self.attempts

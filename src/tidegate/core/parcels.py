@@ -6,19 +6,23 @@ then it is not asked but handed over; what comes back goes in by the same door, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
 
-from tidegate.core.errors import TidegateError
+from tidegate.core.errors import IssuerDown, ShuttingDown, StorageFull, StoreDown, TidegateError
 from tidegate.core.values import Duration, Size
 
 if TYPE_CHECKING:
+    from tidegate.core.call import Event, Target
+    from tidegate.core.money import Price
     from tidegate.core.ports import TakesBatches
 
 HOME = "home"  # in place of a parcel: a line that a provider's batch has not answered, and that we ask
+
+COMES_AGAIN = (StorageFull, StoreDown, IssuerDown, ShuttingDown)  # what came back is brought in once more after these
 
 
 class Terms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,8 +50,10 @@ class Parceled(msgspec.Struct):
     """On a call: a line that may be handed over; or what came back for it, and who has answered."""
 
     left_s: float = 0.0  # until its batch expires
-    target: str = ""
-    body: bytes | None = None  # None: it goes out
+    target: Target | None = None  # None: it goes out; else who has answered, at the price that it was handed over at
+    body: bytes = b""
+    events: Sequence[Event] = ()  # what `body` says
+    charged: bool = False  # budgets know of it
 
 
 class HandedOver(TidegateError):
@@ -56,10 +62,11 @@ class HandedOver(TidegateError):
     code: ClassVar[str] = "handed_over"
     status: ClassVar[int] = 202
 
-    def __init__(self, provider: TakesBatches, model: str, path: str, body: bytes) -> None:
+    def __init__(self, provider: TakesBatches, model: str, price: Price, path: str, body: bytes) -> None:
         super().__init__(f"handed over to {provider.name}")
         self.provider = provider
         self.model = model
+        self.price = price
         self.path = path
         self.body = body
         self.release: Callable[[], None] = _nothing
@@ -82,3 +89,4 @@ class Parcel(msgspec.Struct, frozen=True):
     look_ms: int = 0  # when it is looked after next
     tries: int = 0  # in vain, one after the other
     cancelled: bool = False  # it was taken back
+    price: str = ""  # what it was handed over at, as JSON: the configuration may be another when it is back

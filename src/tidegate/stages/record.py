@@ -13,7 +13,7 @@ from tidegate.core.call import Attempt, Cached, Call, Principal, Route
 from tidegate.core.errors import LoopSuspected, StorageFull, TidegateError, UpstreamRefused
 from tidegate.core.flight import Flight
 from tidegate.core.money import Price
-from tidegate.core.parcels import HandedOver
+from tidegate.core.parcels import COMES_AGAIN, HandedOver
 from tidegate.core.ports import AttemptRow, Closed, Opened, ShrunkRow
 from tidegate.core.trace import PARENT, received
 from tidegate.core.world import World
@@ -73,7 +73,7 @@ class Recorder:
             return
         call.closed = True
         call.status = status
-        if isinstance(call.error, HandedOver):
+        if isinstance(call.error, HandedOver) or (call.is_bought and isinstance(call.error, COMES_AGAIN)):
             self._world.events.call_ended(call, None)  # its row is that of the call that brings the answer
             return
         row = self._row(call, outcome, status) if call.principal else None

@@ -98,7 +98,7 @@ class Upstream:
     async def hand_over(self, call: Call) -> None:
         """Raises HandedOver, where its first target takes batches of its own; else it is asked like any other."""
         assert call.parceled is not None and call.route is not None
-        if call.parceled.body is None and handed.may_go(call.route, call.parceled):
+        if not call.is_bought and handed.may_go(call.route, call.parceled):
             if self.shrinks:
                 await self.shrinks.shorten(call)
             route = call.route
@@ -109,8 +109,8 @@ class Upstream:
 
     def open(self, call: Call) -> Opening | handed.Delivered:
         """`async with upstream.open(call) as source`: an answer, won. Raises what is left when nobody gave one."""
-        if call.parceled is not None and call.parceled.body is not None:
-            return handed.Delivered(self.world, call, self.codecs)
+        if call.parceled is not None and call.parceled.target is not None:
+            return handed.Delivered(call, call.parceled, call.parceled.target)
         return Opening(self, self.world, call)
 
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import msgspec
-from msgspec.structs import replace
 
 from tidegate.core.call import Attempt, Call, Event, ReplyHead, Route, Target
 from tidegate.core.errors import BadRequest, UpstreamFailed
 from tidegate.core.money import NO_USAGE
 from tidegate.core.parcels import HandedOver, Parceled
 from tidegate.core.ports import Codec, Codecs, TakesBatches
-from tidegate.core.world import World
 
 
 def may_go(route: Route, parceled: Parceled) -> bool:
@@ -32,7 +30,8 @@ def over(call: Call, target: Target, codecs: Codecs) -> None:
     if not _takes(target, parceled) or not isinstance(provider, TakesBatches):
         return
     codec = _codec(codecs, target, asked.codec)
-    if codec is None or provider.batch_price(target.model) is None:
+    price = provider.batch_price(target.model)
+    if codec is None or price is None:
         return
     try:
         if codec is asked.codec:
@@ -42,7 +41,7 @@ def over(call: Call, target: Target, codecs: Codecs) -> None:
     except BadRequest:  # whoever asks it says why
         return
     path = codec.path or call.path
-    raise HandedOver(provider, target.model, path if path.startswith("/v1/") else f"/v1{path}", body)
+    raise HandedOver(provider, target.model, price, path if path.startswith("/v1/") else f"/v1{path}", body)
 
 
 def _codec(codecs: Codecs, target: Target, client: Codec) -> Codec | None:
@@ -50,41 +49,48 @@ def _codec(codecs: Codecs, target: Target, client: Codec) -> Codec | None:
     return client if dialect == client.dialect else codecs.get((dialect, client.operation))
 
 
+def receive(call: Call, codecs: Codecs, now_ns: int) -> None:
+    """What came back for it: an attempt, before anybody can refuse the call, for the provider is paid in any case."""
+    parceled = call.parceled
+    assert parceled is not None and parceled.target is not None
+    attempt = Attempt(parceled.target, now_ns, first_ns=now_ns, ended_ns=now_ns, status=200, outcome="failed")
+    call.attempts.append(attempt)
+    codec = codecs.get((parceled.target.provider.dialect, call.operation))
+    if codec is not None:
+        decoder = codec.decoder(stream=False, withhold_usage=False)
+        parceled.events = [*decoder.feed(parceled.body), *decoder.end()]
+    for event in parceled.events:
+        attempt.usage = event.usage or attempt.usage
+    attempt.usage_unknown = attempt.usage == NO_USAGE
+    if makes_sense(parceled):
+        attempt.outcome = "ok"
+
+
+def makes_sense(parceled: Parceled) -> bool:
+    events = parceled.events
+    return bool(events) and events[-1].last and not events[-1].error
+
+
 class Delivered(msgspec.Struct, eq=False):
     """An answer that came back: the source of the call, all of it at once. Raises UpstreamFailed when it is none."""
 
-    _world: World
     _call: Call
-    _codecs: Codecs
+    _parceled: Parceled
+    _target: Target
     head: ReplyHead = msgspec.UNSET  # type: ignore[assignment]
-    _events: list[Event] = []
 
     async def __aenter__(self) -> Delivered:
-        call, parceled = self._call, self._call.parceled
-        assert call.route is not None and call.asked is not None and parceled is not None and parceled.body is not None
-        target = next((one for one in call.route.targets if one.name == parceled.target), None)
-        codec = _codec(self._codecs, target, call.asked.codec) if target is not None else None
-        if target is None or codec is None or not isinstance(target.provider, TakesBatches):
-            raise UpstreamFailed(f"{parceled.target} has answered, and is none of route {call.route.name!r} any more")
-        target = replace(target, price=target.provider.batch_price(target.model))
-        now_ns = self._world.clock.now_ns()
-        attempt = Attempt(target, now_ns, first_ns=now_ns, ended_ns=now_ns, status=200, outcome="failed")
-        call.attempts.append(attempt)
-        decoder = codec.decoder(stream=False, withhold_usage=False)
-        events = [*decoder.feed(parceled.body), *decoder.end()]
-        if not events or not events[-1].last or events[-1].error:
+        target = self._target
+        if not makes_sense(self._parceled):
             raise UpstreamFailed(f"{target.name} sent what makes no sense")
-        for event in events:
-            attempt.usage = event.usage or attempt.usage
-        attempt.usage_unknown, attempt.outcome = attempt.usage == NO_USAGE, "ok"
-        call.answered_by = target.name
-        self._events, self.head = events, ReplyHead(codec.dialect, (), target)
+        self._call.answered_by = target.name
+        self.head = ReplyHead(target.provider.dialect, (), target)
         return self
 
     async def __aexit__(self, *_: object) -> None: ...
 
     def begin(self, push: Callable[[list[Event]], None]) -> None:
-        push(self._events)
+        push(list(self._parceled.events))
 
     def pause(self) -> None: ...
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import cast
 
 import msgspec
 from msgspec.structs import replace
 
+from tidegate.core.call import Target
 from tidegate.core.errors import StoreDown
+from tidegate.core.money import Price
 from tidegate.core.parcels import HOME, HandedOver, Parcel, Parceled, Terms
 from tidegate.core.ports import Batches, Provider, TakesBatches
 from tidegate.core.ports.batches import Batch, Fate, Line
@@ -24,7 +27,7 @@ LEAST_LOOK_S, LONGEST_LOOK_S = 1.0, 300.0  # between two looks, unless the first
 TRIES = 4  # to send one that was refused for now
 TOGETHER = 50  # lines that are brought at once
 
-Bring = Callable[[Line, str, str, bytes], Awaitable[Fate]]  # line, id of the call, target, what came
+Bring = Callable[[Line, str, Target, bytes], Awaitable[Fate]]  # line, id of the call, who answered, what came
 
 
 class Gathering(msgspec.Struct):
@@ -33,6 +36,7 @@ class Gathering(msgspec.Struct):
     batch: Batch
     provider: TakesBatches
     model: str
+    price: Price
     entries: list[tuple[Line, str, HandedOver]] = []
     size: int = 0
 
@@ -48,6 +52,7 @@ class Courier:
         self._held: dict[str, dict[int, Callable[[], None]]] = {}  # by parcel: what is set aside for its lines
         self._not_ours: dict[str, set[str]] = {}  # by parcel: what was taken for it, and is another's
         self._busy: set[str] = set()  # parcels that somebody here is at
+        self._known: dict[str, TakesBatches] = {}  # providers with parcels, also when they are configured no more
         self.lines: Counter[str] = Counter()
         self.away = 0
 
@@ -66,10 +71,11 @@ class Courier:
         terms, size = handed.provider.terms, len(handed.body) + 300
         there = self._gathered.get(key)
         full = there is not None and terms is not None and there.size + size > terms.max_bytes
+        full = full or (there is not None and there.price != handed.price)  # what is sent together costs the same
         if there is None or full or (terms is not None and len(there.entries) >= terms.max_lines):
             if there is not None:
                 self._send(there)
-            there = self._gathered[key] = Gathering(line.batch, handed.provider, handed.model)
+            there = self._gathered[key] = Gathering(line.batch, handed.provider, handed.model, handed.price)
         there.entries.append((line, call, handed))
         there.size += size
 
@@ -100,7 +106,7 @@ class Courier:
         now_ms, provider = self._now_ms(), gathering.provider
         parcel = Parcel(
             f"p{now_ms:011x}{self._world.chance.hex()[:8]}", gathering.batch.id, provider.name, gathering.model,
-            len(gathering.entries), now_ms,
+            len(gathering.entries), now_ms, price=msgspec.json.encode(gathering.price).decode(),
         )  # fmt: skip
         self._busy.add(parcel.id)
         self._held[parcel.id] = {line.number: handed.release for line, _, handed in gathering.entries}
@@ -135,6 +141,7 @@ class Courier:
                     return
                 await self._world.clock.sleep(max(wrong.retry_after_s, 2.0**at))
             else:
+                self._known[provider.name] = provider
                 away = replace(parcel, state="away", remote=remote, look_ms=self._later(0, provider))
                 await self._store.note_parcel(away)
                 self.lines["handed_over"] += parcel.lines
@@ -150,8 +157,9 @@ class Courier:
         self.give_back([one.id for one in parcels])
         self.away = await self._store.away() if parcels else 0
         known = frozenset(one.remote for one in parcels if one.remote)
+        self._know({one.provider for one in parcels}, providers)
         for parcel in parcels:
-            batch, provider = batches.get(parcel.batch), providers.get(parcel.provider)
+            batch, provider = batches.get(parcel.batch), self._known.get(parcel.provider)
             due = parcel.look_ms <= now_ms or (batch is not None and _wanted_back(batch, provider, parcel, now_ms))
             if parcel.id in self._busy or batch is None or not due:
                 continue
@@ -159,15 +167,19 @@ class Courier:
                 self._busy.add(parcel.id)
                 self._world.nursery.spawn(self._looked(parcel, batch, provider, known), "look after a parcel")
 
+    def _know(self, names: Collection[str], providers: Mapping[str, Provider]) -> None:
+        now = {name: one for name, one in providers.items() if name in names and isinstance(one, TakesBatches)}
+        self._known = {name: one for name, one in self._known.items() if name in names} | now
+
     def give_back(self, under_way: Collection[str]) -> None:
         """What was set aside here for parcels that another process has brought."""
         for id in self._held.keys() - self._busy - set(under_way):
             self._release(id)
 
-    async def _looked(self, parcel: Parcel, batch: Batch, provider: Provider | None, known: frozenset[str]) -> None:
+    async def _looked(self, parcel: Parcel, batch: Batch, provider: TakesBatches | None, known: frozenset[str]) -> None:
         try:
-            if not isinstance(provider, TakesBatches):  # it is not configured any more
-                await self._end(parcel)
+            if provider is None:
+                await self._nobody(parcel, batch)
                 return
             vendor = self._vendors.of(provider)
             try:
@@ -231,7 +243,7 @@ class Courier:
         return await self._deliver(parcel, batch, some) and whole
 
     async def _deliver(self, parcel: Parcel, batch: Batch, some: Mapping[int, tuple[str, bytes]]) -> bool:
-        now_ms, target = self._now_ms(), f"{parcel.provider}/{parcel.model}"
+        now_ms, target = self._now_ms(), self._target(parcel)
         lines = await self._store.bring(batch, parcel.id, list(some), self._holder, now_ms + LEASE_MS)
         fates = []
         for line in lines:
@@ -243,6 +255,25 @@ class Courier:
         await self._store.settle(self._holder, fates)
         self.lines["brought_back"] += sum(fate.said is not None for fate in fates)
         return all(fate.said is not None or fate.home for fate in fates)
+
+    def _target(self, parcel: Parcel) -> Target:
+        provider = self._known[parcel.provider]
+        if not parcel.price:  # an older Tidegate has handed it over
+            return Target(cast(Provider, provider), parcel.model, price=provider.batch_price(parcel.model))
+        return Target(cast(Provider, provider), parcel.model, price=msgspec.json.decode(parcel.price, type=Price))
+
+    async def _nobody(self, parcel: Parcel, batch: Batch) -> None:
+        """It went to a provider that is not configured any more: what it has bought is there when that one is back."""
+        terms, now_ms = Terms(), self._now_ms()
+        error = f"no provider {parcel.provider!r} with batches is configured; put it back, or what it is paid is lost"
+        if now_ms >= batch.until_ms - round(terms.back * 1000) or batch.cancelled_ms is not None:
+            self._notice("parcel_given_up", parcel, error=error)
+            await self._end(parcel)
+            return
+        if parcel.tries == 0:
+            self._notice("parcel_waits", parcel, error=error)
+        look_ms = min(now_ms + round(LONGEST_LOOK_S * 1000), batch.until_ms - round(terms.back * 1000))
+        await self._store.note_parcel(replace(parcel, tries=parcel.tries + 1, look_ms=look_ms))
 
     async def _in_vain(self, parcel: Parcel, batch: Batch, provider: TakesBatches, wrong: Trouble) -> None:
         now_ms = self._now_ms()

@@ -16,9 +16,9 @@ from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from tidegate.core.batches import Mistake, Said, may_ask
-from tidegate.core.call import Call
+from tidegate.core.call import Call, Target
 from tidegate.core.errors import Internal, StoreDown, TidegateError
-from tidegate.core.parcels import HandedOver, Parceled
+from tidegate.core.parcels import COMES_AGAIN, HandedOver
 from tidegate.core.ports import Batches
 from tidegate.core.ports.batches import Batch, Fate, Line
 from tidegate.core.world import World
@@ -33,6 +33,7 @@ RENEW_MS = LEASE_MS // 3
 LOOK_S = 1.0  # how often to look at the database while there is work
 IDLE_S = 1.0  # and while there is none: another process may have been given some
 AGAIN_S = 1.0
+ERASED = Said(None, code="erased", message="what was asked here was erased")
 
 
 class Door(Protocol):
@@ -275,7 +276,7 @@ class Worker:
         if pause_ms > self._now_ms():  # it was taken before
             return Fate(line, at_ms=pause_ms, counted=False)
         if line.asked.custom_id is None:
-            return Fate(line, "failed", Said(None, code="erased", message="what was asked here was erased"))
+            return Fate(line, "failed", ERASED)
         try:
             call = call_of(self._world, line, await self._accounts.of(line.batch))
             call.parceled = self.courier.may_go(line)
@@ -292,21 +293,26 @@ class Worker:
             self._world.events.notice("crash", fields)
             return self._refused(gateway, call, line, Internal("Tidegate made a mistake; its log has the details"))
 
-    async def _brought(self, line: Line, id: str, target: str, body: bytes) -> Fate:
+    async def _brought(self, line: Line, id: str, target: Target, body: bytes) -> Fate:
         """What came of one that was handed over: the answer to the call that it was then."""
-        gateway, call = self._door.gateway, None
+        gateway = self._door.gateway
         assert gateway is not None
-        if line.asked.custom_id is None:
-            return Fate(line, "failed", Said(None, code="erased", message="what was asked here was erased"))
+        call = call_of(self._world, line, await self._accounts.of(line.batch, is_bought=True))
+        call.id = id
+        gateway.receive(call, target, body)
         try:
-            call = call_of(self._world, line, await self._accounts.of(line.batch, is_bought=True))
-            call.id, call.parceled = id, Parceled(target=target, body=body)
             status, answered = await answer(gateway, call)
             return Fate(line, "done", Said(line.asked.custom_id, status, answered, id))
-        except PROVIDERS:
-            return Fate(line, counted=False, home=True)
-        except TidegateError as wrong:
+        except COMES_AGAIN as wrong:
             return self._refused(gateway, call, line, wrong)
+        except TidegateError as wrong:
+            await gateway.pay(call)
+            if line.asked.custom_id is None:
+                return Fate(line, "failed", ERASED)
+            if isinstance(wrong, PROVIDERS):
+                return Fate(line, counted=False, home=True)
+            wrong.message = f"{wrong.message}; {target.name} has answered it, and that is paid for"
+            return Fate(line, "failed", refused(gateway, call, line, wrong))
 
     def _refused(self, gateway: Gateway, call: Call | None, line: Line, wrong: TidegateError) -> Fate:
         id = line.batch.id

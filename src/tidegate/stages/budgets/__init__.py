@@ -20,7 +20,7 @@ from tidegate.core.call import Call, Principal, Route, Target
 from tidegate.core.errors import BudgetSpent, LimitReached, StoreDown
 from tidegate.core.limits import MOST, Budget, Charge, Claim, Full, Level, Meter, Room, Rule, Taken
 from tidegate.core.money import NO_USAGE, NUSD_PER_USD, PER_TOKENS, Price, usd_text
-from tidegate.core.parcels import HandedOver
+from tidegate.core.parcels import COMES_AGAIN, HandedOver
 from tidegate.core.shares import Shares, What
 from tidegate.core.usage import HOUR_MS, UsageAsked
 from tidegate.core.usage import Period as UsagePeriod
@@ -277,9 +277,11 @@ class Reservation:
         assert call.route is not None and call.asked is not None
         call.bill = self
         plan, budgets, targets = self._plan, self._budgets, call.route.targets
+        if call.parceled is not None and call.parceled.target is not None:
+            targets = (call.parceled.target,)
         if not all(map(budgets.world.counters.knows, plan.meters, plan.since_ms)):
             await budgets.remember(plan.principal.organisation_id, plan.budgets)
-        if budgets.velocity.may_be_fast(call):
+        if budgets.velocity.may_be_fast(call) and not call.is_bought:
             await budgets.velocity.check(call, plan.day_nusd)
         highest = budgets.highest_nusd(call, targets[0])
         for target in targets[1:]:
@@ -288,6 +290,8 @@ class Reservation:
             if call.asked.max_tokens is None and call.asked.codec.operation in BOUNDED:
                 call.asked.ceiling = call.route.max_tokens
             await self._claim(highest, targets[0])
+        if call.parceled is not None:
+            call.parceled.charged = call.is_bought
         return self
 
     async def extend(self, target: Target) -> None:
@@ -308,6 +312,10 @@ class Reservation:
         if isinstance(error, HandedOver):
             self._call.bill = None
             error.release = self._release  # what comes back is paid by another call
+            return
+        if self._call.is_bought and isinstance(error, COMES_AGAIN):
+            self._call.bill = None
+            self._release()
             return
         claims, call = self._claims, self._call
         call.bill = None  # nothing is bought any more
@@ -343,10 +351,9 @@ class Reservation:
             charges = [Charge(rule.meter, self._amount(rule, heard, said), 0) for rule in plan.rules] + charges
         charges += plan.paces
         claim = Claim(f"{call.id}:{len(self._claims)}", call.principal.organisation_id, charges)
-        came_back = call.parceled is not None and call.parceled.body is not None  # it is paid for, whatever is left
         counters = self._budgets.world.counters
-        answer = await counters.claim(claim, unasked=came_back)
-        if counters.standing_in and not came_back and not all(map(counters.knows, plan.meters, plan.since_ms)):
+        answer = await counters.claim(claim, unasked=call.is_bought)  # then it is paid for, whatever is left
+        if counters.standing_in and not call.is_bought and not all(map(counters.knows, plan.meters, plan.since_ms)):
             # They went away just now, and what others have spent is not known yet.
             if isinstance(answer, Taken):
                 counters.settle(claim, [0] * len(charges))

@@ -69,8 +69,8 @@ class Cache:
     def through(self, call: Call, buy: Buy) -> AbstractAsyncContextManager[Reply]:
         """`async with cache.through(call, buy) as reply`: what was bought before, or is being bought, or a purchase."""
         policy = self._policy(call) if self._policies or call.wishes.use_cache else None
-        if call.parceled is not None and call.parceled.body is not None:
-            policy = None  # bought already, by nobody else
+        if call.is_bought:
+            policy = None  # by nobody else
         if policy is None and (call.wishes.idempotency_key is None or not idempotent.is_paid(call)):
             self.check_open()
             call.flight = flight = Flight(self.world, buy, call, self.rows.landed)

@@ -73,14 +73,14 @@ class Limits:
 
         Of a call that was refused, here or where money is spent, no request is counted.
         """
+        if call.is_bought:
+            return UNLIMITED  # it was counted when it was handed over
         rules = self.rules(call)
         return Admission(self, self._world, call, rules) if rules or self.loops.looks_at(call) else UNLIMITED
 
     def rules(self, call: Call) -> Sequence[Rule]:
         """All that limit this call at the door."""
         assert call.principal is not None and call.route is not None
-        if call.parceled is not None and call.parceled.body is not None:
-            return ()  # it was counted when it was handed over
         if call.own is not None and call.own.purpose == "shadow":
             return ()  # nobody's calls are fewer because somebody's were answered twice
         rules: Sequence[Rule] = self._plan(call.principal, call.route).rules

@@ -30,7 +30,7 @@ class ParcelStore:
             "AND lease = ?"
         )
         look = sql("SELECT count(*) FROM LINES WHERE batch = ? AND parcel = ?")
-        add = sql(f"INSERT INTO PARCELS ({PARCEL}, lease, lease_ms) VALUES ({', '.join('?' * 13)})")
+        add = sql(f"INSERT INTO PARCELS ({PARCEL}, lease, lease_ms) VALUES ({', '.join('?' * (len(FIELDS) + 2))})")
 
         def work(db: Any) -> bool:
             db.cursor().executemany(move, [(parcel.id, parcel.batch, line, holder) for line in lines])
@@ -85,5 +85,5 @@ def _of(parcel: Parcel) -> tuple[str, str]:
 def _row(parcel: Parcel) -> tuple[Any, ...]:
     return (
         parcel.id, *(parcel.batch, parcel.provider, parcel.model, parcel.lines, parcel.made_ms, parcel.state),
-        *(parcel.remote, parcel.look_ms, parcel.tries, int(parcel.cancelled)),
+        *(parcel.remote, parcel.look_ms, parcel.tries, int(parcel.cancelled), parcel.price),
     )  # fmt: skip
