@@ -182,6 +182,26 @@ async def test_a_certificate_that_is_not_good_is_told(open_store, postgres_clust
         assert "secret" not in said
 
 
+async def test_a_busy_key_is_looked_up_once_for_all_and_who_leaves_takes_nothing_along(
+    open_store, postgres: str, monkeypatch
+):
+    store = await open_store(postgres)
+    await store.add(key("a"))
+    asked, ask = [], store._lanes.ask
+
+    async def counted(*of: Any, **how: Any) -> Any:
+        asked.append(True)
+        return await ask(*of, **how)
+
+    monkeypatch.setattr(store._lanes, "ask", counted)
+    looking = [asyncio.ensure_future(store.bearer("a")) for _ in range(30)]
+    await asyncio.sleep(0)
+    looking[0].cancel()
+    found = await asyncio.gather(*looking, return_exceptions=True)
+    assert [type(one).__name__ for one in found] == ["CancelledError", *["Bearer"] * 29] and len(asked) == 1
+    assert (await store.bearer("a")).key == key("a") and len(asked) == 2, "the next who asks is answered anew"
+
+
 # --- when it is away
 
 

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -56,6 +57,7 @@ class PostgresStore:
         self.tables = Tables(lanes, DIALECT)
         self.log = Log(self.tables, CHAINS)
         self._known: OrderedDict[str, tuple[float, Bearer]] = OrderedDict()
+        self._looking: dict[str, asyncio.Task[Bearer | None]] = {}
 
     @classmethod
     async def open(
@@ -80,6 +82,21 @@ class PostgresStore:
         return cls(lanes)
 
     async def bearer(self, key_id: str) -> Bearer | None:
+        """Once for all who want to know it at the same time: of a busy key, many do each second."""
+        looking = self._looking.get(key_id)
+        if looking is None:
+            looking = asyncio.get_running_loop().create_task(self._look_up(key_id), name=f"look up {key_id}")
+            self._looking[key_id] = looking
+            looking.add_done_callback(partial(self._looked, key_id))
+        await asyncio.wait([looking])
+        return looking.result()
+
+    def _looked(self, key_id: str, looking: asyncio.Task[Bearer | None]) -> None:
+        del self._looking[key_id]
+        if not looking.cancelled():
+            looking.exception()  # who asked may have left
+
+    async def _look_up(self, key_id: str) -> Bearer | None:
         known = self._known.get(key_id)
         try:
             row = await self._lanes.ask(
