@@ -9,7 +9,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -28,12 +28,11 @@ def binary() -> Path:
 class Valkey:
     """One server. `pause` makes it silent without closing anything, as a machine that hangs does."""
 
-    def __init__(self, folder: Path, password: str | None = None) -> None:
+    def __init__(self, folder: Path, password: str | None = None, more: Sequence[str] = ()) -> None:
         self.folder = folder
         self.password = password
-        with closing(socket.socket()) as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.more = more
+        self.port = free_port()
         self.socket = folder / "valkey.sock"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -46,6 +45,7 @@ class Valkey:
         options = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(self.folder)]
         options += ["--port", str(self.port), "--unixsocket", str(self.socket)]
         options += ["--requirepass", self.password] if self.password else []
+        options += self.more
         self._process = subprocess.Popen([binary(), *options], stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + START_S
         while not self._answers():
@@ -93,6 +93,89 @@ class Valkey:
             return self.ask("PING").startswith(b"+PONG")
         except OSError:
             return False
+
+
+class ValkeyCluster:
+    """Three primaries, and a replica of the first."""
+
+    def __init__(self, folder: Path) -> None:
+        self.servers = [self._server(folder / str(number)) for number in range(4)]
+        self.primaries, self.replica = self.servers[:3], self.servers[3]
+
+    def _server(self, folder: Path) -> Valkey:
+        folder.mkdir()
+        options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-port", str(free_port())]
+        options += ["--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0"]
+        return Valkey(folder, more=options)
+
+    @property
+    def url(self) -> str:
+        return f"valkey+cluster://127.0.0.1:{self.primaries[1].port}"
+
+    def start(self) -> None:
+        for server in self.servers:
+            server.start()
+        first = self.primaries[0]
+        for number, server in enumerate(self.primaries):
+            server.ask("CLUSTER", "ADDSLOTSRANGE", str(number * 5461), str(min(number * 5461 + 5460, 16382)))
+        self.primaries[2].ask("CLUSTER", "ADDSLOTS", "16383")
+        for server in self.servers[1:]:
+            server.ask("CLUSTER", "MEET", "127.0.0.1", str(first.port), first.more[5])
+        wait_until(lambda: all(server.ask("CLUSTER", "NODES").count(b"connected") == 4 for server in self.servers))
+        self.replica.ask("CLUSTER", "REPLICATE", first.ask("CLUSTER", "MYID").split(b"\r\n")[1].decode())
+        wait_until(lambda: all(b"cluster_state:ok" in server.ask("CLUSTER", "INFO") for server in self.servers))
+        wait_until(lambda: b"master_link_status:up" in self.replica.ask("INFO", "replication"))
+
+    def stop(self) -> None:
+        for server in self.servers:
+            server.stop()
+
+    def ask(self, *words: str) -> bytes:
+        """Of each primary, one after the other."""
+        return b"".join(server.ask(*words) for server in self.primaries)
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(there: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + START_S
+    while not there():
+        assert time.monotonic() < deadline, "the cluster does not form"
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="session")
+def shared_cluster() -> Iterator[ValkeyCluster]:
+    """One for the whole run; none of it is ever stopped or paused by a test."""
+    with tempfile.TemporaryDirectory() as folder:
+        cluster = ValkeyCluster(Path(folder))
+        try:
+            cluster.start()
+            yield cluster
+        finally:
+            cluster.stop()
+
+
+async def emptied(kind: str, request: pytest.FixtureRequest) -> str:
+    """Where the shared server is, or the shared cluster, with nothing in it."""
+    shared: Valkey | ValkeyCluster = request.getfixturevalue("shared_cluster" if kind == "cluster" else "shared_valkey")
+    await asyncio.to_thread(shared.ask, "FLUSHALL")
+    return shared.url
+
+
+@pytest.fixture
+async def own_cluster(tmp_path: Path) -> AsyncIterator[ValkeyCluster]:
+    """A cluster of this test's own, to stop and to change parts of."""
+    cluster = ValkeyCluster(tmp_path)
+    try:
+        await asyncio.to_thread(cluster.start)
+        yield cluster
+    finally:
+        await asyncio.to_thread(cluster.stop)
 
 
 @pytest.fixture(scope="session")

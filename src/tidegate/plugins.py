@@ -43,6 +43,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     },
     "blobs": {
         "valkey": "tidegate.storage.valkey.blobs:ValkeyBlobs",
+        "valkey+cluster": "tidegate.storage.valkey.parts:PartedBlobs",
     },
     "stores": {
         "postgres": "tidegate.storage.postgres:PostgresStore",

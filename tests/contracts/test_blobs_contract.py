@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from tests.clock import JumpClock
-from tests.valkey import Valkey
+from tests.valkey import emptied
 from tidegate.core.ports import Blobs
 from tidegate.storage.blobs import MemoryBlobs
 from tidegate.storage.valkey.blobs import ValkeyBlobs
+from tidegate.storage.valkey.parts import PartedBlobs
 
 PATIENCE_S = 30.0  # a machine that is busy with other tests is no failure
 MOST = 100_000
@@ -22,12 +23,16 @@ def ignored(name: str, fields: Mapping[str, Any]) -> None:
     """A notice."""
 
 
-@pytest.fixture(params=["memory", "valkey"])
-async def blobs(request: pytest.FixtureRequest, valkey: Valkey) -> AsyncIterator[Blobs]:
+KINDS = {"valkey": ValkeyBlobs, "cluster": PartedBlobs}
+
+
+@pytest.fixture(params=["memory", *KINDS])
+async def blobs(request: pytest.FixtureRequest) -> AsyncIterator[Blobs]:
     if request.param == "memory":
         found: Blobs = MemoryBlobs(JumpClock(), MOST)
     else:
-        found = await ValkeyBlobs.open(valkey.url, ignored, timeout_s=PATIENCE_S)
+        url = await emptied(request.param, request)
+        found = await KINDS[request.param].open(url, ignored, timeout_s=PATIENCE_S)
     yield found
     await found.purge()
     await found.aclose()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from itertools import count
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.valkey import Valkey
+from tests.valkey import emptied
 from tidegate.core.limits import MOST, Charge, Claim, Full, Meter, Taken
 from tidegate.core.ports import Counters
 from tidegate.storage.memory import MemoryCounters
@@ -45,13 +45,11 @@ def ignored(name: str, fields: Mapping[str, Any]) -> None:
     """A notice."""
 
 
-async def memory(clock: HandClock, valkey: Valkey) -> Counters:
-    return MemoryCounters(clock)
-
-
-async def shared(clock: HandClock, valkey: Valkey) -> Counters:
+async def opened(clock: HandClock, url: str | None) -> Counters:
+    if url is None:
+        return MemoryCounters(clock)
     return await ValkeyCounters.open(
-        valkey.url,
+        url,
         ignored,
         timeout_s=PATIENCE_S,
         now_us=lambda: clock.now_ns() // 1000,
@@ -60,12 +58,9 @@ async def shared(clock: HandClock, valkey: Valkey) -> Counters:
     )
 
 
-ADAPTERS: dict[str, Callable[[HandClock, Valkey], Awaitable[Counters]]] = {"memory": memory, "valkey": shared}
-
-
-@pytest.fixture(params=ADAPTERS)
-async def counters(request: pytest.FixtureRequest, clock: HandClock, valkey: Valkey) -> AsyncIterator[Counters]:
-    counters = await ADAPTERS[request.param](clock, valkey)
+@pytest.fixture(params=["memory", "valkey", "cluster"])
+async def counters(request: pytest.FixtureRequest, clock: HandClock) -> AsyncIterator[Counters]:
+    counters = await opened(clock, None if request.param == "memory" else await emptied(request.param, request))
     yield counters
     await counters.aclose()
 
@@ -299,11 +294,12 @@ METERS = [Meter("one", 3), Meter("s", 4, 1), Meter("m", 7, 60), Meter("h", 9, 36
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(steps=STEPS)
-async def test_both_homes_decide_alike(steps, valkey):
+async def test_all_homes_decide_alike(steps, valkey, shared_cluster):
     clock = HandClock()
-    homes = [await make(clock, valkey) for make in ADAPTERS.values()]
+    homes = [await opened(clock, url) for url in (None, valkey.url, shared_cluster.url)]
     try:
-        await asyncio.to_thread(valkey.ask, "FLUSHALL")
+        for server in (valkey, shared_cluster):
+            await asyncio.to_thread(server.ask, "FLUSHALL")
         claims: list[list[Claim]] = []
         for what, charges, seconds in steps:
             if what == "wait":
@@ -312,10 +308,10 @@ async def test_both_homes_decide_alike(steps, valkey):
                 for home, one in zip(homes, claims.pop(0), strict=True):
                     home.settle(one, [amount for _, amount in charges[:1]] * len(one.charges))
             else:
-                both = [claim(*((METERS[at], amount) for at, amount in charges)) for _ in homes]
-                first, second = [await home.claim(one) for home, one in zip(homes, both, strict=True)]
-                assert first == second
-                claims.append(both)
+                alike = [claim(*((METERS[at], amount) for at, amount in charges)) for _ in homes]
+                first, *others = [await home.claim(one) for home, one in zip(homes, alike, strict=True)]
+                assert others == [first, first]
+                claims.append(alike)
     finally:
         for home in homes:
             await home.aclose()

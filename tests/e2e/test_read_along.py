@@ -1,4 +1,4 @@
-"""Two processes on one Valkey: what is asked at the same time is bought once, and each hears it as it comes.
+"""Two processes on one Valkey, or a cluster: what is asked at once is bought once, and each hears it as it comes.
 
 TIDEGATE_READ_ALONG=5000 asks so often, in place of 200.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.processes import Answer, Gateway, Provider, gateway, provider
-from tests.valkey import Valkey
+from tests.valkey import emptied
 
 CALLS = int(os.environ.get("TIDEGATE_READ_ALONG", "200"))
 QUESTIONS = 20
@@ -37,17 +37,21 @@ routes:
 pytestmark = pytest.mark.timeout(300)
 
 
+@pytest.fixture(params=["valkey", "cluster"])
+async def url(request: pytest.FixtureRequest) -> str:
+    """Of what they count in, with nothing in it."""
+    return await emptied(request.param, request)
+
+
 @asynccontextmanager
-async def two(
-    folder: Path, valkey: Valkey, before: float, between: float
-) -> AsyncIterator[tuple[Provider, list[Gateway]]]:
+async def two(folder: Path, url: str, before: float, between: float) -> AsyncIterator[tuple[Provider, list[Gateway]]]:
     """With folders of their own, and nothing in common but Valkey."""
     async with AsyncExitStack() as stack:
         main = await stack.enter_async_context(provider(folder, text=WORDS, before=before, between=between))
         houses = []
         for name in ("one", "other"):
             (folder / name).mkdir()
-            config = CONFIG.format(valkey=valkey.url, address=main.address)
+            config = CONFIG.format(valkey=url, address=main.address)
             houses.append(await stack.enter_async_context(gateway(folder / name, config)))
         yield main, houses
 
@@ -65,9 +69,9 @@ async def bought(main: Provider) -> int:
     return len(main.lines())
 
 
-async def test_what_two_processes_are_asked_at_once_is_bought_once(tmp_path: Path, valkey: Valkey) -> None:
+async def test_what_two_processes_are_asked_at_once_is_bought_once(tmp_path: Path, url: str) -> None:
     before = 1.0 + CALLS / 1000
-    async with two(tmp_path, valkey, before, 0.05) as (main, houses):
+    async with two(tmp_path, url, before, 0.05) as (main, houses):
         asked = [houses[at % 2].asking(f"q{at // 2 % QUESTIONS}", stream=bool(at // 2 % 3)) for at in range(CALLS)]
         answers = [await one.answer() for one in asked]
         assert sum(map(is_whole, answers)) == CALLS
@@ -75,9 +79,9 @@ async def test_what_two_processes_are_asked_at_once_is_bought_once(tmp_path: Pat
         print(f"\n{CALLS} calls in two processes: {QUESTIONS} purchases")
 
 
-async def test_whoever_leads_may_leave_and_every_follower_has_it_whole(tmp_path: Path, valkey: Valkey) -> None:
+async def test_whoever_leads_may_leave_and_every_follower_has_it_whole(tmp_path: Path, url: str) -> None:
     dice = random.Random(7)
-    async with two(tmp_path, valkey, 1.0, 0.1) as (main, houses):
+    async with two(tmp_path, url, 1.0, 0.1) as (main, houses):
         leaders = [dice.choice(houses).asking(f"q{at}", stream=True) for at in range(QUESTIONS)]
         await asyncio.sleep(0.3)
         followers = [
@@ -92,9 +96,9 @@ async def test_whoever_leads_may_leave_and_every_follower_has_it_whole(tmp_path:
 
 
 async def test_when_the_process_that_buys_is_killed_its_readers_are_told_and_the_next_call_buys(
-    tmp_path: Path, valkey: Valkey
+    tmp_path: Path, url: str
 ) -> None:
-    async with two(tmp_path, valkey, 0.1, 0.15) as (_, (one, other)):
+    async with two(tmp_path, url, 0.1, 0.15) as (_, (one, other)):
         leader = one.asking("q", stream=True)
         await leader.heard("word 0")
         follower = other.asking("q", stream=True)

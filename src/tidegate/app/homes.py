@@ -62,7 +62,8 @@ async def open_blobs(config: storage.Config, clock: Clock, notice: Notice) -> tu
     """Valkey, where one is configured, which other processes read along; else this process alone."""
     if config.valkey is None:
         return MemoryBlobs(clock, config.max_cache), None
-    shared = await plugins.find("blobs", "valkey").open(config.valkey.value, notice, timeout_s=config.valkey_timeout)
+    kind = "valkey+cluster" if "+cluster://" in config.valkey.value else "valkey"
+    shared = await plugins.find("blobs", kind).open(config.valkey.value, notice, timeout_s=config.valkey_timeout)
     return shared, shared.relay
 
 

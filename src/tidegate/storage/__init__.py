@@ -21,7 +21,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     database_timeout: how long PostgreSQL may take for an answer; longer, and it counts as away.
     database_prepares: whether statements are prepared; no, behind PgBouncer in transaction mode.
     valkey: the URL of a Valkey or Redis in which all processes count together, such as valkey://HOST:6379/0, valkeys://
-        with TLS or unix:///PATH; null keeps counters in the process. Needs the extra `scale`.
+        with TLS, valkey+cluster:// for a cluster or unix:///PATH; null keeps counters in the process. Needs the extra
+        `scale`.
     valkey_timeout: how long a call waits for it before `on_store_down` says what happens.
     on_store_down: while Valkey does not answer, `local_share` counts in this process against `local_share` of each
         limit and of what is left of each budget, `deny` refuses, `allow` lets pass; what was used meanwhile is added

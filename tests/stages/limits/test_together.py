@@ -105,7 +105,7 @@ async def test_a_client_that_is_only_limited_feeds_no_loop(house):
 
 async def places(house: House) -> list[str]:
     found = await house.app.world.counters._together._ask(b"KEYS", b"*turns:*")
-    return [place.decode().partition("}:")[2] for place in found]
+    return [place.decode().removeprefix("tidegate:default:") for place in found]
 
 
 async def test_what_another_version_left_is_passed_over(house):
@@ -124,7 +124,7 @@ async def test_one_session_is_one_short_list_that_is_forgotten(house, valkey):
     turns = await house.app.world.counters.recall("default", place)
     print(f"\n{len(turns)} turns of at most {max(map(len, turns))} bytes")
     assert len(turns) == 20 and max(map(len, turns)) < 400
-    left_ms = await house.app.world.counters._together._ask(b"PTTL", f"tidegate:{{default}}:{place}")
+    left_ms = await house.app.world.counters._together._ask(b"PTTL", f"tidegate:default:{place}")
     assert 0 < left_ms <= 300_000
 
 

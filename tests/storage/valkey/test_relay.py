@@ -6,17 +6,22 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.valkey import Valkey
+from tests.valkey import Valkey, emptied
 from tidegate.core.errors import StoreDown
 from tidegate.core.ports import Relay
 from tidegate.storage.valkey.blobs import ValkeyBlobs
+from tidegate.storage.valkey.parts import PartedBlobs
 
 KEY = b"\x00key\xff"
 
 
-@pytest.fixture
-async def blobs(valkey: Valkey) -> AsyncIterator[ValkeyBlobs]:
-    blobs = await ValkeyBlobs.open(valkey.url, lambda name, fields: None, timeout_s=5)
+KINDS = {"valkey": ValkeyBlobs, "cluster": PartedBlobs}
+
+
+@pytest.fixture(params=KINDS)
+async def blobs(request: pytest.FixtureRequest) -> AsyncIterator[ValkeyBlobs]:
+    url = await emptied(request.param, request)
+    blobs = await KINDS[request.param].open(url, lambda name, fields: None, timeout_s=5)
     yield blobs
     await blobs.aclose()
 
@@ -59,9 +64,9 @@ async def test_nobody_reads_what_nobody_has_wanted(relay: Relay):
     assert not await relay.tell(KEY, "one/a", [b"x"])
 
 
-async def test_whoever_is_not_heard_of_any_more_holds_nothing(relay: Relay, valkey: Valkey):
+async def test_whoever_is_not_heard_of_any_more_holds_nothing(relay: Relay, request):
     await relay.take(KEY, "one/a", 60)
-    valkey.ask("FLUSHALL")  # as if its time were over
+    await emptied(request.node.callspec.params["blobs"], request)  # as if its time were over
     assert (await relay.take(KEY, "other/b", 60))[0] == "other/b"
     await relay.renew(KEY, "one/a", 60)
     assert (await relay.take(KEY, "one/a", 60))[0] == "other/b"

@@ -13,7 +13,8 @@ from typing import Any
 from tidegate.core.errors import StoreDown
 from tidegate.core.limits import Claim, Full, Meter, Taken
 from tidegate.storage.valkey.claims import CLAIM, CORRECT, LEND, NOW, RAISE, RENEW, SERVERS_OWN, SETTLE
-from tidegate.storage.valkey.connection import Address, Connection, Notice, Refused, Script
+from tidegate.storage.valkey.cluster import connected
+from tidegate.storage.valkey.connection import Asks, Notice, Refused, Script
 from tidegate.storage.valkey.leases import Leases
 
 START_S = 1.0  # a server that is there answers within this; else Tidegate starts without it
@@ -101,7 +102,7 @@ class ValkeyCounters:
     sent until it was answered, and the server takes each once.
     """
 
-    def __init__(self, connection: Connection, now_us: Callable[[], int] | None, lease_s: float) -> None:
+    def __init__(self, connection: Asks, now_us: Callable[[], int] | None, lease_s: float) -> None:
         self._connection = connection
         self._now_us = now_us or (lambda: SERVERS_OWN)
         self._lease_s = lease_s
@@ -130,7 +131,7 @@ class ValkeyCounters:
         Raises ConfigError for a URL that is none, and for a server that cannot be counted in.
         """
         scripts = (LEASE, GIVE_BACK, NOTE, NOTES, REMEMBER, REWRITE, CLAIM, SETTLE, CORRECT, RENEW, LEND)
-        connection = Connection(Address.parse(url), notice, timeout_s=timeout_s, scripts=scripts)
+        connection = connected(url, notice, timeout_s=timeout_s, scripts=scripts)
         await connection.ready(start_s)
         return cls(connection, now_us, lease_s)
 
@@ -264,13 +265,13 @@ class ValkeyCounters:
         return True
 
     def recall(self, house: str, place: str) -> Awaitable[Sequence[bytes]]:
-        key = f"tidegate:{{{house}}}:{place}"
+        key = f"tidegate:{house}:{place}"
         if key in self._places:
             self._leave(key, self._places[key])
         return self._connection.send(b"LRANGE", key, b"0", b"-1")
 
     def remember(self, house: str, place: str, item: bytes, most: int, ttl_s: float) -> None:
-        key = f"tidegate:{{{house}}}:{place}"
+        key = f"tidegate:{house}:{place}"
         there = self._places.get(key)
         if there is None:
             there = self._places[key] = Place(most, ttl_s, self._loop.time())
@@ -296,7 +297,7 @@ class ValkeyCounters:
                 del self._places[key]
 
     def rewrite(self, house: str, place: str, item: bytes, by: bytes) -> None:
-        key = f"tidegate:{{{house}}}:{place}"
+        key = f"tidegate:{house}:{place}"
         if key in self._places:
             self._leave(key, self._places[key])
         with suppress(StoreDown):
@@ -328,5 +329,5 @@ def monotonic_us() -> int:
 
 
 def _of_house(house: str) -> list[str]:
-    """One hash tag, so that a cluster keeps all of a house in one place."""
+    """One hash tag, so that a cluster keeps all of a house in one place: a claim charges all its meters or none."""
     return [f"tidegate:{{{house}}}:{what}" for what in ("holds", "leases", "lost")]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, ClassVar
 
 from tidegate.core.errors import StoreDown
 from tidegate.storage.valkey import START_S
-from tidegate.storage.valkey.connection import Address, Connection, Notice, Refused, Script
+from tidegate.storage.valkey.cluster import connected
+from tidegate.storage.valkey.connection import Asks, Notice, Refused, Script
 from tidegate.storage.valkey.relay import BLOB, SCRIPTS, ValkeyRelay
 
 TAGS = "tidegate:blobs of "
@@ -34,14 +35,16 @@ return 0
 class ValkeyBlobs:
     """On a connection of its own: a long reply does not hold up those who count. `relay` is on it too."""
 
-    def __init__(self, connection: Connection) -> None:
+    scripts: ClassVar[tuple[Script, ...]] = (PUT, *SCRIPTS)
+
+    def __init__(self, connection: Asks) -> None:
         self._connection = connection
         self.relay = ValkeyRelay(connection)
 
     @classmethod
     async def open(cls, url: str, notice: Notice, *, timeout_s: float) -> ValkeyBlobs:
         """Connected, or looking for the server: it may come later. Raises ConfigError, as counters do."""
-        connection = Connection(Address.parse(url), notice, timeout_s=timeout_s, scripts=(PUT, *SCRIPTS))
+        connection = connected(url, notice, timeout_s=timeout_s, scripts=cls.scripts)
         await connection.ready(START_S)
         return cls(connection)
 

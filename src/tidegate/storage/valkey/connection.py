@@ -15,7 +15,7 @@ import ssl
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Protocol, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import hiredis
@@ -27,6 +27,7 @@ TIMEOUT_S = 0.05  # of a question: it is on the way of a call
 HOLD_S = 0.001  # that what is in no hurry waits for others, at most
 CONNECT_S = 1.0  # of a connection: nobody waits for it
 BACKOFF_S = (0.05, 2.0)  # between looks for a server that is away
+CLUSTER = "+cluster"  # behind a scheme
 SCHEMES = {"valkey": False, "redis": False, "valkeys": True, "rediss": True, "unix": False}
 
 Word = bytes | str | int | float
@@ -43,15 +44,18 @@ class Address(NamedTuple):
     user: str | None
     password: str | None
     db: int
+    cluster: bool = False  # it is one of several, and says where the others are
 
     @classmethod
     def parse(cls, url: str) -> Address:
-        """valkey://user:password@host:6379/0, valkeys:// with TLS, redis:// and rediss://, unix:///path?db=0.
+        """valkey://user:password@host:6379/0, valkeys:// with TLS, redis:// and rediss://, unix:///path?db=0; and
+        valkey+cluster:// for one of a cluster, and so on.
 
         Raises ConfigError, which shows nothing of the URL: there may be a password in it.
         """
-        form = "valkey://HOST:6379/0, valkeys:// with TLS, or unix:///PATH?db=0"
-        if url.partition("://")[0] not in SCHEMES:
+        form = "valkey://HOST:6379/0, valkeys:// with TLS, valkey+cluster:// for a cluster, or unix:///PATH?db=0"
+        scheme = url.partition("://")[0].removesuffix(CLUSTER)
+        if scheme not in SCHEMES or url.startswith(f"unix{CLUSTER}"):
             raise ConfigError(f"a URL is needed: {form}")
         try:
             parts = urlsplit(url)
@@ -65,7 +69,10 @@ class Address(NamedTuple):
             raise ConfigError(f"it does not say where the server is: {form}")
         user = unquote(parts.username) if parts.username else None
         password = unquote(parts.password) if parts.password else None
-        return cls(parts.hostname or "", port, socket, SCHEMES[parts.scheme], user, password, db)
+        cluster = parts.scheme.endswith(CLUSTER)
+        if cluster and db:
+            raise ConfigError("a cluster has no database but 0")
+        return cls(parts.hostname or "", port, socket, SCHEMES[scheme], user, password, db, cluster)
 
     @property
     def shown(self) -> str:
@@ -90,7 +97,41 @@ class Script:
         self.sha = hashlib.sha1(self.text, usedforsecurity=False).hexdigest().encode()
 
 
-class Connection:
+class Asks(Protocol):
+    """Whatever scripts are run at: a server, or a cluster of them. All of it is there, or it is away."""
+
+    @property
+    def up(self) -> bool: ...
+
+    @property
+    def life(self) -> int:
+        """Another number for each time that it was connected; 0: it is not."""
+
+    @property
+    def servers(self) -> Sequence[Connection]: ...
+
+    def send(self, *words: Word) -> asyncio.Future[Any]:
+        """Ask; the answer is awaited, or not. Raises StoreDown at once when nobody is there."""
+
+    def post(self, *words: Word) -> asyncio.Future[Any]:
+        """As `send`, for what is in no hurry: nobody who has been answered looks for it at once."""
+
+    async def ready(self, seconds: float) -> bool:
+        """Whether it is there, or comes within so long. Raises ConfigError for one that cannot be counted in."""
+
+    async def aclose(self) -> None: ...
+
+    async def run(self, script: Script, keys: Sequence[Word], *args: Word) -> Any:
+        """What `script` returns. Raises StoreDown."""
+        try:
+            return await self.send(b"EVALSHA", script.sha, len(keys), *keys, *args)
+        except Refused as refused:
+            if not str(refused).startswith("NOSCRIPT"):  # it was flushed; then it has not run
+                raise StoreDown(f"Valkey refused: {refused}") from None
+        return await self.send(b"EVAL", script.text, len(keys), *keys, *args)
+
+
+class Connection(Asks):
     """Made at once, connected in the background; `notice` hears when the server is lost and when it is back."""
 
     def __init__(
@@ -115,38 +156,46 @@ class Connection:
         return self._wire is not None
 
     @property
+    def servers(self) -> Sequence[Connection]:
+        return (self,)
+
+    @property
+    def lives(self) -> int:
+        """How often it was connected."""
+        return self._lives
+
+    @property
+    def unfit(self) -> str | None:
+        """Why it cannot be counted in, for good."""
+        return self._why if self._unfit else None
+
+    @property
     def life(self) -> int:
-        """Another number for each time that it was connected; 0: it is not."""
         return self._lives if self._wire is not None else 0
 
     def send(self, *words: Word) -> asyncio.Future[Any]:
-        """Ask; the answer is awaited, or not. Raises StoreDown at once when nobody is there."""
         wire = self._wire
         if wire is None:
             raise StoreDown(f"Valkey at {self._address.shown} does not answer: {self._why}")
         return wire.send(words)
 
     def post(self, *words: Word) -> asyncio.Future[Any]:
-        """As `send`, for what is in no hurry: nobody who has been answered looks for it at once."""
         wire = self._wire
         if wire is None:
             raise StoreDown(f"Valkey at {self._address.shown} does not answer: {self._why}")
         return wire.send(words, hurry=False)
 
-    async def run(self, script: Script, keys: Sequence[Word], *args: Word) -> Any:
-        """What `script` returns. Raises StoreDown."""
-        try:
-            return await self.send(b"EVALSHA", script.sha, len(keys), *keys, *args)
-        except Refused as refused:
-            if not str(refused).startswith("NOSCRIPT"):  # it was flushed; then it has not run
-                raise StoreDown(f"Valkey refused: {refused}") from None
-        return await self.send(b"EVAL", script.text, len(keys), *keys, *args)
-
-    async def ready(self, seconds: float) -> bool:
-        """Whether it is there, or comes within so long. Raises ConfigError for one that cannot be counted in."""
+    async def found(self, seconds: float) -> None:
+        """Raises StoreDown where it does not come within so long."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._found.wait()
+        if not self.up:
+            raise StoreDown(f"Valkey at {self._address.shown} does not answer: {self._why}")
+
+    async def ready(self, seconds: float) -> bool:
+        with suppress(StoreDown):
+            await self.found(seconds)
         if self._unfit:
             await self.aclose()
             raise ConfigError(f"{self._address.shown}: {self._why}")
@@ -192,10 +241,12 @@ class Connection:
         self._lost = asyncio.Event()
         wire = Wire(self._loop, self._timeout_s, self._gone)
         try:
-            await _bounded(self._loop, self._connect(wire))
-            await asyncio.gather(*[wire.send(words) for words in self._greeting()])
+            await _bounded(self._loop, _connect(self._loop, self._address, wire))
+            scripts = [(b"SCRIPT", b"LOAD", script.text) for script in self._scripts]
+            await asyncio.gather(*[wire.send(words) for words in [*_greeting(self._address), *scripts]])
             asked = [wire.send((b"INFO", section)) for section in fitness.ASKED]
-            trouble = fitness.of_server(await asyncio.gather(*asked, return_exceptions=True))
+            said = await asyncio.gather(*asked, return_exceptions=True)
+            trouble = fitness.of_server(said, cluster=self._address.cluster)
             if trouble is not None:
                 raise Unfit(trouble)
         except (ssl.SSLError, Refused) as wrong:
@@ -207,24 +258,6 @@ class Connection:
             raise
         return wire
 
-    def _greeting(self) -> list[tuple[Word, ...]]:
-        address = self._address
-        greeting: list[tuple[Word, ...]] = []
-        if address.password is not None:
-            greeting.append((b"AUTH", *([address.user] if address.user else []), address.password))
-        if address.db:
-            greeting.append((b"SELECT", address.db))
-        greeting.append((b"CLIENT", b"SETNAME", b"tidegate"))
-        return greeting + [(b"SCRIPT", b"LOAD", script.text) for script in self._scripts]
-
-    async def _connect(self, wire: Wire) -> None:
-        address = self._address
-        if address.socket is not None:
-            await self._loop.create_unix_connection(lambda: wire, address.socket)
-        else:
-            tls = ssl.create_default_context() if address.tls else None
-            await self._loop.create_connection(lambda: wire, address.host, address.port, ssl=tls)
-
     def _gone(self, why: str) -> None:
         self._wire = None
         self._why = why
@@ -234,6 +267,37 @@ class Connection:
         if not self._told:
             self._told = True
             self._notice("valkey_lost", {"server": self._address.shown, "error": self._why})
+
+
+async def glance(loop: asyncio.AbstractEventLoop, address: Address, timeout_s: float) -> Any:
+    """Who has which slot, by what this one says. Raises StoreDown, OSError; Unfit for one that will not say it."""
+    wire = Wire(loop, timeout_s, lambda why: None)
+    try:
+        await _bounded(loop, _connect(loop, address, wire))
+        *_, said = await asyncio.gather(*[wire.send(words) for words in [*_greeting(address), (b"CLUSTER", b"SLOTS")]])
+    except (ssl.SSLError, Refused) as wrong:
+        trouble = fitness.of_refusal(wrong)
+        raise Unfit(trouble) if trouble is not None else wrong from None
+    finally:
+        wire.end("it was only looked at")
+    return said
+
+
+def _greeting(address: Address) -> list[tuple[Word, ...]]:
+    greeting: list[tuple[Word, ...]] = []
+    if address.password is not None:
+        greeting.append((b"AUTH", *([address.user] if address.user else []), address.password))
+    if address.db:
+        greeting.append((b"SELECT", address.db))
+    return [*greeting, (b"CLIENT", b"SETNAME", b"tidegate")]
+
+
+async def _connect(loop: asyncio.AbstractEventLoop, address: Address, wire: Wire) -> None:
+    if address.socket is not None:
+        await loop.create_unix_connection(lambda: wire, address.socket)
+    else:
+        tls = ssl.create_default_context() if address.tls else None
+        await loop.create_connection(lambda: wire, address.host, address.port, ssl=tls)
 
 
 async def _bounded(loop: asyncio.AbstractEventLoop, connecting: Coroutine[Any, Any, None]) -> None:

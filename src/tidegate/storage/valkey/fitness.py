@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterable, Mapping
 
-ASKED = (b"memory", b"replication")  # sections of INFO
+ASKED = (b"memory", b"replication", b"cluster")  # sections of INFO
 PASSWORD = "write its user and password into the URL anew"
 # How a server begins when it says no and will go on saying so; what else it says may be over in a moment.
 FOR_GOOD = {
@@ -17,6 +17,7 @@ FOR_GOOD = {
     "NOPERM": "let this user do everything with keys that begin with tidegate: (~tidegate:* +@all)",
     "ERR DB index": "name a database that it has, /0 in the end",
     "ERR SELECT": "name no database but 0",
+    "ERR This instance has cluster support disabled": "it is no cluster: leave +cluster out of the URL",
 }
 
 
@@ -33,11 +34,19 @@ def of_refusal(wrong: Exception) -> str | None:
     return next((f"it says {said!r}; {what}" for begins, what in FOR_GOOD.items() if said.startswith(begins)), None)
 
 
-def of_server(answers: Iterable[object]) -> str | None:
-    """What is wrong with one that did: `answers` to INFO, and what was refused counts for nothing."""
+def of_server(answers: Iterable[object], *, cluster: bool) -> str | None:
+    """What is wrong with one that did: `answers` to INFO, and what was refused counts for nothing.
+
+    `cluster`: it is asked as one of several.
+    """
     said = _fields(b"\r\n".join(one for one in answers if isinstance(one, bytes)).decode(errors="replace"))
     if said.get("role") == "slave":
         return "it is a replica, and what it is told is lost; name the primary, or an address that follows it"
+    if said.get("cluster_enabled") == "1" and not cluster:
+        return (
+            "it is one of a cluster, and has only a part of what is counted; write valkey+cluster:// in place of "
+            "valkey:// (valkeys+cluster:// with TLS), and its others are found"
+        )
     policy = said.get("maxmemory_policy", "noeviction")
     if policy != "noeviction" and said.get("maxmemory", "0") != "0":
         return (

@@ -25,7 +25,7 @@ from typing import Any, Literal, cast
 from tidegate.core.errors import StoreDown
 from tidegate.core.limits import Claim, Meter, Taken
 from tidegate.storage.valkey.claims import LEND
-from tidegate.storage.valkey.connection import Connection
+from tidegate.storage.valkey.connection import Asks
 
 PERIOD_US = 1_000_000  # a lease is good for so long, and then what others have used is heard
 EARLY_US = 300_000  # before that it is renewed, if somebody asks
@@ -172,9 +172,7 @@ class Lease:
 class Leases:
     """Of one process, on the connection that its claims go. `now_us`: in the time of windows, and never back."""
 
-    def __init__(
-        self, connection: Connection, now_us: Callable[[], int], asked_at: Callable[[], int], lease_us: int
-    ) -> None:
+    def __init__(self, connection: Asks, now_us: Callable[[], int], asked_at: Callable[[], int], lease_us: int) -> None:
         self._connection = connection
         self._now_us = now_us
         self._asked_at = asked_at  # the time that the server is told

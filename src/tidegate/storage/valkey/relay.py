@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from tidegate.core.errors import StoreDown
-from tidegate.storage.valkey.connection import Connection, Script
+from tidegate.storage.valkey.connection import Asks, Script
 
 LEASE = b"tidegate:buying:"
 TOLD = b"tidegate:told:"
@@ -70,7 +70,7 @@ SCRIPTS = (TAKE, RENEW, GIVE_BACK, TELL, READ_ON)
 class ValkeyRelay:
     """On the connection of the blobs, so that what is put there is there before a key is free."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Asks) -> None:
         self._connection = connection
 
     async def take(
