@@ -21,12 +21,16 @@ PARTS = 256  # as many places as a cluster has servers, many times over
 
 # As the relay's own, without what others want.
 TAKE = Script("""
-local has, kept = redis.call('GET', KEYS[1]), redis.call('GET', KEYS[3])
+local kept = redis.call('GET', KEYS[3])
+if kept and ARGV[4] == '1' then return {'', kept} end
+local has = redis.call('GET', KEYS[1])
 if not has or has == ARGV[1] then
   redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
   return {ARGV[1], kept}
 end
-redis.call('SET', KEYS[2] .. ':' .. has, 1, 'PX', ARGV[3])
+if string.match(has, '^[^/]*') ~= string.match(ARGV[1], '^[^/]*') then
+  redis.call('SET', KEYS[2] .. ':' .. has, 1, 'PX', ARGV[3])
+end
 return {has, kept}
 """)
 READ_ON = Script("""
@@ -77,13 +81,16 @@ class PartedBlobs(ValkeyBlobs):
 
 
 class PartedRelay(ValkeyRelay):
-    async def take(self, key: bytes, me: str, ttl_s: float) -> tuple[str, bytes | None, Sequence[bytes]]:
-        there = placed(key)
+    async def take(
+        self, key: bytes, me: str, ttl_s: float, *, look: bool = False
+    ) -> tuple[str, bytes | None, Sequence[bytes]]:
+        there, lasts_ms = placed(key), round(ttl_s * 1000)
         keys = [LEASE + there, READ + there, BLOB + there]
-        holder, kept = await self._connection.run(TAKE, keys, me, round(ttl_s * 1000), READERS_MS)
-        if holder != me.encode():
-            self._want(key, holder.decode())
-        return holder.decode(), kept, ()
+        found, kept = await self._connection.run(TAKE, keys, me, lasts_ms, READERS_MS, int(look))
+        holder = found.decode()
+        if holder and _process(holder) != _process(me):
+            self._want(key, holder)
+        return holder, kept, ()
 
     async def renew(self, key: bytes, me: str, ttl_s: float) -> None:
         await super().renew(placed(key), me, ttl_s)
@@ -105,4 +112,8 @@ class PartedRelay(ValkeyRelay):
     def _want(self, key: bytes, holder: str) -> None:
         """Its holder hears of it the next time that it asks what is wanted."""
         with suppress(StoreDown):
-            self._connection.send(b"EVALSHA", WANT.sha, 1, WANTED + holder.partition("/")[0], key)
+            self._connection.send(b"EVALSHA", WANT.sha, 1, WANTED + _process(holder), key)
+
+
+def _process(holder: str) -> str:
+    return holder.partition("/")[0]
