@@ -148,7 +148,8 @@ class Held:
 
 
 def _metric(page: str, name: str) -> float:
-    line = next(line for line in page.splitlines() if line.startswith(f"{name} "))
+    """Raises LookupError where somebody has answered who has none, a proxy or one that ends."""
+    (line,) = [line for line in page.splitlines() if line.startswith(f"{name} ")] or [""]
     return float(line.split()[1])
 
 
@@ -167,7 +168,7 @@ class Watch:
         while not self._crowd.over:
             await asyncio.sleep(1)
             for gateway in [machine.gateway for machine in self._machines]:
-                with suppress(OSError, StopIteration, TimeoutError):
+                with suppress(OSError, LookupError, TimeoutError):
                     if gateway is not None:
                         await self._at(gateway)
 
