@@ -15,7 +15,8 @@ from typing import Any
 
 IDLE_S = 0.002  # of real time without anything to do: long enough for a byte on its way
 STARVED_S = 0.005  # more than that is not the doing of this process
-PUT_OFF = 50  # times in a row that a jump waits for threads, or for the machine
+PUT_OFF = 5  # times that one jump waits for threads, or for the machine: who polls through threads is never done
+TASKS = Path("/proc/self/task")
 BEGINNING_NS = 1_767_225_600_000_000_000  # 2026-01-01
 
 
@@ -109,21 +110,21 @@ class _IdleSelector(selectors.DefaultSelector):
         before = time.monotonic()
         events = super().select(IDLE_S)
         if events:
-            self._put_off = 0
-        elif self._put_off < PUT_OFF and (time.monotonic() - before > IDLE_S + STARVED_S or _at_work()):
+            return events
+        if self._put_off < PUT_OFF and (time.monotonic() - before > IDLE_S + STARVED_S or _at_work()):
             self._put_off += 1
-        else:
-            self._put_off = 0
-            self.clock.jump()
+            return events
+        self._put_off = 0
+        self.clock.jump()
         return events
 
 
 def _at_work() -> bool:
     """Does another thread of this process run, wait for a core, or for a disk? On Linux; elsewhere nobody can tell."""
     own = str(threading.get_native_id())
-    for task in Path("/proc/self/task").glob("*/stat") if sys.platform == "linux" else ():
+    for task in TASKS.iterdir() if sys.platform == "linux" else ():
         with suppress(OSError):  # it has ended meanwhile
-            if task.parent.name != own and task.read_bytes().rpartition(b") ")[2][:1] in b"RD":
+            if task.name != own and (task / "stat").read_bytes().rpartition(b") ")[2][:1] in (b"R", b"D"):
                 return True
     return False
 

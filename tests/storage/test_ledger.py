@@ -17,6 +17,7 @@ import msgspec
 import pytest
 
 from tidegate.core.errors import ConfigError, StorageFull
+from tidegate.core.experiments import UnitLine
 from tidegate.core.ports import Closed, Opened, StoreDown, Totals
 from tidegate.storage.ledger import SpoolLedger
 from tidegate.storage.personal import SPOOL
@@ -187,7 +188,9 @@ async def test_kill_9_twenty_times_under_load_loses_and_doubles_nothing(house):
         cost_nusd=sum(row.cost_nusd or 0 for row in rows),
         unpriced=sum(row.cost_nusd is None for row in rows),
     )
-    units = {line.unit: line for line in await house.ledger.units("t.1")}
+    units: dict[str, UnitLine] = {}
+    while lines := await house.ledger.units("t.1", max(units, default="")):
+        units |= {line.unit: line for line in lines}
     assert set(units) == set(by_id) and all(line.calls == 1 for line in units.values())
     assert {id: units[id].cost_nusd for id in ended} == ended
     await house.leave()
