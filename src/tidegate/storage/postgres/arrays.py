@@ -6,7 +6,6 @@ What the driver does with each value by itself cost more than all else that the 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any
 
 KINDS = {int: "bigint", str: "text", bytes: "bytea"}
@@ -26,14 +25,9 @@ def together(db: Any, sql: bytes, rows: Sequence[Sequence[Any]]) -> None:
     """What `executemany` does, in one statement. `sql` is an INSERT of the values of one row, of which none is NULL,
     and no two of `rows` may be about the same row of the table."""
     if rows:
-        types = tuple([KINDS[type(value)] for value in rows[0]])
-        db.execute(_of_many(sql, types), columns(rows, types))
-
-
-@lru_cache
-def _of_many(sql: bytes, types: tuple[str, ...]) -> bytes:
-    before, _, behind = sql.partition(b"VALUES (")
-    return before + f"SELECT * FROM {unnest(types)}".encode() + behind.partition(b")")[2]
+        types = [KINDS[type(value)] for value in rows[0]]
+        before, _, behind = sql.partition(b"VALUES (")
+        db.execute(before + f"SELECT * FROM {unnest(types)}".encode() + behind.partition(b")")[2], columns(rows, types))
 
 
 def _numbers(column: Sequence[int | None]) -> str:
