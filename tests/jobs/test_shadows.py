@@ -139,7 +139,9 @@ async def test_what_does_not_fit_in_is_left_out_and_counted(make):
     for at in range(5):
         await ask(house, f"user {at}")
     assert told(house)["t", "dropped"] == 3
-    await house.clock.advance(200.0)
+    await house.clock.advance(60.0)
+    await until(lambda: len(house.provider("spare").requests) == 2)
+    await house.clock.advance(120.0)
     assert len(await shadows(house)) == 2
     page = (await house.get("/metrics")).body.decode()
     assert 'tidegate_shadows_total{experiment="t",outcome="dropped"} 3.0' in page

@@ -62,7 +62,7 @@ class ParcelStore:
         sql = self._tables.sql
 
         def work(db: Any) -> int:
-            count = int(db.execute(sql(_BACK), (at_ms, parcel.batch, parcel.id)).rowcount)
+            count = int(db.execute(sql(_BACK), (parcel.batch, at_ms, *_of(parcel))).rowcount)
             if home:
                 db.execute(sql("UPDATE LINES SET parcel = ? WHERE batch = ? AND parcel = ?"), (HOME, *_of(parcel)))
             db.execute(sql("UPDATE LINES SET parcel = '' WHERE batch = ? AND parcel = ?"), _of(parcel))
@@ -75,7 +75,11 @@ class ParcelStore:
         return int((await self._tables.rows("SELECT count(*) FROM LINES WHERE state = 'away'"))[0][0])
 
 
-_BACK = "UPDATE LINES SET state = 'pending', at_ms = ? WHERE batch = ? AND parcel = ? AND state = 'away'"
+# Of a batch that was cancelled meanwhile nothing is asked by us, not even before somebody sees that it is over.
+_BACK = (
+    "UPDATE LINES SET state = CASE WHEN (SELECT cancelled_ms FROM BATCHES WHERE id = ?) IS NULL THEN 'pending' "
+    "ELSE 'cancelled' END, at_ms = ? WHERE batch = ? AND parcel = ? AND state = 'away'"
+)
 
 
 def _of(parcel: Parcel) -> tuple[str, str]:
