@@ -41,7 +41,8 @@ async def test_all_batches_are_listed_with_whose_they_are_and_one_tells_what_it_
 
 
 async def test_a_manager_sees_and_cancels_those_of_the_team_only(house: House):
-    theirs = await (await Desk.of_another(house, team_id="ads")).begin(lines(line("a")))
+    others = await Desk.of_another(house, team_id="ads")
+    theirs = await others.begin(lines(line("a")))
     mine = await (await Desk.of_another(house, team_id="search")).begin(lines(line("a")))
     boss = (await make(house, role="manager", team_id="search"))["key"]
     seen = (await house.get("/admin/batches", key=boss)).events[0]["batches"]
@@ -50,6 +51,7 @@ async def test_a_manager_sees_and_cancels_those_of_the_team_only(house: House):
     assert (await send(house, "POST", f"batches/{mine['id']}/cancel", key=boss)).status == 200
     look = (await make(house, role="viewer"))["key"]
     assert (await send(house, "POST", f"batches/{mine['id']}/cancel", key=look)).status == 403
+    await others.ended(theirs["id"])
 
 
 async def test_pages_follow_each_other_newest_first(house: House):
@@ -61,3 +63,5 @@ async def test_pages_follow_each_other_newest_first(house: House):
     assert second["next"] is None
     assert (await house.get("/admin/batches?limit=0")).status == 400
     assert (await house.get("/admin/batches?after=batch_none")).status == 400
+    for id in ids:
+        await desk.ended(id)
