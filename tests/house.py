@@ -283,8 +283,17 @@ async def lived_in(
         for task in app.world.nursery.tasks:
             task.cancel()
         await app.aclose()
+        await _ended(app)  # what a worker has begun meanwhile
     names = sorted(task.get_name() for task in asyncio.all_tasks() - before - {asyncio.current_task()})
     assert not names, f"the house is closed and there is still: {', '.join(names)}"
+
+
+async def _ended(app: App) -> None:
+    tasks = [*app.world.nursery.tasks]
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=PATIENCE_S)
 
 
 Build = Callable[..., Awaitable[House]]
