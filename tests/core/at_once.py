@@ -12,7 +12,6 @@ import msgspec
 
 from tidegate.core.experiments import CONTROL, METRICS, GuardMetric, Spec, UnitLine
 from tidegate.core.findings import (
-    RARE,
     SIZE,
     Finding,
     InStage,
@@ -25,6 +24,8 @@ from tidegate.core.findings import (
     _told,
     _verdict,
     chance_of,
+    is_beyond,
+    is_rare,
     looked_at,
 )
 from tidegate.core.stats import sequential_shares
@@ -83,7 +84,7 @@ def _finding(
     if before and (plain or logs):
         strata = without_before(strata, _turned(metric, before, logs))
     found = compared(strata, relative=not plain and not logs)
-    exact = kind == "share" and found is not None and found.control_mean < RARE
+    exact = kind == "share" and found is not None and is_rare(found.control_mean)
     told = _told(metric, logs, exact)
     margin = math.log1p(wanted.margin) if logs else wanted.margin
     gain = -math.log1p(-min(wanted.margin, 0.999)) if logs else wanted.margin
@@ -107,7 +108,7 @@ def _finding(
         estimate=told.difference(found.estimate),
         low=_end(told, high if told.turned else low),
         high=_end(told, low if told.turned else high),
-        looks_worse=found.estimate > margin,
+        looks_worse=is_beyond(found.estimate, margin),
         needs=0 if verdict in ("worse", "better", "within") else _needs(role, found, margin, gain, level),
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.core import at_once
@@ -101,6 +101,9 @@ def test_pieces_say_what_all_lines_say_at_once(seed, units, most, free, zeros):
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10**9), st.floats(0, 1))
+@example(7, 0.0)  # a fifth of the control, but for rounding
+@example(78, 0.0)  # a difference as large as the margin, but for rounding
+@example(214, 0.0)
 def test_an_earlier_look_has_the_lines_that_had_come_by_then_and_no_others(seed, disorder):
     lines = drawn(seed, 60, free=False, disorder=disorder)
     came = sorted((line.first_ms, line.unit, line.stage, line.arm) for line in lines)

@@ -34,6 +34,7 @@ RARE = 0.2  # shares below are compared exactly, others as means
 SIZE = 1.5  # margins: the effects that are looked for
 MANY_UNITS = 1e7
 MANY_TIMES = 1e9  # more is no answer to how many are needed
+ROUNDING = 1e-9  # the order in which units came in decides nothing: what is less than this apart is equal
 
 
 class InStage(msgspec.Struct, frozen=True):
@@ -88,6 +89,18 @@ class Told(NamedTuple):
     turned: bool = False
 
 
+def is_rare(share: float) -> bool:
+    return share < RARE - ROUNDING
+
+
+def is_beyond(estimate: float, margin: float) -> bool:
+    return estimate > margin + ROUNDING
+
+
+def is_gain(estimate: float, gain: float) -> bool:
+    return -estimate >= gain - ROUNDING
+
+
 def _same(value: float) -> float:
     return value
 
@@ -138,7 +151,7 @@ def _finding(spec: Spec, tally: Tally, arm: str, wanted: GuardMetric, role: Role
     logs = not plain and not any(there[place].none for pair in places for place in pair if place in there)
     strata, again = _compare(places, there, tally.again.get(metric, {}), logs)
     found = compared(strata, again, relative=not plain and not logs)
-    exact = kind == "share" and found is not None and found.control_mean < RARE
+    exact = kind == "share" and found is not None and is_rare(found.control_mean)
     told = _told(metric, logs, exact)
     margin = math.log1p(wanted.margin) if logs else wanted.margin
     gain = -math.log1p(-min(wanted.margin, 0.999)) if logs else wanted.margin
@@ -164,7 +177,7 @@ def _finding(spec: Spec, tally: Tally, arm: str, wanted: GuardMetric, role: Role
         estimate=told.difference(found.estimate),
         low=_end(told, high if told.turned else low),
         high=_end(told, low if told.turned else high),
-        looks_worse=found.estimate > margin,
+        looks_worse=is_beyond(found.estimate, margin),
         needs=0 if verdict in ("worse", "better", "within") else _needs(role, found, margin, gain, level),
     )
 
@@ -210,10 +223,10 @@ def _bounds(found: Difference, size: float, level: Level) -> tuple[float, float]
 def _verdict(role: Role, estimate: float, low: float, high: float, margin: float, gain: float) -> Verdict:
     """Worse needs both: that it is worse at all is certain, and that it is by more than the margin is likely. Without
     the first, chance would take back; without the second, a certain trifle."""
-    if low > 0 and estimate > margin:
+    if low > 0 and is_beyond(estimate, margin):
         return "worse"
     if role == "primary":
-        return "better" if high < 0 and -estimate >= gain else "unsure"
+        return "better" if high < 0 and is_gain(estimate, gain) else "unsure"
     return "within" if high < margin else "unsure"
 
 
@@ -262,11 +275,11 @@ def chance_of(spec: Spec, arm: str, stage: int, before: int) -> float:
 
 def _needs(role: Role, found: Difference, margin: float, gain: float, level: Level) -> int | None:
     """More units of the arm, with which what is likely now would be certain in four cases of five."""
-    if found.estimate > margin:
+    if is_beyond(found.estimate, margin):
         distance, alpha = found.estimate, level.harm
     elif role == "guard":
         distance, alpha = margin - found.estimate, level.safe
-    elif -found.estimate >= gain:
+    elif is_gain(found.estimate, gain):
         distance, alpha = -found.estimate, level.safe
     else:
         return None  # what is likely is no gain, or less of it than wanted

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 from tidegate.core.experiments import METRICS, GuardMetric, Spec
-from tidegate.core.findings import RARE, SIZE, Level, looked_at, needed
+from tidegate.core.findings import SIZE, Level, is_rare, looked_at, needed
 from tidegate.core.stats import NORMAL
 from tidegate.core.stats.power import POWER
 
@@ -40,7 +40,7 @@ def promised(
 
 
 def _of_share(share: float) -> float:
-    return share if share < RARE else share * (1 - share)  # exact bounds do not know the share beforehand
+    return share if is_rare(share) else share * (1 - share)  # exact bounds do not know the share beforehand
 
 
 def _to_gain(

@@ -19,7 +19,7 @@ from tidegate.storage.rollups import clean
 FAILED = ("failed", "cut_off")
 REFUSED_BY_PROVIDER = "upstream_refused"  # perhaps for a parameter that the arm has put in
 LARGEST = 2**63 - 1
-SOME = 4000  # lines that are read at once: 3 MB while they are counted, and one step in some thousand is not felt
+SOME = 2000  # lines that are read at once: 1.5 MB while they are counted, and one step in some thousand is not felt
 MOST = 2**47  # of the time or the cost of one call, so that 65,000 of them can be summed
 
 
