@@ -115,7 +115,7 @@ def section(title: str, kind: type[msgspec.Struct]) -> str:
         bare = get_args(hint)[0] if hasattr(hint, "__metadata__") else hint
         of = get_args(bare)[0] if get_origin(bare) is tuple else bare
         value = default(field)
-        if isinstance(of, type) and issubclass(of, msgspec.Struct) and of not in (Secret, config.Reserved):
+        if isinstance(of, type) and issubclass(of, msgspec.Struct) and of is not Secret:
             inner.append(section(f"{title}.{field.name}", of))
             value = msgspec.NODEFAULT if value is msgspec.NODEFAULT else {}
         text = (
@@ -204,7 +204,7 @@ def example() -> str:
             for line in notes.get(field.name, "").split("; "):
                 lines.append(f"{indent}# {line}")
             hint = hints[field.name]
-            if isinstance(hint, type) and issubclass(hint, msgspec.Struct) and hint is not config.Reserved:
+            if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
                 lines.append(f"{indent}{field.name}:")
                 write(hint, indent + "  ", {})
                 continue

@@ -17,7 +17,7 @@ from tests.house import Asking, Build, House, until
 from tidegate.core.flight import MAX_UNREAD
 from tidegate.core.ports import Record
 from tidegate.storage.personal import SPOOL
-from tidegate.storage.spool import scan
+from tidegate.storage.segments import scan
 from tidegate.storage.vault import PlainVault
 
 Spooled = Callable[[], list[tuple[str, str]]]

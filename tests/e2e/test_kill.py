@@ -18,7 +18,7 @@ import pytest
 
 from tests.e2e.processes import Gateway, behind, gateway, kept, provider
 from tidegate.core.money import nusd_per_million
-from tidegate.storage.spool import MAGIC, scan
+from tidegate.storage.segments import MAGIC, scan
 
 KILLS = int(os.environ.get("TIDEGATE_KILLS", "20"))
 CLIENTS = 8

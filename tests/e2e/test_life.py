@@ -12,7 +12,7 @@ import pytest
 
 from tests.clock import now_s
 from tests.e2e.processes import Gateway, behind, gateway, kept, provider
-from tidegate.storage.spool import MAGIC
+from tidegate.storage.segments import MAGIC
 
 if sys.platform == "linux":
     import resource

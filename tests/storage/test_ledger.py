@@ -21,7 +21,8 @@ from tidegate.core.experiments import UnitLine
 from tidegate.core.ports import Closed, Opened, StoreDown, Totals
 from tidegate.storage.ledger import SpoolLedger
 from tidegate.storage.personal import SPOOL
-from tidegate.storage.spool import Spool, preallocate, scan
+from tidegate.storage.segments import preallocate, scan
+from tidegate.storage.spool import Spool
 from tidegate.storage.sqlite import SqliteStore
 from tidegate.storage.vault import PlainVault
 

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidegate.core.errors import ConfigError, StorageFull
-from tidegate.storage.spool import MAGIC, Spool, preallocate, scan
+from tidegate.storage.segments import MAGIC, preallocate, scan
+from tidegate.storage.spool import Spool
 
 SEGMENT = 4096
 HEAD = 8

@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from tidegate.config import ENVIRONMENT_PREFIX, Config, Configured, Resolved, plain
+from tidegate.config import Config, plain
+from tidegate.config.reading import ENVIRONMENT_PREFIX, Configured, Resolved
 from tidegate.core.settings import Setting
 from tidegate.core.values import Secret
 from tidegate.stages.guardrails import Guarded

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tidegate import plugins
-from tidegate.config import Config, Configured
+from tidegate.config import Config
+from tidegate.config.reading import Configured
 from tidegate.core.call import Call
 from tidegate.core.errors import TidegateError
 from tidegate.core.ports import Codecs, Provider, Reach

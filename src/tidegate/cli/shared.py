@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from tidegate import config, plugins
+from tidegate.config.reading import ENVIRONMENT_PREFIX
 from tidegate.core.errors import TidegateError
 from tidegate.providers.discovery import Found, servers, vendors
 
@@ -42,7 +43,7 @@ def settings(file: Path | None, found: Sequence[Found] = (), **given: Any) -> co
     for section, field in (("api", "host"), ("api", "port"), ("storage", "data_dir")):
         value = given.get(field)
         if value is not None:
-            environment[f"{config.ENVIRONMENT_PREFIX}{section}_{field}".upper()] = str(value)
+            environment[f"{ENVIRONMENT_PREFIX}{section}_{field}".upper()] = str(value)
     return config.load(file, environment, found)
 
 

@@ -18,7 +18,7 @@ import msgspec
 from tidegate.core.errors import ConfigError
 from tidegate.core.ports import Acted, Closed, Opened
 from tidegate.storage.copies import Tell
-from tidegate.storage.spool import MAGIC, framed, scan
+from tidegate.storage.segments import MAGIC, framed, scan
 
 FORMAT = 1
 MANIFEST = "manifest.json"

@@ -20,7 +20,8 @@ from tidegate.storage import personal
 from tidegate.storage.books import Books, Notice
 from tidegate.storage.mover import WORTH_WRITING, Mover
 from tidegate.storage.personal import SPOOL, Rows
-from tidegate.storage.spool import MAX_BYTES, RESERVE_BYTES, SEGMENT_BYTES, Spool, preallocate
+from tidegate.storage.segments import preallocate
+from tidegate.storage.spool import MAX_BYTES, RESERVE_BYTES, SEGMENT_BYTES, Spool
 from tidegate.storage.tallies import Tally, add
 
 T = TypeVar("T")

@@ -16,7 +16,8 @@ from tidegate.core.errors import ConfigError, StorageFull
 from tidegate.core.ports import Acted, Closed, Opened, Record, StoreDown, Totals, Vault
 from tidegate.storage.books import Books, Notice, Position, Row
 from tidegate.storage.personal import SPOOL, Rows
-from tidegate.storage.spool import Entry, Frame, Spool, scan, set_aside
+from tidegate.storage.segments import Frame, scan, set_aside
+from tidegate.storage.spool import Entry, Spool
 from tidegate.storage.tallies import add, tally
 
 WORTH_WRITING = 200  # rows, or fewer after the patience of the books: the thread shares the interpreter with the loop

@@ -25,13 +25,11 @@ from tidegate.core.errors import (
     UpstreamRefused,
 )
 from tidegate.core.money import KINDS, NO_USAGE, Usage
+from tidegate.providers.openai.said import InputDetails, OutputDetails, UsageSaid
 from tidegate.providers.openai.wire import (
     DONE,
     BodyDecoder,
-    InputDetails,
-    OutputDetails,
     StreamDecoder,
-    UsageSaid,
     error_message,
     read_reply,
     write_error,

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, suppress
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from tests.valkey import Valkey, ValkeyCluster
 from tidegate.core.errors import ConfigError, StoreDown
@@ -99,6 +104,54 @@ async def test_questions_and_what_is_left_spread_over_all_servers(shared_cluster
     assert await blobs.purge("route:a") == 300
     await blobs.aclose()
     await counters.aclose()
+
+
+async def carry_on(port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """To the server that has no TLS of its own, and back."""
+    inner, outer = await asyncio.open_connection("127.0.0.1", port)
+
+    async def pipe(source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while piece := await source.read(1 << 16):
+                to.write(piece)
+                await to.drain()
+        to.close()
+
+    await asyncio.gather(pipe(reader, outer), pipe(inner, writer))
+
+
+async def test_with_tls_all_servers_that_it_names_are_spoken_to_with_it(
+    own_cluster: ValkeyCluster, told: Told, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    ports = []
+    async with AsyncExitStack() as doors:
+        for server in own_cluster.servers:
+            door = await asyncio.start_server(partial(carry_on, server.port), "127.0.0.1", 0, ssl=context)
+            await doors.enter_async_context(door)
+            ports.append(str(door.sockets[0].getsockname()[1]))
+            await asyncio.to_thread(server.ask, "CONFIG", "SET", "cluster-announce-port", ports[-1])
+        async with asyncio.timeout(PATIENCE_S):
+            for server in own_cluster.servers:  # each has heard of the others
+                while not await names(server, ports):
+                    await asyncio.sleep(0.02)
+        url = f"valkeys+cluster://127.0.0.1:{ports[0]}"
+        with pytest.raises(ConfigError, match="name the file of who issued it in SSL_CERT_FILE"):
+            await ValkeyCounters.open(url, told, timeout_s=PATIENCE_S)
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+        counters = await ValkeyCounters.open(url, told, timeout_s=PATIENCE_S, start_s=PATIENCE_S)
+        assert [await used(counters, f"house-{number}", "one") for number in range(30)] == [1] * 30
+        assert [await used(counters, f"house-{number}", "two") for number in range(30)] == [2] * 30
+        await counters.aclose()
+    for server in own_cluster.primaries:
+        assert b"house-" in await asyncio.to_thread(server.ask, "KEYS", "*")
+
+
+async def names(server: Valkey, ports: list[str]) -> bool:
+    nodes = await asyncio.to_thread(server.ask, "CLUSTER", "NODES")
+    return all(f":{port}@".encode() in nodes for port in ports)
 
 
 class Move:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from tidegate.providers.openai import wire
+from tidegate.providers.openai.said import FunctionSaid, ToolSaid
 
 
 class PartAsked(msgspec.Struct, gc=False):
@@ -20,8 +20,8 @@ class MessageAsked(msgspec.Struct, gc=False):
     content: str | list[PartAsked] | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
-    tool_calls: list[wire.ToolSaid] | None = None
-    function_call: wire.FunctionSaid | None = None
+    tool_calls: list[ToolSaid] | None = None
+    function_call: FunctionSaid | None = None
 
 
 class StreamOptions(msgspec.Struct, gc=False):

@@ -18,6 +18,7 @@ from tidegate.core.stream import WholeDecoder, understood
 from tidegate.providers.openai import wire
 from tidegate.providers.openai.dialect import OpenAIDialect, end_user
 from tidegate.providers.openai.preface import before_input
+from tidegate.providers.openai.said import UsageSaid
 from tidegate.providers.untranslated import Untranslated
 
 
@@ -33,7 +34,7 @@ class EmbedAsked(msgspec.Struct):
 
 class EmbedSaid(msgspec.Struct):
     data: list[Raw] | None = None
-    usage: wire.UsageSaid | None = None
+    usage: UsageSaid | None = None
     error: Raw | UnsetType = UNSET
 
 

@@ -16,7 +16,8 @@ from typing import Annotated, Any, Literal, cast
 import msgspec
 
 from tidegate.core.values import Secret
-from tidegate.providers.transport.exchange import Connection, HttpExchange
+from tidegate.providers.transport.connection import Connection
+from tidegate.providers.transport.exchange import HttpExchange
 from tidegate.providers.transport.reach import NAME, Reach, Refused
 from tidegate.providers.transport.tls import ResumingContext
 from tidegate.providers.transport.wire import Address, Fault, ResponseParser
