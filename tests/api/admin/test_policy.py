@@ -161,6 +161,16 @@ def test_there_is_no_path_besides_those() -> None:
     assert described == {(route.path_format, method.lower()) for route in routes() for method in route.methods}
 
 
+def test_the_fields_of_queries_are_those_of_the_document() -> None:
+    app = create(lambda: None)  # type: ignore[arg-type, return-value]
+    assert app.openapi_schema is None, "it is made for whoever asks for it, and for nobody else"
+    assert app.state.queries == {
+        (path, method.upper()): [one["name"] for one in said.get("parameters", ()) if one["in"] == "query"]
+        for path, methods in app.openapi()["paths"].items()
+        for method, said in methods.items()
+    }
+
+
 @pytest.mark.parametrize("route", routes(), ids=lambda route: route.name)
 async def test_a_field_of_the_query_that_a_path_does_not_have_is_refused(town: Town, route: APIRoute) -> None:
     """It would be passed over, and whoever misspelt one would believe the answer."""

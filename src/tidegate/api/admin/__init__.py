@@ -6,11 +6,13 @@ for a whole answer anyway. Each path declares who may ask for it: see `policy`.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
@@ -49,7 +51,7 @@ from tidegate.api.admin import (
     whatif,
 )
 from tidegate.api.admin.page import page
-from tidegate.api.admin.policy import Refusals, incoming_of, tell_refused
+from tidegate.api.admin.policy import Refusals, incoming_of, queries, tell_refused
 from tidegate.core.canary import Canaries
 from tidegate.core.errors import BadRequest, Forbidden, MethodNotAllowed, NotFound, TidegateError
 from tidegate.core.settings import Setting
@@ -89,6 +91,7 @@ def create(
         title="Tidegate",
         version=__version__,
         summary="Administration, and a simple chat. Models are asked at /v1, as OpenAI's clients do.",
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -103,8 +106,13 @@ def create(
     for router in ROUTERS:
         app.include_router(router)
 
+    # The document takes a second and 20 MB: it is made where it stops nobody, once somebody asks for it.
     async def docs(request: Request) -> Response:
-        return Response(page(app.openapi()), media_type="text/html", headers=CONTENT_SECURITY)
+        document = await asyncio.to_thread(app.openapi)
+        return Response(page(document), media_type="text/html", headers=CONTENT_SECURITY)
+
+    async def for_machines(request: Request) -> Response:
+        return JSONResponse(await asyncio.to_thread(app.openapi))
 
     async def problem(request: Request, wrong: Exception) -> Response:
         incoming_of(request).failure = found = _problem(app, request.url.path, wrong)
@@ -113,14 +121,10 @@ def create(
         return Response()
 
     app.add_route("/docs", docs, include_in_schema=False)
+    app.add_route("/openapi.json", for_machines, include_in_schema=False)
     for kind in (TidegateError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, problem)
-    document = app.openapi()  # made now, where it stops nobody, and kept
-    app.state.queries = {
-        (path, method.upper()): [one["name"] for one in said.get("parameters", ()) if one["in"] == "query"]
-        for path, methods in document["paths"].items()
-        for method, said in methods.items()
-    }
+    app.state.queries = queries(ROUTERS)
     return app
 
 

@@ -1,11 +1,14 @@
 """Who may do this? Every path of administration declares one of the policies here; a test fails where one does not."""
 
 # No postponed annotations here: FastAPI evaluates them.
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
-from fastapi import Depends, Request
+from fastapi import APIRouter, Depends, Request
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
+from pydantic import BaseModel
 
 from tidegate.api.acts import record
 from tidegate.api.incoming import Incoming
@@ -58,6 +61,23 @@ class Policy:
             )
         _known(request)
         return principal
+
+
+def queries(routers: Iterable[APIRouter]) -> dict[tuple[str, str], list[str]]:
+    """By path and method, the fields of its query; as the OpenAPI document has them, which is not made for that."""
+    there = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
+    return {(one.path_format, method): [*_fields(one.dependant)] for one in there for method in one.methods or ()}
+
+
+def _fields(of: Dependant) -> Iterator[str]:
+    for field in of.query_params:
+        kind = field.field_info.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from (one.alias or name for name, one in kind.model_fields.items())
+        else:
+            yield field.alias
+    for inner in of.dependencies:
+        yield from _fields(inner)
 
 
 def _known(request: Request) -> None:
