@@ -122,7 +122,7 @@ async def test_api9_improper_inventory_management(house: House):
     served = {
         (path, method.lower())
         for route in _routes(house)
-        for path, methods in [(route.path, route.methods)]
+        for path, methods in [(route.path_format, route.methods)]
         for method in methods
     }
     described = {(path, method) for path, methods in document["paths"].items() for method in methods}

@@ -4,17 +4,16 @@
 from datetime import UTC
 from typing import Annotated
 
-from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from tidegate.api.admin.moments import duration, iso
 from tidegate.api.admin.policy import Administering, House, tell
-from tidegate.api.admin.shapes import ERRORS
+from tidegate.api.admin.shapes import paths
 from tidegate.core.errors import NotFound
 from tidegate.core.ports import Setting
 from tidegate.telemetry.alerts import ALL, EVENTS, SILENCE
 
-router = APIRouter(prefix="/admin/alerts", tags=["alerts"], responses=ERRORS)
+router = paths("/admin/alerts", "alerts")
 
 LONGEST_S = 30 * 86_400.0
 

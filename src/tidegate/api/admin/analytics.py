@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from tidegate.api.admin.moments import iso, moment
 from tidegate.api.admin.policy import House
-from tidegate.api.admin.shapes import ERRORS
+from tidegate.api.admin.shapes import paths
 from tidegate.api.admin.usage import INSTANT, MAX_PERIODS, Looking, visible
 from tidegate.core.analytics import OF, PeopleAsked, PeopleLine, TimesAsked, TimesLine, merged, percentile_us
 from tidegate.core.errors import BadRequest, Forbidden
@@ -22,7 +22,7 @@ from tidegate.core.ports import Ledger
 from tidegate.core.stats import forecast
 from tidegate.core.usage import Period, UsageAsked, ms, periods
 
-router = APIRouter(tags=["analytics"], responses=ERRORS)
+router = paths(tag="analytics")
 
 BACK = timedelta(days=30)
 BY = ("route", "target", "team", "key", "prompt")

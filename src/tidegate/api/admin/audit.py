@@ -5,20 +5,20 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
 from tidegate.api.admin.moments import iso, moment
 from tidegate.api.admin.policy import Administering, House, tell
-from tidegate.api.admin.shapes import ERRORS, Body
+from tidegate.api.admin.shapes import Body, paths
 from tidegate.api.admin.subjects import AS_LINES, LINES
 from tidegate.core.errors import BadRequest, ConfigError
 from tidegate.storage.audit import proof
 from tidegate.storage.audit.inspection import MOST_ENTRIES
 from tidegate.storage.audit.search import Wanted, search
 
-router = APIRouter(prefix="/admin/audit", tags=["audit"], responses=ERRORS)
+router = paths("/admin/audit", "audit")
 
 Writer = Annotated[str, Query(max_length=100)]
 Size = Annotated[int, Query(ge=0)]

@@ -5,12 +5,12 @@ from datetime import UTC
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from tidegate.api.admin.moments import iso
 from tidegate.api.admin.policy import House, Looking, Managing, sees, tell
-from tidegate.api.admin.shapes import ERRORS
+from tidegate.api.admin.shapes import paths
 from tidegate.api.batches.entrance import now_ms
 from tidegate.api.batches.openai_batches import status
 from tidegate.core.call import Principal
@@ -20,7 +20,7 @@ from tidegate.core.ports.batches import Batch
 from tidegate.core.search import CallsAsked, Place
 from tidegate.gateway import Gateway
 
-router = APIRouter(prefix="/admin/batches", tags=["batches"], responses=ERRORS)
+router = paths("/admin/batches", "batches")
 
 READ = 100  # that are read at once
 PAGE, MOST = 1_000, 20_000  # calls whose cost is added up

@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import BaseModel, Field
 
 from tidegate.api.admin.moments import iso
 from tidegate.api.admin.policy import Administering, House, tell
-from tidegate.api.admin.shapes import ERRORS
+from tidegate.api.admin.shapes import paths
 from tidegate.core.call import Principal
 from tidegate.core.errors import BadRequest, NotFound
 from tidegate.core.money import NUSD_PER_USD
@@ -23,7 +23,7 @@ from tidegate.gateway import Gateway
 from tidegate.jobs.evals.imports.stored import reply_of
 from tidegate.storage.archive import shown
 
-router = APIRouter(prefix="/admin/cache", tags=["cache"], responses=ERRORS)
+router = paths("/admin/cache", "cache")
 
 SAMPLE = 1000  # of the newest hits
 RECENT = 50

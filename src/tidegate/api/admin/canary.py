@@ -4,7 +4,7 @@
 from datetime import UTC
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,12 +13,12 @@ from tidegate.api.admin.live import live
 from tidegate.api.admin.moments import duration, iso
 from tidegate.api.admin.policy import Administering, House, tell
 from tidegate.api.admin.requests import EVENTS
-from tidegate.api.admin.shapes import ERRORS
+from tidegate.api.admin.shapes import paths
 from tidegate.core.canary import Canaries, Canary, Seen, Unit, Wish
 from tidegate.core.errors import BadRequest, ConfigError, NotFound
 from tidegate.core.values import Share
 
-router = APIRouter(prefix="/admin/config/canary", tags=["canary"], responses=ERRORS)
+router = paths("/admin/config/canary", "canary")
 
 LONGEST_S = 30 * 86_400.0
 Text = Annotated[str, Field(max_length=20)]

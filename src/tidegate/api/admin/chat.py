@@ -5,11 +5,11 @@ from functools import partial
 from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter, Body, Depends, Query, Request, Response
+from fastapi import Body, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from tidegate.api.admin.policy import ASK, EVERY_KEY, Answering, House, incoming_of
-from tidegate.api.admin.shapes import ERRORS, Text
+from tidegate.api.admin.shapes import Text, paths
 from tidegate.api.calls import new_call, told, while_client_listens
 from tidegate.core.call import Principal
 from tidegate.core.errors import BadRequest
@@ -21,7 +21,7 @@ from tidegate.stages.guardrails.guide import Guide
 MAX_INPUT = 10_000  # characters; the guide's bound
 GUIDE = Guide()
 
-router = APIRouter(responses=ERRORS)
+router = paths()
 
 
 class ChatBody(BaseModel):

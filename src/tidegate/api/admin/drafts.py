@@ -5,17 +5,16 @@ from contextlib import suppress
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from tidegate.api.admin.policy import House, Managing
-from tidegate.api.admin.shapes import ERRORS, Body
+from tidegate.api.admin.shapes import Body, paths
 from tidegate.core.difference import difference
 from tidegate.core.errors import BadRequest, PromptNotFound
 from tidegate.core.prompts import MAX_MESSAGES, MAX_VARIABLES, Kind, Role, Wording, check_name, drafted
 from tidegate.core.template import MAX_TEXT, Unfilled
 
-router = APIRouter(prefix="/v1/prompts", tags=["prompts"], responses=ERRORS)
+router = paths("/v1/prompts", "prompts")
 
 Id = Annotated[str, Field(min_length=1, max_length=100)]
 Number = Annotated[int, Field(ge=1, le=10**9)]

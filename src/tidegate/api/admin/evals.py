@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from pydantic import BaseModel, Field
 
 from tidegate.api.admin.policy import Administering, House, tell
-from tidegate.api.admin.shapes import ERRORS, Body
+from tidegate.api.admin.shapes import Body, paths
 from tidegate.core.errors import BadRequest, ConfigError, NotFound
 from tidegate.jobs.evals import deck, queue, results
 from tidegate.jobs.evals.card import Policy, why_not
@@ -26,7 +26,7 @@ from tidegate.jobs.evals.results import Answer, Results
 from tidegate.jobs.evals.tally import counted
 from tidegate.jobs.evals.verdicts import item_of
 
-router = APIRouter(prefix="/admin/evals", tags=["evaluations"], responses=ERRORS)
+router = paths("/admin/evals", "evaluations")
 
 T = TypeVar("T")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)

@@ -4,11 +4,11 @@
 from typing import Annotated, Any, Literal
 
 import msgspec
-from fastapi import APIRouter, Depends, Request
+from fastapi import Depends, Request
 from pydantic import BaseModel, Field
 
 from tidegate.api.admin.policy import ASK, House, incoming_of
-from tidegate.api.admin.shapes import ERRORS, Body
+from tidegate.api.admin.shapes import Body, paths
 from tidegate.core.call import Principal
 from tidegate.core.errors import BadRequest, ConfigError, Forbidden
 from tidegate.core.money import NUSD_PER_USD
@@ -18,7 +18,7 @@ from tidegate.jobs.evals.inside import Inside
 from tidegate.jobs.evals.once import evaluated, prepared
 from tidegate.jobs.evals.suite import Ready
 
-router = APIRouter(tags=["evaluation"], responses=ERRORS)
+router = paths(tag="evaluation")
 
 Long = Annotated[str, Field(max_length=200_000)]  # scorers look at it on the event loop
 

@@ -4,11 +4,11 @@
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import BaseModel, Field
 
 from tidegate.api.admin.policy import Administering, House, Looking, sees
-from tidegate.api.admin.shapes import ERRORS
+from tidegate.api.admin.shapes import paths
 from tidegate.core.call import Principal
 from tidegate.core.errors import BadRequest, NotFound
 from tidegate.core.experiments import Experiment, Spec, read, spec_of
@@ -17,7 +17,7 @@ from tidegate.core.units import unit as unit_of
 from tidegate.gateway import Gateway
 from tidegate.stages.experiments.checks import Wrong
 
-router = APIRouter(prefix="/v1/experiments", tags=["experiments"], responses=ERRORS)
+router = paths("/v1/experiments", "experiments")
 
 MOST = 20  # mistakes that one answer names
 Organisation = Annotated[str, Query(max_length=128, description="Whose it is.")]

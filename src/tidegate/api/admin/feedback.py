@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 from pydantic import BaseModel, Field
 
 from tidegate.api.admin.moments import iso
 from tidegate.api.admin.policy import ASK, LOOK, House, sees
-from tidegate.api.admin.shapes import ERRORS, Body
+from tidegate.api.admin.shapes import Body, paths
 from tidegate.api.admin.usage import Looking, UsageQuery, cursor, question_of, visible, zone_of
 from tidegate.core.call import Principal
 from tidegate.core.errors import BadRequest, NotFound
@@ -22,7 +22,7 @@ from tidegate.core.trace import call_of
 from tidegate.core.usage import UsageLine
 from tidegate.gateway import Gateway
 
-router = APIRouter(tags=["feedback"], responses=ERRORS)
+router = paths(tag="feedback")
 
 LATEST_MS = 253_402_300_799_999
 LONG_AGO_MS = 90 * 86_400_000  # a session's last call is looked for as far back

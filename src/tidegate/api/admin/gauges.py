@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, NamedTuple
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from tidegate.api.admin.moments import iso
 from tidegate.api.admin.policy import House, Looking, sees
-from tidegate.api.admin.shapes import ERRORS
+from tidegate.api.admin.shapes import paths
 from tidegate.api.admin.usage import visible
 from tidegate.core.call import Principal
 from tidegate.core.errors import BadRequest, StoreDown
@@ -22,7 +22,7 @@ from tidegate.gateway import Gateway
 from tidegate.stages.auth.bearers import levels
 from tidegate.stages.budgets.period import FAR, period_of
 
-router = APIRouter(prefix="/admin/use", tags=["keys"], responses=ERRORS)
+router = paths("/admin/use", "keys")
 
 MONEY = "money"
 BACK = timedelta(days=30)

@@ -4,16 +4,15 @@
 from typing import Annotated, Literal
 
 import msgspec
-from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from tidegate.api.admin.policy import Administering, House
-from tidegate.api.admin.shapes import ERRORS, Body, Text
+from tidegate.api.admin.shapes import Body, Text, paths
 from tidegate.core.errors import NotFound
 from tidegate.stages.guardrails import DEFAULT
 from tidegate.stages.guardrails.trial import tried
 
-router = APIRouter(prefix="/admin/guardrails", tags=["guardrails"], responses=ERRORS)
+router = paths("/admin/guardrails", "guardrails")
 
 
 class Wanted(Body):

@@ -3,12 +3,11 @@
 # No postponed annotations here: FastAPI evaluates them.
 from typing import Annotated, Any
 
-from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from tidegate.api.admin.gauges import Bounded, ShownUse, gauges
 from tidegate.api.admin.policy import House, Looking, Managing, sees, tell
-from tidegate.api.admin.shapes import ERRORS, Body, Budgets, Id, Limits, Name, Text, seconds, shown
+from tidegate.api.admin.shapes import Body, Budgets, Id, Limits, Name, Text, paths, seconds, shown
 from tidegate.core.call import Principal
 from tidegate.core.errors import BadRequest, Forbidden, NotFound
 from tidegate.core.limits import Role
@@ -19,7 +18,7 @@ from tidegate.stages.auth.bearers import levels
 Listed = Annotated[list[Text], Field(max_length=200)]
 Lasting = Annotated[str, Field(max_length=20, description="From now on: 90d, 12h.")]
 
-router = APIRouter(prefix="/admin/keys", tags=["keys"], responses=ERRORS)
+router = paths("/admin/keys", "keys")
 
 
 class Allowed(Body):

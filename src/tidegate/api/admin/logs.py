@@ -4,16 +4,15 @@
 from datetime import UTC
 from typing import Annotated, Literal
 
-from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from tidegate.api.admin.moments import duration, iso
 from tidegate.api.admin.policy import Administering, House, tell
-from tidegate.api.admin.shapes import ERRORS
+from tidegate.api.admin.shapes import paths
 from tidegate.core.ports import Setting
 from tidegate.telemetry.logs import LEVEL
 
-router = APIRouter(prefix="/admin/logs", tags=["logs"], responses=ERRORS)
+router = paths("/admin/logs", "logs")
 
 LONGEST_S = 7 * 86_400.0
 

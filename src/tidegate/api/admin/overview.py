@@ -9,7 +9,7 @@ from math import ceil
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Query
+from fastapi import Query
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,7 +18,7 @@ from tidegate.api.admin.live import LONGEST_S, live
 from tidegate.api.admin.moments import iso
 from tidegate.api.admin.policy import House
 from tidegate.api.admin.requests import EVENTS
-from tidegate.api.admin.shapes import ERRORS
+from tidegate.api.admin.shapes import paths
 from tidegate.api.admin.usage import Looking, visible
 from tidegate.core.call import Principal
 from tidegate.core.money import NUSD_PER_USD, Usage
@@ -27,7 +27,7 @@ from tidegate.core.search import CallsAsked
 from tidegate.core.usage import HOUR_MS, UsageAsked, periods
 from tidegate.gateway import Gateway
 
-router = APIRouter(prefix="/admin/overview", tags=["overview"], responses=ERRORS)
+router = paths("/admin/overview", "overview")
 
 WINDOW_MS, BUCKET_MS = 300_000, 10_000
 SAMPLE = 1000  # of the newest calls: so that a busy house is looked at as fast as a quiet one

@@ -4,13 +4,13 @@
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import Depends, Query, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from tidegate.api.admin.drafts import Id, Number, Said
 from tidegate.api.admin.policy import EVERY_KEY, Administering, House, Managing, tell
-from tidegate.api.admin.shapes import ERRORS, Body, Problem
+from tidegate.api.admin.shapes import Body, Problem, paths
 from tidegate.core.call import Principal
 from tidegate.core.difference import difference
 from tidegate.core.errors import BadRequest, Forbidden, PromptInvalid, Superseded
@@ -26,7 +26,7 @@ from tidegate.core.prompts import (
 from tidegate.core.template import Unfilled
 from tidegate.gateway import Gateway
 
-router = APIRouter(prefix="/v1/prompts", tags=["prompts"], responses=ERRORS)
+router = paths("/v1/prompts", "prompts")
 
 Reading = Annotated[Principal, Depends(EVERY_KEY)]
 LabelAsked = Annotated[str | None, Query(max_length=60, description="Or `latest`; left out, production.")]

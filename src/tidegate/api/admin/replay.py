@@ -5,12 +5,12 @@ from datetime import UTC
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Request
+from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from tidegate.api.admin.moments import iso
 from tidegate.api.admin.policy import Administering, House, incoming_of, tell
-from tidegate.api.admin.shapes import ERRORS
+from tidegate.api.admin.shapes import paths
 from tidegate.api.calls import while_client_listens
 from tidegate.core.body import spans, splice
 from tidegate.core.call import Event, Wishes
@@ -23,7 +23,7 @@ from tidegate.gateway import Gateway
 from tidegate.stages.experiments import parameters
 from tidegate.stages.routes import MAX_NAME
 
-router = APIRouter(tags=["requests"], responses=ERRORS)
+router = paths(tag="requests")
 
 PURPOSE = "replay"
 HOW_TO_KEEP = "routes.NAME.store: {prompts: true, replies: true} keeps what is said from then on"

@@ -8,14 +8,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from tidegate.api.admin.feedback import one_call, told
 from tidegate.api.admin.moments import iso, moment
 from tidegate.api.admin.policy import EVERY_KEY, House
-from tidegate.api.admin.shapes import ERRORS
+from tidegate.api.admin.shapes import paths
 from tidegate.api.admin.usage import Looking, Own, visible
 from tidegate.core.call import Principal
 from tidegate.core.errors import BadRequest, Forbidden, NotFound
@@ -25,7 +25,7 @@ from tidegate.core.search import EQUAL, CallsAsked, Place, fits
 from tidegate.core.world import World
 from tidegate.gateway import Gateway
 
-router = APIRouter(tags=["requests"], responses=ERRORS)
+router = paths(tag="requests")
 
 MOST = 500  # calls of one page
 BACK = timedelta(days=1)  # when nobody says since when

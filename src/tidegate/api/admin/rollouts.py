@@ -5,7 +5,7 @@ import asyncio
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Query
+from fastapi import Query
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
@@ -13,7 +13,7 @@ from tidegate.api.admin.experiments import checked
 from tidegate.api.admin.live import LONGEST_S, live
 from tidegate.api.admin.policy import Administering, House, Looking, sees
 from tidegate.api.admin.requests import EVENTS
-from tidegate.api.admin.shapes import ERRORS, Body
+from tidegate.api.admin.shapes import Body, paths
 from tidegate.core.call import Principal
 from tidegate.core.errors import NotFound
 from tidegate.core.experiments import ENDED, METRICS, Decision, Experiment, Spec, spec_of
@@ -27,7 +27,7 @@ from tidegate.jobs.rollouts.labels import relabel
 from tidegate.jobs.rollouts.moves import Mover
 from tidegate.jobs.rollouts.reports import words
 
-router = APIRouter(prefix="/v1/experiments", tags=["experiments"], responses=ERRORS)
+router = paths("/v1/experiments", "experiments")
 
 LOOK_S, REPORT_S = 0.5, 5.0
 Why = Annotated[str, Field(max_length=500, description="In plain words, for the log of decisions.")]

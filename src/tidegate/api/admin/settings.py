@@ -4,13 +4,13 @@
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Request
+from fastapi import Request
 from pydantic import BaseModel, Field
 
 from tidegate.api.admin.policy import Administering
-from tidegate.api.admin.shapes import ERRORS
+from tidegate.api.admin.shapes import paths
 
-router = APIRouter(prefix="/admin/settings", tags=["settings"], responses=ERRORS)
+router = paths("/admin/settings", "settings")
 
 
 class ShownSetting(BaseModel):

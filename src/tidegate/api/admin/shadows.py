@@ -4,16 +4,15 @@
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from tidegate.api.admin.policy import House, Looking, sees
-from tidegate.api.admin.shapes import ERRORS
+from tidegate.api.admin.shapes import paths
 from tidegate.core.errors import BadRequest, NotFound
 from tidegate.core.experiments import spec_of
 from tidegate.jobs.shadows import report
 
-router = APIRouter(prefix="/v1/experiments", tags=["experiments"], responses=ERRORS)
+router = paths("/v1/experiments", "experiments")
 
 
 class ShownShadows(BaseModel):

@@ -1,8 +1,9 @@
-"""What do bodies of administration look like? The shapes that several of them share."""
+"""What do paths of administration and their bodies look like? The shapes that several of them share."""
 
 from typing import Annotated, Any, Literal
 
 import msgspec
+from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from tidegate.core import limits
@@ -73,6 +74,11 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     "4XX": {"model": Problem, "description": "The request or its key is wrong; the message says what to do."},
     "5XX": {"model": Problem, "description": "It could not be done now; `code` says why."},
 }
+
+
+def paths(prefix: str = "", tag: str | None = None) -> APIRouter:
+    """Some paths of administration. A body need not say that it is JSON: what is not was refused before."""
+    return APIRouter(prefix=prefix, tags=[tag] if tag else None, responses=ERRORS, strict_content_type=False)
 
 
 def _plain(value: Any) -> Any:

@@ -5,17 +5,17 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Query
+from fastapi import Query
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
 from tidegate.api.admin.policy import Administering, House, tell
-from tidegate.api.admin.shapes import ERRORS
+from tidegate.api.admin.shapes import paths
 from tidegate.core.errors import NotFound
 from tidegate.core.ports import Erased
 from tidegate.storage.archive import shown
 
-router = APIRouter(prefix="/admin", responses=ERRORS)
+router = paths("/admin")
 
 LINES = "application/x-ndjson"
 AS_LINES: dict[int | str, dict[str, Any]] = {200: {"content": {LINES: {"schema": {"type": "string"}}}}}

@@ -4,14 +4,13 @@
 from typing import Annotated, Literal
 
 import msgspec
-from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from tidegate.api.admin.policy import Administering, House, tell
-from tidegate.api.admin.shapes import ERRORS, Body
+from tidegate.api.admin.shapes import Body, paths
 from tidegate.core.ports import TargetSeen
 
-router = APIRouter(prefix="/admin/targets", tags=["targets"], responses=ERRORS)
+router = paths("/admin/targets", "targets")
 
 
 class Wanted(Body):

@@ -3,18 +3,17 @@
 # No postponed annotations here: FastAPI evaluates them.
 from typing import Annotated, Any
 
-from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from tidegate.api.admin.policy import Administering, House, Looking, Managing, sees, tell
-from tidegate.api.admin.shapes import ERRORS, Body, Budgets, Id, Limits, Name, shown
+from tidegate.api.admin.shapes import Body, Budgets, Id, Limits, Name, paths, shown
 from tidegate.core.call import Principal
 from tidegate.core.errors import Forbidden, NotFound
 from tidegate.core.limits import Role
 from tidegate.core.ports import DEFAULT_ORGANISATION, Named, Organisation, Team, User
 from tidegate.gateway import Gateway
 
-router = APIRouter(prefix="/admin", responses=ERRORS)
+router = paths("/admin")
 
 
 class Bounded(Body):

@@ -4,14 +4,13 @@
 from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from tidegate.api.admin.policy import House, Looking, sees
-from tidegate.api.admin.shapes import ERRORS
+from tidegate.api.admin.shapes import paths
 from tidegate.core.errors import NotFound
 
-router = APIRouter(prefix="/admin/routes", tags=["routes"], responses=ERRORS)
+router = paths("/admin/routes", "routes")
 
 
 class ShownEstimate(BaseModel):

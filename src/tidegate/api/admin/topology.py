@@ -4,15 +4,15 @@
 from datetime import UTC
 from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from pydantic import BaseModel, Field
 
 from tidegate.api.admin.moments import iso
 from tidegate.api.admin.policy import Administering
-from tidegate.api.admin.shapes import ERRORS
+from tidegate.api.admin.shapes import paths
 from tidegate.core.topology import Process, Topology, disagreements
 
-router = APIRouter(prefix="/admin/topology", tags=["topology"], responses=ERRORS)
+router = paths("/admin/topology", "topology")
 
 
 class ShownProcess(BaseModel):

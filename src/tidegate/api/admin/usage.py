@@ -11,19 +11,19 @@ from itertools import islice
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import Depends, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from tidegate.api.admin.moments import iso, moment
 from tidegate.api.admin.policy import EVERY_KEY, House, Policy, sees
-from tidegate.api.admin.shapes import ERRORS
+from tidegate.api.admin.shapes import paths
 from tidegate.core.call import Principal
 from tidegate.core.errors import BadRequest, Forbidden
 from tidegate.core.money import KINDS, Usage, usd_text
 from tidegate.core.usage import DIMENSIONS, Per, Period, UsageAsked, UsageLine, periods, whole_hours, zone_named
 from tidegate.gateway import Gateway
 
-router = APIRouter(tags=["usage"], responses=ERRORS)
+router = paths(tag="usage")
 LOOK = Policy(
     "look", "admin", "manager", "viewer", instead="; its own usage is at GET /v1/usage, or: tidegate usage --own"
 )

@@ -3,13 +3,12 @@
 # No postponed annotations here: FastAPI evaluates them.
 from typing import Annotated
 
-from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from tidegate.api.admin.policy import Administering, House, tell
-from tidegate.api.admin.shapes import ERRORS
+from tidegate.api.admin.shapes import paths
 
-router = APIRouter(prefix="/admin/vault", tags=["vault"], responses=ERRORS)
+router = paths("/admin/vault", "vault")
 
 
 class ShownKeys(BaseModel):

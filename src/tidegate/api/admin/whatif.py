@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from tidegate.api.admin.moments import moment
 from tidegate.api.admin.policy import House, Looking
-from tidegate.api.admin.shapes import ERRORS
+from tidegate.api.admin.shapes import paths
 from tidegate.api.admin.usage import visible
 from tidegate.core.errors import BadRequest
 from tidegate.core.money import Price
@@ -20,7 +20,7 @@ from tidegate.core.whatif import Asked, Seen, of_row, supposed
 from tidegate.gateway import Gateway
 from tidegate.providers.prices import PriceList
 
-router = APIRouter(tags=["usage"], responses=ERRORS)
+router = paths(tag="usage")
 
 PAGE, MOST = 1_000, 50_000  # calls that are looked at, the newest
 PAID_BY_CALLERS = ("live", "batch")
