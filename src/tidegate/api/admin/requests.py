@@ -179,7 +179,8 @@ class Ending:
         return self
 
     async def begin(self) -> None:
-        """From here on. Raises StoreDown."""
+        """From here on: what has ended here before is stored, and not told. Raises StoreDown."""
+        await self._world.ledger.flush()
         self._seq = (await self._world.ledger.taken(None)).seq
         self._fresh((await self._world.ledger.taken(max(self._seq - AGAIN, 0))).rows)
 
