@@ -211,13 +211,13 @@ def test_a_value_within_values_is_bounded() -> None:
 
 
 def test_what_is_made_to_take_long_does_not() -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     for text in ("{{" * 100_000, "{{a" * 50_000, "\n" * 200_000 + "{{a}}" * 1_999, "{{#a}}" * 10_000, "\\{{" * 80_000):
         try:
             parse(text)
         except TemplateError:
             continue
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
 
 
 @given(st.text(max_size=200), st.dictionaries(st.sampled_from("abc"), st.text(max_size=50)))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.clock import now_s
 from tests.e2e.processes import Gateway, gateway, provider
 from tests.valkey import Valkey
 
@@ -54,11 +54,11 @@ async def open_in(one: Gateway) -> None:
 
 
 async def seconds_until(there: Callable[[], object], patience_s: float = 10.0) -> float:
-    began = time.monotonic()
+    began = now_s()
     while not await there():  # type: ignore[misc]
-        assert time.monotonic() - began < patience_s, "it never came"
+        assert now_s() - began < patience_s, "it never came"
         await asyncio.sleep(0.02)
-    return time.monotonic() - began
+    return now_s() - began
 
 
 async def notices(of: Gateway, name: str) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.clock import now_s
 from tests.e2e.processes import Gateway, gateway
 from tests.valkey import Valkey
 
@@ -64,11 +64,11 @@ async def status(of: Gateway, key: str, said: str = "hi", **fields: Any) -> int:
 
 
 async def seconds_until(there: Callable[[], Awaitable[bool]], patience_s: float = 10.0) -> float:
-    began = time.monotonic()
+    began = now_s()
     while not await there():
-        assert time.monotonic() - began < patience_s, "it never came"
+        assert now_s() - began < patience_s, "it never came"
         await asyncio.sleep(0.02)
-    return time.monotonic() - began
+    return now_s() - began
 
 
 async def notices(of: Gateway, name: str) -> int:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import time
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.effort import steps
 from tidegate.upstream.tiers.look import MOST, NAMES, features
 
 
@@ -39,11 +39,7 @@ def test_whatever_is_said_becomes_numbers(text: str) -> None:
     assert len(found) == len(NAMES) and all(math.isfinite(one) for one in found)
 
 
-def test_looking_takes_less_than_a_third_of_a_millisecond() -> None:
-    text = "A train leaves at 9:40, and (if it is late) 3 of 4 people who wait say: how much is x = 2*y? " * 400
-    took = []
-    for _ in range(20):
-        began = time.thread_time()
-        features(text)
-        took.append(time.thread_time() - began)
-    assert min(took) < 0.0003
+def test_looking_at_a_long_text_is_no_more_work_than_at_two_thousand_characters() -> None:
+    text = "A train leaves at 9:40, and (if it is late) 3 of 4 people who wait say: how much is x = 2*y? "
+    long, endless = text * 40, text * 4_000
+    assert steps(lambda: features(long)) == steps(lambda: features(endless)) < 3_000

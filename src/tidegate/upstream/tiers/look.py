@@ -45,7 +45,7 @@ NAMES: tuple[str, ...] = (
 
 
 def features(text: str) -> tuple[float, ...]:
-    """One number for each of NAMES: counts as logarithms, shares between 0 and 1. Below 0.3 ms, however long it is."""
+    """One number for each of NAMES: counts as logarithms, shares between 0 and 1. Some 2,400 steps at most."""
     whole = len(text)
     if whole > MOST:
         text = f"{text[: MOST - TAIL]}\n{text[-TAIL:]}"
