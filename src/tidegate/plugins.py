@@ -6,7 +6,6 @@ What is heavy or optional is named here and imported only when a configuration a
 from __future__ import annotations
 
 import asyncio
-import difflib
 import importlib
 import sys
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from tidegate.core.errors import ConfigError
+from tidegate.core.nearest import nearest
 
 BUILT_IN: dict[str, dict[str, str]] = {
     "providers": {
@@ -159,9 +159,7 @@ def find(door: str, name: str) -> Any:
     if dotted is None and ":" in name:
         dotted = name
     if dotted is None:
-        near = difflib.get_close_matches(name, names(door), n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names(door))}"
-        raise ConfigError(f"no {door[:-1]} {name!r}; {hint}")
+        raise ConfigError(f"no {door[:-1]} {name!r}; {nearest(name, names(door))}")
     module, _, attribute = dotted.partition(":")
     try:
         return getattr(_loaded(module), attribute)

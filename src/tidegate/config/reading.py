@@ -1,31 +1,30 @@
-"""What does the file say? Text to plain values, and those to each module's own Config, with where each key stands.
+"""What does the file say? Plain values to each module's own Config, with what the environment says.
 
 Every message names the key and its line, and the nearest key when there is none of that name.
 """
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 import msgspec
-import yaml
 from msgspec import Meta
 
 from tidegate import api, plugins, storage
 from tidegate.core import guard
 from tidegate.core.errors import ConfigError
+from tidegate.core.nearest import nearest
 from tidegate.core.values import Duration, Moment, Secret, Share, Size
+from tidegate.document import Document
 from tidegate.stages import guardrails
 from tidegate.upstream import shrink
 
 ENVIRONMENT_PREFIX = "TIDEGATE_"  # TIDEGATE_API_PORT=9000 is api.port
 OVERRIDDEN = {"api": api.Config, "storage": storage.Config}
 READ = (Duration, Size, Share, Moment)  # values with a notation of their own
-YAML_TAG = "tag:yaml.org,2002:"
 
 
 class Configured(NamedTuple):
@@ -48,69 +47,25 @@ class Reading:
 
     def __init__(self, environment: Mapping[str, str], file: str) -> None:
         self._environment = environment
-        self._file = file
-        self._lines: dict[str, int] = {}
+        self._document = Document(file, said=self._resolved)
         self._variables: dict[str, str] = {}  # the key that a variable sets → its name
 
     def wrong(self, path: str, message: str) -> ConfigError:
-        """The error for the key at `path`, or the nearest one above it that stands in the file."""
+        """The error for the key at `path`: with the variable that set it, or the line where it stands."""
         variable = self._variables.get(path.partition("[")[0])
         if variable is not None:
             return ConfigError(f"{variable}: {path}: {message}")
-        at = path
-        while at and at not in self._lines:
-            at = at.rpartition("[")[0] if at.endswith("]") else at.rpartition(".")[0]
-        line = f":{self._lines[at]}" if at else ""
-        return ConfigError(f"{self._file}{line}: {path}: {message}" if path else f"{self._file}: {message}")
+        return self._document.wrong(path, message)
 
     # --- text to plain values
 
     def tree(self, text: str) -> dict[str, Any]:
-        try:
-            node = yaml.compose(text, Loader=yaml.SafeLoader)
-        except yaml.MarkedYAMLError as wrong:
-            mark = wrong.problem_mark or wrong.context_mark
-            line = f":{mark.line + 1}" if mark else ""
-            raise ConfigError(
-                f"{self._file}{line}: {wrong.problem or wrong.context}; look at the indentation and colons there"
-            ) from None
-        except yaml.YAMLError as wrong:
-            raise ConfigError(f"{self._file}: is not YAML: {str(wrong).splitlines()[0]}") from None
-        except RecursionError:
-            raise ConfigError(f"{self._file}: is nested too deeply") from None
-        if node is None:
-            return {}
-        value = self._value(node, "", ())
+        value = self._document.take(text)
         if value is None:
             return {}
         if not isinstance(value, dict):
             raise self.wrong("", "must be keys and values, such as 'api: {port: 8080}'")
         return value
-
-    def _value(self, node: yaml.Node, path: str, above: tuple[yaml.Node, ...]) -> Any:
-        if node in above:
-            raise self.wrong(path, "refers to itself")
-        self._lines.setdefault(path, node.start_mark.line + 1)
-        if isinstance(node, yaml.MappingNode):
-            return self._mapping(node, path, (*above, node))
-        if isinstance(node, yaml.SequenceNode):
-            return [self._value(item, f"{path}[{at}]", (*above, node)) for at, item in enumerate(node.value)]
-        try:
-            value = yaml.SafeLoader("").construct_object(node)
-        except (yaml.YAMLError, ValueError, AttributeError, KeyError):  # the last two: what PyYAML does not expect
-            raise self.wrong(path, f"cannot be read as {node.tag.removeprefix(YAML_TAG)}") from None
-        return self._resolved(value, path) if isinstance(value, str) else value
-
-    def _mapping(self, node: yaml.MappingNode, path: str, above: tuple[yaml.Node, ...]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            key = str(key_node.value)
-            inner = f"{path}.{key}" if path else key
-            if key in found:
-                raise self.wrong(inner, f"stands twice, again in line {key_node.start_mark.line + 1}")
-            self._lines[inner] = key_node.start_mark.line + 1
-            found[key] = self._value(value_node, inner, above)
-        return found
 
     def resolved(self, value: Any, path: str) -> Any:
         """Plain values with what `env:NAME` and `file:PATH` stand for in them."""
@@ -233,9 +188,7 @@ class Reading:
         for key, item in value.items():
             inner = f"{path}.{key}" if path else key
             if key not in hints:
-                near = difflib.get_close_matches(key, hints, n=1, cutoff=0.5)
-                hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(hints) or 'none'}"
-                raise self.wrong(inner, f"no such key; {hint}")
+                raise self.wrong(inner, f"no such key; {nearest(key, hints)}")
             if item is not None:  # `key:` with nothing after it leaves the default
                 fields[key] = self.into(hints[key], item, inner)
         for field in msgspec.structs.fields(kind):
@@ -250,9 +203,7 @@ class Reading:
                 return kind.parse(value)
             choices = get_args(kind)
             if get_origin(kind) is Literal and value not in choices:
-                near = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.5)
-                hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(choices)}"
-                raise ValueError(f"cannot be {value!r}; {hint}")
+                raise ValueError(f"cannot be {value!r}; {nearest(str(value), choices)}")
             return msgspec.convert(str(value) if elsewhere else value, kind, strict=not elsewhere)
         except (msgspec.ValidationError, ValueError) as wrong:
             said = str(wrong)

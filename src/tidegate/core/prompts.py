@@ -6,10 +6,9 @@ among it.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
@@ -174,15 +173,6 @@ def check_label(label: str) -> None:
             "`latest` is the newest version always",
             param="label",
         )
-
-
-def nearest(name: str, there: Iterable[str], what: str) -> str:
-    """The end of a sentence that says what there is instead."""
-    known = sorted(there)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    if near:
-        return f"did you mean {near[0]!r}?"
-    return f"there are: {', '.join(known[:20])}" if known else f"there is no {what} yet"
 
 
 class Ready(NamedTuple):

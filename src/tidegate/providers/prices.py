@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import re
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ import yaml
 
 from tidegate.core.errors import ConfigError
 from tidegate.core.money import KINDS, Price, Tier, nusd_per_million
+from tidegate.core.nearest import nearest
 
 LIST = Path(__file__).with_name("prices.json")  # written by ./run prices
 LONGEST_NAME = 200  # of a model; what is longer is no model's, and is not matched against anything
@@ -114,9 +114,7 @@ def rates_from_usd(where: str, given: Any) -> dict[str, int]:
     rates = {}
     for kind, usd in given.items():
         if kind not in KINDS:
-            near = difflib.get_close_matches(str(kind), KINDS, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(KINDS)}"
-            raise ConfigError(f"{where}: no kind of token is called {kind!r}; {hint}")
+            raise ConfigError(f"{where}: no kind of token is called {kind!r}; {nearest(str(kind), KINDS)}")
         if isinstance(usd, bool) or not isinstance(usd, int | float | Decimal) or not 0 <= usd < 1_000_000:
             raise ConfigError(f"{where}: {kind} must be dollars per million tokens, 0 or more, not {usd!r}")
         rates[kind] = nusd_per_million(usd)

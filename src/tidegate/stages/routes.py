@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Annotated, Any
@@ -13,6 +12,7 @@ from msgspec import Meta
 from tidegate.core.call import Call, Hedge, OnDisconnect, Principal, Route, Strategy, Target, Tier
 from tidegate.core.errors import BadRequest, ConfigError, Forbidden, ModelNotFound, NotFound
 from tidegate.core.limits import LimitConfig
+from tidegate.core.nearest import nearest
 from tidegate.core.ports import Provider
 from tidegate.core.values import Duration, Moment, Share
 
@@ -111,14 +111,14 @@ def mistakes(routes: Mapping[str, Config], providers: Mapping[str, object]) -> I
     for name, config in routes.items():
         for at, target in enumerate(config.targets):
             if target.provider not in providers:
-                hint = _near(target.provider, providers)
+                hint = nearest(target.provider, providers)
                 yield f"routes.{name}.targets[{at}].provider", f"no provider {target.provider!r}; {hint}"
         if name.count("*") > 1:
             yield f"routes.{name}", "a name may have one '*'"
         yield from _tier_mistakes(name, config, routes)
         for field, named in _named(config):
             if named not in routes and named.partition("/")[0] not in providers:
-                yield f"routes.{name}.{field}", f"no route {named!r}; {_near(named, routes)}"
+                yield f"routes.{name}.{field}", f"no route {named!r}; {nearest(named, routes)}"
             elif "*" in named:
                 yield f"routes.{name}.{field}", "names one route, so it cannot have a '*'"
             elif named == name:
@@ -320,9 +320,7 @@ class Routes:
         return route
 
     def _unknown(self, model: str) -> str:
-        near = difflib.get_close_matches(model[:200], self._by_name, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(self.names[:10]) or 'none yet'}"
-        return f"no model {model[:200]!r}; {hint}"
+        return f"no model {model[:200]!r}; {nearest(model, self.names, 'there are: none yet')}"
 
     # --- made once
 
@@ -394,11 +392,6 @@ def _filled(target: Target, model: str) -> Target:
     if target.model != "*":
         return target
     return msgspec.structs.replace(target, model=model, price=target.provider.price(model))
-
-
-def _near(name: str, there: Mapping[str, object]) -> str:
-    near = difflib.get_close_matches(name, there, n=1, cutoff=0.5)
-    return f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(there) or 'none'}"
 
 
 def _timeout_s(said: bytes, most_s: float) -> float:

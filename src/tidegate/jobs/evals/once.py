@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from tidegate.core.errors import ConfigError
+from tidegate.core.nearest import nearest
 from tidegate.core.scores import Case, Said
-from tidegate.jobs.evals.document import near
 from tidegate.jobs.evals.judge import MayGate, nobody_may
 from tidegate.jobs.evals.results import Answer
 from tidegate.jobs.evals.run import Bill, Means, Seat, scored, told
@@ -49,7 +49,7 @@ SCORERS: dict[str, type] = {
 def _find(door: str, name: str) -> Any:
     found = SCORERS.get(name)
     if found is None:
-        raise ConfigError(f"no scorer {name[:60]!r} over the API; {near(name, SCORERS)}")
+        raise ConfigError(f"no scorer {name[:60]!r} over the API; {nearest(name, SCORERS)}")
     return found
 
 

@@ -12,11 +12,12 @@ import msgspec
 from msgspec import Meta
 
 from tidegate.core.errors import ConfigError
+from tidegate.core.nearest import nearest
 from tidegate.core.ports import Loading, Scorer
 from tidegate.core.prompts import LABEL
 from tidegate.core.scores import Case, Turn
+from tidegate.document import Document, read
 from tidegate.jobs.evals.card import Policy
-from tidegate.jobs.evals.document import Document, near, read
 
 HOLE = re.compile(r"\{\{\s*([\w.-]+)\s*\}\}")
 SUBJECTS = ("route", "model", "prompt", "function", "stored")
@@ -112,10 +113,10 @@ def load(path: Path, plugins: Plugins) -> Ready:
 
 def ready(suite: Suite, plugins: Plugins, document: Document | None = None) -> Ready:
     """Look at everything before anything is paid for. Raises ConfigError."""
-    at = document or Document(suite.name or "suite", {"cases": [{"id": case.id} for case in suite.cases]}, {})
+    at = document or Document(suite.name or "suite", {"cases": [{"id": case.id} for case in suite.cases]})
     kind = suite.subject.partition(":")[0]
     if ":" in suite.subject and kind not in SUBJECTS:
-        raise at.wrong("subject", f"{kind}: is nobody who answers; {near(kind, SUBJECTS)}")
+        raise at.wrong("subject", f"{kind}: is nobody who answers; {nearest(kind, SUBJECTS)}")
     if kind == "prompt":
         _check_prompt(suite, at)
     if not suite.cases:
@@ -169,7 +170,7 @@ def _no_two_alike(suite: Suite, at: Document) -> None:
 
 def shared(suite: Suite, plugins: Plugins) -> list[Looker]:
     """Who looks at every answer, whatever the case. Raises ConfigError."""
-    return _lookers(suite.scorers, "scorers", plugins, Document(suite.name or "suite", {}, {}))
+    return _lookers(suite.scorers, "scorers", plugins, Document(suite.name or "suite"))
 
 
 def _lookers(asked: Sequence[dict[str, Any]], path: str, plugins: Plugins, at: Document) -> list[Looker]:
@@ -226,7 +227,7 @@ def _messages(suite: Suite, case: Case, path: str, at: Document) -> list[dict[st
 
 
 def _missing(name: str, variables: Mapping[str, Any]) -> str:
-    return f"the variable {name!r} has no value here; {near(name, variables)}"
+    return f"the variable {name!r} has no value here; {nearest(name, variables)}"
 
 
 def filled(text: str, variables: Mapping[str, Any], missing: Callable[[str], Exception]) -> str:

@@ -21,8 +21,9 @@ import msgspec
 import yaml
 
 from tidegate.core.errors import ConfigError
+from tidegate.core.nearest import nearest
 from tidegate.core.prompts import Wording
-from tidegate.jobs.evals.document import near, read
+from tidegate.document import read
 
 SUFFIX = ".md"
 _FRONT = re.compile(r"---[ \t]*\n(.*?)^---[ \t]*\n", re.DOTALL | re.MULTILINE)
@@ -76,7 +77,7 @@ def found(text: str, file: str, name: str) -> Found:
             raise document.wrong("", "must begin with keys and values between two lines of ---")
         for key in settings:
             if key not in (*_WORDS, *_FIELDS, *_BESIDES):
-                raise document.wrong(key, f"no such key; {near(key, (*_WORDS, *_FIELDS, *_BESIDES))}")
+                raise document.wrong(key, f"no such key; {nearest(key, (*_WORDS, *_FIELDS, *_BESIDES))}")
     body = text[front.end() :] if front is not None else text
     fields = {key: value for key, value in settings.items() if key not in _BESIDES}
     if not any(key in fields for key in _WORDS):

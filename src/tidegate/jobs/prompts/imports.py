@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from tidegate.core.errors import ConfigError
-from tidegate.jobs.evals.document import read
+from tidegate.document import read
 from tidegate.jobs.prompts.files import Found
 
 ROLES = ("system", "developer", "user", "assistant")

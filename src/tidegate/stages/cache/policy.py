@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from typing import Annotated, Any, Literal, NamedTuple
@@ -11,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from tidegate.core.call import Call, Route
+from tidegate.core.nearest import nearest
 from tidegate.core.ports import Vault
 from tidegate.core.values import Duration, Share, Size
 from tidegate.stages.cache.keys import Scope
@@ -97,8 +97,7 @@ def house_trouble(house: House, routes: Mapping[str, Any]) -> tuple[str, str] | 
     if name is None:
         return None
     if name not in routes:
-        near = difflib.get_close_matches(name, routes, n=1, cutoff=0.5)
-        return "embedder", f"no route {name!r}; " + (f"did you mean {near[0]!r}?" if near else "configure one")
+        return "embedder", f"no route {name!r}; {nearest(name, routes, 'configure one')}"
     models = {target.model for target in routes[name].targets}
     if len(models) != 1 or "*" in models:
         return "embedder", f"the targets of {name!r} must all have one model: vectors of two cannot be compared"

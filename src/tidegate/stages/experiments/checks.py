@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 from tidegate.core.errors import ModelNotFound
 from tidegate.core.experiments import CONTROL, METRICS, ArmSpec, Known, Spec
+from tidegate.core.nearest import nearest
 from tidegate.stages.experiments import parameters
 from tidegate.stages.experiments.plan import Names
 
@@ -100,7 +100,7 @@ def _way(where: str, arm: ArmSpec, spec: Spec, there: There) -> Iterator[Wrong]:
     for prompt, version in arm.prompts.items() if there.prompts is not None else ():
         known = there.prompts.get(prompt) if there.prompts is not None else None
         if known is None:
-            yield Wrong(f"{where}.prompts", f"no prompt {prompt[:60]!r}; {_near(prompt, there.prompts or {})}")
+            yield Wrong(f"{where}.prompts", f"no prompt {prompt[:60]!r}; {nearest(prompt, there.prompts or {})}")
         elif version not in known.versions:
             there_are = ", ".join(map(str, sorted(known.versions)[-10:])) or "none"
             yield Wrong(f"{where}.prompts.{prompt}", f"has no version {version}; there are: {there_are}")
@@ -125,9 +125,9 @@ def _prompt(spec: Spec, there: There) -> Iterator[Wrong]:
         return
     known = there.prompts.get(spec.prompt)
     if known is None:
-        yield Wrong("prompt", f"no prompt {spec.prompt[:60]!r}; {_near(spec.prompt, there.prompts)}")
+        yield Wrong("prompt", f"no prompt {spec.prompt[:60]!r}; {nearest(spec.prompt, there.prompts)}")
     elif spec.label not in known.labels:
-        yield Wrong("label", f"prompt {spec.prompt!r} has no label {spec.label!r}; {_near(spec.label, known.labels)}")
+        yield Wrong("label", f"prompt {spec.prompt!r} has no label {spec.label!r}; {nearest(spec.label, known.labels)}")
     elif spec.label in known.protected:
         yield Wrong(
             "label",
@@ -169,7 +169,7 @@ def _metrics(spec: Spec, there: There) -> Iterator[Wrong]:
             yield Wrong(f"guards[{at}].metric", f"{metric!r} is guarded twice; say one margin")
     for path, metric in named:
         if metric not in METRICS:
-            yield Wrong(path, f"nobody measures {metric[:60]!r}; {_near(metric, METRICS)}")
+            yield Wrong(path, f"nobody measures {metric[:60]!r}; {nearest(metric, METRICS)}")
         elif metric in SAID and metric not in there.heard:
             yield Wrong(path, f"nothing is known of {metric} so far: {SAID[metric]}", stops=False)
 
@@ -223,8 +223,3 @@ def _decided(spec: Spec) -> set[str]:
         found |= {"who answers"} if arm.route or arm.target else set()
         found |= {f"prompt {name}" for name in arm.prompts} | {f"parameter {name}" for name in arm.parameters}
     return found
-
-
-def _near(name: str, there: Collection[str]) -> str:
-    near = difflib.get_close_matches(name[:200], there, n=1, cutoff=0.5)
-    return f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(list(there)[:10]) or 'none'}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ import msgspec
 from tidegate.core.body import splice
 from tidegate.core.call import Call
 from tidegate.core.errors import BadRequest
+from tidegate.core.nearest import nearest
 from tidegate.core.ports import Codec
 
 Form = tuple[str, str]  # dialect and operation
@@ -55,9 +55,7 @@ def put(call: Call, said: Mapping[str, bytes]) -> None:
 def wrong(name: str, value: Any, codecs: Mapping[Form, Codec]) -> Iterator[str]:
     """What is wrong with a parameter, and what to do."""
     if name not in TAKEN:
-        near = difflib.get_close_matches(name, TAKEN, n=1, cutoff=0.6)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(sorted(TAKEN))}"
-        yield f"an arm has no parameter {name[:60]!r}; {hint}"
+        yield f"an arm has no parameter {name[:60]!r}; {nearest(name, sorted(TAKEN))}"
         return
     for form in sorted(TAKEN[name]):
         where = msgspec.json.decode(ANY)

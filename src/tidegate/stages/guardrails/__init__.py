@@ -10,7 +10,6 @@ verdict only of a guard that has looked at all there was: one that failed has no
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
@@ -20,6 +19,7 @@ import msgspec
 from tidegate.core.call import Asked, Call, Reply, Source
 from tidegate.core.errors import Blocked, ConfigError, GuardFailed
 from tidegate.core.guard import RULING, Action, Direction, Finding, Guarding, Part, verdict_of
+from tidegate.core.nearest import nearest
 from tidegate.core.places import Moved, replaced
 from tidegate.core.ports import Answering, Guardrail, Reach, Reaching
 from tidegate.core.world import World
@@ -238,9 +238,7 @@ def _check_routes(where: str, guards: Guards | None, routes: Mapping[str, object
     for side, at, guard in ((side, at, guard) for side, some in sides for at, guard in enumerate(some)):
         route = getattr(guard.looks, "route", None)
         if route is not None and route not in routes and "/" not in route:
-            near = difflib.get_close_matches(route, routes, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(routes) or 'none'}"
-            raise ConfigError(f"{where}.{side}[{at}].route: no route {route!r}; {hint}")
+            raise ConfigError(f"{where}.{side}[{at}].route: no route {route!r}; {nearest(route, routes)}")
 
 
 def refusal(guard: str, rules: Sequence[str], what: str) -> str:

@@ -10,8 +10,9 @@ from msgspec import Meta
 from tidegate.core.call import Asked, Call, PromptAsked
 from tidegate.core.chat import Conversation
 from tidegate.core.errors import BadRequest, PromptInvalid
+from tidegate.core.nearest import nearest
 from tidegate.core.ports import Codec
-from tidegate.core.prompts import FOREIGN, LABEL, NAME, Preface, Prompt, Ready, Wording, nearest, rendered
+from tidegate.core.prompts import FOREIGN, LABEL, NAME, Preface, Prompt, Ready, Wording, rendered
 from tidegate.core.template import Unfilled
 from tidegate.core.values import Duration, Size
 from tidegate.stages.prompts.desk import PromptDesk
@@ -146,9 +147,7 @@ def _check(asked: Asked) -> None:
     said = _OBJECT.decode(asked.body[slice(*asked.spans["prompt"])])
     for field in said:
         if field not in FIELDS:
-            raise PromptInvalid(
-                f"prompt.{field[:60]}: no such field; {nearest(field, FIELDS, 'field')}", param="prompt"
-            )
+            raise PromptInvalid(f"prompt.{field[:60]}: no such field; {nearest(field, FIELDS)}", param="prompt")
     label, version, variables = said.get("label"), said.get("version"), said.get("variables")
     if label is not None and version is not None:
         raise PromptInvalid("prompt: say a label or a version, not both", param="prompt.label")

@@ -15,6 +15,7 @@ import msgspec
 
 from tidegate.core.chat import Conversation
 from tidegate.core.errors import BadRequest, Conflict, PromptNotFound, StoreDown
+from tidegate.core.nearest import nearest
 from tidegate.core.ports import Setting, Store
 from tidegate.core.prompts import (
     MAX_DEPTH,
@@ -24,7 +25,6 @@ from tidegate.core.prompts import (
     Wording,
     complete,
     included_by,
-    nearest,
     ready,
 )
 
@@ -70,7 +70,7 @@ class Library:
         """The version that a label points to. Raises PromptNotFound."""
         number = prompt.latest if label == "latest" else prompt.at(label)
         if number is None:
-            there = nearest(label, (one.name for one in prompt.labels), "label")
+            there = nearest(label, sorted(one.name for one in prompt.labels), "there is no label yet")
             raise PromptNotFound(
                 f"prompt {prompt.id!r} has no label {label[:60]!r}; {there}; "
                 f"or set it: tidegate prompts label {prompt.id} {label[:60]} {prompt.latest}",
@@ -145,7 +145,8 @@ class Library:
 
     def no_prompt(self, name: str) -> PromptNotFound:
         return PromptNotFound(
-            f"there is no prompt {name[:100]!r}; {nearest(name, self._prompts, 'prompt')}", param="prompt.id"
+            f"there is no prompt {name[:100]!r}; {nearest(name, sorted(self._prompts), 'there is no prompt yet')}",
+            param="prompt.id",
         )
 
     def _put(self, found: Ready) -> None:

@@ -9,7 +9,6 @@ keeps bodies.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Literal
@@ -19,6 +18,7 @@ import msgspec
 from tidegate.core.call import Asked, Call, Route, Shrunk, Target, size
 from tidegate.core.errors import BadRequest
 from tidegate.core.money import estimated_tokens
+from tidegate.core.nearest import nearest
 from tidegate.core.places import Moved, replaced
 from tidegate.core.ports import Codec
 from tidegate.core.values import Share
@@ -70,9 +70,7 @@ def trouble(config: Config, route: str, known: Sequence[str]) -> tuple[str, str]
     if asked == route:
         return "trim.route", "a route cannot summarise for itself; name another, or leave it out"
     if asked is not None and asked not in known and asked.partition("/")[0] not in known:
-        near = difflib.get_close_matches(asked, known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known)}"
-        return "trim.route", f"no route {asked!r}; {hint}"
+        return "trim.route", f"no route {asked!r}; {nearest(asked, known)}"
     if not 0.1 <= config.target <= 0.9:
         return "target", "must be from 10 % to 90 %; 35 % is safe, 50 % and 70 % lose more"
     if (config.level == "custom") != (config.compressor is not None):

@@ -8,7 +8,6 @@ at all, does it refuse, has it the form that was asked for, how sure was the mod
 from __future__ import annotations
 
 import asyncio
-import difflib
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
@@ -22,6 +21,7 @@ from tidegate.core import form
 from tidegate.core.call import Call, Event, ReplyHead, Source
 from tidegate.core.chat import Delta, Finished, ToolBegan
 from tidegate.core.errors import TidegateError
+from tidegate.core.nearest import nearest
 from tidegate.core.own import own_call, payer
 from tidegate.core.ports import Codec
 from tidegate.core.refusals import refuses
@@ -85,9 +85,7 @@ def trouble(config: Config, route: str, tiers: int, known: Iterable[str]) -> tup
         return "judge", "a route cannot judge its own answers; name another"
     names = list(known)
     if config.judge is not None and config.judge not in names and config.judge.partition("/")[0] not in names:
-        near = difflib.get_close_matches(config.judge, names, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names)}"
-        return "judge", f"no route {config.judge!r}; {hint}"
+        return "judge", f"no route {config.judge!r}; {nearest(config.judge, names)}"
     return None
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from tidegate.core.scores import Case
-from tidegate.jobs.evals.document import Document, read
+from tidegate.document import Document, read
 from tidegate.jobs.evals.imports.suites import GENERAL, JUDGE, Imported, as_text, said_in, with_ids
 from tidegate.jobs.evals.suite import Suite
 
