@@ -34,7 +34,7 @@ LIMITS = {
 }
 
 ROUNDS = 9
-CALLS, CHUNKS, STREAMS = 1_500, 200, 16
+CALLS, CHUNKS, STREAMS = 1_500, 200, 48
 SOAK_CALLS, SOAKS = 4_000, 13
 WARM_SOAKS = 5  # what fills once (SQLite's pages, rows that wait) is full after some 20,000 calls, and is no growth
 ROUNDS_UNTIL_S, SOAKS_UNTIL_S = 50.0, 110.0  # since the start; begun after that is nothing but what must be

@@ -131,10 +131,20 @@ class Meter:
 
 def _spent_s(pid: int) -> float:
     """By a process, and by those of its children that it has waited for."""
+    return sum(_times_s(pid))
+
+
+def ended_ns(pid: int) -> int:
+    """By those children of a process that have ended, and that it has waited for."""
+    return round(sum(_times_s(pid)[2:]) * 1e9)
+
+
+def _times_s(pid: int) -> list[float]:
+    """Its own time, the kernel's for it, and the same two of its children that ended."""
     with suppress(OSError):
         fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
-        return sum(map(int, fields[11:15])) / TICKS_PER_S
-    return 0.0
+        return [int(field) / TICKS_PER_S for field in fields[11:15]]
+    return [0.0] * 4
 
 
 def free_port() -> int:

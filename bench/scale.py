@@ -34,7 +34,7 @@ from bench.admission import valkey
 from bench.gateways import PATH
 from bench.load import Job, Result
 from bench.machines import Host, machines
-from bench.procs import PROC, Child, Meter, Unavailable, free_port, require_linux, spent_ns
+from bench.procs import PROC, Child, Meter, Unavailable, ended_ns, free_port, require_linux, spent_ns
 from bench.report import Limit, Report
 from tidegate.study.machine import CORES, MAX_OTHERS
 
@@ -146,6 +146,7 @@ class Site:
     def spent_ns(self) -> dict[str, dict[int, int]]:
         """CPU so far, by thread: of each gateway, and of all servers."""
         servers = {pid: thread_ns(pid) for pid in self.servers()}
+        servers |= {-pid: ended_ns(pid) for pid in servers}  # PostgreSQL makes a process for each vacuum
         return {child.name: child.cpu_ns() for child in self.gateways} | {"servers": servers}
 
     def start(self, name: str, host: Host | None = None, workers: int = 1, **shared: str) -> tuple[Child, str]:

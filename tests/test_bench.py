@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from bench import admission, environments, gate, load, mock, soak, telemetry, views, virtual
 from bench.load import Job
-from bench.procs import Child
+from bench.procs import Child, ended_ns
 from bench.report import Limit, Report
 
 from tests.parts import ROOT, embedding_model, needs
@@ -61,6 +61,16 @@ def test_an_unknown_gateway_is_named_with_those_there_are():
     done = bench("overhead", "--only", "direct,tidegaet")
     assert done.returncode == 1
     assert "no gateway 'tidegaet', only direct, tidegate, litellm, portkey, tensorzero" in done.stderr
+
+
+def test_what_a_child_has_spent_is_not_lost_when_it_ends():
+    before_ns = ended_ns(os.getpid())
+    code = "import time\nwhile time.process_time() < 0.3: pass"
+    with subprocess.Popen([sys.executable, "-c", code]) as child:
+        assert ended_ns(os.getpid()) == before_ns, "it lives"
+        child.wait()
+    assert ended_ns(os.getpid()) - before_ns >= 280_000_000
+    assert ended_ns(child.pid) == 0, "nobody is there"
 
 
 @pytest.mark.parametrize("rate", [0, 500])
