@@ -82,7 +82,7 @@ def test_what_is_wrong_is_told_with_its_place(was: str, instead: str, message: s
 
 def test_a_text_may_stand_for_another_and_whoever_says_so_is_told_where_it_stands() -> None:
     document = Document("f.yaml", said=lambda text, path: f"{path}={text}")
-    assert document.take("a: {b: [x, 1]}") == {"a": {"b": ["a.b[0]=x", 1]}} and document.take("") is None
+    assert document.take("a: {b: [x, 1]}") == {"a": {"b": ["a.b[0]=x", 1]}} and document.take("# a") == {}
 
 
 PLAIN = st.recursive(
@@ -96,6 +96,10 @@ PLAIN = st.recursive(
 def test_it_reads_what_yaml_reads(value: object) -> None:
     text = yaml.safe_dump(value, allow_unicode=True)
     assert read(text, "f").tree == yaml.safe_load(text) == value
+
+
+def test_an_empty_file_lacks_what_is_needed() -> None:
+    assert told("# nothing yet") == "f.yaml: object missing required field 'name'"
 
 
 @given(st.text(max_size=60))

@@ -32,7 +32,7 @@ class Document:
         self._lines: dict[str, int] = {}
 
     def take(self, text: str) -> Any:
-        """The tree that `text` says; None when it says nothing. Raises ConfigError."""
+        """The tree that `text` says: no keys when it says nothing. Raises ConfigError."""
         try:
             node = yaml.compose(text, Loader=yaml.SafeLoader)
         except yaml.MarkedYAMLError as wrong:
@@ -45,7 +45,7 @@ class Document:
             raise ConfigError(f"{self.file}: is not YAML: {str(wrong).splitlines()[0]}") from None
         except RecursionError:
             raise ConfigError(f"{self.file}: is nested too deeply") from None
-        self.tree = self._value(node, "", ()) if node is not None else None
+        self.tree = self._value(node, "", ()) if node is not None else {}
         return self.tree
 
     def wrong(self, path: str, message: str) -> ConfigError:
