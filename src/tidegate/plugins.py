@@ -12,6 +12,7 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from traceback import extract_tb
 from types import ModuleType
 from typing import Any
 
@@ -161,6 +162,8 @@ def find(door: str, name: str) -> Any:
     if dotted is None:
         raise ConfigError(f"no {door[:-1]} {name!r}; {nearest(name, names(door))}")
     module, _, attribute = dotted.partition(":")
+    if not all(word.isidentifier() for word in (*module.split("."), attribute)):
+        raise ConfigError(f"{door[:-1]} {name[:200]!r}: what is your own is named like package.module:Name")
     try:
         return getattr(_loaded(module), attribute)
     except (ImportError, AttributeError) as missing:
@@ -168,6 +171,8 @@ def find(door: str, name: str) -> Any:
         if extra is not None:
             raise ConfigError(f"{door} {name!r} needs the extra {extra}: pip install 'tidegate[{extra}]'") from None
         raise ConfigError(f"{door[:-1]} {name!r} ({dotted}) cannot be loaded: {missing}") from None
+    except Exception as wrong:
+        raise ConfigError(f"{door[:-1]} {name!r} ({dotted}) cannot be loaded: {_told(wrong)}") from wrong
 
 
 def _loaded(module: str) -> ModuleType:
@@ -189,8 +194,17 @@ def _loaded(module: str) -> ModuleType:
     return found
 
 
-def config_of(cls: type) -> Any:
-    """The Config class of a plugin: it stands in the plugin's own module."""
+def _told(wrong: Exception) -> str:
+    """What was raised, and where: a mistake of syntax says its line itself."""
+    (*_, last) = extract_tb(wrong.__traceback__)
+    where = "" if isinstance(wrong, SyntaxError) else f" ({last.filename}, line {last.lineno})"
+    return f"{type(wrong).__name__}: {wrong}{where}"
+
+
+def config_of(cls: Any) -> Any:
+    """The Config class of a plugin: it stands in the plugin's own module. Raises ConfigError."""
+    if not isinstance(cls, type):
+        raise ConfigError(f"must be a class; what stands there is {type(cls).__name__} {str(cls)[:60]}")
     module = importlib.import_module(cls.__module__)
     config = getattr(module, "Config", None)
     if config is None:
