@@ -2,9 +2,9 @@
 
 `python3 tests/newcomer.py`, from anywhere: clones the last commit into a fresh folder, and runs there, with an empty
 home and no environment but a PATH, what README.md has below its `<!-- run: NAME -->` marks. Then `./run check`, and
-`./run test` with TIDEGATE_CI, under which no test may be skipped for want of a part; at last bench/gate.py, which tells
-whether it has become slower or larger. It needs git, curl and a free port 8080; as root it also starts Tidegate once
-more without any network.
+`./run test` with TIDEGATE_CI, under which no test may be skipped for want of a part, and what Hypothesis draws follows
+from the files: what fails here fails again. At last bench/gate.py, which tells whether it has become slower or larger.
+It needs git, curl and a free port 8080; as root it also starts Tidegate once more without any network.
 """
 
 from __future__ import annotations

@@ -36,6 +36,27 @@ def ask(*args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, str(RUN), *args], capture_output=True, text=True, timeout=20)
 
 
+def test_where_all_must_be_there_the_same_files_draw_the_same(run: ModuleType, monkeypatch: pytest.MonkeyPatch):
+    def git(*words: str) -> None:
+        by = ("-c", "user.name=a", "-c", "user.email=a@example.com")
+        subprocess.run(["git", *by, *words], cwd=run.ROOT, check=True, capture_output=True)
+
+    git("init", "--quiet")
+    git("add", "run")
+    git("commit", "--quiet", "--message", "one")
+    monkeypatch.delenv("TIDEGATE_CI", raising=False)
+    assert run.drawn() == ()
+    monkeypatch.setenv("TIDEGATE_CI", "1")
+    (first,) = run.drawn()
+    assert re.fullmatch(r"--hypothesis-seed=\d+", first)
+    git("commit", "--quiet", "--allow-empty", "--message", "the same files")
+    assert run.drawn() == (first,)
+    (run.ROOT / "more").write_text("more")
+    git("add", "more")
+    git("commit", "--quiet", "--message", "others")
+    assert run.drawn() != (first,)
+
+
 def test_an_old_python_can_read_it_and_says_what_is_needed():
     ast.parse(RUN.read_text(encoding="utf-8"), feature_version=(3, 7))
     old = "import sys; sys.version_info = (3, 9, 2, 'final', 0); exec(compile(open(sys.argv[1]).read(), 'run', 'exec'))"
