@@ -109,7 +109,8 @@ def test_tests_and_checks_see_the_extras_and_whoever_serves_does_not_need_them(
     run.install_embedder = run.install_console = lambda: None
     run.subprocess = SimpleNamespace(call=lambda command: 0)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("TIDEGATE_MATRIX", raising=False)
+    for name in ("TIDEGATE_MATRIX", "TIDEGATE_CI"):
+        monkeypatch.delenv(name, raising=False)
     run.serve([])
     assert filled == ["base", "local"]
     with suppress(SystemExit):
