@@ -166,12 +166,10 @@ def find(door: str, name: str) -> Any:
         raise ConfigError(f"{door[:-1]} {name[:200]!r}: what is your own is named like package.module:Name")
     try:
         return getattr(_loaded(module), attribute)
-    except (ImportError, AttributeError) as missing:
-        extra = EXTRAS.get((missing.name or "").partition(".")[0])
+    except Exception as wrong:  # whatever a module of somebody's does while it is read
+        extra = EXTRAS.get((wrong.name or "").partition(".")[0]) if isinstance(wrong, ImportError) else None
         if extra is not None:
             raise ConfigError(f"{door} {name!r} needs the extra {extra}: pip install 'tidegate[{extra}]'") from None
-        raise ConfigError(f"{door[:-1]} {name!r} ({dotted}) cannot be loaded: {missing}") from None
-    except Exception as wrong:
         raise ConfigError(f"{door[:-1]} {name!r} ({dotted}) cannot be loaded: {_told(wrong)}") from wrong
 
 
@@ -195,16 +193,17 @@ def _loaded(module: str) -> ModuleType:
 
 
 def _told(wrong: Exception) -> str:
-    """What was raised, and where: a mistake of syntax says its line itself."""
-    (*_, last) = extract_tb(wrong.__traceback__)
-    where = "" if isinstance(wrong, SyntaxError) else f" ({last.filename}, line {last.lineno})"
+    """What was raised, and where in somebody's module. A mistake of syntax says that itself."""
+    ours = (__file__, importlib.__file__)
+    theirs = [at for at in extract_tb(wrong.__traceback__) if at.filename not in ours and at.filename[0] != "<"]
+    where = f" ({theirs[-1].filename}, line {theirs[-1].lineno})" if theirs else ""
     return f"{type(wrong).__name__}: {wrong}{where}"
 
 
 def config_of(cls: Any) -> Any:
     """The Config class of a plugin: it stands in the plugin's own module. Raises ConfigError."""
     if not isinstance(cls, type):
-        raise ConfigError(f"must be a class; what stands there is {type(cls).__name__} {str(cls)[:60]}")
+        raise ConfigError(f"must be a class; what stands there is of type {type(cls).__name__}")
     module = importlib.import_module(cls.__module__)
     config = getattr(module, "Config", None)
     if config is None:

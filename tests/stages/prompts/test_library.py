@@ -190,7 +190,7 @@ async def test_the_stamp_is_a_setting_that_never_ends(store: Counting) -> None:
 
 
 async def test_a_call_is_rendered_in_some_hundred_steps_and_waits_for_nothing(store: Counting) -> None:
-    """The version, the texts, and the body with them in it: 2 KB each. The second call: the first looks it up."""
+    """The version, the texts, and the body with them in it: 2 KB each. Of three calls, the last."""
     one = Process(store)
     prose = "You are a helpful assistant of a bank and answer in two sentences at most. " * 25
     wording = Wording(messages=(Spoken("system", f"{prose}{{{{name}}}}"),), parameters={"temperature": 0.1})
