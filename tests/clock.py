@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 IDLE_S = 0.002  # of real time without anything to do: long enough for a byte on its way
+BEAT_S = 0.005  # for no longer at once does a loop wait for what it has set a time for: so it knows when it had no core
 STARVED_S = 0.005  # more than that is not the doing of this process
 PUT_OFF = 5  # times that one jump waits for threads, or for the machine: who polls through threads is never done
 TASKS = Path("/proc/self/task")
@@ -94,10 +95,12 @@ class _IdleSelector(selectors.DefaultSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         now = time.monotonic()
         self._starve((now - self._left_s) - (time.thread_time() - self._left_cpu_s))
+        if timeout is not None:
+            timeout = min(max(timeout, 0), BEAT_S)
         events = self._wait(timeout)
         self._left_s, self._left_cpu_s = time.monotonic(), time.thread_time()
-        if timeout is not None and not events:
-            self._starve(self._left_s - now - max(timeout, 0))
+        if timeout is not None:
+            self._starve(self._left_s - now - timeout)
         return events
 
     def _starve(self, seconds: float) -> None:

@@ -10,7 +10,6 @@ import struct
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -213,11 +212,3 @@ def _files() -> set[str]:
                     if copy.family in (socket.AF_INET, socket.AF_INET6):
                         found.add(name)
     return found
-
-
-def both_loops() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """What `pytest_asyncio_loop_factories` returns where every test is to run on each event loop there is."""
-    loops = {"asyncio": asyncio.new_event_loop}
-    if sys.platform != "win32":
-        loops["uvloop"] = import_module("uvloop").new_event_loop
-    return loops

@@ -20,7 +20,7 @@ import msgspec
 import pytest
 
 from tests.house import unbounded, until
-from tests.rawserver import both_loops
+from tests.loops import both_loops
 from tidegate import config
 from tidegate.app import App, build
 from tidegate.core.call import Call

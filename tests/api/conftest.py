@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.clock import JumpingLoop
-from tests.rawserver import both_loops
+from tests.loops import both_loops
 
 HOUSES = {"house", "build_house", "served"}
 

@@ -14,10 +14,10 @@ from urllib.request import urlopen
 
 import httptools
 import pytest
-import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.loops import both_loops
 from tidegate import config
 from tidegate.core.chat import Channel, Delta, Finished, ToolBegan
 from tidegate.core.errors import ConfigError, UpstreamFailed
@@ -389,7 +389,7 @@ def whole_id(response: Response) -> bytes:
     return response.body[at : at + 25]
 
 
-@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+@pytest.mark.parametrize("loop", both_loops().values(), ids=both_loops().keys())
 def test_what_was_said_before_a_reset_arrives_first(loop):
     async def run() -> None:
         server = Server()

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.rawserver import Server, both_loops, nothing_left, serving
+from tests.loops import both_loops
+from tests.rawserver import Server, nothing_left, serving
 from tidegate.core.ports import Transport
 from tidegate.providers.transport import Config, HttpTransport
 from tidegate.providers.transport.aiohttp import AiohttpTransport

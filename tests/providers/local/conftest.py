@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-import uvloop
+from tests.loops import both_loops
 
 
 def pytest_asyncio_loop_factories(config: Any, item: Any) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    both = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
-    return both if item.path.name == "test_supervised.py" else {"uvloop": uvloop.new_event_loop}
+    loops = both_loops()
+    return loops if item.path.name == "test_supervised.py" else {"uvloop": loops["uvloop"]}
