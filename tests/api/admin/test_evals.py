@@ -75,12 +75,15 @@ async def test_what_is_labelled_waits_no_more_and_is_what_the_terminal_reads(hou
 
 
 async def test_of_two_answers_somebody_says_which_is_better(house: House, folder: Path):
-    one = (await seen(house, "/head/queue?base=base"))["items"][0]
+    shown = (await seen(house, "/head/queue?base=base"))["items"]
+    assert {one["first"] for one in shown} == {"1", "2"}, "no place is one run's"
+    one = shown[0]
     assert one["other"].startswith("good") and one["text"].startswith("other")
     assert (await send(house, "POST", "evals/head/labels", item=one["item"], label="tie", base="base")).status == 201
     assert (await seen(house, "/head/queue?base=base"))["left"] == 7
     assert (await seen(house, "/head/queue"))["left"] == 8
-    assert (await asyncio.to_thread(read, folder / "labels--base--head.jsonl")).kind == "pair"
+    told = await asyncio.to_thread(read, folder / "labels--base--head.jsonl")
+    assert (told.kind, told.items[0].length) == ("pair", len(one["other"]) - len(one["text"]))
     assert len((await seen(house, ""))["runs"]) == 2  # labels are no run
 
 

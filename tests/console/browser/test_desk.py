@@ -10,6 +10,7 @@ import pytest
 from tests.api.admin.test_evals import write
 from tests.console.browser.visit import House, Visitor
 from tests.jobs.batches.desk import line, lines
+from tidegate.jobs.evals import queue, results
 
 
 def upload(house: House, content: bytes) -> str:
@@ -103,11 +104,15 @@ def test_answers_of_a_run_are_labelled_with_keys_and_runs_compared(visitor: Visi
     page.get_by_text("3 to go").wait_for()
     assert visitor.asked == ["GET /admin/evals/head/queue?base=base"]
     visitor.see_nothing_wrong()
+    chosen = []
     for key, left in (("1", "2 to go"), ("t", "1 to go"), ("2", "You have labelled everything")):
+        of_base, of_head = [page.locator(".side-by-side section", has_text=text) for text in ("good", "other")]
+        places = [side.get_by_role("heading").inner_text() for side in (of_base, of_head)]
+        chosen.append("tie" if key == "t" else str(places.index(key) + 1))
         page.keyboard.press(key)
         page.get_by_text(left).wait_for()
     said = [json.loads(line)["label"] for line in (folder / "labels--base--head.jsonl").read_text().splitlines()]
-    assert said == ["1", "tie", "2"]
+    assert said == chosen
     visitor.see_nothing_wrong()
 
 
@@ -135,5 +140,8 @@ def test_a_key_labels_what_is_shown_and_one_held_down_says_it_once(
     page.evaluate(AS_SOON_AS_SHOWN)
     page.get_by_text("You have labelled everything").wait_for()
     said = [json.loads(line) for line in (folder / "labels--first--second.jsonl").read_text().splitlines()]
-    assert [one["label"] for one in said] == ["1", "tie", "2"]
+    run = results.read(folder / "second.jsonl")
+    shown_first = [queue.first(run, one["item"], one["labeller"]) for one in said]
+    shown_second = ["2" if one == "1" else "1" for one in shown_first]
+    assert [one["label"] for one in said] == [shown_first[0], "tie", shown_second[2]]
     assert len({one["item"] for one in said}) == 3

@@ -25,6 +25,12 @@ def test_everybody_has_an_order_of_their_own_and_nothing_twice(tmp_path: Path):
     assert queue.waiting(RUN, labels, "ann") == ann[3:] and len(queue.waiting(RUN, labels, "bob")) == 20
 
 
+def test_no_place_is_one_runs():
+    shown = {who: [queue.first(RUN, f"c{at}#0", who) for at in range(1_000)] for who in ("ann", "bob")}
+    assert all(400 < places.count("1") < 600 for places in shown.values())
+    assert shown["ann"] != shown["bob"] and shown["ann"] == [queue.first(RUN, f"c{at}#0", "ann") for at in range(1_000)]
+
+
 def test_two_people_and_what_they_are_split_about(tmp_path: Path):
     labels = tmp_path / "labels.jsonl"
     for at in range(20):

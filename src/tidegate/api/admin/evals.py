@@ -60,6 +60,10 @@ class Waiting(BaseModel):
     case: str
     text: str
     other: Annotated[str | None, Field(description="What the other run has answered: it is 1, and this is 2.")] = None
+    first: Annotated[
+        Literal["1", "2"] | None,
+        Field(description="Which of the two to show first: chance's, so that no place is a run's."),
+    ] = None
 
 
 class ShownQueue(BaseModel):
@@ -131,13 +135,19 @@ async def label_queue(name: str, request: Request, principal: Administering, bas
     path, other = _path(request, name), _path(request, base) if base else None
 
     def look() -> ShownQueue:
-        there = _texts(results.read(other)) if other is not None else None
-        left = _open(results.read(path), _labels(path, base), principal.name, there)
-        items = [
-            Waiting(item=item_of(one), case=one.case, text=one.text, other=there[item_of(one)] if there else None)
-            for one in left[:WAITING]
-        ]
-        return ShownQueue(name=name, labeller=principal.name, left=len(left), items=items)
+        found, there = results.read(path), _texts(results.read(other)) if other is not None else None
+        left = _open(found, _labels(path, base), principal.name, there)
+
+        def shown(one: Answer) -> Waiting:
+            item = item_of(one)
+            waiting = Waiting(item=item, case=one.case, text=one.text)
+            if there is not None:
+                waiting.other, waiting.first = there[item], queue.first(found, item, principal.name)
+            return waiting
+
+        return ShownQueue(
+            name=name, labeller=principal.name, left=len(left), items=[shown(one) for one in left[:WAITING]]
+        )
 
     return await _beside(look)
 
@@ -147,18 +157,16 @@ async def add_label(name: str, asked: Label, request: Request, principal: Admini
     """What you say of one answer of a run, or of two."""
     if (asked.base is None) != (asked.label in ("pass", "fail")):
         raise BadRequest("label: pass or fail of one answer; 1, 2 or tie of two, with base", param="label")
-    path = _path(request, name)
-    if asked.base is not None:
-        _path(request, asked.base)
+    path, other = _path(request, name), _path(request, asked.base) if asked.base else None
 
     def write() -> None:
         found = results.read(path)
-        answer = next((one for one in found.answers if item_of(one) == asked.item), None)
-        if answer is None:
-            raise NotFound(f"{name} has no answer {asked.item[:100]!r}")
+        length = len(_text(found, path, asked.item))
+        if other is not None:
+            length = len(_text(results.read(other), other, asked.item)) - length
         line = queue.Said(
             item=asked.item, label=asked.label, labeller=principal.name, comment=asked.comment.strip(),
-            run=found.run.id, length=len(answer.text),
+            run=found.run.id, length=length,
         )  # fmt: skip
         queue.add(_labels(path, asked.base), line)
 
@@ -201,6 +209,14 @@ def _open(found: Results, labels: Path, labeller: str, there: dict[str, str] | N
 
 def _texts(found: Results) -> dict[str, str]:
     return {item_of(one): one.text for one in found.answers if one.text}
+
+
+def _text(found: Results, run: Path, item: str) -> str:
+    """Raises NotFound."""
+    for one in found.answers:
+        if item_of(one) == item:
+            return one.text
+    raise NotFound(f"{run.stem} has no answer {item[:100]!r}")
 
 
 async def _beside(work: Callable[[], T]) -> T:

@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping
 from itertools import combinations
 from pathlib import Path
 from statistics import fmean
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -41,6 +41,11 @@ def waiting(results: Results, labels: Path, labeller: str) -> list[Answer]:
     answers = list(results.answers)
     random.Random(f"{results.run.id}\n{labeller}").shuffle(answers)
     return [answer for answer in answers if answer.text and item_of(answer) not in done]
+
+
+def first(results: Results, item: str, labeller: str) -> Literal["1", "2"]:
+    """Which of two answers is to be shown first: chance's, so that no place is a run's; seen again it is the same."""
+    return random.Random(f"{results.run.id}\n{labeller}\n{item}").choice(("1", "2"))
 
 
 def _done(labels: Path, labeller: str) -> Collection[str]:

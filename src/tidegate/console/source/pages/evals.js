@@ -80,7 +80,8 @@ const Queue = ({ name, base }) => html`<${View} asked=${path(`${at(name)}/queue`
     : html`<${Labelling} key=${seen.items[0].item + seen.left} seen=${seen} base=${base} again=${again} />`}`}<//>`;
 
 const OF_ONE = { p: "pass", 1: "pass", f: "fail", 2: "fail" };
-const OF_TWO = { 1: "1", 2: "2", t: "tie", 3: "tie" };
+const OF_TWO = { 1: "1", 2: "2", t: "tie", 3: "tie" }; // by their places
+const meant = (one, said) => (one.first === "2" && { 1: "2", 2: "1" }[said]) || said; // whose places are chance's
 
 function Labelling({ seen, base, again }) {
   const [place, setPlace] = useState(0);
@@ -95,7 +96,7 @@ function Labelling({ seen, base, again }) {
     saving.current = true;
     fail(null);
     try {
-      await ask("POST", `${at(seen.name)}/labels`, { item: one.item, label, ...(base && { base }) });
+      await ask("POST", `${at(seen.name)}/labels`, { item: one.item, label: meant(one, label), ...(base && { base }) });
     } catch (why) {
       return fail(why);
     } finally {
@@ -118,7 +119,9 @@ function Labelling({ seen, base, again }) {
   return html`<p role="status">${word("left", { count: count(seen.left - Object.keys(done).length), who: seen.labeller })} <span class="quiet">${word(base ? "keys_two" : "keys_one")}</span></p>
     <h2><${Word} text=${one.item} /></h2>
     <div class="side-by-side">
-      ${base && html`<${Text} label="1" text=${one.other} />`}<${Text} label=${base ? "2" : word("answer")} text=${one.text} />
+      ${base
+        ? ["1", "2"].map((said) => html`<${Text} label=${said} text=${meant(one, said) === "1" ? one.other : one.text} />`)
+        : html`<${Text} label=${word("answer")} text=${one.text} />`}
     </div>
     <p class="actions">${[...new Set(Object.values(keys))].map((label) => html`<button type="button" aria-pressed=${done[one.item] === label} onClick=${() => give(label)}>${word(`say.${label}`)}</button>`)}
       <button type="button" onClick=${() => step(-1)}>${word("back")}</button><button type="button" onClick=${() => step(1)}>${word("next")}</button></p>
