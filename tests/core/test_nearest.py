@@ -22,6 +22,13 @@ def test_where_there_is_nothing_it_says_so() -> None:
     assert nearest("x", [], "there is no prompt yet") == "there is no prompt yet"
 
 
+def test_of_a_thousand_names_the_one_that_was_meant_is_found_and_few_are_compared() -> None:
+    there = [f"{team}-{what}-{at}" for team in ("sales", "legal") for what in ("fast", "good") for at in range(250)]
+    there.insert(700, "support-chat")
+    assert nearest("suport-chat", there) == "did you mean 'support-chat'?"
+    assert steps(lambda: nearest("suport-chat", there)) < 20_000  # were all compared: over 100,000
+
+
 @given(st.text(), st.lists(st.text(), max_size=30))
 def test_any_name_has_an_answer(name: str, there: list[str]) -> None:
     assert nearest(name, there).startswith(("did you mean ", "there are: "))
