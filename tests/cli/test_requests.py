@@ -47,7 +47,7 @@ async def test_one_call_is_shown_with_every_attempt(house):
     reply = await house.ask()
     done = await run(house, "show", reply.id)
     assert done.exit_code == 0, done.output
-    assert "outcome    ok (200)" in done.output
+    assert "outcome    ok (200)" in done.output and " a test\n" in done.output
     tries = [line for line in done.output.splitlines() if "main/m" in line and "answered" not in line]
     assert len(tries) == 2 and "503" in tries[0] and " again " in tries[1] and tries[1].endswith("ok 200")
 

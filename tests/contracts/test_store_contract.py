@@ -180,6 +180,14 @@ async def test_pages_begin_behind_the_last_one_newest_first(store):
     assert await store.newest(Key, "a", 9) == await store.newest(Key, "x\x00' OR 1=1", 9) == []
 
 
+async def test_many_keys_are_named_in_one_step_and_unknown_ids_passed_over(store):
+    for id, fields in [("a", {"name": "Ann's"}), ("b", {"name": "ключ", "revoked_ms": 5}), ("c", {"name": "other"})]:
+        await store.add(key(id, **fields))
+    asked = ["a", "b", "none", "x\x00' OR 1=1", '"', "", "k" * 10_000, *(f"n{at}" for at in range(5_000))]
+    assert await store.key_names(asked) == {"a": "Ann's", "b": "ключ"}
+    assert await store.key_names([]) == {}
+
+
 async def test_they_are_listed_oldest_first_and_ended_ones_too(store):
     for id, created_ms in [("b", 20), ("c", 30), ("a", 10), ("d", 20)]:
         await store.add(key(id, created_ms=created_ms))

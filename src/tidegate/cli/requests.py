@@ -195,7 +195,7 @@ def _whole(row: dict[str, Any]) -> list[str]:
     cost = row.get("cost_nusd", 0)
     facts = {
         "when": at,
-        "key": row["key_id"],
+        "key": " ".join(filter(None, (row["key_id"], row.get("key_name")))),
         "team": row.get("team_id"),
         "end user": row.get("user"),
         "session": row.get("session"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -75,6 +75,10 @@ class MemoryStore:
             ids = [one.id for one in found]
             found = found[ids.index(after) + 1 :] if after in ids else []
         return found[:most]
+
+    async def key_names(self, ids: Collection[str]) -> dict[str, str]:
+        keys = self._kept[Key]
+        return {id: keys[id].name for id in ids if id in keys}
 
     async def add(self, one: Anything) -> None:
         if one.id in self._kept[type(one)]:

@@ -46,6 +46,29 @@ async def test_a_call_is_listed_with_what_one_looks_for(house):
     assert "hello there" not in json.dumps(one)
 
 
+async def test_whose_key_asked_is_told_by_its_name_wherever_a_call_is_shown(house):
+    text, key_id = await another_key(house, "Ann's notebook")
+    asking = house.begin(path="/admin/requests/tail?seconds=86400", method="GET", body=b"")
+    await asking.heard(": calls as they end")
+    reply = await house.ask(key=text)
+    await asking.heard('"key_name":"Ann\'s notebook"')
+    asking.leave()
+    (one,) = (await listed(house))["requests"]
+    whole = (await house.get(f"/v1/requests/{reply.id}")).events[0]
+    for shown in (one, whole):
+        assert (shown["key_id"], shown["key_name"]) == (key_id, "Ann's notebook")
+
+
+async def test_while_nobody_knows_the_names_of_keys_calls_are_shown_without(house, monkeypatch):
+    async def away(*_: Any) -> Any:
+        raise StoreDown("it is away")
+
+    reply = await house.ask()
+    monkeypatch.setattr(type(house.app.world.store), "key_names", away)
+    (one,) = (await listed(house))["requests"]
+    assert (one["id"], one["key_name"]) == (reply.id, None) and one["key_id"]
+
+
 async def test_pages_follow_each_other_to_the_end(house):
     ids = [(await house.ask()).id for _ in range(5)]
     found, after = [], {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tests.console.browser.visit import Visitor
+from tests.console.browser.visit import House, Visitor
 
 
 def test_the_filter_bar_is_the_url_and_a_list_is_one_call(visitor: Visitor) -> None:
@@ -19,6 +19,18 @@ def test_the_filter_bar_is_the_url_and_a_list_is_one_call(visitor: Visitor) -> N
     page.get_by_role("button", name="Find").click()
     page.wait_for_url("**/requests?route=fast")
     page.locator("tbody tr td:has-text('dear')").first.wait_for(state="detached")
+    visitor.see_nothing_wrong()
+
+
+def test_a_call_says_whose_key_it_was_by_its_name(visitor: Visitor) -> None:
+    made = visitor.house.call("/admin/keys", {"name": "Ann's <b>notebook</b>"})
+    id = House(visitor.house.url, made["key"]).ask("hello")
+    page = visitor.came(f"/requests?key={made['id']}")
+    row = page.locator("tbody tr", has=page.locator(f"a[href='/console/requests/{id}']"))
+    row.get_by_text("Ann's <b>notebook</b>").wait_for()
+    assert visitor.asked == [f"GET /admin/requests?key={made['id']}"]
+    visitor.open(f"/requests/{id}")
+    page.get_by_role("row", name="Key Ann's").wait_for()
     visitor.see_nothing_wrong()
 
 

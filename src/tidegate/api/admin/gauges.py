@@ -124,12 +124,16 @@ async def _spenders(principal: Principal, house: Gateway, now_ms: int) -> list[S
     span = tuple(periods(since, now + timedelta(hours=1), "total"))
     asked = UsageAsked(span, ("key",), visible(principal), most=100_000, sums=("calls", "cost_nusd"))
     lines = sorted(await house.world.ledger.usage(asked), key=lambda line: -line.sums["cost_nusd"])[:SPENDERS]
-    found = []
-    for line in lines:
-        key = await house.world.store.find(Key, line.names[0])
-        name, cost_usd = key.name if key else None, line.sums["cost_nusd"] / NUSD_PER_USD
-        found.append(Spender(key_id=line.names[0], name=name, calls=line.sums["calls"], cost_usd=cost_usd))
-    return found
+    names = await house.world.store.key_names([line.names[0] for line in lines])
+    return [
+        Spender(
+            key_id=line.names[0],
+            name=names.get(line.names[0]),
+            calls=line.sums["calls"],
+            cost_usd=line.sums["cost_nusd"] / NUSD_PER_USD,
+        )
+        for line in lines
+    ]
 
 
 # --- gauges

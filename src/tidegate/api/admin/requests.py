@@ -3,7 +3,7 @@
 # No postponed annotations here: FastAPI evaluates them.
 import base64
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -138,6 +138,7 @@ async def one_request(id: str, principal: Annotated[Principal, Depends(EVERY_KEY
         raise NotFound(f"there is no request {id[:80]!r} that is yours to see; its row is written when it ends")
     shown: dict[str, Any] = msgspec.to_builtins(row)
     shown.pop("record", None)
+    shown["key_name"] = (await _key_names(house.world, [row])).get(row.key_id)
     if principal.role == "member" and not principal.overrides:
         shown.pop("arms", None)  # who takes part in an experiment is not to know
     if opinions := await house.world.ledger.opinions(row.id):
@@ -155,10 +156,11 @@ async def _page(asked: PageQuery, only: Mapping[str, str], house: Gateway) -> Sh
     found = await house.world.ledger.calls(
         msgspec.structs.replace(question, after=_after(asked.after), most=asked.limit)
     )
+    names = await _key_names(house.world, found.rows)
     return ShownCalls(
         since=since.isoformat(),
         until=until.isoformat(),
-        requests=[_shown(row) for row in found.rows],
+        requests=[_shown(row, names) for row in found.rows],
         next=_cursor(found.reached) if found.reached else None,
         looked_back_to=iso(found.reached.at_ms if found.reached else _ms(since), UTC),
     )
@@ -205,7 +207,8 @@ class Ending:
         ledger = self._world.ledger
         found = await ledger.taken(max(self._seq - AGAIN, 0), AGAIN + MOST_NEW)
         fresh = [row for row in self._fresh(found.rows) if fits(self._question, row)]
-        lines = [b"data: " + msgspec.json.encode(_shown(row)) + b"\n\n" for row in fresh]
+        names = await _key_names(self._world, fresh)
+        lines = [b"data: " + msgspec.json.encode(_shown(row, names)) + b"\n\n" for row in fresh]
         self._seq = max(self._seq, found.seq)
         if len(found.rows) == AGAIN + MOST_NEW:
             self._seq = (await ledger.taken(None)).seq
@@ -221,12 +224,22 @@ class Ending:
         return fresh
 
 
-def _shown(row: Closed) -> dict[str, Any]:
+async def _key_names(world: World, rows: Iterable[Closed]) -> dict[str, str]:
+    """By id. A list without names is better than none."""
+    ids = {row.key_id for row in rows}
+    try:
+        return await world.store.key_names(ids) if ids else {}
+    except StoreDown:
+        return {}
+
+
+def _shown(row: Closed, names: Mapping[str, str]) -> dict[str, Any]:
     """A line of the list: what one looks for, and no bodies."""
     usage = msgspec.convert(row.usage, Usage)
     return {
         "id": row.id,
         "at": iso(row.at_ms, UTC),
+        "key_name": names.get(row.key_id),
         **{name: getattr(row, name) for name in ("key_id", "team_id", "user", "session", "operation", "dialect")},
         **{name: getattr(row, name) for name in ("model", "route", "target", "stream", "kind")},
         **{name: getattr(row, name) for name in ("outcome", "status", "error", "cache", "cache_layer")},

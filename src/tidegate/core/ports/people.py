@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
@@ -141,6 +141,9 @@ class Store(Protocol):
 
     async def newest(self, kind: type[Kept], after: str | None, most: int) -> list[Kept]:
         """At most `most`, newest first, behind the one whose id is `after`; an unknown id has none behind it."""
+
+    async def key_names(self, ids: Collection[str]) -> dict[str, str]:
+        """By id, of those keys that there are, ended ones too; in one step."""
 
     async def add(self, one: Anything) -> None:
         """Raises ValueError when the id exists."""

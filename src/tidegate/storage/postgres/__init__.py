@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -42,6 +42,7 @@ REMEMBERED = 10_000
 
 _SCHEMA = "tidegate."
 _BEARER = bearer_query("%s", _SCHEMA).encode()
+_NAMES = b"SELECT id, name FROM tidegate.keys WHERE id = ANY(%s)"
 _ONCE = OnceTable(f"{_SCHEMA}once", "%s", as_bytes=True)
 
 
@@ -129,6 +130,10 @@ class PostgresStore:
         asked = (behind, behind, most)
         rows = await self._lanes.ask(lambda db: db.execute(sql, asked).fetchall(), again=True)
         return [restored(kind, row) for row in rows]
+
+    async def key_names(self, ids: Collection[str]) -> dict[str, str]:
+        asked = ([clean(id) for id in ids],)
+        return dict(await self._lanes.ask(lambda db: db.execute(_NAMES, asked).fetchall(), again=True))
 
     async def add(self, one: Anything) -> None:
         kind = type(one)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from tidegate.storage.sqlite.file import BUSY_S, Database, transaction
 from tidegate.storage.tables import Dialect, Tables
 
 _BEARER = bearer_query("?")
+_NAMES = "SELECT id, name FROM keys WHERE id IN (SELECT value FROM json_each(?))"
 _ONCE = OnceTable("once", "?")
 _DIALECT = Dialect("", "?")
 
@@ -60,6 +62,10 @@ class SqliteStore:
         sql = newest_query(kind, "?")
         rows = await self._database.read(lambda db: db.execute(sql, (after, after, most)).fetchall())
         return [restored(kind, row) for row in rows]
+
+    async def key_names(self, ids: Collection[str]) -> dict[str, str]:
+        asked = (json.dumps(list(ids)),)
+        return dict(await self._database.read(lambda db: db.execute(_NAMES, asked).fetchall()))
 
     async def add(self, one: Anything) -> None:
         kind = type(one)

@@ -99,5 +99,5 @@ const COLUMNS = [
   { label: word("first"), number: true, of: (row) => duration(row.first_ms) },
   { label: word("tokens"), number: true, of: (row) => word("tokens_of", { input: count(row.input_tokens), output: count(row.output_tokens) }) },
   { label: word("cost"), number: true, of: (row) => usd(row.cost_usd) },
-  { label: word("who"), of: (row) => html`<${Word} text=${row.user ?? row.key_id} />` },
+  { label: word("who"), of: (row) => html`<${Word} text=${row.user ?? row.key_name ?? row.key_id} />` },
 ];

@@ -64,6 +64,7 @@ function options(width, lines, unit, bars, signed) {
     height: HEIGHT,
     legend: { show: false },
     cursor: { show: false },
+    padding: [null, 28, null, null], // half of the last time's words
     scales: { y: { range: (_, least, most) => [lowest(least), most > 0 ? most * 1.1 : lowest(least) < 0 ? 0 : 1] } },
     axes: [
       { ...axis, space: 80, values: (_, ticks) => ticks.map((second) => clock(second * 1000)) },
@@ -77,7 +78,7 @@ function options(width, lines, unit, bars, signed) {
         fill: bars ? colour(`--tone${line.tone}`) : undefined,
         width: 2,
         dash: bars ? undefined : DASHES[line.tone - 1],
-        points: { size: 5 },
+        points: bars ? { show: false } : { size: 5 },
         paths: bars ? uPlot.paths.bars({ size: [0.7, 40] }) : undefined,
       })),
     ],
