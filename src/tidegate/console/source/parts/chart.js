@@ -54,6 +54,12 @@ export function Chart({ label, rows, lines, unit, bars = false, signed = false }
 /** Of ticks that read alike the one that is so: a half reads as 1, too. */
 const once = (texts) => texts.map((text, at) => ((text === texts[0] ? 0 : texts.lastIndexOf(text)) === at ? text : ""));
 
+/** Of a line, what no other is beside: it would not be seen. */
+const alone = (chart, line) => {
+  const values = chart.data[line];
+  return [...values.keys()].filter((at) => values[at] != null && values[at - 1] == null && values[at + 1] == null);
+};
+
 function options(width, lines, unit, bars, signed) {
   const lowest = (least) => (signed && least < 0 ? least * 1.1 : 0);
   const style = getComputedStyle(document.documentElement);
@@ -78,7 +84,7 @@ function options(width, lines, unit, bars, signed) {
         fill: bars ? colour(`--tone${line.tone}`) : undefined,
         width: 2,
         dash: bars ? undefined : DASHES[line.tone - 1],
-        points: bars ? { show: false } : { size: 5 },
+        points: bars ? { show: false } : { size: 6, filter: alone },
         paths: bars ? uPlot.paths.bars({ size: [0.7, 40] }) : undefined,
       })),
     ],
