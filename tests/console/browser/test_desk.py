@@ -80,7 +80,7 @@ def test_settings_are_found_by_name_and_no_secret_is_among_them(visitor: Visitor
 def test_it_fits_a_small_screen(visitor: Visitor, path: str) -> None:
     visitor.page.set_viewport_size({"width": 360, "height": 700})
     visitor.came(path)
-    visitor.page.locator("main table, main .empty").first.wait_for()
+    visitor.page.locator("main table:visible, main .empty:visible").first.wait_for()
     visitor.see_nothing_wrong()
 
 

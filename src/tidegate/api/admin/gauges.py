@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from tidegate.api.admin.moments import iso
 from tidegate.api.admin.policy import House, Looking, sees
 from tidegate.api.admin.shapes import paths
-from tidegate.api.admin.usage import visible
+from tidegate.api.admin.usage import key_names, visible
 from tidegate.core.call import Principal
 from tidegate.core.errors import BadRequest, StoreDown
 from tidegate.core.limits import Charge, Claim, Level, Rule
@@ -124,7 +124,7 @@ async def _spenders(principal: Principal, house: Gateway, now_ms: int) -> list[S
     span = tuple(periods(since, now + timedelta(hours=1), "total"))
     asked = UsageAsked(span, ("key",), visible(principal), most=100_000, sums=("calls", "cost_nusd"))
     lines = sorted(await house.world.ledger.usage(asked), key=lambda line: -line.sums["cost_nusd"])[:SPENDERS]
-    names = await house.world.store.key_names([line.names[0] for line in lines])
+    names = await key_names(house.world, [line.names[0] for line in lines])
     return [
         Spender(
             key_id=line.names[0],

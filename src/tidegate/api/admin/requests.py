@@ -3,7 +3,7 @@
 # No postponed annotations here: FastAPI evaluates them.
 import base64
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -16,7 +16,7 @@ from tidegate.api.admin.feedback import one_call, told
 from tidegate.api.admin.moments import iso, moment
 from tidegate.api.admin.policy import EVERY_KEY, House
 from tidegate.api.admin.shapes import paths
-from tidegate.api.admin.usage import Looking, Own, visible
+from tidegate.api.admin.usage import Looking, Own, key_names, visible
 from tidegate.core.call import Principal
 from tidegate.core.errors import BadRequest, Forbidden, NotFound
 from tidegate.core.money import NUSD_PER_USD, Usage, usd_text
@@ -138,7 +138,7 @@ async def one_request(id: str, principal: Annotated[Principal, Depends(EVERY_KEY
         raise NotFound(f"there is no request {id[:80]!r} that is yours to see; its row is written when it ends")
     shown: dict[str, Any] = msgspec.to_builtins(row)
     shown.pop("record", None)
-    shown["key_name"] = (await _key_names(house.world, [row])).get(row.key_id)
+    shown["key_name"] = (await key_names(house.world, [row.key_id])).get(row.key_id)
     if principal.role == "member" and not principal.overrides:
         shown.pop("arms", None)  # who takes part in an experiment is not to know
     if opinions := await house.world.ledger.opinions(row.id):
@@ -156,7 +156,7 @@ async def _page(asked: PageQuery, only: Mapping[str, str], house: Gateway) -> Sh
     found = await house.world.ledger.calls(
         msgspec.structs.replace(question, after=_after(asked.after), most=asked.limit)
     )
-    names = await _key_names(house.world, found.rows)
+    names = await key_names(house.world, [row.key_id for row in found.rows])
     return ShownCalls(
         since=since.isoformat(),
         until=until.isoformat(),
@@ -207,7 +207,7 @@ class Ending:
         ledger = self._world.ledger
         found = await ledger.taken(max(self._seq - AGAIN, 0), AGAIN + MOST_NEW)
         fresh = [row for row in self._fresh(found.rows) if fits(self._question, row)]
-        names = await _key_names(self._world, fresh)
+        names = await key_names(self._world, [row.key_id for row in fresh])
         lines = [b"data: " + msgspec.json.encode(_shown(row, names)) + b"\n\n" for row in fresh]
         self._seq = max(self._seq, found.seq)
         if len(found.rows) == AGAIN + MOST_NEW:
@@ -222,15 +222,6 @@ class Ending:
         while len(self._told) > AGAIN + MOST_NEW:
             self._told.popitem(last=False)
         return fresh
-
-
-async def _key_names(world: World, rows: Iterable[Closed]) -> dict[str, str]:
-    """By id. A list without names is better than none."""
-    ids = {row.key_id for row in rows}
-    try:
-        return await world.store.key_names(ids) if ids else {}
-    except StoreDown:
-        return {}
 
 
 def _shown(row: Closed, names: Mapping[str, str]) -> dict[str, Any]:

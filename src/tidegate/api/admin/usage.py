@@ -5,7 +5,7 @@ import asyncio
 import base64
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import islice
 from typing import Annotated, Any
@@ -20,8 +20,11 @@ from tidegate.api.admin.shapes import paths
 from tidegate.core.call import Principal
 from tidegate.core.errors import BadRequest, Forbidden
 from tidegate.core.money import KINDS, Usage, usd_text
+from tidegate.core.ports import StoreDown
 from tidegate.core.usage import DIMENSIONS, Per, Period, UsageAsked, UsageLine, periods, whole_hours, zone_named
+from tidegate.core.world import World
 from tidegate.gateway import Gateway
+from tidegate.stages.auth import ENVIRONMENT
 
 router = paths(tag="usage")
 LOOK = Policy(
@@ -121,6 +124,16 @@ def visible(principal: Principal) -> dict[str, str]:
     if principal.team_id is not None:
         return {"team": principal.team_id}
     raise Forbidden(f"key {principal.name!r} has no team whose usage it could see{LOOK.instead}")
+
+
+async def key_names(world: World, ids: Iterable[str]) -> dict[str, str]:
+    """By id. A list without names is better than none."""
+    names = {ENVIRONMENT.key_id: ENVIRONMENT.name}
+    asked = {*ids} - names.keys()
+    try:
+        return names | await world.store.key_names(asked) if asked else names
+    except StoreDown:
+        return names
 
 
 # --- the question ---------------------------------------------------------------------------------------------------

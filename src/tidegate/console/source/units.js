@@ -5,6 +5,8 @@ const NONE = say("common.none");
 const number = (digits) => new Intl.NumberFormat(undefined, { maximumFractionDigits: digits });
 const [WHOLE, ONE, TWO, FOUR] = [0, 1, 2, 4].map(number);
 const TIME = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const MINUTE = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const DATE = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" });
 const DAY = new Intl.DateTimeFormat(undefined, {
   month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit",
 });
@@ -32,7 +34,8 @@ export function usd(value) {
   return `$${Number(amount.toPrecision(3)).toFixed(9).replace(/0+$/, "")}`;
 }
 
-export const clock = (iso) => TIME.format(new Date(iso));
+/** A time on an axis whose times are so many seconds apart. */
+export const tick = (ms, apart_s) => (apart_s >= 86_400 ? DATE : apart_s >= 60 ? MINUTE : TIME).format(new Date(ms));
 export const exact = (iso) => `${EXACT.format(new Date(iso))} (${iso})`;
 export const moment = (iso) => {
   const at = new Date(iso);

@@ -160,9 +160,10 @@ const CASES = [
   { label: word("repeats"), of: (one) => one.passed.map((passed) => (passed == null ? "?" : passed ? "●" : "▲")).join(" ") },
   { label: word("why"), of: (one) => html`<${Word} text=${one.why} />` },
 ];
+const TOLD = new Set(["improved", "regressed"]); // what is neither is no good news
 const CHANGES = [
   { label: word("criterion"), of: (one) => html`<${Word} text=${one.tag ? `${one.criterion}, ${one.tag}` : one.criterion} />` },
-  { label: word("verdict"), of: (one) => html`<${Mark} good=${one.verdict !== "regressed"} text=${one.verdict} />` },
+  { label: word("verdict"), of: ({ verdict }) => (TOLD.has(verdict) ? html`<${Mark} good=${verdict === "improved"} text=${verdict} />` : verdict) },
   { label: word("before"), number: true, of: (one) => value(one.base) },
   { label: word("now"), number: true, of: (one) => value(one.head) },
   { label: word("difference"), number: true, of: (one) => value(one.difference[0]) },

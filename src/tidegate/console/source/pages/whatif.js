@@ -31,7 +31,7 @@ function Found({ found }) {
   const last = found.waterfall.at(-1);
   return html`<dl class="tiles">
       <${Tile} label=${word("paid")} value=${usd(found.cost_usd)} more=${word("calls", { count: count(found.calls) })} />
-      <${Tile} label=${word("left")} value=${last ? word("range", { least: usd(last.least_usd), most: usd(last.most_usd) }) : usd(found.cost_usd)} more=${word("left_of")} />
+      <${Tile} label=${word("left")} value=${usd(last.most_usd)} more=${word("left_of", { least: usd(last.least_usd) })} />
       <${Tile} label=${word("already")} value=${usd(found.saved_already_usd)} />
       <${Tile} label=${word("success")} value=${share(found.success)} more=${word("success_most", { share: share(found.success_most) })} />
     </dl>
@@ -45,7 +45,7 @@ function Found({ found }) {
 /** Bars: what would still be paid at best is full, and as far as it may be at worst is thin; the numbers stand beside. */
 function Waterfall({ found }) {
   const whole = Math.max(found.cost_usd, Number.MIN_VALUE);
-  const steps = [{ name: word("today"), least_usd: found.cost_usd, most_usd: found.cost_usd, tone: 3 }, ...found.waterfall.map((step) => ({ ...step, tone: 1 }))];
+  const steps = found.waterfall.map((step, at) => ({ ...step, tone: at ? 1 : 3 })); // the first is what was paid
   return html`<${Table} label=${word("waterfall")} rows=${steps} columns=${[
     { label: word("step"), of: (step) => html`<${Word} text=${step.name} />` },
     { label: word("bar"), of: (step) => html`<${Bar} step=${step} whole=${whole} />` },

@@ -1,10 +1,11 @@
 // How did it go over time? A chart, and the very same numbers as a table behind it.
 import uPlot from "uplot";
 import { html, useEffect, useRef } from "../html.js";
-import { clock, exact, moment } from "../units.js";
+import { exact, moment, tick } from "../units.js";
 import { say } from "../words.js";
 
 const HEIGHT = 160;
+const AROUND_S = 4 * 86_400; // a value without others; else it had three years to its right
 const DASHES = [[], [6, 4], [2, 3]]; // so that lines differ to who sees no colours
 
 /**
@@ -71,9 +72,12 @@ function options(width, lines, unit, bars, signed) {
     legend: { show: false },
     cursor: { show: false },
     padding: [null, 28, null, null], // half of the last time's words
-    scales: { y: { range: (_, least, most) => [lowest(least), most > 0 ? most * 1.1 : lowest(least) < 0 ? 0 : 1] } },
+    scales: {
+      x: { range: (chart, first, last) => (chart.data[0].length === 1 ? [first - AROUND_S, first + AROUND_S] : [first, last]) },
+      y: { range: (_, least, most) => [lowest(least), most > 0 ? most * 1.1 : lowest(least) < 0 ? 0 : 1] },
+    },
     axes: [
-      { ...axis, space: 80, values: (_, ticks) => ticks.map((second) => clock(second * 1000)) },
+      { ...axis, space: 80, values: (_, ticks, axis, space, apart) => ticks.map((second) => tick(second * 1000, apart)) },
       { ...axis, size: 64, values: (_, ticks) => once(ticks.map(unit)) },
     ],
     series: [
