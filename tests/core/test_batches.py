@@ -79,7 +79,8 @@ def test_what_came_of_a_line_is_said_in_the_words_of_whose_batch_it_is() -> None
 
 
 def at(text: str) -> int:
-    return round(datetime.fromisoformat(text).replace(tzinfo=BERLIN).timestamp() * 1000)
+    moment = datetime.fromisoformat(text)
+    return round((moment if moment.tzinfo else moment.replace(tzinfo=BERLIN)).timestamp() * 1000)
 
 
 @pytest.mark.parametrize(
@@ -91,6 +92,8 @@ def at(text: str) -> int:
         ("22:00-06:00", "2026-03-10T06:00", "2026-03-10T22:00"),
         ("01:00-02:00", "2026-03-10T02:00", "2026-03-11T01:00"),
         ("01:00-02:00", "2026-03-28T12:00", "2026-03-29T01:00"),
+        ("02:30-05:00", "2026-10-25T02:10+02:00", "2026-10-25T02:30+02:00"),
+        ("02:30-05:00", "2026-10-25T02:10+01:00", "2026-10-25T02:30+01:00"),  # for the second time
     ],
 )
 def test_hours_begin_where_the_clock_on_the_wall_says_so(hours: str, now: str, opens: str) -> None:

@@ -7,7 +7,7 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tidegate.core.usage import HOUR_MS, PER, ms, periods, whole_hours, zone_named
@@ -25,8 +25,8 @@ MOMENTS = st.datetimes(datetime(1980, 1, 1), datetime(2030, 1, 1))
 
 @given(MOMENTS, st.integers(1, 3000), st.sampled_from(ZONES), st.sampled_from(PER))
 def test_periods_follow_one_another_without_gap_or_overlap(at, hours, zone, per):
-    since = at.replace(tzinfo=UTC).astimezone(ZoneInfo(zone))
-    begin, end = whole_hours(since, since + timedelta(hours=hours))
+    since = at.replace(tzinfo=UTC)
+    begin, end = whole_hours(since, since + timedelta(hours=hours), ZoneInfo(zone))
     found = list(periods(begin, end, per))
     assert (found[0].begin_ms, found[-1].until_ms) == (ms(begin), ms(end))
     assert all(one.until_ms == other.begin_ms for one, other in pairwise(found))
@@ -48,11 +48,13 @@ def test_months_end_where_the_next_one_begins():
 
 
 @given(MOMENTS, st.sampled_from(ZONES))
+@example(datetime(2000, 3, 12, 2, 0), "America/Santiago")  # an hour that comes twice
 def test_whole_hours_touch_what_was_asked_for(at, zone):
-    since = at.replace(tzinfo=UTC).astimezone(ZoneInfo(zone))
-    begin, end = whole_hours(since, since + timedelta(minutes=1))
-    assert ms(begin) % HOUR_MS == ms(end) % HOUR_MS == 0
-    assert begin <= since < since + timedelta(minutes=1) <= end
+    since, minute = at.replace(tzinfo=UTC), timedelta(minutes=1)
+    begin, end = whole_hours(since, since + minute, ZoneInfo(zone))
+    assert ms(begin) % HOUR_MS == ms(end) % HOUR_MS == 0 and begin.tzinfo == end.tzinfo == ZoneInfo(zone)
+    assert begin.astimezone(UTC) <= since < since + minute <= end.astimezone(UTC)
+    assert ms(end) - ms(begin) <= 2 * HOUR_MS
 
 
 @pytest.mark.parametrize("name", ["", "Mars", "../UTC", "/etc/passwd", "UTC\0", "a" * 300, "Europe"])

@@ -90,7 +90,8 @@ def opens_ms(hours: str, zone: ZoneInfo, now_ms: int) -> int:
     if inside:
         return now_ms
     day = at.date() if clock < begin else at.date() + timedelta(days=1)
-    return round(datetime.combine(day, begin, zone).timestamp() * 1000)
+    opens = [round(datetime.combine(day, begin, zone).replace(fold=fold).timestamp() * 1000) for fold in (0, 1)]
+    return opens[0] if opens[0] > now_ms else opens[1]  # an hour that comes twice: the first is over
 
 
 # --- a line

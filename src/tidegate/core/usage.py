@@ -82,9 +82,8 @@ def ms(moment: datetime) -> int:
     return round(moment.timestamp() * 1000)
 
 
-def whole_hours(since: datetime, until: datetime) -> tuple[datetime, datetime]:
-    """The hours that the two touch: sums are kept by the hour."""
-    zone = since.tzinfo
+def whole_hours(since: datetime, until: datetime, zone: tzinfo) -> tuple[datetime, datetime]:
+    """The hours that the two touch, as they are said in `zone`: sums are kept by the hour."""
     begin, end = floor(since.timestamp() / 3600), ceil(until.timestamp() / 3600)
     return datetime.fromtimestamp(begin * 3600, zone), datetime.fromtimestamp(end * 3600, zone)
 

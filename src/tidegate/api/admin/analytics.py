@@ -11,10 +11,10 @@ from typing import Annotated, Any, Literal
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from tidegate.api.admin.moments import iso, moment
+from tidegate.api.admin.moments import iso, span
 from tidegate.api.admin.policy import House
 from tidegate.api.admin.shapes import paths
-from tidegate.api.admin.usage import INSTANT, MAX_PERIODS, Looking, visible
+from tidegate.api.admin.usage import MAX_PERIODS, Looking, visible
 from tidegate.core.analytics import OF, PeopleAsked, PeopleLine, TimesAsked, TimesLine, merged, percentile_us
 from tidegate.core.errors import BadRequest, Forbidden
 from tidegate.core.money import KINDS, NUSD_PER_USD, Usage
@@ -100,10 +100,7 @@ def _only(asked: AnalyticsQuery, seen: Mapping[str, str]) -> dict[str, str]:
 def _periods(asked: AnalyticsQuery, now: datetime) -> tuple[Period, ...]:
     """Whole hours, or whole days of UTC."""
     unit = timedelta(hours=1) if asked.per == "hour" else timedelta(days=1)
-    until = moment("until", asked.until, now) if asked.until else now + INSTANT  # what begins now is in it
-    since = moment("since", asked.since, now) if asked.since else until - BACK
-    if since >= until:
-        raise BadRequest(f"since ({since.isoformat()}) must be before until ({until.isoformat()})", param="since")
+    since, until = span(asked.since, asked.until, now, BACK)
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
     begin, end = epoch + (since - epoch) // unit * unit, epoch - (epoch - until) // unit * unit
     found = tuple(islice(periods(begin, max(end, begin + unit), asked.per), MAX_PERIODS + 1))

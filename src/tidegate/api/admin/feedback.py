@@ -96,7 +96,7 @@ async def feedback(asked: Annotated[FeedbackQuery, Query()], principal: Looking,
     """What was said, summed by whatever tells calls apart; it counts in the hour in which the call began."""
     now = datetime.fromtimestamp(house.world.clock.wall_ns() / 1e9, UTC)
     zone = await asyncio.to_thread(zone_of, asked.zone)
-    question = question_of(asked, visible(principal), now.astimezone(zone), OPINION_DIMENSIONS)
+    question = question_of(asked, visible(principal), now, zone, OPINION_DIMENSIONS)
     lines = await house.world.ledger.opined(question)
     return ShownFeedback(
         since=iso(question.periods[0].begin_ms, zone),

@@ -1,21 +1,39 @@
 """When? A date, a time, or how long ago, as people write it; and as it is told."""
 
-from datetime import datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 
 from tidegate.core.errors import BadRequest
 from tidegate.core.values import Duration
 
 YEARS = (1970, 2200)
+INSTANT = timedelta(milliseconds=1)
 
 
-def moment(param: str, text: str, now: datetime) -> datetime:
-    """A date, a time, or how long ago."""
+def span(
+    since: str | None, until: str | None, now: datetime, back: timedelta, zone: tzinfo = UTC
+) -> tuple[datetime, datetime]:
+    """From when until when, in UTC as `now` is; where nobody says, until now, which is in it, and from `back` before.
+
+    Raises BadRequest.
+    """
+    end = moment("until", until, now, zone) if until else now + INSTANT
+    begin = moment("since", since, now, zone) if since else end - back
+    if begin >= end:
+        raise BadRequest(f"since ({begin.isoformat()}) must be before until ({end.isoformat()})", param="since")
+    return begin, end
+
+
+def moment(param: str, text: str, now: datetime, zone: tzinfo = UTC) -> datetime:
+    """A date, a time, or how long ago; in UTC, as `now` is. `zone`: whose date and time, where the text does not say.
+
+    By the clock on a wall in `zone` an hour comes twice when it goes back: nothing is added or compared there.
+    """
     try:
         try:
             found = datetime.fromisoformat(text)
         except ValueError:
             found = now - timedelta(seconds=Duration.parse(text))
-        found = found.replace(tzinfo=now.tzinfo) if found.tzinfo is None else found.astimezone(now.tzinfo)
+        found = (found.replace(tzinfo=zone) if found.tzinfo is None else found).astimezone(UTC)
     except (ValueError, OverflowError):
         raise BadRequest(
             f"{param}: a date such as 2026-11-01, a time such as 2026-11-01T12:00:00Z (a + in it is sent as %2B) or "

@@ -13,7 +13,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from tidegate.api.admin.feedback import one_call, told
-from tidegate.api.admin.moments import iso, moment
+from tidegate.api.admin.moments import iso, span
 from tidegate.api.admin.policy import EVERY_KEY, House
 from tidegate.api.admin.shapes import paths
 from tidegate.api.admin.usage import Looking, Own, key_names, visible
@@ -29,7 +29,6 @@ router = paths(tag="requests")
 
 MOST = 500  # calls of one page
 BACK = timedelta(days=1)  # when nobody says since when
-INSTANT = timedelta(milliseconds=1)
 LOOK_S = 1.0  # how often a tail looks for what is new
 ALIVE_S = 15.0  # how long a tail may say nothing
 # Of two processes that write at once the later number may be seen first: so many are looked at again.
@@ -148,10 +147,7 @@ async def one_request(id: str, principal: Annotated[Principal, Depends(EVERY_KEY
 
 async def _page(asked: PageQuery, only: Mapping[str, str], house: Gateway) -> ShownCalls:
     now = datetime.fromtimestamp(house.world.clock.wall_ns() / 1e9, UTC)
-    until = moment("until", asked.until, now) if asked.until else now + INSTANT
-    since = moment("since", asked.since, now) if asked.since else until - BACK
-    if since >= until:
-        raise BadRequest(f"since ({since.isoformat()}) must be before until ({until.isoformat()})", param="since")
+    since, until = span(asked.since, asked.until, now, BACK)
     question = asked.question(only, _ms(since), _ms(until))
     found = await house.world.ledger.calls(
         msgspec.structs.replace(question, after=_after(asked.after), most=asked.limit)

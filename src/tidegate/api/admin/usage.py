@@ -5,7 +5,7 @@ import asyncio
 import base64
 import csv
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import islice
 from typing import Annotated, Any
@@ -14,14 +14,14 @@ import msgspec
 from fastapi import Depends, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from tidegate.api.admin.moments import iso, moment
+from tidegate.api.admin.moments import iso, span
 from tidegate.api.admin.policy import EVERY_KEY, House, Policy, sees
 from tidegate.api.admin.shapes import paths
 from tidegate.core.call import Principal
 from tidegate.core.errors import BadRequest, Forbidden
 from tidegate.core.money import KINDS, Usage, usd_text
 from tidegate.core.ports import StoreDown
-from tidegate.core.usage import DIMENSIONS, Per, Period, UsageAsked, UsageLine, periods, whole_hours, zone_named
+from tidegate.core.usage import DIMENSIONS, Per, UsageAsked, UsageLine, periods, whole_hours, zone_named
 from tidegate.core.world import World
 from tidegate.gateway import Gateway
 from tidegate.stages.auth import ENVIRONMENT
@@ -36,7 +36,6 @@ Looking = Annotated[Principal, Depends(LOOK)]
 
 MAX_PERIODS = 1000
 MAX_LINES = 10_000
-INSTANT = timedelta(milliseconds=1)
 BACK = timedelta(days=30)  # when nobody says since when
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # with which a cell begins that a spreadsheet would compute
 MEANS = {
@@ -101,7 +100,7 @@ async def _page(asked: TableQuery, only: Mapping[str, str], house: Gateway) -> A
     world = house.world
     now = datetime.fromtimestamp(world.clock.wall_ns() / 1e9, UTC)
     zone = await asyncio.to_thread(zone_of, asked.zone)
-    question = question_of(asked, only, now.astimezone(zone))
+    question = question_of(asked, only, now, zone)
     lines = await world.ledger.usage(question)
     following = cursor(lines[-1]) if len(lines) == asked.limit else None
     if asked.format == "csv":
@@ -140,14 +139,15 @@ async def key_names(world: World, ids: Iterable[str]) -> dict[str, str]:
 
 
 def question_of(
-    asked: UsageQuery, only: Mapping[str, str], now: datetime, known: Sequence[str] = DIMENSIONS
+    asked: UsageQuery, only: Mapping[str, str], now: datetime, zone: tzinfo, known: Sequence[str] = DIMENSIONS
 ) -> UsageAsked:
-    """In the zone of `now`. What is in `only` cannot be asked otherwise. Raises BadRequest."""
+    """Days and months are those of `zone`. What is in `only` cannot be asked otherwise. Raises BadRequest."""
     by = tuple(dict.fromkeys(name.strip() for names in asked.by for name in names.split(",") if name.strip()))
     for name in by:
         if name not in known:
             raise BadRequest(f"by: there is no {name[:40]!r}; there are: {', '.join(known)}", param="by")
-    found = tuple(islice(_periods(asked, now), MAX_PERIODS + 1))
+    since, until = span(asked.since, asked.until, now, BACK, zone)
+    found = tuple(islice(periods(*whole_hours(since, until, zone), asked.per), MAX_PERIODS + 1))
     if len(found) > MAX_PERIODS:
         longer = {"hour": "day", "day": "month", "month": "total"}[asked.per]
         raise BadRequest(
@@ -165,14 +165,6 @@ def zone_of(name: str) -> tzinfo:
         return zone_named(name)
     except ValueError as wrong:
         raise BadRequest(f"zone: {wrong}", param="zone") from None
-
-
-def _periods(asked: UsageQuery, now: datetime) -> Iterator[Period]:
-    until = moment("until", asked.until, now) if asked.until else now + INSTANT  # what begins now is in it
-    since = moment("since", asked.since, now) if asked.since else until - BACK
-    if since >= until:
-        raise BadRequest(f"since ({since.isoformat()}) must be before until ({until.isoformat()})", param="since")
-    return periods(*whole_hours(since, until), asked.per)
 
 
 def cursor(line: UsageLine) -> str:

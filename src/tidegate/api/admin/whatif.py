@@ -9,7 +9,7 @@ import msgspec
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from tidegate.api.admin.moments import moment
+from tidegate.api.admin.moments import span
 from tidegate.api.admin.policy import House, Looking
 from tidegate.api.admin.shapes import paths
 from tidegate.api.admin.usage import visible
@@ -41,10 +41,7 @@ class WhatIfQuery(BaseModel):
 async def what_if(asked: Annotated[WhatIfQuery, Query()], principal: Looking, house: House) -> dict[str, Any]:
     """Bounds for each lever, and what nobody can know from the ledger. At most the newest 50,000 calls."""
     now = datetime.fromtimestamp(house.world.clock.wall_ns() / 1e9, UTC)
-    until = moment("until", asked.until, now) if asked.until else now + timedelta(milliseconds=1)
-    since = moment("since", asked.since, now) if asked.since else until - timedelta(days=1)
-    if since >= until:
-        raise BadRequest(f"since ({since.isoformat()}) must be before until ({until.isoformat()})", param="since")
+    since, until = span(asked.since, asked.until, now, timedelta(days=1))
     only = visible(principal)
     question = CallsAsked(round(since.timestamp() * 1000), round(until.timestamp() * 1000), only, most=PAGE)
     cheap = await asyncio.to_thread(cheap_price, asked.cheap)  # it reads the list
