@@ -11,15 +11,13 @@ from typing import Any
 
 from tests.clock import BEAT_S, STARVED_S, JumpingLoop
 
-_Loops = dict[str, Callable[[], asyncio.AbstractEventLoop]]
 
-
-def both_loops() -> _Loops:
+def both_loops() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """What `pytest_asyncio_loop_factories` returns where every test is to run on each event loop there is."""
-    return {"asyncio": JumpingLoop, **_OTHERS}
+    if sys.platform == "win32":
+        return {"asyncio": JumpingLoop}
+    return {"asyncio": JumpingLoop, "uvloop": PatientLoop}
 
-
-_OTHERS: _Loops = {}
 
 if sys.platform != "win32":
     import uvloop
@@ -86,5 +84,3 @@ if sys.platform != "win32":
 
         def cancelled(self) -> bool:
             return self._handle.cancelled()
-
-    _OTHERS["uvloop"] = PatientLoop

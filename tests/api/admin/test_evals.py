@@ -87,6 +87,12 @@ async def test_of_two_answers_somebody_says_which_is_better(house: House, folder
     assert len((await seen(house, ""))["runs"]) == 2  # labels are no run
 
 
+async def test_of_two_answers_that_are_equally_long_the_difference_is_none_and_kept(house: House, folder: Path):
+    write(folder, "long", *[f"best {at}" for at in range(8)])  # as long as "good 0"
+    assert (await send(house, "POST", "evals/long/labels", item="c0#0", label="1", base="base")).status == 201
+    assert (await asyncio.to_thread(read, folder / "labels--base--long.jsonl")).items[0].length == 0
+
+
 @pytest.mark.parametrize("name", ["none", "..", ".hidden", "%2e%2e%2fkeys", "a%00b", "x" * 101])
 async def test_a_name_leads_nowhere_else(house: House, folder: Path, name: str):
     for path in (f"/{name}", f"/{name}/queue", f"/base/against/{name}", f"/base/queue?base={name}"):

@@ -32,7 +32,7 @@ class Said(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     labeller: str
     comment: str = ""
     run: str = ""
-    length: int = 0
+    length: int | None = None  # two answers that are equally long differ by 0, which is kept
 
 
 def waiting(results: Results, labels: Path, labeller: str) -> list[Answer]:
